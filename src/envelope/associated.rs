@@ -1,0 +1,41 @@
+//! The associated data of the format: the first 18 bytes as they stand ‖ a context.
+
+use crate::header::HEADER_LEN;
+
+/// The longest context, in bytes, for which the associated data stand on the stack: row contexts of a few bound
+/// columns are shorter, and a row should not cost an allocation.
+const ON_STACK: usize = 256;
+
+/// Calls `f` with `header` ‖ `context`.
+pub(crate) fn with_associated_data<R>(
+    header: &[u8; HEADER_LEN],
+    context: &[u8],
+    f: impl FnOnce(&[u8]) -> R,
+) -> R {
+    let len = HEADER_LEN + context.len();
+    if context.len() > ON_STACK {
+        let mut whole = Vec::with_capacity(len);
+        whole.extend_from_slice(header);
+        whole.extend_from_slice(context);
+        return f(&whole);
+    }
+    let mut whole = [0; HEADER_LEN + ON_STACK];
+    whole[..HEADER_LEN].copy_from_slice(header);
+    whole[HEADER_LEN..len].copy_from_slice(context);
+    f(&whole[..len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_the_same_on_stack_and_heap() {
+        let header = std::array::from_fn(|at| at as u8);
+        for len in [0, 1, 255, 256, 257, 1000] {
+            let context: Vec<u8> = (0..len).map(|at| at as u8 ^ 0xA5).collect();
+            let expected = [&header[..], &context].concat();
+            with_associated_data(&header, &context, |data| assert_eq!(data, expected));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The `envelope/1` byte format: what stands at rest, and nothing else.
+//!
+//! Pure: no PostgreSQL, no catalog, no KMS, no random numbers (nonces and keys come in as arguments), no unsafe code.
+//! A sealed value is `F7 E1` ‖ key id (16) ‖ nonce (24) ‖ ciphertext ‖ tag (16); the cipher is XAES-256-GCM (C2SP);
+//! every key comes out of [`mod@derive`] by HKDF-Expand (RFC 5869). These bytes stay readable for ever, so whatever
+//! changes them is a new suite with new labels.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`secret`] | a data key in memory |
+//! | [`mod@derive`] | every key derivation there is |
+//! | [`header`] | the layout of a sealed value, key ids |
+//! | [`xaes`] | the cipher |
+//! | [`value`] | seal and open a value |
+//! | [`context`] | the context that binds a value to its row |
+//! | [`wrap`] | a data key under a KEK that lives in a file |
+//! | [`term`] | index terms for search |
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod associated;
+pub mod context;
+pub mod derive;
+pub mod header;
+mod key_id;
+pub mod secret;
+pub mod term;
+pub mod value;
+pub mod wrap;
+pub mod xaes;
+
+pub use header::{KeyId, NotSealed, Sealed};
+pub use secret::{DataKey, WrongLength};
+pub use value::{SealError, SealKey};
+pub use wrap::{EncryptionContext, FileKek, UnwrapError};
+pub use xaes::DoesNotOpen;

@@ -1,0 +1,186 @@
+//! All of `tests/vectors/envelope-1.json`, which an independent implementation wrote.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+
+use envelope::{DataKey, EncryptionContext, FileKek, SealKey, Sealed, UnwrapError};
+use serde::Deserialize;
+
+const VECTORS: &str = include_str!("../../../tests/vectors/envelope-1.json");
+
+/// A kind that is not known here, or a field, is an error: no vector is passed over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vectors {
+    format: String,
+    values: Vec<Value>,
+    file_wraps: Vec<FileWrap>,
+    row_contexts: Vec<RowContext>,
+    index_terms: Vec<IndexTerm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Value {
+    note: String,
+    dek: String,
+    seal_key: String,
+    key_id: String,
+    nonce: String,
+    context: String,
+    plaintext: String,
+    sealed: String,
+    opens: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileWrap {
+    #[serde(default)]
+    note: String,
+    kek: String,
+    kek_id: String,
+    dek: String,
+    nonce: String,
+    encryption_context: BTreeMap<String, String>,
+    canonical: String,
+    wrapped: String,
+    unwraps: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RowContext {
+    tag: String,
+    values: Vec<String>,
+    context: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IndexTerm {
+    index_dek: String,
+    label: String,
+    rule: String,
+    value: String,
+    n: u8,
+    term: String,
+}
+
+fn vectors() -> Vectors {
+    let vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
+    assert_eq!(vectors.format, "envelope/1");
+    vectors
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    hex::decode(hex).unwrap()
+}
+
+fn array<const N: usize>(hex: &str) -> [u8; N] {
+    bytes(hex).try_into().unwrap()
+}
+
+fn data_key(hex: &str) -> Box<DataKey> {
+    DataKey::try_from_slice(&bytes(hex)).unwrap()
+}
+
+/// Opens as the extension does: parse, copy the ciphertext, open the copy.
+fn open(key: &SealKey, sealed: &[u8], context: &str) -> Option<Vec<u8>> {
+    let sealed = Sealed::parse(sealed).ok()?;
+    let mut buf = sealed.ciphertext.to_vec();
+    let opened = key.open_in_place(&sealed, context.as_bytes(), &mut buf);
+    assert_eq!(opened, key.verify(&sealed, context.as_bytes()));
+    opened.ok().map(|()| buf)
+}
+
+#[test]
+fn values() {
+    let (opening, failing): (Vec<Value>, Vec<Value>) =
+        vectors().values.into_iter().partition(|vector| vector.opens);
+    assert!(!opening.is_empty() && !failing.is_empty());
+
+    for vector in opening {
+        let note = &vector.note;
+        let dek = data_key(&vector.dek);
+        let mut seal_key = [0; 32];
+        envelope::derive::seal_key(&dek, &mut seal_key);
+        assert_eq!(hex::encode(seal_key), vector.seal_key, "{note}");
+
+        let key = SealKey::from_data_key(&dek);
+        assert_eq!(key.key_id().to_string(), vector.key_id, "{note}");
+        assert_eq!(envelope::derive::key_id(&dek), key.key_id(), "{note}");
+
+        let plaintext = bytes(&vector.plaintext);
+        let mut frame = [vec![0; 42], plaintext.clone(), vec![0; 16]].concat();
+        key.seal_in_place(&array(&vector.nonce), vector.context.as_bytes(), &mut frame).unwrap();
+        assert_eq!(hex::encode(&frame), vector.sealed, "{note}");
+        assert_eq!(open(&key, &frame, &vector.context), Some(plaintext), "{note}");
+    }
+    for vector in failing {
+        let key = SealKey::from_data_key(&data_key(&vector.dek));
+        assert_eq!(open(&key, &bytes(&vector.sealed), &vector.context), None, "{}", vector.note);
+    }
+}
+
+#[test]
+fn file_wraps() {
+    let (unwrapping, failing): (Vec<FileWrap>, Vec<FileWrap>) =
+        vectors().file_wraps.into_iter().partition(|vector| vector.unwraps);
+    assert!(!unwrapping.is_empty() && !failing.is_empty());
+
+    for vector in unwrapping {
+        let kek = FileKek::try_from_slice(&bytes(&vector.kek)).unwrap();
+        assert_eq!(kek.kek_id().to_string(), vector.kek_id);
+        let context = EncryptionContext::from(vector.encryption_context);
+        assert_eq!(hex::encode(context.canonical()), vector.canonical);
+        let wrapped = kek.wrap(&array(&vector.nonce), &data_key(&vector.dek), &context);
+        assert_eq!(hex::encode(wrapped), vector.wrapped);
+        let dek = kek.unwrap(&wrapped, &context).ok().unwrap();
+        assert_eq!(hex::encode(dek.as_bytes()), vector.dek);
+    }
+    for vector in failing {
+        let kek = FileKek::try_from_slice(&bytes(&vector.kek)).unwrap();
+        let context = EncryptionContext::from(vector.encryption_context);
+        let error = kek.unwrap(&bytes(&vector.wrapped), &context).err().unwrap();
+        let note = vector.note.as_str();
+        match note {
+            "another KEK" => assert!(
+                matches!(error, UnwrapError::OtherKek { needs, have }
+                    if needs.to_string() == vector.kek_id && have == kek.kek_id()),
+                "{error}"
+            ),
+            "a sealed value is not a wrap" | "one byte short" => {
+                assert_eq!(error, UnwrapError::NotAFileWrap, "{note}");
+            }
+            _ => assert_eq!(error, UnwrapError::DoesNotOpen, "{note}"),
+        }
+    }
+}
+
+#[test]
+fn row_contexts() {
+    let vectors = vectors().row_contexts;
+    assert!(!vectors.is_empty());
+    for vector in vectors {
+        let context = envelope::context::row_context(&vector.tag, &vector.values);
+        assert_eq!(context, vector.context);
+    }
+}
+
+#[test]
+fn index_terms() {
+    let vectors = vectors().index_terms;
+    assert!(!vectors.is_empty());
+    for vector in vectors {
+        let term = envelope::term::index_term(
+            &data_key(&vector.index_dek),
+            &vector.label,
+            &vector.rule,
+            &bytes(&vector.value),
+            vector.n,
+        );
+        assert_eq!(hex::encode(term.unwrap()), vector.term);
+    }
+}
