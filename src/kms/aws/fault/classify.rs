@@ -1,0 +1,185 @@
+//! Error codes of AWS, sorted. Source: AWS KMS API Reference, the errors of each operation, and
+//! "Common Errors"; the names of throttling errors are those that the AWS SDKs retry on.
+
+use super::Kind;
+
+/// What is asked of KMS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kms::aws) enum Operation {
+    GenerateDataKey,
+    Decrypt,
+    Encrypt,
+    ReEncrypt,
+    DescribeKey,
+}
+
+impl Operation {
+    /// Its name in the API, in CloudTrail and, after `kms:`, in IAM.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::GenerateDataKey => "GenerateDataKey",
+            Self::Decrypt => "Decrypt",
+            Self::Encrypt => "Encrypt",
+            Self::ReEncrypt => "ReEncrypt",
+            Self::DescribeKey => "DescribeKey",
+        }
+    }
+
+    /// What IAM must allow for it.
+    fn iam_actions(self) -> &'static str {
+        match self {
+            Self::GenerateDataKey => "kms:GenerateDataKey on this key",
+            Self::Decrypt => "kms:Decrypt on this key",
+            Self::Encrypt => "kms:Encrypt on this key",
+            Self::ReEncrypt => "kms:ReEncryptFrom on this key and kms:ReEncryptTo on the new one",
+            Self::DescribeKey => "kms:DescribeKey on this key",
+        }
+    }
+}
+
+/// The kind of an error that KMS answered with.
+pub(super) fn kind(code: Option<&str>, status: u16) -> Kind {
+    let code = code.unwrap_or_default();
+    match code.strip_suffix("Exception").unwrap_or(code) {
+        "AccessDenied"
+        | "NotAuthorized"
+        | "UnauthorizedOperation"
+        | "OptInRequired"
+        | "SubscriptionRequired"
+        | "InvalidGrantToken" => Kind::Denied,
+        "UnrecognizedClient"
+        | "InvalidClientTokenId"
+        | "ExpiredToken"
+        | "RequestExpired"
+        | "IncompleteSignature"
+        | "InvalidSignature"
+        | "SignatureDoesNotMatch"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenError"
+        | "InvalidToken" => Kind::Credentials,
+        "Disabled"
+        | "KMSInvalidState"
+        | "NotFound"
+        | "InvalidKeyUsage"
+        | "UnsupportedOperation" => Kind::KeyState,
+        "InvalidCiphertext" | "IncorrectKey" => Kind::InvalidWrap,
+        "InvalidArn" | "Validation" | "ValidationError" => Kind::BadUri,
+        "Throttling"
+        | "Throttled"
+        | "RequestThrottled"
+        | "RequestThrottledError"
+        | "RequestLimitExceeded"
+        | "LimitExceeded"
+        | "TooManyRequests"
+        | "SlowDown"
+        | "BandwidthLimitExceeded"
+        | "ProvisionedThroughputExceeded"
+        | "PriorRequestNotComplete" => Kind::Throttled,
+        _ if status == 429 => Kind::Throttled,
+        // A gateway in between: a refusal all the same, which no other KEK and no cache may bridge.
+        "" if status == 401 || status == 403 => Kind::Denied,
+        // KMSInternal, DependencyTimeout, KeyUnavailable, key store trouble, and all that is new.
+        _ => Kind::Unavailable,
+    }
+}
+
+/// The kind of an error that no answer stands behind, and what to do: by the texts of its causes,
+/// since the types of credential errors are in a crate of the SDK that it does not re-export.
+pub(super) fn unsent(causes: &str) -> (Kind, &'static str) {
+    const REFUSED: [&str; 7] = [
+        "credential provider was not enabled",
+        "credentials provider was not properly configured",
+        "insufficient permissions",
+        "AccessDenied",
+        "ExpiredToken",
+        "InvalidIdentityToken",
+        "InvalidClientTokenId",
+    ];
+    if REFUSED.iter().any(|text| causes.contains(text)) {
+        (Kind::Credentials, CREDENTIALS_HINT)
+    } else if causes.contains("loading credentials") || causes.contains("provider timed out") {
+        let hint = "Can the server reach the source of its AWS credentials: STS, the container's \
+            or the instance's metadata service?";
+        (Kind::Unavailable, hint)
+    } else {
+        (Kind::Unavailable, UNAVAILABLE_HINT)
+    }
+}
+
+const CREDENTIALS_HINT: &str = "Give the server's process AWS credentials that are valid: \
+    environment, profile, web identity, container or instance role. Check its clock as well.";
+
+const UNAVAILABLE_HINT: &str = "Can the server reach the KMS endpoint? See \
+    envelope.aws_endpoint_url, envelope.kms_timeout and envelope.kms_max_attempts.";
+
+/// What to do about an error that KMS answered with.
+pub(super) fn hint(kind: Kind, operation: Operation) -> String {
+    let hint = match kind {
+        Kind::Denied => {
+            return format!(
+                "Allow {} to the server's AWS identity, in the key's policy or in IAM, with this \
+                 encryption context.",
+                operation.iam_actions()
+            );
+        }
+        Kind::Credentials => CREDENTIALS_HINT,
+        Kind::KeyState => {
+            "The key must exist in this account and region, be enabled, and be a symmetric \
+             ENCRYPT_DECRYPT key. A deletion that is pending can be cancelled in KMS."
+        }
+        Kind::Throttled => {
+            "The quota of requests is the whole AWS account's. A longer envelope.cache_ttl asks \
+             less often."
+        }
+        Kind::InvalidWrap => {
+            "The wrap was changed, belongs to another key, or was made with another encryption \
+             context."
+        }
+        Kind::BadUri => "Check the KEK's URI and the encryption context.",
+        Kind::Unavailable => UNAVAILABLE_HINT,
+    };
+    hint.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_kind() {
+        for (code, expected) in [
+            ("AccessDeniedException", Kind::Denied),
+            ("InvalidGrantTokenException", Kind::Denied),
+            ("UnrecognizedClientException", Kind::Credentials),
+            ("ExpiredTokenException", Kind::Credentials),
+            ("InvalidClientTokenId", Kind::Credentials),
+            ("IncompleteSignature", Kind::Credentials),
+            ("InvalidSignatureException", Kind::Credentials),
+            ("DisabledException", Kind::KeyState),
+            ("KMSInvalidStateException", Kind::KeyState),
+            ("NotFoundException", Kind::KeyState),
+            ("InvalidKeyUsageException", Kind::KeyState),
+            ("InvalidCiphertextException", Kind::InvalidWrap),
+            ("IncorrectKeyException", Kind::InvalidWrap),
+            ("InvalidArnException", Kind::BadUri),
+            ("ValidationException", Kind::BadUri),
+            ("ThrottlingException", Kind::Throttled),
+            ("LimitExceededException", Kind::Throttled),
+            ("KMSInternalException", Kind::Unavailable),
+            ("DependencyTimeoutException", Kind::Unavailable),
+            ("KeyUnavailableException", Kind::Unavailable),
+            ("SomethingNewException", Kind::Unavailable),
+        ] {
+            assert_eq!(kind(Some(code), 400), expected, "{code}");
+        }
+        assert_eq!(kind(None, 429), Kind::Throttled);
+        assert_eq!(kind(None, 403), Kind::Denied);
+        assert_eq!(kind(None, 500), Kind::Unavailable);
+    }
+
+    #[test]
+    fn a_denied_operation_names_what_to_allow() {
+        let hint = hint(Kind::Denied, Operation::Decrypt);
+        assert!(hint.contains("kms:Decrypt on this key"), "{hint}");
+    }
+}

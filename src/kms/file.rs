@@ -1,0 +1,148 @@
+//! KEKs in files, for development, tests and whoever keeps a key file safe by other means.
+//!
+//! The file is 32 random bytes that only the server may read. It is read anew for each operation
+//! and wiped after it, so taking the file away works at once.
+
+mod create;
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use envelope::secret::{DataKey, KEY_LEN as KEK_LEN};
+use envelope::wrap::{EncryptionContext, FileKek, UnwrapError};
+use zeroize::Zeroizing;
+
+use super::{Generated, KekUri, Kind, KmsError, Provider, Wrap};
+
+pub use self::create::create_default;
+
+/// One key file.
+pub(super) struct FileProvider {
+    path: PathBuf,
+    kek: KekUri,
+}
+
+impl FileProvider {
+    pub(super) fn new(path: &Path) -> Result<Self, KmsError> {
+        Ok(Self { path: path.to_owned(), kek: KekUri::file(path)? })
+    }
+
+    fn wrap_with(
+        &self,
+        kek: &FileKek,
+        data_key: &DataKey,
+        context: &EncryptionContext,
+    ) -> Result<Wrap, KmsError> {
+        let mut nonce = [0; 24];
+        random(&mut nonce, &self.kek)?;
+        Ok(Wrap { kek: self.kek.clone(), bytes: kek.wrap(&nonce, data_key, context).to_vec() })
+    }
+}
+
+impl Provider for FileProvider {
+    fn generate(&self, context: &EncryptionContext) -> Result<Generated, KmsError> {
+        let kek = read_kek(&self.path, &self.kek)?;
+        let data_key = DataKey::from_fn(|key| random(key, &self.kek))?;
+        let wrap = self.wrap_with(&kek, &data_key, context)?;
+        Ok(Generated { data_key, wrap })
+    }
+
+    fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
+        self.wrap_with(&read_kek(&self.path, &self.kek)?, data_key, context)
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Box<DataKey>, KmsError> {
+        let kek = read_kek(&self.path, &self.kek)?;
+        kek.unwrap(wrapped, context).map_err(|error| {
+            let hint = match &error {
+                UnwrapError::OtherKek { .. } => {
+                    "Put the key file back that the wrap was made under."
+                }
+                _ => "The wrap was changed, or belongs to another encryption context.",
+            };
+            KmsError::new(Kind::InvalidWrap, &self.kek, error.to_string()).with_hint(hint)
+        })
+    }
+
+    fn check(&self) -> Result<KekUri, KmsError> {
+        read_kek(&self.path, &self.kek)?;
+        Ok(self.kek.clone())
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+/// Fills `bytes` from the operating system.
+fn random(bytes: &mut [u8], kek: &KekUri) -> Result<(), KmsError> {
+    getrandom::fill(bytes).map_err(|error| {
+        KmsError::new(Kind::Unavailable, kek, format!("no random bytes to be had: {error}"))
+    })
+}
+
+/// Reads the key in `path`, if nobody but the server's user and root can have read or put it
+/// there. What is checked is the open file, never the name, so nothing can change in between.
+fn read_kek(path: &Path, kek: &KekUri) -> Result<FileKek, KmsError> {
+    let shown = path.display();
+    let unfit = |why: String, hint: &str| {
+        KmsError::new(Kind::KeyState, kek, format!("key file \"{shown}\" {why}")).with_hint(hint)
+    };
+    // O_NONBLOCK: opening a pipe would wait for its other end. Plain files take no notice of it.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| {
+            if error.raw_os_error() == Some(libc::ELOOP) {
+                return unfit("is a symbolic link".into(), "Name the file that it leads to.");
+            }
+            let message = format!("could not open key file \"{shown}\": {error}");
+            KmsError::new(KmsError::io_kind(&error), kek, message).with_hint(
+                "The file must be there and readable to the user that the server runs as.",
+            )
+        })?;
+    let failed = |error: std::io::Error| {
+        let message = format!("could not read key file \"{shown}\": {error}");
+        KmsError::new(KmsError::io_kind(&error), kek, message)
+    };
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(unfit("is not a regular file".into(), "A key file is 32 bytes, no device."));
+    }
+    let mode = found.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(unfit(
+            format!("has mode {mode:04o}, which lets others than its owner at it"),
+            "chmod 0600 it, and take a new key if somebody may have read this one.",
+        ));
+    }
+    if found.uid() != 0 && found.uid() != effective_user() {
+        return Err(unfit(
+            format!("belongs to user {}, not to the server's", found.uid()),
+            "Give the file to the user that the server runs as.",
+        ));
+    }
+    if found.len() != KEK_LEN as u64 {
+        let why = format!("has {} bytes instead of {KEK_LEN}", found.len());
+        return Err(unfit(why, "A key file is 32 random bytes, not text."));
+    }
+    let mut key = Zeroizing::new([0; KEK_LEN]);
+    file.read_exact(&mut key[..]).map_err(failed)?;
+    Ok(FileKek::from_bytes(&key))
+}
+
+/// The user whose rights the server has.
+fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing, touches no memory of ours and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests;

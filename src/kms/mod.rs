@@ -1,0 +1,150 @@
+//! Providers of key-encryption keys (KEKs): what wraps and unwraps data keys.
+//!
+//! A provider knows neither SQL nor PostgreSQL nor the catalog: bytes and an encryption context go
+//! in, a data key or its wrap comes out. The one thing taken from the rest is the wait in
+//! [`runtime`], so that a slow KMS can be cancelled like any other wait of a backend.
+
+mod aws;
+mod error;
+pub mod file;
+pub mod runtime;
+mod uri;
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use envelope::secret::DataKey;
+use envelope::wrap::EncryptionContext;
+
+pub use self::error::{Kind, KmsError};
+pub use self::uri::{AwsKey, KekUri};
+
+/// Requests to a KMS, and those that failed, of this process.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+static FAILURES: AtomicU64 = AtomicU64::new(0);
+
+/// A new data key and its first wrap.
+pub struct Generated {
+    /// The key itself, wiped when dropped.
+    pub data_key: Box<DataKey>,
+    /// The same key under the KEK.
+    pub wrap: Wrap,
+}
+
+/// A data key under a KEK, as the catalog stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrap {
+    /// The KEK as it must be stored: the provider's own name for it, an alias resolved.
+    pub kek: KekUri,
+    /// The wrapped key, opaque to everyone but the provider.
+    pub bytes: Vec<u8>,
+}
+
+/// One KEK and what can be done with it. Each call is at most one KMS operation, two for a default
+/// [`Self::rewrap`].
+///
+/// Every call may unwind out of the wait with a PostgreSQL error (cancel, terminate): whoever calls
+/// holds no lock.
+pub trait Provider: Any {
+    /// Draws a new data key and wraps it under this KEK and `context`.
+    ///
+    /// # Errors
+    /// The KEK's or the KMS's refusal, as a [`KmsError`].
+    fn generate(&self, context: &EncryptionContext) -> Result<Generated, KmsError>;
+
+    /// Wraps a key that exists already: another KEK's, or an index key.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError>;
+
+    /// Gives the data key back. `context` must be the one it was wrapped with.
+    ///
+    /// # Errors
+    /// As [`Self::generate`]; [`Kind::InvalidWrap`] when the wrap, the KEK and the context do not
+    /// belong together.
+    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext)
+    -> Result<Box<DataKey>, KmsError>;
+
+    /// Moves a wrap of this KEK under the KEK of `to`. A provider that can keep the key inside the
+    /// KMS overrides this.
+    ///
+    /// # Errors
+    /// As [`Self::unwrap`] and [`Self::wrap`].
+    #[allow(dead_code, reason = "moving keys to another KEK calls it")]
+    fn rewrap(
+        &self,
+        wrapped: &[u8],
+        context: &EncryptionContext,
+        to: &dyn Provider,
+        to_context: &EncryptionContext,
+    ) -> Result<Wrap, KmsError> {
+        to.wrap(&*self.unwrap(wrapped, context)?, to_context)
+    }
+
+    /// Is the KEK there, enabled and of the right sort? Answers with its name as it must be stored.
+    ///
+    /// # Errors
+    /// What stands against using it, as a [`KmsError`].
+    fn check(&self) -> Result<KekUri, KmsError>;
+
+    /// The provider itself, so that another of its kind can find out that it talks to its like.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What an administrator sets about reaching a KMS. A change makes a new client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// The region of a KEK that is no ARN; unset or empty: the AWS default chain's.
+    pub aws_region: Option<String>,
+    /// Another endpoint than AWS's own: one URL, or `region=url` pairs divided by commas.
+    pub aws_endpoint_url: Option<String>,
+    /// The most that one operation may take, with its retries and with finding credentials.
+    pub timeout: Duration,
+    /// How often a request is sent at most, the first time included.
+    pub max_attempts: u32,
+}
+
+/// The provider for `kek`. Nothing is opened or sent yet.
+///
+/// # Errors
+/// [`Kind::BadUri`] when a setting in `config` cannot be read.
+pub fn provider(kek: &KekUri, config: &Config) -> Result<Box<dyn Provider>, KmsError> {
+    Ok(match kek {
+        KekUri::File(path) => Box::new(file::FileProvider::new(path)?),
+        KekUri::Aws(key) => Box::new(aws::AwsProvider::new(key, config)?),
+    })
+}
+
+/// KMS operations that this process has sent; retries inside one are not counted. Reading a key
+/// file is none.
+pub fn requests() -> u64 {
+    REQUESTS.load(Ordering::Relaxed)
+}
+
+/// Those of [`requests`] that gave an error or were cancelled.
+pub fn failures() -> u64 {
+    FAILURES.load(Ordering::Relaxed)
+}
+
+/// Counts one operation, and a failure unless it is told of success: an unwind out of the wait is a
+/// failure too.
+struct Counted {
+    succeeded: bool,
+}
+
+impl Counted {
+    fn begin() -> Self {
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
+        Self { succeeded: false }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.succeeded {
+            FAILURES.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
