@@ -1,0 +1,246 @@
+//! Every error a user can see: one kind, one SQLSTATE, one hint. No message holds a value or a
+//! key.
+
+use envelope::header::KeyId;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgSqlErrorCode, function_name};
+
+use crate::kms::{Kind, KmsError};
+
+/// `Ok` or an [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong. Tables are named `schema.table`, quoted as SQL would.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The current role lacks the right.
+    #[error("permission denied to {action} table {table}")]
+    NoRight { action: &'static str, table: String },
+
+    /// A function that only superusers may call that way.
+    #[error("permission denied to {0}")]
+    SuperuserOnly(&'static str),
+
+    /// The client's connection options tried to set one of our settings.
+    #[error("permission denied to set parameter \"{0}\" by connection options")]
+    PlantedSetting(String),
+
+    /// The table has no data key, and this call may not make one.
+    #[error("table {table} has no data key, and none can be made {because}")]
+    NoKey { table: String, because: &'static str },
+
+    /// No data key of this database has that id.
+    #[error("no data key {0} is in this database")]
+    UnknownKey(KeyId),
+
+    /// `create_key` on a table that has one.
+    #[error("table {0} already has an active data key")]
+    KeyExists(String),
+
+    /// The data key may not do that in its state.
+    #[error("data key {key} of table {table} is {state}")]
+    KeyState { key: KeyId, table: String, state: &'static str },
+
+    /// Not a sealed value, or changed, cut, of another context.
+    #[error("value does not open under a data key of table {0}")]
+    DoesNotOpen(String),
+
+    /// A value that looks like no sealed value at all.
+    #[error("value is not a sealed value")]
+    NotSealed,
+
+    /// A sealed value of another table.
+    #[error("value was sealed for another table than {0}")]
+    OtherTable(String),
+
+    /// The trigger met a value that looks sealed, under a key that nobody here knows.
+    #[error(
+        "value for column \"{column}\" of table {table} looks sealed, under unknown data key {key}"
+    )]
+    LooksSealed { key: KeyId, table: String, column: String },
+
+    /// The plaintext was sealed as bytes, or the database's encoding lacks its characters.
+    #[error("opened value is not text in the database's encoding")]
+    NotText { untranslatable: bool },
+
+    /// Plaintext and overhead exceed what one value may hold.
+    #[error("value of {0} bytes is too long to seal")]
+    TooLong(usize),
+
+    /// A relation that cannot have a key.
+    #[error("{what} {table} cannot have a data key")]
+    NotATable { what: &'static str, table: String },
+
+    /// A relation that is gone.
+    #[error("relation {0} does not exist")]
+    NoRelation(String),
+
+    /// An argument that must not be NULL.
+    #[error("{0} must not be NULL")]
+    NullArgument(&'static str),
+
+    /// An argument or setting that cannot be.
+    #[error("{0}")]
+    BadArgument(String),
+
+    /// A KEK that `envelope.allowed_keks` does not let in.
+    #[error("KEK {0} is not allowed here")]
+    KekNotAllowed(String),
+
+    /// `envelope.default_kek` is needed and unset.
+    #[error("no KEK given, and envelope.default_kek is not set")]
+    NoDefaultKek,
+
+    /// The trigger was created in a way that cannot seal.
+    #[error("trigger function envelope_seal() {0}")]
+    TriggerMisuse(&'static str),
+
+    /// The trigger's argument names no column of the table.
+    #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", does not exist")]
+    NoColumn { column: String, table: String, trigger: String },
+
+    /// The trigger's argument names a column of another type.
+    #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", is not bytea")]
+    NotBytea { column: String, table: String, trigger: String },
+
+    /// The KMS or the key file said no. `failed` says what could not be done, for which table.
+    #[error("could not {failed}: {error}")]
+    Kms { failed: String, error: Box<KmsError> },
+
+    /// The KMS handed back another key than the catalog's, or the catalog cannot be read.
+    #[error("{0}")]
+    Corrupt(String),
+
+    /// The extension's own tables are missing.
+    #[error("extension \"pgrx-example\" is not installed in this database")]
+    NotInstalled,
+
+    /// The operating system gave no random bytes, no memory, …
+    #[error("operating system: {0}")]
+    System(String),
+}
+
+impl Error {
+    /// The SQLSTATE of this kind.
+    pub fn sqlstate(&self) -> PgSqlErrorCode {
+        use PgSqlErrorCode::*;
+        match self {
+            Error::NoRight { .. }
+            | Error::SuperuserOnly(_)
+            | Error::PlantedSetting(_)
+            | Error::KekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::NoKey { .. } | Error::UnknownKey(_) | Error::LooksSealed { .. } => {
+                ERRCODE_UNDEFINED_OBJECT
+            }
+            Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
+            Error::KeyState { .. } | Error::NotInstalled => {
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
+            Error::OtherTable(_)
+            | Error::BadArgument(_)
+            | Error::NullArgument(_)
+            | Error::NoDefaultKek => ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::NotText { untranslatable: false } => ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+            Error::NotText { untranslatable: true } => ERRCODE_UNTRANSLATABLE_CHARACTER,
+            Error::TooLong(_) => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
+            Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
+            Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            Error::NoColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
+            Error::NotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
+            Error::Kms { error, .. } => kms_sqlstate(error.kind),
+            Error::Corrupt(_) => ERRCODE_DATA_CORRUPTED,
+            Error::System(_) => ERRCODE_SYSTEM_ERROR,
+        }
+    }
+
+    /// [`Self::sqlstate`] as its five characters.
+    pub fn sqlstate_text(&self) -> String {
+        let packed = self.sqlstate() as u32;
+        // PostgreSQL packs six bits a character, counted from '0' (utils/elog.h).
+        (0..5).map(|i| char::from((packed >> (6 * i) & 0x3f) as u8 + b'0')).collect()
+    }
+
+    /// What happened besides, for the DETAIL line.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Error::Kms { error, .. } => {
+                error.request_id.as_ref().map(|id| format!("KMS request id {id}."))
+            }
+            _ => None,
+        }
+    }
+
+    /// What to do, for the HINT line.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::NoRight { .. } => "Only the table's owner and superusers can use its data keys.",
+            Error::PlantedSetting(_) => {
+                "Settings envelope.* are for superusers and the server's configuration: remove \
+                 it from PGOPTIONS or the connection string."
+            }
+            Error::NoKey { .. } => {
+                "Its owner can make one: SELECT envelope.create_key(…), in an ordinary transaction."
+            }
+            Error::UnknownKey(_) => {
+                "The value comes from another database, or its key was not restored with it."
+            }
+            Error::DoesNotOpen(_) => "It was changed or cut, or was sealed with another context.",
+            Error::NotSealed => {
+                "envelope_decrypt opens what envelope_encrypt or the trigger has sealed."
+            }
+            Error::OtherTable(_) => {
+                "Open it with the table it was sealed for, or let this table open that one's \
+                 keyring: envelope.share_keyring."
+            }
+            Error::LooksSealed { .. } => {
+                "If these bytes are plaintext, seal them with envelope_encrypt before the insert."
+            }
+            Error::NotText { .. } => "Open it as bytea: envelope_decrypt.",
+            Error::NotATable { .. } => "Data keys belong to permanent tables, partitioned or not.",
+            Error::KekNotAllowed(_) => "A superuser can add it to envelope.allowed_keks.",
+            Error::NoDefaultKek => {
+                "Data keys here are wrapped by a KMS already, so no key file is made: set \
+                 envelope.default_kek, or name a KEK in envelope.create_key."
+            }
+            Error::TriggerMisuse(_) => {
+                "CREATE TRIGGER … BEFORE INSERT OR UPDATE ON … FOR EACH ROW EXECUTE FUNCTION \
+                 envelope_seal('column', …)."
+            }
+            Error::NotBytea { .. } => "Sealed columns are of type bytea.",
+            Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
+            Error::NotInstalled => "CREATE EXTENSION \"pgrx-example\".",
+            _ => return None,
+        };
+        Some(hint.to_string())
+    }
+}
+
+/// One SQLSTATE a kind of KMS error. Class 08 is left alone: connection pools take it for their
+/// own connection lost.
+fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
+    match kind {
+        Kind::BadUri => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        Kind::Denied | Kind::Credentials => {
+            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+        }
+        Kind::KeyState => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        Kind::Throttled => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        Kind::Unavailable => PgSqlErrorCode::ERRCODE_IO_ERROR,
+        Kind::InvalidWrap => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> ErrorReport {
+        let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), function_name!());
+        if let Some(detail) = error.detail() {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = error.hint() {
+            report = report.set_hint(hint);
+        }
+        report
+    }
+}

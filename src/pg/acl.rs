@@ -1,0 +1,49 @@
+//! Who is asking, and what PostgreSQL says they may do.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+use crate::pg::datum::owned_cstring;
+use crate::pg::relation;
+
+/// The role whose rights count now: inside a SECURITY DEFINER function, its owner.
+pub fn current_role() -> pg_sys::Oid {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether `role` owns `relation`: by itself, as a member of the owner, or as a superuser.
+/// Raises PostgreSQL's own error when the relation is gone.
+pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks both up in the system cache.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        return pg_sys::pg_class_ownercheck(relation, role);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, role);
+    }
+}
+
+/// The name of a role in the server's encoding, quoted where SQL needs it; `None` when it is gone.
+pub fn quoted_role(role: pg_sys::Oid) -> Option<CString> {
+    // SAFETY: with `noerr` a missing role gives a null pointer; quoting gives its argument back
+    // or a palloc'd string.
+    unsafe {
+        let name = owned_cstring(pg_sys::GetUserNameFromId(role, true))?;
+        Some(CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_owned())
+    }
+}
+
+/// The role that bears `name` (as SQL would quote it), if one does.
+pub fn role_named(name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: the parser raises on what is no name; with `missing_ok` a missing role gives 0.
+    let role = unsafe {
+        let names = relation::name_list(name);
+        if (*names).length != 1 {
+            return None;
+        }
+        pg_sys::get_role_oid(pg_sys::NameListToString(names), true)
+    };
+    (role != pg_sys::InvalidOid).then_some(role)
+}

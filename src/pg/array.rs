@@ -1,0 +1,56 @@
+//! Arrays of text as arguments.
+
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::datum::FromDatum;
+use pgrx::pg_sys;
+
+use crate::pg::encoding;
+use crate::pg::varlena::Varlena;
+
+/// The elements of a `text[]` argument in UTF-8, `None` for a NULL among them.
+pub struct TextArray(pub Vec<Option<String>>);
+
+impl FromDatum for TextArray {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: pgrx passes the datum of a text[] argument; text is a varlena of alignment int.
+        // PostgreSQL fills in two arrays of `count` elements.
+        unsafe {
+            pg_sys::deconstruct_array(
+                pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast(),
+                pg_sys::TEXTOID,
+                -1,
+                false,
+                b'i' as std::ffi::c_char,
+                &mut elements,
+                &mut nulls,
+                &mut count,
+            );
+            let text = |i| {
+                (!*nulls.add(i))
+                    .then(|| encoding::to_string(&Varlena::from_datum(*elements.add(i))))
+            };
+            Some(TextArray((0..count as usize).map(text).collect()))
+        }
+    }
+}
+
+// SAFETY: a non-null argument of a function declared with text[] is one.
+unsafe impl<'fcx> ArgAbi<'fcx> for TextArray {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        match unsafe { arg.unbox_arg_using_from_datum() } {
+            Some(array) => array,
+            None => TextArray(Vec::new()),
+        }
+    }
+}
+
+pgrx::impl_sql_translatable!(TextArray, "text[]");

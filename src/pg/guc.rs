@@ -1,0 +1,81 @@
+//! What pgrx's settings do not cover: values that a client tried to plant before the library was
+//! loaded, and settings changed for the length of a call.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// Names, below `prefix`, of placeholders whose reset value came from the client's connection
+/// options (`PGOPTIONS`, startup packet). Such a value stands where the server's own would: once
+/// the setting is defined PostgreSQL refuses it, and what is left is the built-in default and not
+/// what `postgresql.conf` says. To be called before the settings are defined.
+pub fn planted_by_client(prefix: &str) -> Vec<String> {
+    let mut planted = Vec::new();
+    // SAFETY: the array and what it points to belong to PostgreSQL and stay for this loop; the
+    // names are NUL-terminated.
+    unsafe {
+        for variable in variables() {
+            let Some(generic) = (*variable).as_ref() else { continue };
+            if generic.flags & pg_sys::GUC_CUSTOM_PLACEHOLDER as std::ffi::c_int == 0
+                || generic.reset_source != pg_sys::GucSource::PGC_S_CLIENT
+            {
+                continue;
+            }
+            let name = CStr::from_ptr(generic.name).to_string_lossy();
+            if name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix)) {
+                planted.push(name.into_owned());
+            }
+        }
+    }
+    planted
+}
+
+#[cfg(any(feature = "pg14", feature = "pg15"))]
+unsafe fn variables() -> impl Iterator<Item = *const *mut pg_sys::config_generic> {
+    // SAFETY: the array has as many elements as PostgreSQL says.
+    unsafe {
+        let first = pg_sys::get_guc_variables().cast_const();
+        (0..pg_sys::GetNumConfigOptions() as usize).map(move |i| first.add(i))
+    }
+}
+
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+unsafe fn variables() -> impl Iterator<Item = *const *mut pg_sys::config_generic> {
+    let mut count = 0;
+    // SAFETY: the array (palloc'd for the caller) has as many elements as PostgreSQL says.
+    unsafe {
+        let first = pg_sys::get_guc_variables(&mut count).cast_const();
+        (0..count as usize).map(move |i| first.add(i))
+    }
+}
+
+/// Whether the session's user (not the current role) is a superuser.
+pub fn session_is_superuser() -> bool {
+    // SAFETY: looks the session's user up in the system cache; false where no session exists yet,
+    // as in the postmaster.
+    unsafe { pg_sys::IsUnderPostmaster && pg_sys::superuser_arg(pg_sys::GetAuthenticatedUserId()) }
+}
+
+/// Refuses `prefix.anything` that is not defined.
+pub fn reserve_prefix(prefix: &CStr) {
+    // SAFETY: `prefix` is NUL-terminated and PostgreSQL copies it.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        pg_sys::EmitWarningsOnPlaceholders(prefix.as_ptr());
+        #[cfg(not(feature = "pg14"))]
+        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+    }
+}
+
+/// The path of the data directory.
+pub fn data_directory() -> String {
+    // SAFETY: set at server start, NUL-terminated, never changed after.
+    unsafe { CStr::from_ptr(pg_sys::DataDir) }.to_string_lossy().into_owned()
+}
+
+/// The name of the database this backend is connected to.
+pub fn current_database() -> String {
+    // SAFETY: a connected backend has a database; the name is palloc'd.
+    let name = unsafe { pg_sys::get_database_name(pg_sys::MyDatabaseId) };
+    crate::pg::datum::owned_name(name).unwrap_or_default()
+}

@@ -1,0 +1,73 @@
+//! Acting as another role for the length of a call, as SECURITY DEFINER functions do.
+
+use pgrx::pg_sys;
+
+/// While it lives, the current role is the owner of a schema, `search_path` is `pg_catalog`, and
+/// nothing that runs can change role; dropping it puts back what was. On an error PostgreSQL's
+/// own transaction abort does the same.
+pub struct ActingAsOwner {
+    role: pg_sys::Oid,
+    security: std::ffi::c_int,
+    guc_level: std::ffi::c_int,
+}
+
+impl ActingAsOwner {
+    /// Becomes the owner of `schema`; `None` when the schema is gone.
+    pub fn of_schema(schema: pg_sys::Oid) -> Option<ActingAsOwner> {
+        let owner = schema_owner(schema)?;
+        let mut acting = ActingAsOwner {
+            role: pg_sys::InvalidOid,
+            security: 0,
+            // SAFETY: opens a level that `drop`, or the transaction's abort, closes.
+            guc_level: unsafe { pg_sys::NewGUCNestLevel() },
+        };
+        let switched = (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS)
+            as std::ffi::c_int;
+        // SAFETY: the pair read here is the pair put back; the strings are NUL-terminated.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut acting.role, &mut acting.security);
+            pg_sys::SetUserIdAndSecContext(owner, acting.security | switched);
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+        Some(acting)
+    }
+}
+
+impl Drop for ActingAsOwner {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: closes the level and puts back the pair that `of_schema` read.
+        unsafe {
+            pg_sys::AtEOXact_GUC(true, self.guc_level);
+            pg_sys::SetUserIdAndSecContext(self.role, self.security);
+        }
+    }
+}
+
+fn schema_owner(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: the tuple is released before its fields' copy is returned.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as std::ffi::c_int,
+            pg_sys::Datum::from(schema),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>();
+        let owner = (*form).nspowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}

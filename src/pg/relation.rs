@@ -1,0 +1,138 @@
+//! Relations by OID and by name.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+use crate::pg::datum::{owned_cstring, owned_name};
+use crate::pg::encoding;
+
+unsafe extern "C-unwind" {
+    // catalog/partition.h, which pgrx does not bind.
+    fn get_partition_ancestors(relid: pg_sys::Oid) -> *mut pg_sys::List;
+}
+
+/// The topmost partitioned table that `relation` is a partition of; itself if it is none.
+pub fn partition_root(relation: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: the system cache answers false for a relation that is gone; the list of OIDs is
+    // read and freed here.
+    unsafe {
+        if !pg_sys::get_rel_relispartition(relation) {
+            return relation;
+        }
+        let ancestors = pg_guard_ffi_boundary(|| get_partition_ancestors(relation));
+        let root = if ancestors.is_null() {
+            relation
+        } else {
+            pg_sys::list_nth_oid(ancestors, (*ancestors).length - 1)
+        };
+        pg_sys::list_free(ancestors);
+        root
+    }
+}
+
+/// Name and schema as they are now, without quotes: `(schema, name)`; `None` when it is gone.
+pub fn qualified_name(relation: pg_sys::Oid) -> Option<(String, String)> {
+    // SAFETY: both look-ups give null for what is not there.
+    unsafe {
+        let name = owned_name(pg_sys::get_rel_name(relation))?;
+        let schema = owned_name(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)))?;
+        Some((schema, name))
+    }
+}
+
+/// `schema.name` in the server's encoding, quoted where SQL needs it and always with its schema;
+/// `None` when it is gone.
+pub fn quoted_cstring(relation: pg_sys::Oid) -> Option<CString> {
+    // SAFETY: both look-ups give null for what is not there; the results are palloc'd.
+    unsafe {
+        let name = owned_cstring(pg_sys::get_rel_name(relation))?;
+        let schema =
+            owned_cstring(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)))?;
+        owned_cstring(pg_sys::quote_qualified_identifier(schema.as_ptr(), name.as_ptr()))
+    }
+}
+
+/// For messages: the quoted name, or the OID of a relation that is gone.
+pub fn display_name(relation: pg_sys::Oid) -> String {
+    match quoted_cstring(relation) {
+        Some(name) => encoding::to_string(name.to_bytes()),
+        None => format!("with OID {}", relation.to_u32()),
+    }
+}
+
+/// The relation that bears `name` (as SQL would quote it), if one does.
+pub fn named(name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: the parser raises on what is no qualified name; with MISSING_OK a missing schema or
+    // relation gives 0; no lock is taken.
+    let relation = unsafe {
+        pg_sys::RangeVarGetRelidExtended(
+            pg_sys::makeRangeVarFromNameList(name_list(name)),
+            pg_sys::NoLock as pg_sys::LOCKMODE,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
+/// `name` (as SQL would quote it) cut at its dots. Raises on what is no name.
+///
+/// # Safety
+/// The list lives in the current memory context.
+pub unsafe fn name_list(name: &CStr) -> *mut pg_sys::List {
+    // SAFETY: `name` is NUL-terminated.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        return pg_sys::stringToQualifiedNameList(name.as_ptr());
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        return pg_sys::stringToQualifiedNameList(name.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// The relation `name` in the schema `schema`, if there is one: a system-cache look-up.
+pub fn in_schema(schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: `name` is NUL-terminated; a missing relation gives 0.
+    let relation = unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) };
+    (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
+/// The schema that bears `name`, if one does.
+pub fn schema_named(name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: `name` is NUL-terminated; with `missing_ok` a missing schema gives 0.
+    let schema = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
+    (schema != pg_sys::InvalidOid).then_some(schema)
+}
+
+/// What kind of relation it is, as far as keys are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A permanent or unlogged table, partitioned or not: it may have a key.
+    Table,
+    /// A temporary table.
+    Temporary,
+    /// A view, index, sequence, foreign table, …
+    Other,
+    /// Gone.
+    Missing,
+}
+
+/// The kind of `relation`.
+pub fn kind(relation: pg_sys::Oid) -> Kind {
+    // SAFETY: both look-ups answer 0 for a relation that is gone.
+    let (relkind, persistence) = unsafe {
+        let relkind = pg_sys::get_rel_relkind(relation) as u8;
+        if relkind == 0 {
+            return Kind::Missing;
+        }
+        (relkind, pg_sys::get_rel_persistence(relation) as u8)
+    };
+    match relkind {
+        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => {
+            if persistence == pg_sys::RELPERSISTENCE_TEMP { Kind::Temporary } else { Kind::Table }
+        }
+        _ => Kind::Other,
+    }
+}

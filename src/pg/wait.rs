@@ -1,0 +1,45 @@
+//! The one place where a backend waits for something outside PostgreSQL.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use pgrx::pg_sys;
+
+/// Waits until `fd` is readable: an ordinary PostgreSQL wait. Cancel, `pg_terminate_backend` and
+/// `statement_timeout` end it at once (this unwinds), so does the death of the postmaster (the
+/// process exits); `pg_stat_activity` shows the wait event `EnvelopeKms` (`Extension` before
+/// PostgreSQL 17).
+pub fn until_readable(fd: BorrowedFd<'_>) {
+    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH)
+        as std::ffi::c_int;
+    loop {
+        // SAFETY: MyLatch is the backend's own latch, set up before any SQL runs; the descriptor
+        // is open for as long as it is borrowed.
+        let happened = unsafe {
+            pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events, fd.as_raw_fd(), -1, wait_event())
+        };
+        if happened & pg_sys::WL_LATCH_SET as std::ffi::c_int != 0 {
+            // SAFETY: as above.
+            unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+            pgrx::check_for_interrupts!();
+        }
+        if happened & pg_sys::WL_SOCKET_READABLE as std::ffi::c_int != 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+fn wait_event() -> u32 {
+    use std::cell::Cell;
+    thread_local!(static EVENT: Cell<u32> = const { Cell::new(0) });
+    if EVENT.get() == 0 {
+        // SAFETY: allocates or finds the name in shared memory; a backend calls it at any time.
+        EVENT.set(unsafe { pg_sys::WaitEventExtensionNew(c"EnvelopeKms".as_ptr()) });
+    }
+    EVENT.get()
+}
+
+#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+fn wait_event() -> u32 {
+    pg_sys::PG_WAIT_EXTENSION
+}

@@ -1,0 +1,104 @@
+//! Transactions: their ends, their nesting, what they forbid.
+
+use pgrx::pg_sys;
+
+/// How a transaction or savepoint ended, as told to [`on_end`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The transaction committed.
+    Commit,
+    /// The transaction rolled back.
+    Abort,
+    /// `PREPARE TRANSACTION`: it goes on without this backend.
+    Prepare,
+    /// The savepoint was released into the one around it.
+    SubCommit { sub: u32, parent: u32 },
+    /// The savepoint was rolled back.
+    SubAbort { sub: u32 },
+}
+
+/// Calls `callback` at the end of every transaction and savepoint of this backend from now on.
+/// To be called once; `callback` must not raise.
+pub fn on_end(callback: fn(End)) {
+    let arg = callback as *mut std::ffi::c_void;
+    // SAFETY: the functions live as long as the library, and PostgreSQL hands `arg` back as is.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(at_xact_end), arg);
+        pg_sys::RegisterSubXactCallback(Some(at_subxact_end), arg);
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_xact_end(
+    event: pg_sys::XactEvent::Type,
+    arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::*;
+    let end = match event {
+        XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT => End::Commit,
+        XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => End::Abort,
+        XACT_EVENT_PREPARE => End::Prepare,
+        _ => return,
+    };
+    // SAFETY: `on_end` registered exactly this kind of pointer.
+    let callback: fn(End) = unsafe { std::mem::transmute(arg) };
+    callback(end);
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_subxact_end(
+    event: pg_sys::SubXactEvent::Type,
+    sub: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    let end = match event {
+        SUBXACT_EVENT_COMMIT_SUB => End::SubCommit { sub, parent },
+        SUBXACT_EVENT_ABORT_SUB => End::SubAbort { sub },
+        _ => return,
+    };
+    // SAFETY: `on_end` registered exactly this kind of pointer.
+    let callback: fn(End) = unsafe { std::mem::transmute(arg) };
+    callback(end);
+}
+
+/// The innermost transaction or savepoint that is open now.
+pub fn current_sub() -> u32 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+/// Why this transaction cannot write to the catalog, if it cannot.
+pub fn forbids_writing() -> Option<&'static str> {
+    // SAFETY: these read variables of this backend and of shared memory.
+    unsafe {
+        if pg_sys::IsInParallelMode() {
+            Some("during a parallel operation")
+        } else if pg_sys::RecoveryInProgress() {
+            Some("during recovery")
+        } else if pg_sys::XactReadOnly {
+            Some("in a read-only transaction")
+        } else {
+            None
+        }
+    }
+}
+
+/// The moment the client's current statement began, in PostgreSQL's microseconds.
+pub fn statement_start() -> i64 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+/// Learns what other backends have changed; registered callbacks are called.
+pub fn accept_invalidations() {
+    // SAFETY: allowed wherever a lock may be taken; every SQL function is such a place.
+    unsafe { pg_sys::AcceptInvalidationMessages() }
+}
+
+/// Calls `callback` when this backend ends, however it does short of a crash.
+pub fn on_exit(callback: unsafe extern "C-unwind" fn(std::ffi::c_int, pg_sys::Datum)) {
+    // SAFETY: the function lives as long as the library.
+    unsafe { pg_sys::on_proc_exit(Some(callback), pg_sys::Datum::from(0usize)) }
+}

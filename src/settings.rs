@@ -1,0 +1,198 @@
+//! All settings, each with its meaning, unit and default. They are for superusers and the
+//! server's configuration; they are read on use, so that a change takes hold at the next call.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use crate::error::{Error, Result};
+use crate::{kms, pg};
+
+type Text = GucSetting<Option<CString>>;
+
+static DEFAULT_KEK: Text = Text::new(None);
+static ALLOWED_KEKS: Text = Text::new(None);
+static FILE_KEK_DIRECTORY: Text = Text::new(None);
+static AWS_REGION: Text = Text::new(None);
+static AWS_ENDPOINT_URL: Text = Text::new(None);
+static KMS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
+static KMS_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(3);
+static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
+static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+thread_local! {
+    /// Settings that this client tried to plant before the library was loaded.
+    static PLANTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Defines the settings. A client's own values for them, planted in its connection options before
+/// the library was loaded, are noted first: [`check_unplanted`] refuses to work with them.
+pub fn init() {
+    if !pg::guc::session_is_superuser() {
+        PLANTED.set(pg::guc::planted_by_client("envelope."));
+    }
+    // URI of the KEK under which new data keys are wrapped. Unset: a key file below
+    // file_kek_directory, for development and tests.
+    define_text(
+        c"envelope.default_kek",
+        c"KEK that wraps new data keys, as a URI.",
+        c"aws-kms://arn:aws:kms:..., aws-kms://alias/..., or file:///...; unset, a key file is made \
+          in envelope.file_kek_directory, for development and tests.",
+        &DEFAULT_KEK,
+    );
+    // Comma-separated URI patterns, `*` for any characters. Unset: default_kek and the key files.
+    define_text(
+        c"envelope.allowed_keks",
+        c"KEKs that may wrap data keys, as comma-separated URI patterns.",
+        c"An asterisk stands for any characters. Unset: envelope.default_kek and the files in \
+          envelope.file_kek_directory.",
+        &ALLOWED_KEKS,
+    );
+    // Absolute path. Unset: the data directory's path with `.kek` added, outside the data
+    // directory so that base backups do not carry the key beside the data.
+    define_text(
+        c"envelope.file_kek_directory",
+        c"Directory of key files.",
+        c"Unset: the data directory's path with .kek added.",
+        &FILE_KEK_DIRECTORY,
+    );
+    define_text(
+        c"envelope.aws_region",
+        c"AWS region of KEKs whose URI names none.",
+        c"Unset: the AWS SDK's default chain decides.",
+        &AWS_REGION,
+    );
+    define_text(
+        c"envelope.aws_endpoint_url",
+        c"AWS KMS endpoint, as a URL or as comma-separated region=URL pairs.",
+        c"Unset: the region's public endpoint.",
+        &AWS_ENDPOINT_URL,
+    );
+    // Milliseconds for one KMS operation with all its attempts; 5 s outlasts a slow answer and
+    // one retry, and is short beside what a statement's user will wait.
+    define_int(
+        c"envelope.kms_timeout",
+        c"Longest time for one KMS operation with its retries.",
+        c"Credentials that must be fetched first count.",
+        &KMS_TIMEOUT,
+        (100, 600_000),
+        GucFlags::UNIT_MS,
+    );
+    define_int(
+        c"envelope.kms_max_attempts",
+        c"Attempts for one KMS operation, the first included.",
+        c"The AWS SDK's standard retries, with backoff; 1 means none.",
+        &KMS_MAX_ATTEMPTS,
+        (1, 100),
+        GucFlags::empty(),
+    );
+    // Seconds; 5 min bounds how long a right taken away in the KMS still has effect.
+    define_int(
+        c"envelope.cache_ttl",
+        c"Time for which a backend keeps an unwrapped data key.",
+        c"After it the KMS is asked again, which is how a revocation there takes hold.",
+        &CACHE_TTL,
+        (1, 7 * 24 * 3600),
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"envelope.auto_create_key",
+        c"Make a table's data key when its first value is sealed.",
+        c"Only for roles that may manage the table's keys. Off: envelope.create_key makes it.",
+        &AUTO_CREATE_KEY,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
+    pg::guc::reserve_prefix(c"envelope");
+}
+
+/// 42501, naming the setting, when the client tried to plant one.
+pub fn check_unplanted() -> Result<()> {
+    PLANTED.with_borrow(|planted| match planted.first() {
+        Some(name) => Err(Error::PlantedSetting(name.clone())),
+        None => Ok(()),
+    })
+}
+
+/// `envelope.default_kek`, if set.
+pub fn default_kek() -> Option<String> {
+    text(&DEFAULT_KEK)
+}
+
+/// The patterns of `envelope.allowed_keks`, if set.
+pub fn allowed_keks() -> Option<Vec<String>> {
+    let list = text(&ALLOWED_KEKS)?;
+    Some(list.split(',').map(|pattern| pattern.trim().to_string()).collect())
+}
+
+/// `envelope.file_kek_directory`, or its default.
+pub fn file_kek_directory() -> String {
+    text(&FILE_KEK_DIRECTORY).unwrap_or_else(|| format!("{}.kek", pg::guc::data_directory()))
+}
+
+/// How the KMS is reached.
+pub fn kms() -> kms::Config {
+    kms::Config {
+        aws_region: text(&AWS_REGION),
+        aws_endpoint_url: text(&AWS_ENDPOINT_URL),
+        timeout: Duration::from_millis(KMS_TIMEOUT.get().unsigned_abs().into()),
+        max_attempts: KMS_MAX_ATTEMPTS.get().unsigned_abs(),
+    }
+}
+
+/// `envelope.cache_ttl` in milliseconds.
+pub fn cache_ttl_ms() -> u64 {
+    u64::from(CACHE_TTL.get().unsigned_abs()) * 1000
+}
+
+/// `envelope.auto_create_key`.
+pub fn auto_create_key() -> bool {
+    AUTO_CREATE_KEY.get()
+}
+
+/// A text setting; empty counts as unset.
+fn text(setting: &Text) -> Option<String> {
+    let value = setting.get()?;
+    let value = pg::encoding::to_string(value.to_bytes());
+    (!value.trim().is_empty()).then(|| value.trim().to_string())
+}
+
+fn define_text(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static Text,
+) {
+    // SAFETY: the hook raises nothing and only sets a flag.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name,
+            short,
+            long,
+            setting,
+            GucContext::Suset,
+            GucFlags::empty(),
+            None,
+            Some(at_change),
+            None,
+        );
+    }
+}
+
+fn define_int(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<i32>,
+    (min, max): (i32, i32),
+    unit: GucFlags,
+) {
+    GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Suset, unit);
+}
+
+/// What was decided under the old value (is this KEK allowed?) is decided again.
+unsafe extern "C-unwind" fn at_change(_value: *const std::ffi::c_char, _: *mut std::ffi::c_void) {
+    crate::keyring::mark_stale();
+}
