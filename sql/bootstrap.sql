@@ -1,0 +1,163 @@
+-- Schema, types and tables. What stands here is data at rest: columns are only ever added.
+
+CREATE SCHEMA envelope;
+COMMENT ON SCHEMA envelope IS
+  'Administration and catalog of column-level envelope encryption (extension pgrx-example)';
+REVOKE ALL ON SCHEMA envelope FROM PUBLIC;
+GRANT USAGE ON SCHEMA envelope TO PUBLIC;
+
+-- A table or a role, held by OID and written by name, so that no OID ever leaves the database: a
+-- dump, a replica or another cluster reads the name and finds its own OID, or 0 when nothing
+-- there bears it. A number is never read as an OID.
+
+CREATE TYPE envelope.table_ref;
+
+CREATE FUNCTION envelope.table_ref_in(cstring) RETURNS envelope.table_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'table_ref_in_wrapper';
+CREATE FUNCTION envelope.table_ref_out(envelope.table_ref) RETURNS cstring
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'table_ref_out_wrapper';
+CREATE FUNCTION envelope.table_ref_recv(internal) RETURNS envelope.table_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'table_ref_recv_wrapper';
+CREATE FUNCTION envelope.table_ref_send(envelope.table_ref) RETURNS bytea
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'table_ref_send_wrapper';
+
+CREATE TYPE envelope.table_ref (
+  INPUT = envelope.table_ref_in, OUTPUT = envelope.table_ref_out,
+  RECEIVE = envelope.table_ref_recv, SEND = envelope.table_ref_send,
+  LIKE = pg_catalog.oid
+);
+COMMENT ON TYPE envelope.table_ref IS
+  'A table: held by OID, written as its schema-qualified name, "-" when it is gone';
+COMMENT ON FUNCTION envelope.table_ref_in(cstring) IS 'Name to table, 0 when nothing bears it';
+COMMENT ON FUNCTION envelope.table_ref_out(envelope.table_ref) IS 'Table to schema-qualified name';
+COMMENT ON FUNCTION envelope.table_ref_recv(internal) IS 'Name to table, binary protocol';
+COMMENT ON FUNCTION envelope.table_ref_send(envelope.table_ref) IS 'Table to name, binary protocol';
+
+CREATE TYPE envelope.role_ref;
+
+CREATE FUNCTION envelope.role_ref_in(cstring) RETURNS envelope.role_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'role_ref_in_wrapper';
+CREATE FUNCTION envelope.role_ref_out(envelope.role_ref) RETURNS cstring
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'role_ref_out_wrapper';
+CREATE FUNCTION envelope.role_ref_recv(internal) RETURNS envelope.role_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'role_ref_recv_wrapper';
+CREATE FUNCTION envelope.role_ref_send(envelope.role_ref) RETURNS bytea
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'role_ref_send_wrapper';
+
+CREATE TYPE envelope.role_ref (
+  INPUT = envelope.role_ref_in, OUTPUT = envelope.role_ref_out,
+  RECEIVE = envelope.role_ref_recv, SEND = envelope.role_ref_send,
+  LIKE = pg_catalog.oid
+);
+COMMENT ON TYPE envelope.role_ref IS
+  'A role: held by OID, written as its name, "-" when it is gone';
+COMMENT ON FUNCTION envelope.role_ref_in(cstring) IS 'Name to role, 0 when nothing bears it';
+COMMENT ON FUNCTION envelope.role_ref_out(envelope.role_ref) IS 'Role to name';
+COMMENT ON FUNCTION envelope.role_ref_recv(internal) IS 'Name to role, binary protocol';
+COMMENT ON FUNCTION envelope.role_ref_send(envelope.role_ref) IS 'Role to name, binary protocol';
+
+-- Comparison and indexing are those of oid.
+CREATE CAST (envelope.table_ref AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (pg_catalog.regclass AS envelope.table_ref) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (envelope.role_ref AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (pg_catalog.regrole AS envelope.role_ref) WITHOUT FUNCTION AS ASSIGNMENT;
+
+-- No foreign keys, and no trigger that reads another of these tables: pg_restore -j loads them
+-- in any order. The administration functions keep them whole.
+-- Column order is read by position in src/catalog/: only ever add at the end, with a default.
+
+CREATE TABLE envelope.keyring (
+  keyring_id   uuid PRIMARY KEY,
+  table_name   text NOT NULL,
+  default_kek  text,
+  kms_context  jsonb,
+  limits       jsonb NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE envelope.keyring IS
+  'The data keys of a table, kept when the table is dropped: backups may need them';
+COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen; for people, never looked up';
+COMMENT ON COLUMN envelope.keyring.default_kek IS 'KEK for its next data key; NULL: envelope.default_kek';
+COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for its next wraps';
+COMMENT ON COLUMN envelope.keyring.limits IS 'Limits that differ from the settings';
+
+CREATE TABLE envelope.keyring_table (
+  id          uuid PRIMARY KEY,
+  keyring_id  uuid NOT NULL,
+  relation    envelope.table_ref NOT NULL,
+  seals       boolean NOT NULL
+);
+CREATE INDEX keyring_table_relation ON envelope.keyring_table (relation);
+CREATE INDEX keyring_table_keyring ON envelope.keyring_table (keyring_id);
+CREATE UNIQUE INDEX keyring_table_seals ON envelope.keyring_table (relation)
+  WHERE seals AND relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
+COMMENT ON TABLE envelope.keyring_table IS
+  'Which tables use a keyring: a table seals with one and may open with more';
+COMMENT ON COLUMN envelope.keyring_table.seals IS 'New values of the table are sealed with this keyring';
+
+CREATE TABLE envelope.data_key (
+  key_id            uuid PRIMARY KEY,
+  keyring_id        uuid NOT NULL,
+  purpose           text NOT NULL CHECK (purpose IN ('seal', 'index')),
+  version           integer NOT NULL CHECK (version > 0),
+  state             text NOT NULL
+                    CHECK (state IN ('active', 'decrypt-only', 'retired', 'destroyed')),
+  created_at        timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  state_changed_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  reason            text,
+  UNIQUE (keyring_id, purpose, version)
+);
+CREATE UNIQUE INDEX data_key_active ON envelope.data_key (keyring_id, purpose)
+  WHERE state = 'active';
+COMMENT ON TABLE envelope.data_key IS
+  'Data keys: which exist and what they may do; the keys themselves stand wrapped in wrapped_key';
+COMMENT ON COLUMN envelope.data_key.key_id IS 'Derived from the key, so that it commits to it';
+COMMENT ON COLUMN envelope.data_key.reason IS 'Why the state last changed';
+
+CREATE TABLE envelope.wrapped_key (
+  key_id       uuid NOT NULL,
+  kek          text NOT NULL,
+  kms_context  jsonb NOT NULL,
+  wrapped      bytea NOT NULL,
+  created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  verified_at  timestamptz,
+  PRIMARY KEY (key_id, kek)
+);
+COMMENT ON TABLE envelope.wrapped_key IS
+  'Data keys wrapped by a KEK; one data key may stand under several';
+COMMENT ON COLUMN envelope.wrapped_key.kms_context IS 'Encryption context, as it was when wrapped';
+COMMENT ON COLUMN envelope.wrapped_key.verified_at IS 'When it was last unwrapped and compared';
+
+CREATE TABLE envelope.key_grant (
+  id          uuid PRIMARY KEY,
+  keyring_id  uuid NOT NULL,
+  grantee     envelope.role_ref NOT NULL,
+  verb        text NOT NULL CHECK (verb IN ('encrypt', 'decrypt', 'search', 'manage'))
+);
+CREATE INDEX key_grant_keyring ON envelope.key_grant (keyring_id);
+CREATE UNIQUE INDEX key_grant_once ON envelope.key_grant (keyring_id, grantee, verb)
+  WHERE grantee::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
+COMMENT ON TABLE envelope.key_grant IS 'Rights on a keyring beyond those of the table''s owner';
+
+CREATE TABLE envelope.sealed_column (
+  id             uuid PRIMARY KEY,
+  relation       envelope.table_ref NOT NULL,
+  column_name    name NOT NULL,
+  tag            text NOT NULL,
+  bound_columns  text[] NOT NULL DEFAULT '{}',
+  index_rules    jsonb NOT NULL DEFAULT '[]'
+);
+CREATE INDEX sealed_column_relation ON envelope.sealed_column (relation);
+COMMENT ON TABLE envelope.sealed_column IS 'Columns known to hold sealed values, and their row context';
+COMMENT ON COLUMN envelope.sealed_column.tag IS
+  'The column in the row context: its name when the policy was made, frozen';
+COMMENT ON COLUMN envelope.sealed_column.bound_columns IS 'Columns whose values are in the row context';
+
+-- Dumps carry the rows, and the database's owner may take them.
+GRANT SELECT ON envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key,
+  envelope.key_grant, envelope.sealed_column TO pg_database_owner;
+SELECT pg_catalog.pg_extension_config_dump('envelope.keyring', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.keyring_table', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.data_key', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.wrapped_key', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.key_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.sealed_column', '');

@@ -1,0 +1,73 @@
+//! How backends learn that the catalog has changed: PostgreSQL's own invalidation. Row triggers on
+//! every table send a relcache invalidation of that table, with the commit; the callback in each
+//! backend only marks, and the next call reads again.
+
+use std::cell::RefCell;
+
+use pgrx::{pg_extern, pg_guard, pg_sys};
+
+use crate::pg::trigger::TriggerCall;
+
+/// What the callbacks tell: something that decisions rest on may have changed.
+pub type Watched = fn();
+
+thread_local! {
+    static CALLBACK: RefCell<Option<Watched>> = const { RefCell::new(None) };
+}
+
+/// From now on calls `changed` whenever a relation, a role or a membership may have changed, as
+/// soon as this backend accepts invalidations. `changed` must do no more than mark.
+pub fn watch(changed: Watched) {
+    if CALLBACK.replace(Some(changed)).is_some() {
+        return;
+    }
+    // SAFETY: the functions live as long as the library.
+    unsafe {
+        let none = pg_sys::Datum::null();
+        pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), none);
+        for cache in
+            [pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM]
+        {
+            pg_sys::CacheRegisterSyscacheCallback(
+                cache as std::ffi::c_int,
+                Some(role_changed),
+                none,
+            );
+        }
+    }
+}
+
+fn tell() {
+    CALLBACK.with_borrow(|callback| {
+        if let Some(changed) = callback {
+            changed();
+        }
+    });
+}
+
+/// Every relation counts: the catalog's own tables, and tables whose owner, name or partitioning
+/// may have changed. Reading again costs some tens of microseconds.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, _relation: pg_sys::Oid) {
+    tell();
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn role_changed(
+    _arg: pg_sys::Datum,
+    _cache: std::ffi::c_int,
+    _hash: pg_sys::uint32,
+) {
+    tell();
+}
+
+/// Trigger of the catalog's tables. ENABLE ALWAYS and by row: a statement trigger does not fire
+/// when logical replication applies a change.
+#[pg_extern(sql = false)]
+fn envelope_invalidate(fcinfo: pg_sys::FunctionCallInfo) {
+    // SAFETY: the call's own information.
+    if let Some(trigger) = unsafe { TriggerCall::from_fcinfo(fcinfo) } {
+        // SAFETY: the trigger's relation is open and locked.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(trigger.relation_oid()) };
+    }
+}

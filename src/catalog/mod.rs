@@ -1,0 +1,30 @@
+//! The extension's own tables as typed rows: read by index scan with the newest snapshot, written
+//! by SPI as the owner of the schema.
+
+mod invalidate;
+mod refs;
+pub mod rows;
+mod scan;
+pub mod write;
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result};
+use crate::pg::relation;
+
+pub use invalidate::watch;
+
+const SCHEMA: &CStr = c"envelope";
+
+/// The OID of schema `envelope`.
+pub fn schema() -> Result<pg_sys::Oid> {
+    relation::schema_named(SCHEMA).ok_or(Error::NotInstalled)
+}
+
+/// The OID of the table or index `name` in schema `envelope`: a system-cache look-up, always
+/// right even when the extension was dropped and created again.
+pub fn oid_of(name: &CStr) -> Result<pg_sys::Oid> {
+    relation::in_schema(schema()?, name).ok_or(Error::NotInstalled)
+}

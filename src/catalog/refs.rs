@@ -1,0 +1,94 @@
+//! Input and output of `envelope.table_ref` and `envelope.role_ref`: OIDs inside, names outside.
+//!
+//! A name that nothing bears reads as 0, so that a restore without that table or role succeeds.
+//! Digits read as a name like any other: an OID from elsewhere never binds a stranger here.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::{pg_extern, pg_sys};
+
+use crate::pg::varlena::VarlenaBuf;
+use crate::pg::{acl, relation, wire};
+
+/// What is written for an OID that nothing bears.
+const GONE: &CStr = c"-";
+
+/// An OID as a datum, 0 too: pgrx's own conversion makes SQL NULL of 0.
+struct Ref(pg_sys::Oid);
+
+// SAFETY: both types are passed by value, as oid is.
+unsafe impl BoxRet for Ref {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
+    }
+}
+
+pgrx::impl_sql_translatable!(Ref, "oid");
+
+#[pg_extern(sql = false)]
+fn table_ref_in(name: &CStr) -> Ref {
+    table_named(name)
+}
+
+#[pg_extern(sql = false)]
+fn table_ref_out(table: pg_sys::Oid) -> CString {
+    table_name(table)
+}
+
+#[pg_extern(sql = false)]
+fn table_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
+    // SAFETY: PostgreSQL calls a receive function with its message.
+    table_named(&unsafe { wire::received_text(fcinfo) })
+}
+
+#[pg_extern(sql = false)]
+fn table_ref_send(table: pg_sys::Oid) -> VarlenaBuf {
+    sent(&table_name(table))
+}
+
+#[pg_extern(sql = false)]
+fn role_ref_in(name: &CStr) -> Ref {
+    role_named(name)
+}
+
+#[pg_extern(sql = false)]
+fn role_ref_out(role: pg_sys::Oid) -> CString {
+    role_name(role)
+}
+
+#[pg_extern(sql = false)]
+fn role_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
+    // SAFETY: as in `table_ref_recv`.
+    role_named(&unsafe { wire::received_text(fcinfo) })
+}
+
+#[pg_extern(sql = false)]
+fn role_ref_send(role: pg_sys::Oid) -> VarlenaBuf {
+    sent(&role_name(role))
+}
+
+fn table_named(name: &CStr) -> Ref {
+    let table = if name == GONE { None } else { relation::named(name) };
+    Ref(table.unwrap_or(pg_sys::InvalidOid))
+}
+
+fn table_name(table: pg_sys::Oid) -> CString {
+    relation::quoted_cstring(table).unwrap_or_else(|| GONE.to_owned())
+}
+
+fn role_named(name: &CStr) -> Ref {
+    let role = if name == GONE { None } else { acl::role_named(name) };
+    Ref(role.unwrap_or(pg_sys::InvalidOid))
+}
+
+fn role_name(role: pg_sys::Oid) -> CString {
+    acl::quoted_role(role).unwrap_or_else(|| GONE.to_owned())
+}
+
+/// The binary form is the text form, in the client's encoding.
+fn sent(name: &CStr) -> VarlenaBuf {
+    wire::text_to_send(name)
+}

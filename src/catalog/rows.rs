@@ -1,0 +1,183 @@
+//! The rows of each table as Rust types. Columns go by position: `sql/bootstrap.sql` only ever
+//! adds at the end.
+
+use std::ffi::CStr;
+
+use envelope::header::KeyId;
+use envelope::wrap::EncryptionContext;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::catalog::scan::{self, Key, Row};
+use crate::error::{Error, Result};
+
+/// Which tables use a keyring.
+pub struct KeyringTable {
+    pub keyring_id: Uuid,
+    pub seals: bool,
+}
+
+/// A keyring's own choice for its next data key.
+pub struct Keyring {
+    pub default_kek: Option<String>,
+    pub kms_context: Option<EncryptionContext>,
+}
+
+/// A data key, without the key.
+#[derive(Clone, Copy)]
+pub struct DataKeyRow {
+    pub key_id: KeyId,
+    pub keyring_id: Uuid,
+    pub purpose: Purpose,
+    pub version: i32,
+    pub state: State,
+}
+
+/// What a data key is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Seal,
+    Index,
+}
+
+/// What a data key may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Seals and opens.
+    Active,
+    /// Opens.
+    DecryptOnly,
+    /// Does nothing, and can come back.
+    Retired,
+    /// Its wraps are gone.
+    Destroyed,
+}
+
+/// A data key wrapped by a KEK.
+pub struct WrappedKey {
+    pub kek: String,
+    pub kms_context: EncryptionContext,
+    pub wrapped: Vec<u8>,
+}
+
+impl State {
+    /// As it stands in the catalog and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::DecryptOnly => "decrypt-only",
+            State::Retired => "retired",
+            State::Destroyed => "destroyed",
+        }
+    }
+
+    /// Whether values may be opened with it.
+    pub fn opens(self) -> bool {
+        matches!(self, State::Active | State::DecryptOnly)
+    }
+}
+
+/// The keyrings that `relation` itself uses.
+pub fn keyring_tables(relation: pg_sys::Oid) -> Result<Vec<KeyringTable>> {
+    collect(c"keyring_table", c"keyring_table_relation", 3, &Key::Oid(relation), |row| {
+        Ok(KeyringTable {
+            keyring_id: Uuid::from_bytes(required(row.uuid(2), "keyring_table.keyring_id")?),
+            seals: required(row.bool(4), "keyring_table.seals")?,
+        })
+    })
+}
+
+/// The keyring with that id.
+pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
+    let key = Key::Uuid(keyring_id.as_bytes());
+    let rows = collect(c"keyring", c"keyring_pkey", 1, &key, |row| {
+        Ok(Keyring {
+            default_kek: row.text(3),
+            kms_context: row.json(4).map(|json| parse_context(&json)).transpose()?,
+        })
+    })?;
+    Ok(rows.into_iter().next())
+}
+
+/// The data key with that id.
+pub fn data_key(key_id: KeyId) -> Result<Option<DataKeyRow>> {
+    let rows = collect(c"data_key", c"data_key_pkey", 1, &Key::Uuid(&key_id.0), data_key_row)?;
+    Ok(rows.into_iter().next())
+}
+
+/// All data keys of a keyring.
+pub fn data_keys(keyring_id: Uuid) -> Result<Vec<DataKeyRow>> {
+    let index = c"data_key_keyring_id_purpose_version_key";
+    collect(c"data_key", index, 2, &Key::Uuid(keyring_id.as_bytes()), data_key_row)
+}
+
+/// The wraps of a data key.
+pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
+    collect(c"wrapped_key", c"wrapped_key_pkey", 1, &Key::Uuid(&key_id.0), |row| {
+        Ok(WrappedKey {
+            kek: required(row.text(2), "wrapped_key.kek")?,
+            kms_context: parse_context(&required(row.json(3), "wrapped_key.kms_context")?)?,
+            wrapped: required(row.bytes(4), "wrapped_key.wrapped")?,
+        })
+    })
+}
+
+/// Whether any data key of this database is wrapped by a KEK that is no file.
+pub fn any_kek_beyond_files() -> Result<bool> {
+    let mut found = false;
+    scan::all(c"wrapped_key", |row| {
+        found = row.text(2).is_some_and(|kek| !kek.starts_with("file:"));
+        Ok(!found)
+    })?;
+    Ok(found)
+}
+
+fn data_key_row(row: &Row) -> Result<DataKeyRow> {
+    Ok(DataKeyRow {
+        key_id: KeyId(required(row.uuid(1), "data_key.key_id")?),
+        keyring_id: Uuid::from_bytes(required(row.uuid(2), "data_key.keyring_id")?),
+        purpose: match row.text(3).as_deref() {
+            Some("seal") => Purpose::Seal,
+            Some("index") => Purpose::Index,
+            _ => return Err(unreadable("data_key.purpose")),
+        },
+        version: required(row.i32(4), "data_key.version")?,
+        state: match row.text(5).as_deref() {
+            Some("active") => State::Active,
+            Some("decrypt-only") => State::DecryptOnly,
+            Some("retired") => State::Retired,
+            Some("destroyed") => State::Destroyed,
+            _ => return Err(unreadable("data_key.state")),
+        },
+    })
+}
+
+/// A KMS encryption context: a JSON object whose values are strings.
+pub fn parse_context(json: &str) -> Result<EncryptionContext> {
+    let pairs: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
+        .map_err(|_| Error::BadArgument("kms_context must be an object of strings".into()))?;
+    Ok(pairs.into_iter().collect())
+}
+
+fn collect<T>(
+    table: &CStr,
+    index: &CStr,
+    column: i16,
+    key: &Key<'_>,
+    read: impl Fn(&Row) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut rows = Vec::new();
+    scan::by_index(table, index, column, key, |row| {
+        rows.push(read(row)?);
+        Ok(true)
+    })?;
+    Ok(rows)
+}
+
+fn required<T>(value: Option<T>, column: &'static str) -> Result<T> {
+    value.ok_or_else(|| unreadable(column))
+}
+
+fn unreadable(column: &'static str) -> Error {
+    Error::Corrupt(format!("envelope.{column} holds what cannot be there"))
+}

@@ -1,0 +1,145 @@
+//! Index scans over the extension's tables.
+//!
+//! Not SPI: it would miss a key made after the snapshot of a REPEATABLE READ transaction, and
+//! asking it for a newer snapshot fails in parallel mode. A catalog scan sees what is committed
+//! now and what this transaction did, in every isolation level, in workers and on standbys.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::catalog::oid_of;
+use crate::error::Result;
+use crate::pg;
+
+/// What a column is compared with.
+pub enum Key<'a> {
+    /// A uuid column equals.
+    Uuid(&'a [u8; 16]),
+    /// A table_ref or role_ref column equals.
+    Oid(pg_sys::Oid),
+}
+
+/// One row while the scan stands on it.
+pub struct Row {
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+}
+
+/// Calls `each` for every row of `table` whose column number `column` (from 1; it must be the
+/// first of `index`) equals `key`, in the index's order, until it answers false.
+pub fn by_index(
+    table: &CStr,
+    index: &CStr,
+    column: i16,
+    key: &Key<'_>,
+    each: impl FnMut(&Row) -> Result<bool>,
+) -> Result<()> {
+    let (procedure, datum) = match key {
+        Key::Uuid(bytes) => (pg_sys::F_UUID_EQ, pg::datum::uuid_datum(bytes)),
+        Key::Oid(oid) => (pg_sys::F_OIDEQ, pg_sys::Datum::from(*oid)),
+    };
+    let mut scan_key = pg_sys::ScanKeyData::default();
+    // SAFETY: fills the key in; the comparison is the built-in one of the column's type, and what
+    // the datum points to outlives the scan.
+    unsafe {
+        pg_sys::ScanKeyInit(
+            &mut scan_key,
+            column,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::Oid::from(procedure),
+            datum,
+        );
+    }
+    scan(oid_of(table)?, oid_of(index)?, &mut [scan_key], each)
+}
+
+/// Calls `each` for every row of `table`, until it answers false.
+pub fn all(table: &CStr, each: impl FnMut(&Row) -> Result<bool>) -> Result<()> {
+    scan(oid_of(table)?, pg_sys::InvalidOid, &mut [], each)
+}
+
+fn scan(
+    table: pg_sys::Oid,
+    index: pg_sys::Oid,
+    keys: &mut [pg_sys::ScanKeyData],
+    mut each: impl FnMut(&Row) -> Result<bool>,
+) -> Result<()> {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: the relation stays open and locked for the scan; without a snapshot PostgreSQL
+    // takes and registers the catalog snapshot; on an error raised in between, the resource owner
+    // closes both. A tuple is read only until the next one is asked for.
+    unsafe {
+        let relation = pg_sys::table_open(table, lock);
+        let indexed = index != pg_sys::InvalidOid;
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            index,
+            indexed,
+            std::ptr::null_mut(),
+            keys.len() as std::ffi::c_int,
+            keys.as_mut_ptr(),
+        );
+        let descriptor = (*relation).rd_att;
+        let columns = (*descriptor).natts as usize;
+        let mut row =
+            Row { values: vec![pg_sys::Datum::null(); columns], nulls: vec![true; columns] };
+        let mut outcome = Ok(true);
+        while let Ok(true) = outcome {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            pg_sys::heap_deform_tuple(
+                tuple,
+                descriptor,
+                row.values.as_mut_ptr(),
+                row.nulls.as_mut_ptr(),
+            );
+            outcome = each(&row);
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, lock);
+        outcome.map(|_| ())
+    }
+}
+
+impl Row {
+    fn datum(&self, column: i16) -> Option<pg_sys::Datum> {
+        let at = usize::from(column.unsigned_abs()).checked_sub(1)?;
+        if *self.nulls.get(at)? { None } else { self.values.get(at).copied() }
+    }
+
+    /// A uuid column.
+    pub fn uuid(&self, column: i16) -> Option<[u8; 16]> {
+        // SAFETY: `rows.rs` asks for columns by the type they were created with.
+        self.datum(column).map(|datum| unsafe { pg::datum::uuid_bytes(datum) })
+    }
+
+    /// A boolean column.
+    pub fn bool(&self, column: i16) -> Option<bool> {
+        self.datum(column).map(|datum| datum.value() != 0)
+    }
+
+    /// An integer column.
+    pub fn i32(&self, column: i16) -> Option<i32> {
+        self.datum(column).map(|datum| datum.value() as i32)
+    }
+
+    /// A bytea column.
+    pub fn bytes(&self, column: i16) -> Option<Vec<u8>> {
+        // SAFETY: as in `uuid`.
+        self.datum(column).map(|datum| unsafe { pg::varlena::Varlena::from_datum(datum) }.to_vec())
+    }
+
+    /// A text column, in UTF-8.
+    pub fn text(&self, column: i16) -> Option<String> {
+        self.bytes(column).map(|bytes| pg::encoding::to_string(&bytes))
+    }
+
+    /// A jsonb column, as JSON text in UTF-8.
+    pub fn json(&self, column: i16) -> Option<String> {
+        // SAFETY: as in `uuid`.
+        self.datum(column).map(|datum| unsafe { pg::json::text_of_jsonb(datum) })
+    }
+}
