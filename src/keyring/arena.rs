@@ -1,0 +1,187 @@
+//! Where secrets live: pages of their own, locked in memory, left out of core dumps, zeroed in a
+//! child after fork, wiped when a secret is dropped and when the process ends.
+
+use std::alloc::Layout;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use zeroize::Zeroize;
+
+use crate::error::{Error, Result};
+
+/// A chunk is 64 KiB: within the smallest common RLIMIT_MEMLOCK, and a whole number of pages.
+const CHUNK: usize = 64 * 1024;
+
+/// Slots start and end on a cache line.
+const LINE: usize = 64;
+
+thread_local! {
+    static ARENA: RefCell<Arena> = RefCell::new(Arena::default());
+    static UNLOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[derive(Default)]
+struct Arena {
+    chunks: Vec<NonNull<u8>>,
+    /// Bytes of the last chunk that have been given out.
+    used: usize,
+    /// Slots given back, by size.
+    free: HashMap<usize, Vec<NonNull<u8>>>,
+}
+
+/// An owner of a `T` in the arena; dropping it drops the `T` and wipes its slot.
+pub struct Locked<T>(NonNull<T>);
+
+impl<T> Locked<T> {
+    /// Puts `value` into the arena.
+    pub fn new(value: T) -> Result<Locked<T>> {
+        let slot = ARENA.with_borrow_mut(|arena| arena.take(slot_size::<T>()))?.cast::<T>();
+        // SAFETY: the slot is large and aligned enough, and nobody else's.
+        unsafe { slot.as_ptr().write(value) };
+        Ok(Locked(slot))
+    }
+}
+
+impl<T> Deref for Locked<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: written by `new`, ours until dropped. After a fork the child reads zeros, which
+        // are a valid `T` for the types kept here; their users notice (`Cache::key`).
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> DerefMut for Locked<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and `self` is borrowed alone.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl<T> Drop for Locked<T> {
+    fn drop(&mut self) {
+        let (slot, size) = (self.0.cast::<u8>(), slot_size::<T>());
+        // SAFETY: ours, dropped once; after that only bytes are left to wipe.
+        unsafe {
+            self.0.as_ptr().drop_in_place();
+            wipe(slot, size);
+        }
+        // Already gone at thread exit; the slot is wiped, and the process ends.
+        let _ = ARENA.try_with(|arena| {
+            if let Ok(mut arena) = arena.try_borrow_mut() {
+                arena.free.entry(size).or_default().push(slot);
+            }
+        });
+    }
+}
+
+/// Whether every page so far is locked in memory.
+pub fn is_memory_locked() -> bool {
+    !UNLOCKED.get()
+}
+
+/// Zeroes everything, whoever still owns it: for the end of the process.
+pub fn wipe_all() {
+    let _ = ARENA.try_with(|arena| {
+        if let Ok(arena) = arena.try_borrow() {
+            for chunk in &arena.chunks {
+                // SAFETY: the chunk is mapped for as long as the process lives.
+                unsafe { wipe(*chunk, CHUNK) };
+            }
+        }
+    });
+}
+
+impl Arena {
+    fn take(&mut self, size: usize) -> Result<NonNull<u8>> {
+        if let Some(slot) = self.free.get_mut(&size).and_then(Vec::pop) {
+            return Ok(slot);
+        }
+        let last = match self.chunks.last() {
+            Some(chunk) if self.used + size <= CHUNK => *chunk,
+            _ => {
+                let chunk = map_chunk()?;
+                self.chunks.push(chunk);
+                self.used = 0;
+                chunk
+            }
+        };
+        // SAFETY: `used + size` stays within the chunk.
+        let slot = unsafe { last.add(self.used) };
+        self.used += size;
+        Ok(slot)
+    }
+}
+
+fn slot_size<T>() -> usize {
+    let layout = Layout::new::<T>();
+    debug_assert!(layout.align() <= LINE && layout.size() <= CHUNK);
+    layout.size().next_multiple_of(LINE)
+}
+
+fn map_chunk() -> Result<NonNull<u8>> {
+    // SAFETY: a fresh private mapping; advice and lock concern it alone. Where the lock is
+    // refused the work goes on, and `envelope.stats` says so.
+    unsafe {
+        let pages = libc::mmap(
+            std::ptr::null_mut(),
+            CHUNK,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        if pages == libc::MAP_FAILED {
+            return Err(Error::System(std::io::Error::last_os_error().to_string()));
+        }
+        if libc::mlock(pages, CHUNK) != 0 {
+            UNLOCKED.set(true);
+        }
+        if libc::madvise(pages, CHUNK, libc::MADV_DONTDUMP) != 0
+            || libc::madvise(pages, CHUNK, libc::MADV_WIPEONFORK) != 0
+        {
+            let error = std::io::Error::last_os_error().to_string();
+            libc::munmap(pages, CHUNK);
+            return Err(Error::System(error));
+        }
+        NonNull::new(pages.cast()).ok_or_else(|| Error::System("no memory".into()))
+    }
+}
+
+/// # Safety
+/// `size` bytes from `start` are writable and hold nothing that will be used.
+unsafe fn wipe(start: NonNull<u8>, size: usize) {
+    // SAFETY: by contract.
+    unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), size) }.zeroize();
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_dropped_secret_is_wiped_and_its_slot_used_again() {
+        let first = Locked::new([7u8; 32]).unwrap();
+        let slot = first.0;
+        drop(first);
+        // SAFETY: the page stays mapped.
+        assert_eq!(unsafe { slot.as_ptr().read() }, [0; 32]);
+        assert_eq!(Locked::new([8u8; 32]).unwrap().0, slot);
+    }
+
+    #[test]
+    fn secrets_do_not_overlap_across_chunks() {
+        let many: Vec<_> = (0..300u16).map(|i| Locked::new([i; 512]).unwrap()).collect();
+        assert!(many.iter().zip(0..).all(|(secret, i)| secret.iter().all(|&n| n == i)));
+    }
+
+    #[test]
+    fn all_is_wiped_at_the_end() {
+        let secret = Locked::new([9u8; 64]).unwrap();
+        wipe_all();
+        assert_eq!(*secret, [0; 64]);
+    }
+}

@@ -1,0 +1,167 @@
+//! How a data key comes into being.
+//!
+//! The KMS is asked first, with no lock held. Then a lock that no user can take decides between
+//! backends that did so at once: the first writes the catalog, the others find its key there, wipe
+//! theirs and use it. The lock is held to the end of the first one's transaction, since only then
+//! is it known whether its key exists.
+
+use envelope::header::KeyId;
+use envelope::wrap::EncryptionContext;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::catalog::rows::{DataKeyRow, Purpose, State};
+use crate::catalog::{self, rows, write};
+use crate::error::{Error, Result};
+use crate::keyring::table::{self, Table};
+use crate::keyring::{cache, ends, kek, stale};
+use crate::kms::{Generated, Wrap};
+use crate::pg::relation::{self, Kind};
+use crate::pg::{guc, lock, xact};
+use crate::settings;
+
+/// Makes the first key of a table while a value is being sealed for it. Returns when the table has
+/// a key, whoever made it.
+pub fn on_first_use(table: &Table) -> Result<()> {
+    let refused = |because| Err(Error::NoKey { table: table.name(), because });
+    if let Some(why) = xact::forbids_writing() {
+        return refused(why);
+    }
+    if !settings::auto_create_key() {
+        return refused("while envelope.auto_create_key is off");
+    }
+    if Keyring::of(table.root())?.is_some() {
+        return refused("by itself beside its inactive ones");
+    }
+    create(table, None, None).map(|_| ())
+}
+
+/// Makes the active key of `relation`, under `kek` and with `context` as KMS encryption context;
+/// without them the keyring's own are taken, then the settings'. 42710 when there is one.
+pub fn create_key(
+    relation: pg_sys::Oid,
+    kek: Option<&str>,
+    context: Option<EncryptionContext>,
+) -> Result<KeyId> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    if let Some(because) = xact::forbids_writing() {
+        return Err(Error::NoKey { table: table.name(), because });
+    }
+    match table.sealing_key()? {
+        None => create(&table, kek, context)?.ok_or_else(|| Error::KeyExists(table.name())),
+        Some(_) => Err(Error::KeyExists(table.name())),
+    }
+}
+
+/// `None` when another backend made the key meanwhile.
+fn create(
+    table: &Table,
+    kek: Option<&str>,
+    context: Option<EncryptionContext>,
+) -> Result<Option<KeyId>> {
+    let root = table.root();
+    lock::keep_relation(root);
+    check_kind(root)?;
+    let own = match Keyring::of(root)? {
+        Some(keyring) => rows::keyring(keyring.id)?,
+        None => None,
+    };
+    let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
+    let used = match kek.or(own_kek) {
+        Some(uri) => kek::named(uri)?,
+        None => kek::default()?,
+    };
+    let context = match context.or(own.and_then(|own| own.kms_context)) {
+        Some(context) => context,
+        None => default_context(root)?,
+    };
+    let Generated { data_key, wrap } = used.provider().generate(&context).map_err(|error| {
+        kek::kms_error(error, format!("make a data key for table {}", table.name()))
+    })?;
+    used.note_resolved(&wrap.kek);
+
+    let class = catalog::oid_of(c"keyring")?;
+    lock::lock_object(class, root);
+    let keyring = Keyring::of(root)?;
+    if keyring.as_ref().is_some_and(|keyring| keyring.has_active_key) {
+        lock::unlock_object(class, root);
+        stale::look_again();
+        return Ok(None);
+    }
+    let key_id = envelope::derive::key_id(&data_key);
+    let row = write(root, keyring, key_id, kek, &context, &wrap)?;
+    ends::key_made();
+    cache::insert(row, &data_key, Some(xact::current_sub()))?;
+    stale::look_again();
+    Ok(Some(key_id))
+}
+
+/// Writes the key to the catalog, and the keyring when there is none.
+fn write(
+    root: pg_sys::Oid,
+    keyring: Option<Keyring>,
+    key_id: KeyId,
+    kek: Option<&str>,
+    context: &EncryptionContext,
+    wrap: &Wrap,
+) -> Result<DataKeyRow> {
+    let (keyring_id, version) = match keyring {
+        Some(keyring) => (keyring.id, keyring.last_version + 1),
+        None => {
+            let keyring_id = write::random_uuid()?;
+            write::insert_keyring(keyring_id, root, &plain_name(root)?, kek, context)?;
+            (keyring_id, 1)
+        }
+    };
+    let stored_kek = wrap.kek.to_string();
+    write::insert_data_key(key_id, keyring_id, version, &stored_kek, context, &wrap.bytes)?;
+    Ok(DataKeyRow { key_id, keyring_id, purpose: Purpose::Seal, version, state: State::Active })
+}
+
+/// The keyring that a table seals with, as the catalog has it now.
+struct Keyring {
+    id: Uuid,
+    last_version: i32,
+    has_active_key: bool,
+}
+
+impl Keyring {
+    fn of(root: pg_sys::Oid) -> Result<Option<Keyring>> {
+        let Some(row) = rows::keyring_tables(root)?.into_iter().find(|row| row.seals) else {
+            return Ok(None);
+        };
+        let mut keyring = Keyring { id: row.keyring_id, last_version: 0, has_active_key: false };
+        for key in rows::data_keys(row.keyring_id)? {
+            if key.purpose == Purpose::Seal {
+                keyring.last_version = keyring.last_version.max(key.version);
+                keyring.has_active_key |= key.state == State::Active;
+            }
+        }
+        Ok(Some(keyring))
+    }
+}
+
+fn check_kind(root: pg_sys::Oid) -> Result<()> {
+    let what = match relation::kind(root) {
+        Kind::Table => return Ok(()),
+        Kind::Temporary => "temporary table",
+        Kind::Other => "relation",
+        Kind::Missing => return Err(Error::NoRelation(relation::display_name(root))),
+    };
+    Err(Error::NotATable { what, table: relation::display_name(root) })
+}
+
+/// `{"database": …, "table": "schema.table"}` as the names are now: for key policies and for the
+/// KMS's log. It is stored with the wrap, so that a later rename changes nothing.
+fn default_context(root: pg_sys::Oid) -> Result<EncryptionContext> {
+    Ok([("database", guc::current_database()), ("table", plain_name(root)?)].into_iter().collect())
+}
+
+/// `schema.table` without quotes: for people and key policies, never looked up.
+fn plain_name(relation: pg_sys::Oid) -> Result<String> {
+    let (schema, name) = relation::qualified_name(relation)
+        .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
+    Ok(format!("{schema}.{name}"))
+}

@@ -1,0 +1,59 @@
+//! What the ends of transactions and of the backend mean for keys.
+//!
+//! A key made in a transaction or savepoint that rolls back is in no catalog: it leaves the cache
+//! at that moment, before anything else can be sealed under it. `PREPARE TRANSACTION` counts as an
+//! end too: the key's fate is decided elsewhere. With nothing made, each end costs one branch.
+
+use std::cell::Cell;
+
+use pgrx::{pg_guard, pg_sys};
+
+use crate::keyring::{arena, cache, mark_stale};
+use crate::kms;
+use crate::pg::xact::{self, End};
+
+thread_local! {
+    /// Some key in the cache was made in a transaction that is still open.
+    static MADE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on every end is acted upon. To be called once.
+pub fn watch() {
+    xact::on_end(at_end);
+    xact::on_exit(at_exit);
+}
+
+/// A key was made in the innermost transaction or savepoint that is open now.
+pub fn key_made() {
+    MADE.set(true);
+}
+
+fn at_end(end: End) {
+    if !MADE.get() {
+        return;
+    }
+    match end {
+        End::SubCommit { sub, parent } => cache::hand_over(|made_in| made_in == sub, Some(parent)),
+        End::SubAbort { sub } => {
+            if cache::forget_made_in(|made_in| made_in == sub) {
+                mark_stale();
+            }
+        }
+        End::Commit => {
+            cache::hand_over(|_| true, None);
+            MADE.set(false);
+        }
+        End::Abort | End::Prepare => {
+            cache::forget_made_in(|_| true);
+            MADE.set(false);
+            mark_stale();
+        }
+    }
+}
+
+/// PostgreSQL runs this without unwinding the stack, so that no destructor would.
+#[pg_guard]
+unsafe extern "C-unwind" fn at_exit(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
+    arena::wipe_all();
+    kms::runtime::shutdown();
+}

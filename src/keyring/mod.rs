@@ -1,0 +1,119 @@
+//! The keyring of a table: which data key seals, which open, who may use them; unwrapped keys are
+//! kept in this backend's memory only.
+//!
+//! [`seal`], [`open`] and [`verify`] are the hot path. They look at the cache; what is missing
+//! there is read from the catalog ([`table`]), unwrapped by a KEK ([`unwrap`]) or made
+//! ([`create`]), and the look-up starts again.
+
+mod arena;
+mod cache;
+mod check;
+mod create;
+mod ends;
+mod kek;
+mod nonce;
+mod stale;
+mod table;
+mod unwrap;
+
+use envelope::header::{HEADER_LEN, KeyId, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
+use envelope::value::SealKey;
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result};
+use crate::pg::relation;
+use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
+use crate::settings;
+
+pub use arena::is_memory_locked;
+pub use check::check_kek;
+pub use create::create_key;
+pub use stale::{begin_statement, mark_stale};
+pub use table::{Whose, whose};
+
+/// Unwrapped keys in this backend.
+pub fn cached_keys() -> usize {
+    cache::len()
+}
+
+/// Wipes every unwrapped key of this backend; how many there were.
+pub fn flush() -> usize {
+    cache::flush()
+}
+
+/// Seals `plaintext` under the active key of `relation`; makes that key if there is none and the
+/// current role may.
+pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
+    if plaintext.len() > MAX_LEN - OVERHEAD {
+        return Err(Error::TooLong(plaintext.len()));
+    }
+    settings::check_unplanted()?;
+    loop {
+        let table = table::get(relation)?;
+        table.require_seal_right()?;
+        let Some(key_id) = table.sealing_key()? else {
+            create::on_first_use(&table)?;
+            continue;
+        };
+        let sealed = cache::with_key(key_id, |key| {
+            let mut frame = VarlenaBuf::framed(HEADER_LEN + NONCE_LEN, plaintext, TAG_LEN);
+            key.seal_in_place(&nonce::fresh()?, context, frame.as_mut_slice())
+                .map_err(|_| Error::TooLong(plaintext.len()))?;
+            Ok(frame)
+        })?;
+        match sealed {
+            Some(sealed) => return Ok(sealed),
+            None => unwrap::into_cache(key_id, &table)?,
+        }
+    }
+}
+
+/// Opens `value`, sealed under any key that `relation` may open with.
+pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<VarlenaBuf> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_any_open_right()?;
+    let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
+    with_opening_key(table, sealed.key_id, |key| {
+        let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
+        match key.open_in_place(&sealed, context, opened.as_mut_slice()) {
+            Ok(()) => Ok(opened),
+            Err(_) => Err(does_not_open(relation)),
+        }
+    })
+}
+
+/// Whether `value` opens under a key of `relation`, without giving it out. For the trigger, whose
+/// user needs the right to seal.
+pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
+    let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
+    with_opening_key(table::get(relation)?, sealed.key_id, |key| {
+        key.verify(&sealed, context).map_err(|_| does_not_open(relation))
+    })
+}
+
+/// 42501 unless the current role may seal values of `relation`.
+pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
+    settings::check_unplanted()?;
+    table::get(relation)?.require_seal_right()
+}
+
+/// Calls `use_key` with the key `key_id`, which must belong to a keyring that `table` opens with.
+fn with_opening_key<T>(
+    mut table: table::Table,
+    key_id: KeyId,
+    use_key: impl Fn(&SealKey) -> Result<T>,
+) -> Result<T> {
+    loop {
+        table.require_opens(key_id)?;
+        match cache::with_key(key_id, &use_key)? {
+            Some(done) => return Ok(done),
+            None => unwrap::into_cache(key_id, &table)?,
+        }
+        table = table::get(table.relation())?;
+    }
+}
+
+fn does_not_open(relation: pg_sys::Oid) -> Error {
+    Error::DoesNotOpen(relation::display_name(relation))
+}

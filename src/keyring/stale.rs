@@ -1,0 +1,46 @@
+//! When to look again: what this backend knows of the catalog, of rights and of settings may have
+//! changed. Callbacks only mark; the next call acts.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys;
+
+use crate::keyring::{cache, ends, table};
+use crate::{catalog, pg};
+
+thread_local! {
+    static STALE: Cell<bool> = const { Cell::new(false) };
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+    static STATEMENT: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Something changed; safe to call from any callback.
+pub fn mark_stale() {
+    STALE.set(true);
+}
+
+/// To be called at the head of every SQL function: learns what other backends have committed, once
+/// a statement, and drops what is no longer known to be true. `fcinfo` tells a new statement,
+/// also inside a function. Without it the client's statement counts: for set-returning functions,
+/// which keep their own state where the note of it would stand.
+pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
+    if !WATCHING.replace(true) {
+        catalog::watch(mark_stale);
+        ends::watch();
+    }
+    // SAFETY: the call's own information.
+    let first_call = fcinfo.is_some_and(|fcinfo| unsafe { pg::call::is_first(fcinfo) });
+    let statement = pg::xact::statement_start();
+    if STATEMENT.replace(statement) != statement || first_call {
+        pg::xact::accept_invalidations();
+    }
+    if STALE.replace(false) {
+        look_again();
+    }
+}
+
+/// Nothing read before counts from here on.
+pub fn look_again() {
+    table::forget_all();
+    cache::doubt_all();
+}

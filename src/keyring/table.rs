@@ -1,0 +1,187 @@
+//! What this backend knows of a table: its keyrings, its active key, what the current role may do.
+//! Read from the catalog when it is first asked for, and again when anything may have changed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::error::{Error, Result};
+use crate::keyring::{cache, kek};
+use crate::pg::acl;
+use crate::pg::relation::{self, Kind};
+
+thread_local! {
+    static TABLES: RefCell<HashMap<pg_sys::Oid, Table>> = RefCell::new(HashMap::new());
+}
+
+/// A table as its keyrings see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Table(Rc<Known>);
+
+struct Known {
+    relation: pg_sys::Oid,
+    /// The table whose keyring seals: the partition root, or the relation itself.
+    root: pg_sys::Oid,
+    /// The role that the rights below are for.
+    role: pg_sys::Oid,
+    owns_root: bool,
+    links: Vec<Link>,
+    sealing: Option<Sealing>,
+}
+
+/// A keyring that the table opens with.
+struct Link {
+    keyring_id: Uuid,
+    may_open: bool,
+}
+
+struct Sealing {
+    key_id: KeyId,
+    /// The KEK that is not allowed, if one of its wraps is under such a one.
+    refused: Option<String>,
+}
+
+/// The table `relation`, for the current role.
+pub fn get(relation: pg_sys::Oid) -> Result<Table> {
+    let role = acl::current_role();
+    let known = TABLES.with_borrow(|tables| tables.get(&relation).cloned());
+    if let Some(table) = known
+        && table.0.role == role
+    {
+        return Ok(table);
+    }
+    let table = Table(Rc::new(read(relation, role)?));
+    TABLES.with_borrow_mut(|tables| tables.insert(relation, table.clone()));
+    Ok(table)
+}
+
+/// Forgets everything read so far.
+pub fn forget_all() {
+    TABLES.with_borrow_mut(HashMap::clear);
+}
+
+fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
+    if relation::kind(relation) == Kind::Missing {
+        return Err(Error::NoRelation(relation::display_name(relation)));
+    }
+    let root = relation::partition_root(relation);
+    let mut links = Vec::new();
+    let mut sealing = None;
+    for table in if root == relation { vec![root] } else { vec![root, relation] } {
+        let may_open = acl::owns_relation(role, table);
+        for row in rows::keyring_tables(table)? {
+            if row.seals && table == root {
+                sealing = active_key(row.keyring_id)?;
+            }
+            links.push(Link { keyring_id: row.keyring_id, may_open });
+        }
+    }
+    Ok(Known { relation, root, role, owns_root: acl::owns_relation(role, root), links, sealing })
+}
+
+fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
+    let active = rows::data_keys(keyring_id)?
+        .into_iter()
+        .find(|key| key.purpose == Purpose::Seal && key.state == State::Active);
+    let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
+    let mut refused = None;
+    for wrap in rows::wrapped_keys(key_id)? {
+        if !kek::is_allowed(&wrap.kek)? {
+            refused = Some(wrap.kek);
+        }
+    }
+    Ok(Some(Sealing { key_id, refused }))
+}
+
+impl Table {
+    /// The relation that was asked for.
+    pub fn relation(&self) -> pg_sys::Oid {
+        self.0.relation
+    }
+
+    /// The table whose keyring seals its values: the partition root, or the relation itself.
+    pub fn root(&self) -> pg_sys::Oid {
+        self.0.root
+    }
+
+    /// 42501 unless the current role may seal.
+    pub fn require_seal_right(&self) -> Result<()> {
+        if self.0.owns_root { Ok(()) } else { Err(self.no_right("seal values of")) }
+    }
+
+    /// 42501 unless the current role may make and change keys.
+    pub fn require_manage_right(&self) -> Result<()> {
+        if self.0.owns_root { Ok(()) } else { Err(self.no_right("manage data keys of")) }
+    }
+
+    /// 42501 unless the current role may open with at least one of the table's keyrings; the
+    /// owner of a table without keys learns of the value instead.
+    pub fn require_any_open_right(&self) -> Result<()> {
+        if self.0.owns_root || self.0.links.iter().any(|link| link.may_open) {
+            Ok(())
+        } else {
+            Err(self.no_right("open values of"))
+        }
+    }
+
+    /// The key that seals, `None` when it has yet to be made. An error when one of its wraps is
+    /// under a KEK that is not allowed: whoever holds that KEK could read what is sealed.
+    pub fn sealing_key(&self) -> Result<Option<KeyId>> {
+        match &self.0.sealing {
+            None => Ok(None),
+            Some(Sealing { refused: Some(kek), .. }) => Err(Error::KekNotAllowed(kek.clone())),
+            Some(Sealing { key_id, .. }) => Ok(Some(*key_id)),
+        }
+    }
+
+    /// Whether `key_id` may open values of this table, by the key's state and the role's right.
+    pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
+        let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
+        match self.0.links.iter().find(|link| link.keyring_id == key.keyring_id) {
+            None => Err(Error::OtherTable(self.name())),
+            Some(Link { may_open: false, .. }) => Err(self.no_right("open values of")),
+            Some(_) if key.state.opens() && key.purpose == Purpose::Seal => Ok(()),
+            Some(_) => {
+                Err(Error::KeyState { key: key_id, table: self.name(), state: key.state.name() })
+            }
+        }
+    }
+
+    /// For messages.
+    pub fn name(&self) -> String {
+        relation::display_name(self.0.relation)
+    }
+
+    fn no_right(&self, action: &'static str) -> Error {
+        Error::NoRight { action, table: self.name() }
+    }
+
+    fn has(&self, keyring_id: Uuid) -> bool {
+        self.0.links.iter().any(|link| link.keyring_id == keyring_id)
+    }
+}
+
+/// Whose key a sealed value names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// One that this table opens with.
+    Ours,
+    /// Another keyring's.
+    Others,
+    /// No key of this database.
+    Nobodys,
+}
+
+/// Whose key `key_id` is, as seen from `relation`.
+pub fn whose(relation: pg_sys::Oid, key_id: KeyId) -> Result<Whose> {
+    Ok(match cache::row(key_id)? {
+        None => Whose::Nobodys,
+        Some(key) if get(relation)?.has(key.keyring_id) => Whose::Ours,
+        Some(_) => Whose::Others,
+    })
+}
