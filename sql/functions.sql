@@ -1,0 +1,115 @@
+-- Functions that queries use, in the extension's schema.
+
+CREATE FUNCTION envelope_encrypt(relation regclass, plaintext bytea, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_encrypt_wrapper';
+COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
+  'Seals bytes under the active data key of a table; what is bound in as context must be given to open';
+
+CREATE FUNCTION envelope_decrypt(relation regclass, sealed bytea, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_wrapper';
+COMMENT ON FUNCTION envelope_decrypt(regclass, bytea, text) IS
+  'Opens a value sealed for a table; an error when it was changed or the context differs';
+
+CREATE FUNCTION envelope_encrypt_text(relation regclass, plaintext text, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_encrypt_text_wrapper';
+COMMENT ON FUNCTION envelope_encrypt_text(regclass, text, text) IS
+  'As envelope_encrypt, for text: it is sealed as UTF-8 whatever the server''s encoding';
+
+CREATE FUNCTION envelope_decrypt_text(relation regclass, sealed bytea, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_text_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
+  'As envelope_decrypt, for values sealed as text';
+
+CREATE FUNCTION envelope_context(tag text, VARIADIC parts text[])
+  RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_context_wrapper';
+COMMENT ON FUNCTION envelope_context(text, text[]) IS
+  'The context that binds a value to its column (tag) and row (parts), unambiguously';
+
+CREATE FUNCTION envelope_seal()
+  RETURNS trigger LANGUAGE c
+  AS 'MODULE_PATHNAME', 'envelope_seal_wrapper';
+COMMENT ON FUNCTION envelope_seal() IS
+  'Trigger BEFORE INSERT OR UPDATE … FOR EACH ROW: seals the bytea columns named as arguments';
+
+-- Administration.
+
+CREATE FUNCTION envelope.create_key(
+    relation regclass, kek text DEFAULT NULL, kms_context jsonb DEFAULT NULL)
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_create_key_wrapper';
+COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
+  'Makes the data key of a table, under a KEK and a KMS encryption context; its key id';
+
+CREATE FUNCTION envelope.is_sealed(value bytea)
+  RETURNS boolean LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_is_sealed_wrapper';
+COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
+  'Whether a value has the shape of a sealed value, for CHECK constraints; it is not opened';
+
+CREATE FUNCTION envelope.flush_cache()
+  RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_flush_cache_wrapper';
+COMMENT ON FUNCTION envelope.flush_cache() IS
+  'Wipes this session''s unwrapped data keys from memory; how many there were';
+
+CREATE FUNCTION envelope.check_kek(uri text)
+  RETURNS TABLE (step text, ok boolean, sqlstate text, message text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_check_kek_wrapper';
+REVOKE ALL ON FUNCTION envelope.check_kek(text) FROM PUBLIC;
+COMMENT ON FUNCTION envelope.check_kek(text) IS
+  'Tries a KEK: generates a data key, unwraps it, compares; a row a step, the failed one last';
+
+CREATE FUNCTION envelope.session_stats(
+    OUT keys_cached integer, OUT memory_locked boolean,
+    OUT kms_requests bigint, OUT kms_failures bigint)
+  RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1
+  AS 'MODULE_PATHNAME', 'envelope_stats_wrapper';
+COMMENT ON FUNCTION envelope.session_stats() IS 'What envelope.stats shows';
+
+CREATE VIEW envelope.stats AS SELECT * FROM envelope.session_stats();
+COMMENT ON VIEW envelope.stats IS
+  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures';
+GRANT SELECT ON envelope.stats TO PUBLIC;
+
+-- Tables' owners see their keys, members of pg_monitor all; nobody sees a wrapped key.
+CREATE VIEW envelope.keys WITH (security_barrier) AS
+  SELECT r.keyring_id,
+         COALESCE(NULLIF(t.relation::text, '-'), r.table_name) AS relation,
+         k.key_id, k.purpose, k.version, k.state,
+         ARRAY(SELECT w.kek FROM envelope.wrapped_key w
+               WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
+               ORDER BY w.created_at, w.kek) AS keks,
+         k.created_at, k.state_changed_at, k.reason
+  FROM envelope.keyring r
+  JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+  LEFT JOIN envelope.keyring_table t
+    ON t.keyring_id OPERATOR(pg_catalog.=) r.keyring_id AND t.seals
+  WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+     OR EXISTS (SELECT FROM pg_catalog.pg_class c
+                WHERE c.oid OPERATOR(pg_catalog.=) t.relation::pg_catalog.oid
+                  AND pg_catalog.pg_has_role(c.relowner, 'USAGE'));
+COMMENT ON VIEW envelope.keys IS
+  'Data keys of the tables whose owner one is (all, for members of pg_monitor), without the keys';
+GRANT SELECT ON envelope.keys TO PUBLIC;
+
+CREATE FUNCTION envelope.inspect(
+    sealed bytea, OUT format text, OUT key_id uuid, OUT version integer, OUT relation text,
+    OUT state text, OUT plaintext_length integer)
+  RETURNS record LANGUAGE sql STABLE STRICT PARALLEL SAFE
+  BEGIN ATOMIC
+    SELECT CASE WHEN s.sealed THEN 'envelope/1' END, s.key_id, k.version, k.relation, k.state,
+           CASE WHEN s.sealed THEN pg_catalog.octet_length($1) OPERATOR(pg_catalog.-) 58 END
+    FROM (SELECT envelope.is_sealed($1) AS sealed,
+                 CASE WHEN envelope.is_sealed($1)
+                      THEN pg_catalog.encode(pg_catalog.substr($1, 3, 16), 'hex')::uuid
+                 END AS key_id) AS s
+    LEFT JOIN envelope.keys k ON k.key_id OPERATOR(pg_catalog.=) s.key_id;
+  END;
+COMMENT ON FUNCTION envelope.inspect(bytea) IS
+  'What a sealed value says of itself, unopened: format, key, length; all NULL when it is none';

@@ -1,0 +1,100 @@
+//! Administration: making keys, trying a KEK, the cache.
+
+use pgrx::datum::Uuid;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{name, pg_extern, pg_sys};
+
+use crate::catalog::rows::parse_context;
+use crate::error::{Error, Result};
+use crate::pg::encoding;
+use crate::pg::json::JsonText;
+use crate::pg::varlena::Varlena;
+use crate::sql::{begin, required};
+use crate::{keyring, kms};
+
+/// AWS KMS takes an encryption context of at most 8 KiB.
+const LONGEST_CONTEXT: usize = 8192;
+
+#[pg_extern(sql = false)]
+fn envelope_create_key(
+    relation: Option<pg_sys::Oid>,
+    kek: Option<Varlena<'_>>,
+    kms_context: Option<JsonText>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<Uuid, ErrorReport> {
+    begin(fcinfo);
+    let kek = kek.map(|kek| encoding::to_string(&kek));
+    let key_id = create_key(relation, kek.as_deref(), kms_context)?;
+    Ok(Uuid::from_bytes(key_id.0))
+}
+
+fn create_key(
+    relation: Option<pg_sys::Oid>,
+    kek: Option<&str>,
+    kms_context: Option<JsonText>,
+) -> Result<envelope::header::KeyId> {
+    let context = match kms_context {
+        Some(JsonText(json)) if json.len() > LONGEST_CONTEXT => {
+            return Err(Error::BadArgument(format!(
+                "kms_context must have at most {LONGEST_CONTEXT} bytes"
+            )));
+        }
+        Some(JsonText(json)) => Some(parse_context(&json)?),
+        None => None,
+    };
+    keyring::create_key(required(relation, "relation")?, kek, context)
+}
+
+type Step = (String, bool, Option<String>, Option<String>);
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_check_kek(
+    uri: Option<Varlena<'_>>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(step, String),
+            name!(ok, bool),
+            name!(sqlstate, Option<String>),
+            name!(message, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    let uri = encoding::to_string(&required(uri, "uri")?);
+    Ok(TableIterator::new(keyring::check_kek(&uri).into_iter().map(shown)))
+}
+
+fn shown((step, outcome): (&'static str, Result<()>)) -> Step {
+    match outcome {
+        Ok(()) => (step.into(), true, None, None),
+        Err(error) => (step.into(), false, Some(error.sqlstate_text()), Some(error.to_string())),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn envelope_flush_cache() -> i32 {
+    i32::try_from(keyring::flush()).unwrap_or(i32::MAX)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_stats() -> TableIterator<
+    'static,
+    (
+        name!(keys_cached, i32),
+        name!(memory_locked, bool),
+        name!(kms_requests, i64),
+        name!(kms_failures, i64),
+    ),
+> {
+    TableIterator::once((
+        i32::try_from(keyring::cached_keys()).unwrap_or(i32::MAX),
+        keyring::is_memory_locked(),
+        i64::try_from(kms::requests()).unwrap_or(i64::MAX),
+        i64::try_from(kms::failures()).unwrap_or(i64::MAX),
+    ))
+}

@@ -1,0 +1,28 @@
+//! `envelope_context`: the row context, for those who seal and open by hand.
+
+use pgrx::pg_extern;
+use pgrx::pg_sys::panic::ErrorReport;
+
+use crate::error::{Error, Result};
+use crate::pg::array::TextArray;
+use crate::pg::encoding::{self, NotText};
+use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::sql::required;
+
+#[pg_extern(sql = false)]
+fn envelope_context(
+    tag: Option<Varlena<'_>>,
+    parts: Option<TextArray>,
+) -> std::result::Result<VarlenaBuf, ErrorReport> {
+    Ok(row_context(tag, parts)?)
+}
+
+fn row_context(tag: Option<Varlena<'_>>, parts: Option<TextArray>) -> Result<VarlenaBuf> {
+    let tag = encoding::to_string(&required(tag, "tag")?);
+    let parts = required(parts, "parts")?.0.into_iter();
+    let parts: Vec<_> = parts.map(|part| required(part, "parts")).collect::<Result<_>>()?;
+    let context = envelope::context::row_context(&tag, parts);
+    let text = encoding::from_utf8(context.as_bytes())
+        .map_err(|why| Error::NotText { untranslatable: why == NotText::Untranslatable })?;
+    Ok(VarlenaBuf::copy_of(&text))
+}

@@ -1,0 +1,24 @@
+//! What SQL sees. Arguments in, one call, result out; names, defaults, labels and rights stand in
+//! `sql/functions.sql`.
+
+#![allow(clippy::result_large_err, reason = "pgrx keeps the SQLSTATE of an ErrorReport alone")]
+
+mod admin;
+mod context;
+mod inspect;
+mod seal_trigger;
+mod values;
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result};
+
+/// The value of an argument that must not be NULL.
+fn required<T>(argument: Option<T>, name: &'static str) -> Result<T> {
+    argument.ok_or(Error::NullArgument(name))
+}
+
+/// The head of every function: what other backends have changed is known from here on.
+fn begin(fcinfo: pg_sys::FunctionCallInfo) {
+    crate::keyring::begin_statement(Some(fcinfo));
+}

@@ -1,0 +1,133 @@
+//! `envelope_seal('column', …)`: the trigger that seals on INSERT and UPDATE.
+//!
+//! It runs before the row is stored, so that plaintext reaches neither heap nor WAL. What it does
+//! with a column is decided by [`sealed_or_kept`].
+
+use std::ffi::CStr;
+
+use envelope::header::{HEADER_LEN, is_sealed, peek_key_id};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_extern, pg_sys};
+
+use crate::error::{Error, Result};
+use crate::keyring::{self, Whose};
+use crate::pg::encoding;
+use crate::pg::relation::display_name;
+use crate::pg::trigger::{Row, TriggerCall, first_bytes, is_same_stored_value};
+use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::sql::begin;
+
+/// The context of a column that no policy binds to its row.
+const NO_CONTEXT: &[u8] = b"";
+
+#[pg_extern(sql = false)]
+fn envelope_seal(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<Row<'static>, ErrorReport> {
+    begin(fcinfo);
+    // SAFETY: the call's own information, which outlives the call.
+    let call = unsafe { TriggerCall::from_fcinfo(fcinfo) };
+    Ok(seal_row(&call.ok_or(Error::TriggerMisuse("must be called as a trigger"))?)?)
+}
+
+fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Row<'a>> {
+    check_use(call)?;
+    let mut row = call.new_row();
+    for argument in call.arguments() {
+        let column = bytea_column(call, argument)?;
+        let Some(new) = call.new_value(&row, column) else { continue };
+        if is_kept_from_before(call, column, new)? {
+            continue;
+        }
+        // SAFETY: a non-null bytea of the row, which outlives this loop's turn.
+        let value = unsafe { Varlena::from_datum(new) };
+        if let Some(sealed) = sealed_or_kept(call.relation_oid(), argument, &value)? {
+            row = call.with_value(row, column, sealed);
+        }
+    }
+    Ok(row)
+}
+
+fn check_use(call: &TriggerCall<'_>) -> Result<()> {
+    let misuse = if !call.is_before() {
+        "must fire BEFORE, so that plaintext is never stored"
+    } else if !call.is_for_row() {
+        "must fire FOR EACH ROW"
+    } else if !call.is_insert() && !call.is_update() {
+        "must fire on INSERT or UPDATE"
+    } else if call.arguments().next().is_none() {
+        "needs the columns to seal as arguments"
+    } else {
+        return Ok(());
+    };
+    Err(Error::TriggerMisuse(misuse))
+}
+
+fn bytea_column(call: &TriggerCall<'_>, argument: &CStr) -> Result<i16> {
+    if argument.to_bytes().contains(&b'=') {
+        return Err(Error::TriggerMisuse("takes column names; arguments with \"=\" are reserved"));
+    }
+    let named = || {
+        let column = encoding::to_string(argument.to_bytes());
+        (column, display_name(call.relation_oid()), call.name())
+    };
+    match call.column(argument) {
+        Some((column, pg_sys::BYTEAOID)) => Ok(column),
+        Some(_) => {
+            let (column, table, trigger) = named();
+            Err(Error::NotBytea { column, table, trigger })
+        }
+        None => {
+            let (column, table, trigger) = named();
+            Err(Error::NoColumn { column, table, trigger })
+        }
+    }
+}
+
+/// Whether UPDATE leaves the column as it is stored, under one of the table's own keys. Then
+/// nothing is opened or fetched from TOAST: an UPDATE of other columns needs no key, no KMS and
+/// no right to seal. Plaintext from before the trigger does not pass.
+fn is_kept_from_before(call: &TriggerCall<'_>, column: i16, new: pg_sys::Datum) -> Result<bool> {
+    if !call.old_value(column).is_some_and(|old| is_same_stored_value(old, new)) {
+        return Ok(false);
+    }
+    // SAFETY: a non-null bytea of the row, which outlives this call.
+    let header = unsafe { first_bytes(new, HEADER_LEN) };
+    match peek_key_id(&header) {
+        Some(key_id) => Ok(keyring::whose(call.relation_oid(), key_id)? == Whose::Ours),
+        None => Ok(false),
+    }
+}
+
+/// The four-way decision. `None`: the value is kept as it is.
+///
+/// (a) it names a key of this table's keyrings: it must open, and is kept, else it is refused;
+/// (b) it names a key of another keyring: refused;
+/// (c) it has the shape of a sealed value, under a key unknown here: refused, since nobody could
+///     tell it from a value whose key was lost;
+/// (d) anything else is plaintext, and is sealed.
+fn sealed_or_kept(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    value: &[u8],
+) -> Result<Option<VarlenaBuf>> {
+    if let Some(key_id) = peek_key_id(value) {
+        match keyring::whose(relation, key_id)? {
+            Whose::Ours => {
+                keyring::require_seal_right(relation)?;
+                keyring::verify(relation, NO_CONTEXT, value)?;
+                return Ok(None);
+            }
+            Whose::Others => return Err(Error::OtherTable(display_name(relation))),
+            Whose::Nobodys if is_sealed(value) => {
+                return Err(Error::LooksSealed {
+                    key: key_id,
+                    table: display_name(relation),
+                    column: encoding::to_string(column.to_bytes()),
+                });
+            }
+            Whose::Nobodys => {}
+        }
+    }
+    keyring::seal(relation, NO_CONTEXT, value).map(Some)
+}
