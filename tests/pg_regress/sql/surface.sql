@@ -1,0 +1,36 @@
+-- The reviewed list: what the extension's objects are, and who may do what with them.
+SELECT p.oid::regprocedure AS function, p.provolatile AS vol, p.proparallel AS par,
+       p.prosecdef AS definer, p.proisstrict AS strict, p.proconfig AS config,
+       has_function_privilege('envelope_other', p.oid, 'EXECUTE') AS public_may
+FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgrx-example')
+ORDER BY p.oid::regprocedure::text COLLATE "C";
+SELECT c.oid::regclass AS relation, c.relkind AS kind,
+       array(SELECT acl.grantee::regrole || ':' || acl.privilege_type
+             FROM aclexplode(c.relacl) acl WHERE acl.grantee <> c.relowner ORDER BY 1) AS others
+FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgrx-example')
+ORDER BY c.oid::regclass::text COLLATE "C";
+-- Everything explains itself.
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS no_comment
+FROM pg_depend d
+WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgrx-example')
+  AND obj_description(d.objid, d.classid::regclass::name) IS NULL
+  AND d.classid NOT IN ('pg_cast'::regclass)
+  AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (
+    SELECT FROM pg_type t WHERE t.oid = d.objid AND (t.typrelid <> 0 OR t.typelem <> 0)))
+ORDER BY 1;
+-- Dumps carry every table; every table has a primary key and tells of its changes.
+SELECT c.relname, c.oid = ANY (e.extconfig) AS dumped,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS has_key,
+       array(SELECT t.tgname || ' ' || t.tgenabled::text FROM pg_trigger t
+             WHERE t.tgrelid = c.oid ORDER BY 1) AS triggers,
+       array(SELECT conname FROM pg_constraint f WHERE f.conrelid = c.oid AND contype = 'f') AS foreign_keys
+FROM pg_class c, pg_extension e
+WHERE e.extname = 'pgrx-example' AND c.relnamespace = 'envelope'::regnamespace AND c.relkind = 'r'
+ORDER BY 1;
+SELECT envelope.flush_cache() AS loaded;
+SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'envelope.%'
+  AND name <> 'envelope.file_kek_directory' ORDER BY 1;
