@@ -30,9 +30,7 @@ thread_local! {
 /// Defines the settings. A client's own values for them, planted in its connection options before
 /// the library was loaded, are noted first: [`check_unplanted`] refuses to work with them.
 pub fn init() {
-    if !pg::guc::session_is_superuser() {
-        PLANTED.set(pg::guc::planted_by_client("envelope."));
-    }
+    PLANTED.set(pg::guc::planted_by_client("envelope."));
     // URI of the KEK under which new data keys are wrapped. Unset: a key file below
     // file_kek_directory, for development and tests.
     define_text(

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-/// Names, below `prefix`, of placeholders whose reset value came from the client's connection
-/// options (`PGOPTIONS`, startup packet). Such a value stands where the server's own would: once
+/// Names, below `prefix`, of placeholders whose reset value came from the connection options
+/// (`PGOPTIONS`, startup packet) of a client that is no superuser. Such a value stands where the server's own would: once
 /// the setting is defined PostgreSQL refuses it, and what is left is the built-in default and not
 /// what `postgresql.conf` says. To be called before the settings are defined.
 pub fn planted_by_client(prefix: &str) -> Vec<String> {
@@ -18,6 +18,7 @@ pub fn planted_by_client(prefix: &str) -> Vec<String> {
             let Some(generic) = (*variable).as_ref() else { continue };
             if generic.flags & pg_sys::GUC_CUSTOM_PLACEHOLDER as std::ffi::c_int == 0
                 || generic.reset_source != pg_sys::GucSource::PGC_S_CLIENT
+                || generic.reset_scontext == pg_sys::GucContext::PGC_SUSET
             {
                 continue;
             }
@@ -47,13 +48,6 @@ unsafe fn variables() -> impl Iterator<Item = *const *mut pg_sys::config_generic
         let first = pg_sys::get_guc_variables(&mut count).cast_const();
         (0..count as usize).map(move |i| first.add(i))
     }
-}
-
-/// Whether the session's user (not the current role) is a superuser.
-pub fn session_is_superuser() -> bool {
-    // SAFETY: looks the session's user up in the system cache; false where no session exists yet,
-    // as in the postmaster.
-    unsafe { pg_sys::IsUnderPostmaster && pg_sys::superuser_arg(pg_sys::GetAuthenticatedUserId()) }
 }
 
 /// Refuses `prefix.anything` that is not defined.
