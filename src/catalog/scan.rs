@@ -3,10 +3,15 @@
 //! Not SPI: it would miss a key made after the snapshot of a REPEATABLE READ transaction, and
 //! asking it for a newer snapshot fails in parallel mode. A catalog scan sees what is committed
 //! now and what this transaction did, in every isolation level, in workers and on standbys.
+//!
+//! In a SERIALIZABLE transaction an ordinary read would also lock what it read against others'
+//! inserts, and two sessions that make keys for two tables would fail each other. So the scan
+//! itself takes every row version, which locks nothing, and each is held against the one snapshot.
 
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use crate::catalog::oid_of;
 use crate::error::Result;
@@ -66,17 +71,17 @@ fn scan(
     mut each: impl FnMut(&Row) -> Result<bool>,
 ) -> Result<()> {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-    // SAFETY: the relation stays open and locked for the scan; without a snapshot PostgreSQL
-    // takes and registers the catalog snapshot; on an error raised in between, the resource owner
-    // closes both. A tuple is read only until the next one is asked for.
+    // SAFETY: the relation stays open and locked, and the snapshot registered, for the scan; on an
+    // error raised in between, the resource owner closes all three. A tuple is read only until the
+    // next one is asked for.
     unsafe {
         let relation = pg_sys::table_open(table, lock);
-        let indexed = index != pg_sys::InvalidOid;
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(table));
         let scan = pg_sys::systable_beginscan(
             relation,
             index,
-            indexed,
-            std::ptr::null_mut(),
+            index != pg_sys::InvalidOid,
+            std::ptr::addr_of_mut!(pg_sys::SnapshotAnyData),
             keys.len() as std::ffi::c_int,
             keys.as_mut_ptr(),
         );
@@ -90,6 +95,9 @@ fn scan(
             if tuple.is_null() {
                 break;
             }
+            if !is_visible(relation, (*scan).slot, snapshot) {
+                continue;
+            }
             pg_sys::heap_deform_tuple(
                 tuple,
                 descriptor,
@@ -99,8 +107,26 @@ fn scan(
             outcome = each(&row);
         }
         pg_sys::systable_endscan(scan);
+        pg_sys::UnregisterSnapshot(snapshot);
         pg_sys::table_close(relation, lock);
         outcome.map(|_| ())
+    }
+}
+
+/// # Safety
+/// `slot` holds a row version of `relation`, `snapshot` is registered.
+unsafe fn is_visible(
+    relation: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: by contract; the call goes through PostgreSQL's table access method, which may
+    // raise, and so through the same guard as pgrx's own calls.
+    unsafe {
+        match (*(*relation).rd_tableam).tuple_satisfies_snapshot {
+            Some(satisfies) => pg_guard_ffi_boundary(|| satisfies(relation, slot, snapshot)),
+            None => false,
+        }
     }
 }
 
