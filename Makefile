@@ -1,0 +1,48 @@
+# Every target sets up by itself what is missing on a Debian or Ubuntu machine that has Rust; see tests/setup/.
+# PG=NN chooses the PostgreSQL major (14 to 18). Scripts do the work, so that each can be run by hand.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PG KEEP
+KMS ?= file
+PG_CONFIG ?= pg_config
+
+# One build at a time: cargo uses all cores by itself, and the steps stand in an order.
+.NOTPARALLEL:
+.PHONY: help setup demo test check asan bench install clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup: ## packages, cargo-pgrx, a private copy of PostgreSQL, the tests' Python
+	@tests/setup/all.sh dev
+
+demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; KEEP=1 leaves it running)
+	@tests/setup/install.sh dev
+	@tests/run/python.sh dev demo/demo.py "$(KMS)"
+
+test: check asan ## everything that is tested
+	tests/run/envelope.sh
+	tests/run/pgrx-test.sh
+	tests/setup/install.sh dev
+	tests/run/pg-regress.sh
+	tests/run/python.sh dev -m pytest
+
+check: setup ## format, lints, dependencies, install script
+	tests/run/check.sh
+	tests/setup/install.sh dev
+	tests/run/pgspot.sh
+
+asan: setup ## the byte format under AddressSanitizer (nightly Rust)
+	tests/run/asan.sh
+
+bench: ## nanoseconds a row beside pgcrypto, and KMS requests
+	@tests/setup/all.sh release
+	@tests/setup/install.sh release
+	@tests/run/python.sh release bench/bench.py
+
+install: ## a release build into the PostgreSQL of PG_CONFIG
+	@tests/setup/system-install.sh "$(PG_CONFIG)"
+
+clean: ## remove what was built, and the private copies of PostgreSQL
+	@tests/setup/clean.sh

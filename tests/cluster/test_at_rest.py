@@ -1,0 +1,50 @@
+"""What is on disk, and what a crash leaves."""
+
+from harness.disk import files_holding
+
+NEEDLE = "a-plaintext-that-occurs-nowhere-else"
+
+
+def test_plaintext_is_not_on_disk(db, cluster):
+    db.people()
+    db.sql("CREATE TABLE control (v text)")
+    with db.connect() as c, c.cursor().copy("COPY people FROM STDIN") as copy:
+        for i in range(1000):
+            copy.write_row((i, f"{NEEDLE}-{i}"))
+    db.sql("UPDATE people SET ssn = %s WHERE id = 1", (f"{NEEDLE} by update".encode(),))
+    cluster.sql("CHECKPOINT")
+    assert files_holding(cluster.data, NEEDLE.encode()) == []
+    # The search finds what is there: heap and WAL.
+    db.sql("INSERT INTO control VALUES (%s)", (NEEDLE,))
+    cluster.sql("CHECKPOINT")
+    found = files_holding(cluster.data, NEEDLE.encode())
+    assert any("pg_wal" in str(p) for p in found) and any("/base/" in str(p) for p in found)
+
+
+def test_crash_keeps_what_was_committed(own_cluster, database):
+    c = own_cluster(conf={"fsync": "on"}).start()
+    db = database(c)
+    db.people("t1", rows=["one"])
+    db.people("t2")
+    db.sql("INSERT INTO t2 VALUES (1, 'two')")
+    open_transaction = db.connect(autocommit=False)
+    open_transaction.execute("CREATE TABLE t3 (v bytea)")
+    open_transaction.execute("INSERT INTO t3 VALUES (envelope_encrypt('t3', 'never committed'))")
+    c.kill9()
+    open_transaction.close()
+    c.start()
+    assert db.sql("SELECT envelope_decrypt_text('t1', ssn) FROM t1") == [("one",)]
+    assert db.sql("SELECT envelope_decrypt_text('t2', ssn) FROM t2") == [("two",)]
+    assert db.value("SELECT count(*) FROM envelope.data_key") == 2
+    assert db.value("SELECT count(*) FROM envelope.wrapped_key") == 2
+
+
+def test_file_kek_is_outside_and_closed(db, cluster):
+    db.people(rows=["x"])
+    directory = cluster.base / "data.kek"
+    keks = [p for p in directory.rglob("*") if p.is_file()]
+    assert keks and all(p.stat().st_mode & 0o777 == 0o600 and p.stat().st_size == 32 for p in keks)
+    assert directory.stat().st_mode & 0o077 == 0
+    material = keks[0].read_bytes()
+    cluster.sql("CHECKPOINT")
+    assert files_holding(cluster.data, material) == []

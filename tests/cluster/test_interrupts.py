@@ -1,0 +1,128 @@
+"""A backend that waits for a KMS can be interrupted, seen, and bothers nobody."""
+
+import os
+import socket
+import threading
+
+import psycopg
+import pytest
+
+from harness import faults, moto as kms, process
+
+
+class Waiting:
+    """A session that opens a value, in a thread; `error` is how that ended."""
+
+    def __init__(self, db, user="postgres"):
+        self.connection = db.connect(user)
+        self.pid = self.connection.info.backend_pid
+        self.error = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        try:
+            self.connection.execute("SELECT envelope_decrypt('people', ssn) FROM people")
+        except psycopg.Error as e:
+            self.error = e
+
+    def start(self, proxy):
+        proxy.reset_counts()
+        self._thread.start()
+        process.wait_until(lambda: proxy.counts["Decrypt"] == 1, 10, "the request arrives")
+        return self
+
+    def ended(self, seconds):
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), f"still waiting after {seconds} s"
+        return self.error
+
+
+@pytest.fixture
+def hanging(aws, aws_cluster, proxy):
+    """A database whose next Decrypt hangs, with a timeout that does not help."""
+    aws.people(rows=["x"])
+    aws_cluster.set(envelope__kms_timeout="60s")
+    proxy.fault("Decrypt", faults.hang)
+    yield aws
+    aws_cluster.set(envelope__kms_timeout="4s")
+
+
+def test_seen_from_outside(hanging, proxy):
+    w = Waiting(hanging).start(proxy)
+    kind, event = hanging.sql("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", (w.pid,))[0]
+    assert kind == "Extension" and event is not None
+    # Others go on, with the same table, its DDL too once a reader's own lock is gone.
+    hanging.sql("INSERT INTO people VALUES (2, NULL)")
+    hanging.sql("CREATE TABLE other (v bytea)")
+    locks = hanging.sql("SELECT locktype, mode FROM pg_locks WHERE pid = %s AND mode LIKE '%%Exclusive%%' "
+                        "AND locktype <> 'virtualxid'", (w.pid,))
+    assert locks == []
+    hanging.sql("SELECT pg_cancel_backend(%s)", (w.pid,))
+    w.ended(2)
+
+
+def test_cancel(hanging, proxy):
+    w = Waiting(hanging).start(proxy)
+    hanging.sql("SELECT pg_cancel_backend(%s)", (w.pid,))
+    assert w.ended(2).sqlstate == "57014"
+    proxy.clear()
+    opened = w.connection.execute("SELECT envelope_decrypt_text('people', ssn) FROM people").fetchone()
+    assert opened == ("x",)
+
+
+def test_terminate(hanging, proxy):
+    w = Waiting(hanging).start(proxy)
+    hanging.sql("SELECT pg_terminate_backend(%s)", (w.pid,))
+    assert w.ended(2).sqlstate == "57P01"
+    process.wait_until(lambda: not process.alive(w.pid), 2, "the backend ends")
+    assert hanging.value("SELECT count(*) FROM people") == 1
+
+
+def test_statement_timeout(hanging, proxy):
+    w = Waiting(hanging)
+    w.connection.execute("SET statement_timeout = '500ms'")
+    w.start(proxy)
+    assert w.ended(3).sqlstate == "57014"
+
+
+def test_cancel_while_a_key_is_made(hanging, proxy):
+    hanging.sql("CREATE TABLE fresh (v bytea)")
+    proxy.fault("GenerateDataKey", faults.hang)
+    with hanging.connect() as c:
+        c.execute("SET statement_timeout = '500ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            c.execute("SELECT envelope_encrypt('fresh', 'x')")
+        c.execute("RESET statement_timeout")
+        assert c.execute("SELECT count(*) FROM envelope.keys WHERE relation LIKE '%fresh'").fetchone() == (0,)
+        proxy.clear()
+        c.execute("SELECT envelope_encrypt('fresh', 'x')")
+
+
+def test_client_goes_away(hanging, proxy):
+    w = Waiting(hanging)
+    w.connection.execute("SET client_connection_check_interval = '200ms'")
+    w.start(proxy)
+    s = socket.socket(fileno=os.dup(w.connection.fileno()))
+    s.shutdown(socket.SHUT_RDWR)
+    s.close()
+    process.wait_until(lambda: not process.alive(w.pid), 5, "the backend ends")
+
+
+def test_postmaster_dies(own_cluster, database, moto, proxy):
+    c = own_cluster(env=kms.CREDENTIALS, conf={
+        "envelope.default_kek": kms.kek(moto.create_key()),
+        "envelope.aws_region": kms.REGION,
+        "envelope.aws_endpoint_url": proxy.url,
+        "envelope.kms_timeout": "60s",
+    }).start()
+    db = database(c)
+    db.people(rows=["x"])
+    proxy.fault("Decrypt", faults.hang)
+    w = Waiting(db).start(proxy)
+    # Waits itself until every child has ended, the waiting one too.
+    c.kill9()
+    assert not process.alive(w.pid)
+    proxy.clear()
+    w.ended(2)
+    c.start()
+    assert db.value("SELECT envelope_decrypt_text('people', ssn) FROM people") == "x"

@@ -1,0 +1,109 @@
+"""No login role sets or blanks a setting of ours; superusers may."""
+
+import psycopg
+import pytest
+from sqlstate import fails
+
+SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "kms_timeout",
+            "kms_max_attempts", "cache_ttl", "auto_create_key"]
+USE = "SELECT envelope_encrypt('t', 'x')"
+
+
+@pytest.fixture
+def granted(db):
+    """A table whose keys the low role may use: it owns it."""
+    db.sql(f"CREATE TABLE t (v bytea); ALTER TABLE t OWNER TO {db.low}")
+    db.sql(USE)
+    return db
+
+
+@pytest.fixture
+def preloaded(own_cluster, database):
+    c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"}).start()
+    return database(c)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_startup_options_poison_the_session(granted, name):
+    with granted.connect(granted.low) as c:
+        c.execute(USE)
+    for value in ("", "1"):
+        with granted.connect(granted.low, options=f"-c envelope.{name}={value}") as c:
+            with fails("42501") as caught:
+                c.execute(USE)
+            assert f"envelope.{name}" in str(caught.value)
+            # However often, and for every function.
+            with fails("42501"):
+                c.execute("SELECT envelope_decrypt('t', envelope_encrypt('t', 'x'))")
+
+
+def test_unknown_settings_poison_too(granted):
+    """A misspelt or future name was meant to have effect."""
+    with granted.connect(granted.low, options="-c envelope.defualt_kek=") as c:
+        try:
+            c.execute(USE)
+        except psycopg.Error as e:
+            assert e.sqlstate in ("42501", "42602")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_preload_refuses_the_connection(preloaded, name):
+    with pytest.raises(psycopg.OperationalError) as caught:
+        preloaded.connect(preloaded.low, options=f"-c envelope.{name}=1").close()
+    assert "permission denied" in str(caught.value)
+
+
+def test_low_role_cannot_set_in_the_session(granted):
+    with granted.connect(granted.low) as c:
+        c.execute(USE)
+        for name in SETTINGS:
+            with fails("42501"):
+                c.execute(f"SET envelope.{name} = '1'")
+
+
+def test_set_before_load_does_not_take(granted):
+    """The library is loaded by the first call; what was set as a placeholder before must not count."""
+    with granted.connect(granted.low) as c:
+        c.execute("SET envelope.allowed_keks = 'file:///elsewhere/*'")
+        c.execute("SET envelope.auto_create_key = off")
+        try:
+            c.execute(USE)
+        except psycopg.Error as e:
+            assert e.sqlstate == "42501"
+        else:
+            assert c.execute("SHOW envelope.auto_create_key").fetchone() == ("on",)
+            assert c.execute("SHOW envelope.allowed_keks").fetchone()[0] != "file:///elsewhere/*"
+
+
+def test_low_role_cannot_store_them(granted):
+    with granted.connect(granted.low) as c:
+        for name in SETTINGS:
+            with fails("42501"):
+                c.execute(f"ALTER ROLE {granted.low} SET envelope.{name} = '1'")
+
+
+def test_superuser_sets_in_the_session(granted):
+    with granted.connect() as c:
+        c.execute(USE)
+        c.execute("SET envelope.cache_ttl = '1min'")
+        assert c.execute("SHOW envelope.cache_ttl").fetchone() == ("1min",)
+        c.execute(USE)
+
+
+def test_superuser_sets_for_a_role_and_a_database(granted):
+    granted.sql(f"ALTER ROLE {granted.low} SET envelope.cache_ttl = '2min'")
+    granted.sql(f"ALTER DATABASE {granted.name} SET envelope.kms_max_attempts = 2")
+    with granted.connect(granted.low) as c:
+        c.execute(USE)
+        assert c.execute("SHOW envelope.cache_ttl").fetchone() == ("2min",)
+        assert c.execute("SHOW envelope.kms_max_attempts").fetchone() == ("2",)
+
+
+def test_config_file_counts(own_cluster, database):
+    c = own_cluster(conf={"envelope.auto_create_key": "off"}).start()
+    db = database(c)
+    db.sql("CREATE TABLE t (v bytea)")
+    with fails("42704"):
+        db.sql(USE)
+    db.sql("SELECT envelope.create_key('t')")
+    db.sql(USE)

@@ -1,0 +1,162 @@
+"""A PostgreSQL cluster of a test's own, driven from outside."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import psycopg
+
+from . import place, process
+
+# In place of the machine's defaults: small, quick to start, and nothing that would hide bytes or slow a crash test.
+BASE_CONF = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+    "log_min_messages": "info",
+    "log_line_prefix": "%m [%p] ",
+    "autovacuum": "off",
+}
+
+
+class Cluster:
+    """`conf` are lines for postgresql.conf, `env` variables of the server's environment (AWS_*). Everything lives in
+    one temporary directory, sockets too; its path is short, as a socket's must be."""
+
+    def __init__(self, conf=None, env=None, initdb=()):
+        self.base = pathlib.Path(tempfile.mkdtemp(prefix="envelope-", dir="/tmp"))
+        self.data = self.base / "data"
+        self.log = self.base / "log"
+        self.log.touch()
+        self.port = process.free_port()
+        self.conf = {**BASE_CONF, **(conf or {})}
+        self.env = dict(env or {})
+        self.postmaster = None
+        if os.geteuid() == 0:
+            user = place.server_user()
+            for path in (self.base, self.log):
+                os.chown(path, user.pw_uid, user.pw_gid)
+        self._as_server("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                        "--no-locale", "-N", *initdb)
+        # The user's part stands apart, so that set() can rewrite it.
+        with open(self.data / "postgresql.conf", "a") as f:
+            f.write("include 'test.conf'\n")
+        self._write_conf()
+
+    def _as_server(self, program, *args):
+        subprocess.run([str(place.PG_BIN / program), *map(str, args)], check=True, cwd="/", env=self._environment(),
+                       stdout=subprocess.DEVNULL, **process.server_identity())
+
+    def _environment(self):
+        # Nothing of the caller's, above all no credentials: the SDK's default chain would find them.
+        clean = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(self.base),
+                 "AWS_EC2_METADATA_DISABLED": "true"}
+        return {**clean, **self.env}
+
+    def _write_conf(self):
+        quoted = {k: str(v).replace("'", "''") for k, v in self.conf.items()}
+        text = "".join(f"{k} = '{v}'\n" for k, v in quoted.items())
+        path = self.data / "test.conf"
+        path.write_text(text)
+        if os.geteuid() == 0:
+            user = place.server_user()
+            os.chown(path, user.pw_uid, user.pw_gid)
+
+    def set(self, **conf):
+        """Changes settings (`envelope__kms_timeout` stands for `envelope.kms_timeout`; None takes one away), as an
+        editor and a reload would."""
+        for name, value in conf.items():
+            name = name.replace("__", ".")
+            if value is None:
+                self.conf.pop(name, None)
+            else:
+                self.conf[name] = value
+        self._write_conf()
+        if self.running():
+            os.kill(self.postmaster.pid, signal.SIGHUP)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self, outlive=False):
+        with open(self.log, "ab") as log:
+            self.postmaster = process.spawn(
+                [place.PG_BIN / "postgres", "-D", self.data, "-p", self.port, "-k", self.base],
+                env=self._environment(), log=log, as_server_user=True, outlive=outlive)
+        process.wait_until(self._answers, 30, f"server start; its log ends:\n{self.log_tail()}")
+        return self
+
+    def _answers(self):
+        if self.postmaster.poll() is not None:
+            raise RuntimeError(f"server did not start:\n{self.log_tail()}")
+        try:
+            self.connect().close()
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    def running(self):
+        return self.postmaster is not None and self.postmaster.poll() is None
+
+    def stop(self, how=signal.SIGINT):
+        """Fast shutdown unless told otherwise; immediate when it does not come about."""
+        if not self.running():
+            return
+        self.postmaster.send_signal(how)
+        try:
+            self.postmaster.wait(20)
+        except subprocess.TimeoutExpired:
+            self.postmaster.send_signal(signal.SIGQUIT)
+            self.postmaster.wait(20)
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def kill9(self):
+        """A crash: the postmaster by SIGKILL, then waits until every child has noticed and ended."""
+        pids = process.children(self.postmaster.pid)
+        self.postmaster.kill()
+        self.postmaster.wait()
+        process.wait_until(lambda: not any(map(process.alive, pids)), 20, "children end after the postmaster")
+
+    def destroy(self):
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def __enter__(self):
+        return self if self.running() else self.start()
+
+    def __exit__(self, *_):
+        self.destroy()
+
+    def log_tail(self, lines=25):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    # -- use ----------------------------------------------------------------------------------------------------
+
+    def connect(self, dbname="postgres", user="postgres", **kw):
+        kw.setdefault("autocommit", True)
+        kw.setdefault("connect_timeout", 10)
+        return psycopg.connect(host=str(self.base), port=self.port, dbname=dbname, user=user, **kw)
+
+    def sql(self, query, params=None, dbname="postgres", user="postgres"):
+        """Runs one statement in a connection of its own; its rows, or None when it gives none."""
+        with self.connect(dbname, user) as c:
+            cur = c.execute(query, params)
+            return cur.fetchall() if cur.description else None
+
+    def client_env(self, dbname="postgres", user="postgres"):
+        return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PGHOST": str(self.base), "PGPORT": str(self.port),
+                "PGUSER": user, "PGDATABASE": dbname}
+
+    def client(self, program, *args, dbname="postgres", user="postgres"):
+        """Runs pg_dump, pg_restore, psql of the server's own version; what it printed."""
+        done = subprocess.run([str(place.PG_BIN / program), *map(str, args)], env=self.client_env(dbname, user),
+                              stdin=subprocess.DEVNULL, text=True, capture_output=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stderr}")
+        return done.stdout

@@ -1,0 +1,85 @@
+"""What can go wrong at a KMS endpoint. Each fault answers one exchange of the proxy."""
+
+import base64
+import json
+import os
+
+AMZ_JSON = "application/x-amz-json-1.1"
+
+
+def none(x):
+    x.answer(*x.upstream())
+
+
+def delay(seconds):
+    """Slow, then as it should be."""
+
+    def fault(x):
+        x.released.wait(seconds)
+        none(x)
+
+    return fault
+
+
+def hang(x):
+    """No byte of an answer until the proxy is cleared."""
+    x.released.wait(120)
+    x.reset()
+
+
+def hang_in_body(x):
+    """Headers and half of the body, then silence."""
+    status, kind, body = x.upstream()
+    x.answer(status, kind, body[: len(body) // 2], length=len(body))
+    x.released.wait(120)
+
+
+def reset(x):
+    x.reset()
+
+
+def truncated(x):
+    """Half of the body, then the connection closes."""
+    status, kind, body = x.upstream()
+    x.answer(status, kind, body[: len(body) // 2], length=len(body))
+
+
+def garbage(x):
+    x.answer(200, AMZ_JSON, b"\x00\xff<html>not what you asked for" * 3)
+
+
+def error(code, status=400):
+    """An error as KMS says it."""
+
+    def fault(x):
+        x.answer(status, AMZ_JSON, json.dumps({"__type": code, "message": "by the test"}).encode())
+
+    return fault
+
+
+deny = error("AccessDeniedException")
+disabled = error("DisabledException")
+missing = error("NotFoundException")
+pending_deletion = error("KMSInvalidStateException")
+throttle = error("ThrottlingException")
+invalid_ciphertext = error("InvalidCiphertextException")
+incorrect_key = error("IncorrectKeyException")
+internal = error("KMSInternalException", 500)
+unavailable = error("DependencyTimeoutException", 503)
+
+
+def plaintext_of(length, other=None):
+    """Answers with a data key of so many bytes: random, or `other`."""
+
+    def fault(x):
+        status, kind, body = x.upstream()
+        answer = json.loads(body)
+        answer["Plaintext"] = base64.b64encode(other or os.urandom(length)).decode()
+        x.answer(status, kind, json.dumps(answer).encode())
+
+    return fault
+
+
+another_plaintext = plaintext_of(32)
+short_plaintext = plaintext_of(16)
+long_plaintext = plaintext_of(33)

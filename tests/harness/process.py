@@ -1,0 +1,76 @@
+"""Starts programs that end with us, whatever happens to us."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from . import place
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def spawn(argv, *, env, log, as_server_user=False, outlive=False):
+    """A process of its own session, so that Ctrl-C reaches only us and we end it in order. Unless it shall `outlive`
+    us, the kernel ends it when we die without having done so."""
+
+    def before_exec():
+        # SIGQUIT is PostgreSQL's immediate shutdown, and ends a Python server too.
+        if not outlive:
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+    return subprocess.Popen(
+        [str(a) for a in argv],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        start_new_session=True,
+        preexec_fn=before_exec,
+        **(server_identity() if as_server_user else {}),
+    )
+
+
+def server_identity():
+    """Arguments to subprocess that run a program as the server's user."""
+    if os.geteuid() != 0:
+        return {}
+    user = place.server_user()
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children(pid):
+    """The living child processes of a process."""
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(p) for p in f.read().split()]
+
+
+def alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition, seconds, what):
+    """Polls until `condition` holds and gives its value; fails when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)

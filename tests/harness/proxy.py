@@ -1,0 +1,182 @@
+"""An HTTP proxy in front of a KMS endpoint that counts requests by operation and makes faults."""
+
+import collections
+import http.client
+import http.server
+import json
+import socket
+import struct
+import threading
+import urllib.parse
+
+from . import faults
+
+
+class FaultProxy:
+    """Counts what arrives (`counts["Decrypt"]`), keeps each request's JSON, and answers through `fault` where one is
+    set: for so many `times`, or until `clear`."""
+
+    def __init__(self, upstream):
+        self._upstream = urllib.parse.urlsplit(upstream).netloc
+        self._lock = threading.Lock()
+        self._faults = {}
+        self.released = threading.Event()
+        self.counts = collections.Counter()
+        self.requests = []
+        self._server = None
+        self.port = 0
+        self.listen()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    # -- faults -------------------------------------------------------------------------------------------------
+
+    def fault(self, operation, fault, times=None):
+        """`operation` "*" is any."""
+        with self._lock:
+            self.released.clear()
+            self._faults[operation] = [fault, times]
+
+    def clear(self):
+        """No more faults; what hangs is let go."""
+        with self._lock:
+            self._faults.clear()
+            self.released.set()
+
+    def reset_counts(self):
+        with self._lock:
+            self.counts.clear()
+            self.requests.clear()
+
+    def _next_fault(self, operation):
+        with self._lock:
+            for name in (operation, "*"):
+                entry = self._faults.get(name)
+                if entry is None:
+                    continue
+                if entry[1] is not None:
+                    entry[1] -= 1
+                    if entry[1] == 0:
+                        del self._faults[name]
+                return entry[0]
+        return None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def listen(self):
+        """Starts to listen, on the same port when it did before."""
+        proxy = self
+
+        class Handler(_Handler):
+            owner = proxy
+
+        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def refuse(self):
+        """Stops to listen: connections are refused, open ones closed."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.close_connections()
+
+    def stop(self):
+        self.clear()
+        self.refuse()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # -- traffic ------------------------------------------------------------------------------------------------
+
+    def arrived(self, operation, body):
+        with self._lock:
+            self.counts[operation] += 1
+            self.requests.append((operation, json.loads(body or b"{}")))
+        return self._next_fault(operation)
+
+    def forward(self, path, headers, body):
+        """Status, headers and body of the endpoint's answer."""
+        connection = http.client.HTTPConnection(self._upstream, timeout=30)
+        try:
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Content-Type", ""), answer.read()
+        finally:
+            connection.close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, *args):
+        self._open = set()
+        super().__init__(*args)
+
+    def process_request(self, request, client_address):
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self):
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def handle_error(self, request, client_address):
+        """Clients that go away are what these tests are about."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    owner = None
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        fault = self.owner.arrived(operation, body)
+        (fault or faults.none)(Exchange(self, body))
+
+    def log_message(self, *_):
+        """Counts say what tests need to know."""
+
+
+class Exchange:
+    """One request, as a fault sees it."""
+
+    def __init__(self, handler, body):
+        self._handler = handler
+        self._body = body
+        self.released = handler.owner.released
+
+    def upstream(self):
+        return self._handler.owner.forward(self._handler.path, dict(self._handler.headers), self._body)
+
+    def answer(self, status, content_type, body, length=None):
+        """`length` promises another length than the body has."""
+        h = self._handler
+        h.send_response(status)
+        h.send_header("Content-Type", content_type)
+        h.send_header("x-amzn-RequestId", "11111111-2222-3333-4444-555555555555")
+        h.send_header("Content-Length", str(len(body) if length is None else length))
+        h.end_headers()
+        h.wfile.write(body)
+        h.wfile.flush()
+        if length is not None and length != len(body):
+            h.close_connection = True
+
+    def reset(self):
+        """Closes by RST."""
+        h = self._handler
+        h.close_connection = True
+        h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        h.connection.close()

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# What needs no server: format, lints, dependencies, scripts.
+source "$(dirname "$0")/../setup/env.sh"
+
+cd "$ROOT"
+cargo fmt --all --check
+# shellcheck disable=SC2046 # file names of this repository: no spaces
+"$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests .ci -name '*.sh') .ci/run
+pg=$(major)
+cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test" -- -D warnings
+cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --root "$TARGET/tools" ||
+    die "missing: cargo-deny (cargo install could not build it)"
+# Not advisories: their database is not a package of any registry.
+cargo deny check bans licenses sources

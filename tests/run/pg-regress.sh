@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SQL scripts and what they must print, by PostgreSQL's own pg_regress on a throwaway cluster.
+# Tests run in order of their names, `setup` first.
+source "$(dirname "$0")/../setup/env.sh"
+
+pg=$(major)
+pg_config=$(tree_pg_config "$pg" dev)
+pg_regress=$(dirname "$("$pg_config" --pgxs)")/../test/regress/pg_regress
+
+# The user who runs the server must be able to read and write all of it, and a socket's path is short.
+work=$(mktemp -d /tmp/envelope-regress-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+cp -r "$ROOT/tests/pg_regress/sql" "$ROOT/tests/pg_regress/expected" "$work/"
+as=()
+if [ "$(id -u)" = 0 ]; then
+    chown -R postgres "$work"
+    as=(runuser -u postgres --)
+fi
+
+mapfile -t tests < <(find "$work/sql" -name '*.sql' ! -name setup.sql -printf '%f\n' | sed 's|\.sql$||' | LC_ALL=C sort)
+[ ! -f "$work/sql/setup.sql" ] || tests=(setup "${tests[@]}")
+cd "$work"
+if ! "${as[@]}" "$pg_regress" --temp-instance="$work/instance" --bindir="$("$pg_config" --bindir)" \
+    --inputdir="$work" --outputdir="$work" --encoding=UTF8 --no-locale "${tests[@]}"; then
+    cat "$work/regression.diffs" 2>/dev/null || tail -n 50 "$work"/log/*.log
+    exit 1
+fi

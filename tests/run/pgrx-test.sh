@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Tests inside the server, by pgrx's framework.
+source "$(dirname "$0")/../setup/env.sh"
+
+pg=$(major)
+# The framework asks for the extension under the library's name; see the shim's control file.
+cp "$ROOT"/tests/shim/* "$("$(tree_pg_config "$pg" dev)" --sharedir)/extension/"
+
+flags=(--no-default-features --features "pg$pg")
+if [ "$(id -u)" = 0 ]; then
+    # PostgreSQL does not run as root. The directory must be the other user's, to make and to write.
+    pgdata=$TREES/pgrx-test
+    mkdir -p "$pgdata"
+    chown postgres "$pgdata"
+    flags+=(--runas postgres --pgdata "$pgdata/data")
+    trap 'rm -rf "$pgdata"' EXIT
+fi
+cd "$ROOT"
+cargo pgrx test "${flags[@]}" "pg$pg"

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Looks for what a hostile role could make of the install script: search_path, CREATE OR REPLACE, rights.
+source "$(dirname "$0")/../setup/env.sh"
+
+pg=$(major)
+extension=$("$(tree_pg_config "$pg" dev)" --sharedir)/extension
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
+# pgspot does not know bodies of standard SQL, so it gets them as strings. Such a body is parsed when the function is
+# made, with the script's search_path: names in it must be qualified as everywhere else.
+# shellcheck disable=SC2016 # a dollar quote of SQL
+sed 's/^  BEGIN ATOMIC$/  SET search_path = pg_catalog, pg_temp AS $body$/; s/^  END;$/  $body$;/' \
+    "$extension/pgrx-example--$version.sql" | "$VENV/bin/pgspot"

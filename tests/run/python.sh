@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs a Python program of tests/ in the venv, with the server tree of a build profile: python.sh dev|release ARGS…
+source "$(dirname "$0")/../setup/env.sh"
+
+ENVELOPE_PG_CONFIG=$(tree_pg_config "$(major)" "${1:?dev or release}")
+shift
+export ENVELOPE_PG_CONFIG ENVELOPE_VENV=$VENV PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+cd "$ROOT/tests"
+exec "$VENV/bin/python" "$@"

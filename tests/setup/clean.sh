@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Takes away all that the set-up and the builds made, but no system package.
+source "$(dirname "$0")/env.sh"
+
+rm -rf "$TREES" "$TARGET/tools" "$VENV" "$PGRX_HOME" "$TARGET/asan"
+cd "$ROOT"
+cargo clean

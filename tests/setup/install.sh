@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds the extension and puts it into the private server tree: install.sh dev|release.
+source "$(dirname "$0")/env.sh"
+
+pg=$(major)
+profile=${1:?dev or release}
+flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --features "pg$pg")
+[ "$profile" = dev ] || flags+=(--release)
+cd "$ROOT"
+cargo pgrx install "${flags[@]}"

@@ -1,0 +1,1 @@
+-- Empty: all that matters is what the control file requires.
