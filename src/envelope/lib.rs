@@ -22,6 +22,7 @@
 mod associated;
 pub mod context;
 pub mod derive;
+mod gcm;
 pub mod header;
 mod key_id;
 pub mod secret;

@@ -6,16 +6,11 @@
 
 use aes::Aes256Enc;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use aes_gcm::AesGcm;
-use aes_gcm::aead::consts::U12;
-use aes_gcm::aead::{AeadInOut, inout::InOutBuf};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use crate::gcm;
 use crate::header::{NONCE_LEN, TAG_LEN};
 use crate::secret::KEY_LEN;
-
-/// GCM only ever encrypts blocks, so the half of the key schedule that decrypts them is not computed.
-type Gcm = AesGcm<Aes256Enc, U12>;
 
 /// A key ready for use: its AES key schedule and the CMAC subkey K1. Wiped on drop.
 #[derive(ZeroizeOnDrop)]
@@ -60,16 +55,14 @@ impl XaesKey {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], TooLong> {
-        let (gcm, iv) = self.derive(nonce);
-        gcm.encrypt_inout_detached((&iv).into(), aad, InOutBuf::from(buf))
-            .map(Into::into)
-            .map_err(|_| TooLong)
+        let (key, iv) = self.derive(nonce);
+        gcm::seal(&key, &iv, aad, buf)
     }
 
-    /// Decrypts `buf` in place, after the tag over it and `aad` has been verified in constant time.
+    /// Decrypts `buf` in place when the tag over it and `aad`, compared in constant time, is right.
     ///
     /// # Errors
-    /// [`DoesNotOpen`], and `buf` is untouched.
+    /// [`DoesNotOpen`], and `buf` holds no plaintext.
     pub fn open_in_place(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -77,13 +70,12 @@ impl XaesKey {
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), DoesNotOpen> {
-        let (gcm, iv) = self.derive(nonce);
-        gcm.decrypt_inout_detached((&iv).into(), aad, InOutBuf::from(buf), tag.into())
-            .map_err(|_| DoesNotOpen)
+        let (key, iv) = self.derive(nonce);
+        gcm::open(&key, &iv, aad, buf, tag)
     }
 
     /// The AES-256-GCM key for `nonce` and the nonce that it is used with.
-    fn derive(&self, nonce: &[u8; NONCE_LEN]) -> (Gcm, [u8; 12]) {
+    fn derive(&self, nonce: &[u8; NONCE_LEN]) -> (Zeroizing<[u8; KEY_LEN]>, [u8; 12]) {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         for (counter, block) in (1..).zip(key.as_chunks_mut::<16>().0) {
             block[..4].copy_from_slice(&[0, counter, b'X', 0]);
@@ -95,7 +87,7 @@ impl XaesKey {
         }
         let mut iv = [0; 12];
         iv.copy_from_slice(&nonce[12..]);
-        (Gcm::new((&*key).into()), iv)
+        (key, iv)
     }
 }
 
@@ -107,7 +99,7 @@ mod tests {
     fn all_that_holds_key_bits_is_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>() {}
         wiped::<Aes256Enc>();
-        wiped::<Gcm>();
+        wiped::<gcm::Gcm>();
         wiped::<XaesKey>();
     }
 
