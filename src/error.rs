@@ -6,6 +6,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
 
 use crate::kms::{Kind, KmsError};
+use crate::pg::report;
 
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -234,6 +235,7 @@ fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
 
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
+        report::leave_out_copy_line();
         let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), function_name!());
         if let Some(detail) = error.detail() {
             report = report.set_detail(detail);
