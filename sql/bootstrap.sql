@@ -97,17 +97,18 @@ COMMENT ON COLUMN envelope.keyring_table.seals IS 'New values of the table are s
 CREATE TABLE envelope.data_key (
   key_id            uuid PRIMARY KEY,
   keyring_id        uuid NOT NULL,
-  purpose           text NOT NULL CHECK (purpose IN ('seal', 'index')),
-  version           integer NOT NULL CHECK (version > 0),
+  purpose           text NOT NULL CHECK (purpose OPERATOR(pg_catalog.=) ANY (ARRAY['seal', 'index'])),
+  version           integer NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
   state             text NOT NULL
-                    CHECK (state IN ('active', 'decrypt-only', 'retired', 'destroyed')),
+                    CHECK (state OPERATOR(pg_catalog.=)
+                           ANY (ARRAY['active', 'decrypt-only', 'retired', 'destroyed'])),
   created_at        timestamptz NOT NULL DEFAULT pg_catalog.now(),
   state_changed_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
   reason            text,
   UNIQUE (keyring_id, purpose, version)
 );
 CREATE UNIQUE INDEX data_key_active ON envelope.data_key (keyring_id, purpose)
-  WHERE state = 'active';
+  WHERE state OPERATOR(pg_catalog.=) 'active';
 COMMENT ON TABLE envelope.data_key IS
   'Data keys: which exist and what they may do; the keys themselves stand wrapped in wrapped_key';
 COMMENT ON COLUMN envelope.data_key.key_id IS 'Derived from the key, so that it commits to it';
@@ -131,7 +132,8 @@ CREATE TABLE envelope.key_grant (
   id          uuid PRIMARY KEY,
   keyring_id  uuid NOT NULL,
   grantee     envelope.role_ref NOT NULL,
-  verb        text NOT NULL CHECK (verb IN ('encrypt', 'decrypt', 'search', 'manage'))
+  verb        text NOT NULL
+              CHECK (verb OPERATOR(pg_catalog.=) ANY (ARRAY['encrypt', 'decrypt', 'search', 'manage']))
 );
 CREATE INDEX key_grant_keyring ON envelope.key_grant (keyring_id);
 CREATE UNIQUE INDEX key_grant_once ON envelope.key_grant (keyring_id, grantee, verb)
