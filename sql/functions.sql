@@ -57,6 +57,18 @@ CREATE FUNCTION envelope.flush_cache()
 COMMENT ON FUNCTION envelope.flush_cache() IS
   'Wipes this session''s unwrapped data keys from memory; how many there were';
 
+CREATE FUNCTION envelope.warm(relation regclass)
+  RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_warm_wrapper';
+COMMENT ON FUNCTION envelope.warm(regclass) IS
+  'Unwraps a table''s data keys now, so that a transaction after it need not wait for the KMS; how many it unwrapped';
+
+CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_set_limits_wrapper';
+COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
+  'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale';
+
 CREATE FUNCTION envelope.check_kek(uri text)
   RETURNS TABLE (step text, ok boolean, sqlstate text, message text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -80,7 +92,8 @@ GRANT SELECT ON envelope.stats TO PUBLIC;
 -- Tables' owners see their keys, members of pg_monitor all; nobody sees a wrapped key.
 CREATE VIEW envelope.keys WITH (security_barrier) AS
   SELECT r.keyring_id,
-         COALESCE(NULLIF(t.relation::text, '-'), r.table_name) AS relation,
+         CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
+              THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
          k.key_id, k.purpose, k.version, k.state,
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id

@@ -2,12 +2,13 @@
 //! server's configuration; they are read on use, so that a change takes hold at the next call.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::time::Duration;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use crate::error::{Error, Result};
+use crate::keyring::Limits;
 use crate::{kms, pg};
 
 type Text = GucSetting<Option<CString>>;
@@ -20,6 +21,10 @@ static AWS_ENDPOINT_URL: Text = Text::new(None);
 static KMS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static KMS_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(3);
 static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
+static CACHE_MAX_KEYS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
+static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
+static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 thread_local! {
@@ -95,6 +100,40 @@ pub fn init() {
         (1, 7 * 24 * 3600),
         GucFlags::UNIT_S,
     );
+    // Keys; 0 is no limit: a key takes some 400 bytes.
+    define_int(
+        c"envelope.cache_max_keys",
+        c"Most unwrapped data keys that a backend keeps.",
+        c"The one unwrapped longest ago is wiped for the next. 0: no limit.",
+        &CACHE_MAX_KEYS,
+        (0, i32::MAX),
+        GucFlags::empty(),
+    );
+    define_int(
+        c"envelope.cache_max_uses",
+        c"Values that a backend seals and opens with an unwrapped data key.",
+        c"After them the KMS is asked again. 0: no limit.",
+        &CACHE_MAX_USES,
+        (0, i32::MAX),
+        GucFlags::empty(),
+    );
+    define_int(
+        c"envelope.cache_max_bytes",
+        c"Bytes that a backend seals and opens with an unwrapped data key.",
+        c"After them the KMS is asked again. 0: no limit.",
+        &CACHE_MAX_BYTES,
+        (0, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    // Seconds; 0 since a key that the KMS cannot vouch for is not to be used unless one says so.
+    define_int(
+        c"envelope.cache_max_stale",
+        c"Time for which an expired data key is used on while the KMS is out of reach.",
+        c"Only when it is unavailable or throttling, never when it refuses.",
+        &CACHE_MAX_STALE,
+        (0, 7 * 24 * 3600),
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_bool_guc(
         c"envelope.auto_create_key",
         c"Make a table's data key when its first value is sealed.",
@@ -140,9 +179,24 @@ pub fn kms() -> kms::Config {
     }
 }
 
-/// `envelope.cache_ttl` in milliseconds.
-pub fn cache_ttl_ms() -> u64 {
-    u64::from(CACHE_TTL.get().unsigned_abs()) * 1000
+/// The limits of cached keys, before a keyring's own.
+pub fn cache_limits() -> Limits {
+    Limits {
+        ttl_ms: u64::from(CACHE_TTL.get().unsigned_abs()) * 1000,
+        uses: limit(&CACHE_MAX_USES),
+        bytes: limit(&CACHE_MAX_BYTES).map(|kb| kb * 1024),
+        stale_ms: u64::from(CACHE_MAX_STALE.get().unsigned_abs()) * 1000,
+    }
+}
+
+/// `envelope.cache_max_keys`, if there is a limit.
+pub fn cache_max_keys() -> Option<usize> {
+    limit(&CACHE_MAX_KEYS).and_then(|limit| usize::try_from(limit).ok())
+}
+
+/// A number for which 0 means none.
+fn limit(setting: &GucSetting<i32>) -> Option<u64> {
+    Some(u64::from(setting.get().unsigned_abs())).filter(|limit| *limit > 0)
 }
 
 /// `envelope.auto_create_key`.
@@ -173,7 +227,7 @@ fn define_text(
             GucContext::Suset,
             GucFlags::empty(),
             None,
-            Some(at_change),
+            Some(at_text_change),
             None,
         );
     }
@@ -187,10 +241,30 @@ fn define_int(
     (min, max): (i32, i32),
     unit: GucFlags,
 ) {
-    GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Suset, unit);
+    // SAFETY: as in `define_text`.
+    unsafe {
+        GucRegistry::define_int_guc_with_hooks(
+            name,
+            short,
+            long,
+            setting,
+            min,
+            max,
+            GucContext::Suset,
+            unit,
+            None,
+            Some(at_number_change),
+            None,
+        );
+    }
 }
 
-/// What was decided under the old value (is this KEK allowed?) is decided again.
-unsafe extern "C-unwind" fn at_change(_value: *const std::ffi::c_char, _: *mut std::ffi::c_void) {
-    crate::keyring::mark_stale();
+/// What was decided under the old value (is this KEK allowed? is this key still good?) is decided
+/// again.
+unsafe extern "C-unwind" fn at_text_change(_: *const c_char, _: *mut c_void) {
+    crate::keyring::settings_changed();
+}
+
+unsafe extern "C-unwind" fn at_number_change(_: c_int, _: *mut c_void) {
+    crate::keyring::settings_changed();
 }

@@ -17,10 +17,12 @@ pub struct KeyringTable {
     pub seals: bool,
 }
 
-/// A keyring's own choice for its next data key.
+/// A keyring's own choices.
 pub struct Keyring {
     pub default_kek: Option<String>,
     pub kms_context: Option<EncryptionContext>,
+    /// JSON text.
+    pub limits: String,
 }
 
 /// A data key, without the key.
@@ -94,6 +96,7 @@ pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
         Ok(Keyring {
             default_kek: row.text(3),
             kms_context: row.json(4).map(|json| parse_context(&json)).transpose()?,
+            limits: required(row.json(5), "keyring.limits")?,
         })
     })?;
     Ok(rows.into_iter().next())

@@ -37,6 +37,15 @@ pub fn insert_keyring(
     )
 }
 
+/// A keyring's own limits, as JSON text.
+pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
+    execute(
+        "UPDATE envelope.keyring SET limits = convert_from($2, 'UTF8')::jsonb
+         WHERE keyring_id = $1 RETURNING 1",
+        &[pg_uuid(keyring_id), limits.as_bytes().into()],
+    )
+}
+
 /// A new data key for sealing, active, with its one wrap.
 pub fn insert_data_key(
     key_id: KeyId,

@@ -1,6 +1,6 @@
-//! Unwrapped data keys of this backend, each until its time is up.
+//! Unwrapped data keys of this backend, each within its limits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use envelope::header::KeyId;
@@ -10,6 +10,7 @@ use envelope::value::SealKey;
 use crate::catalog::rows::{self, DataKeyRow};
 use crate::error::{Error, Result};
 use crate::keyring::arena::Locked;
+use crate::keyring::limits::{Limits, OwnLimits};
 use crate::pg::clock;
 use crate::settings;
 
@@ -20,7 +21,8 @@ thread_local! {
 /// What is known of a data key.
 struct Entry {
     row: DataKeyRow,
-    /// The catalog may have changed since `row` was read.
+    limits: Limits,
+    /// The catalog or the settings may have changed since `row` and `limits` were read.
     doubtful: bool,
     unwrapped: Option<Unwrapped>,
     /// The transaction or savepoint that made the key, while it is open.
@@ -29,28 +31,66 @@ struct Entry {
 
 struct Unwrapped {
     key: Locked<SealKey>,
-    /// On [`clock::monotonic_ms`]'s scale.
-    expires: u64,
+    /// When, on [`clock::monotonic_ms`]'s scale.
+    since: u64,
+    /// Taken off the time to live, differing from key to key, so that keys fetched together do
+    /// not expire together; in 1/1024 of it, at most a sixteenth.
+    jitter: u64,
+    /// Goes on to be used until then, past its time, while the KMS is out of reach.
+    stale_until: u64,
+    uses: Cell<u64>,
+    bytes: Cell<u64>,
 }
 
-/// Calls `use_key` with the unwrapped key `key_id`; `None` when it has to be unwrapped first.
+impl Unwrapped {
+    fn expires(&self, limits: &Limits) -> u64 {
+        let ttl = limits.ttl_ms - limits.ttl_ms / 1024 * self.jitter;
+        self.since.saturating_add(ttl)
+    }
+
+    fn is_within(&self, limits: &Limits, now: u64) -> bool {
+        now < self.expires(limits).max(self.stale_until)
+            && limits.uses.is_none_or(|limit| self.uses.get() < limit)
+            && limits.bytes.is_none_or(|limit| self.bytes.get() < limit)
+    }
+}
+
+/// Calls `use_key` with the unwrapped key `key_id`, for a value of `bytes` bytes; `None` when it
+/// has to be unwrapped first.
 pub fn with_key<T>(
     key_id: KeyId,
+    bytes: usize,
     use_key: impl FnOnce(&SealKey) -> Result<T>,
 ) -> Result<Option<T>> {
     if is_doubtful(key_id) {
         row(key_id)?;
     }
     let used = KEYS.with_borrow(|keys| {
-        let unwrapped = keys.get(&key_id)?.unwrapped.as_ref()?;
+        let entry = keys.get(&key_id)?;
+        let unwrapped = entry.unwrapped.as_ref()?;
         // A key whose page was zeroed by a fork has another id.
-        let usable = unwrapped.expires > clock::monotonic_ms() && unwrapped.key.key_id() == key_id;
-        usable.then(|| use_key(&unwrapped.key))
+        let usable = unwrapped.is_within(&entry.limits, clock::monotonic_ms())
+            && unwrapped.key.key_id() == key_id;
+        usable.then(|| {
+            unwrapped.uses.set(unwrapped.uses.get() + 1);
+            unwrapped.bytes.set(unwrapped.bytes.get().saturating_add(bytes as u64));
+            use_key(&unwrapped.key)
+        })
     });
     if used.is_none() {
         wipe_expired();
     }
     used.transpose()
+}
+
+/// Whether `key_id` could be used now without being unwrapped.
+pub fn is_usable(key_id: KeyId) -> bool {
+    KEYS.with_borrow(|keys| {
+        keys.get(&key_id).is_some_and(|entry| {
+            let unwrapped = entry.unwrapped.as_ref();
+            unwrapped.is_some_and(|key| key.is_within(&entry.limits, clock::monotonic_ms()))
+        })
+    })
 }
 
 fn is_doubtful(key_id: KeyId) -> bool {
@@ -65,42 +105,102 @@ pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
     if known.is_some() {
         return Ok(known);
     }
-    let read = rows::data_key(key_id)?;
+    let read = match rows::data_key(key_id)? {
+        Some(row) => Some((row, limits_of(&row)?)),
+        None => None,
+    };
     KEYS.with_borrow_mut(|keys| match read {
         None => {
             keys.remove(&key_id);
         }
-        Some(row) => {
+        Some((row, limits)) => {
             let entry = keys.entry(key_id).or_insert(Entry {
                 row,
+                limits,
                 doubtful: false,
                 unwrapped: None,
                 made_in: None,
             });
-            entry.row = row;
-            entry.doubtful = false;
+            (entry.row, entry.limits, entry.doubtful) = (row, limits, false);
             if !row.state.opens() {
                 entry.unwrapped = None;
             }
         }
     });
-    Ok(read)
+    Ok(read.map(|(row, _)| row))
 }
 
-/// Keeps an unwrapped key until [`settings::cache_ttl_ms`] from now, less a little that differs
-/// from key to key, so that keys fetched together do not expire together. `made_in` names the
-/// transaction or savepoint that made the key, when that is still open.
+fn limits_of(row: &DataKeyRow) -> Result<Limits> {
+    let own = match rows::keyring(row.keyring_id)? {
+        Some(keyring) => OwnLimits::parse(&keyring.limits)?,
+        None => OwnLimits::default(),
+    };
+    Ok(own.within_settings())
+}
+
+/// Keeps an unwrapped key within its limits. `made_in` names the transaction or savepoint that
+/// made the key, when that is still open.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
-    let key = Locked::new(SealKey::from_data_key(data_key))?;
-    let expires = clock::monotonic_ms() + jittered(settings::cache_ttl_ms())?;
+    let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
+    let unwrapped = Some(Unwrapped {
+        key: Locked::new(SealKey::from_data_key(data_key))?,
+        since: clock::monotonic_ms(),
+        jitter: u64::from(random % 65),
+        stale_until: 0,
+        uses: Cell::new(0),
+        bytes: Cell::new(0),
+    });
+    let limits = limits_of(&row)?;
+    make_room();
     KEYS.with_borrow_mut(|keys| {
-        let unwrapped = Some(Unwrapped { key, expires });
-        keys.insert(row.key_id, Entry { row, doubtful: false, unwrapped, made_in });
+        keys.insert(row.key_id, Entry { row, limits, doubtful: false, unwrapped, made_in });
     });
     Ok(())
 }
 
-/// The catalog may have changed: every row is read again before its key is used again.
+/// Wipes the keys that were unwrapped longest ago until one more is within
+/// `envelope.cache_max_keys`. A key whose transaction is open stays: nothing else has it.
+fn make_room() {
+    let Some(limit) = settings::cache_max_keys() else { return };
+    KEYS.with_borrow_mut(|keys| {
+        let mut kept: Vec<(u64, KeyId)> = keys
+            .iter()
+            .filter(|(_, entry)| entry.made_in.is_none())
+            .filter_map(|(key_id, entry)| Some((entry.unwrapped.as_ref()?.since, *key_id)))
+            .collect();
+        let excess = (kept.len() + 1).saturating_sub(limit);
+        kept.sort_unstable();
+        for (_, key_id) in kept.into_iter().take(excess) {
+            if let Some(entry) = keys.get_mut(&key_id) {
+                entry.unwrapped = None;
+            }
+        }
+    });
+}
+
+/// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
+/// `until`, when the KMS is to be asked again.
+pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
+    KEYS.with_borrow_mut(|keys| {
+        let Some(entry) = keys.get_mut(&key_id) else { return false };
+        let limits = entry.limits;
+        let Some(unwrapped) = entry.unwrapped.as_mut() else { return false };
+        let last = unwrapped.expires(&limits).saturating_add(limits.stale_ms);
+        unwrapped.stale_until = until.min(last);
+        unwrapped.is_within(&limits, clock::monotonic_ms())
+    })
+}
+
+/// Wipes one key: the KMS refuses it.
+pub fn wipe(key_id: KeyId) {
+    KEYS.with_borrow_mut(|keys| {
+        if let Some(entry) = keys.get_mut(&key_id) {
+            entry.unwrapped = None;
+        }
+    });
+}
+
+/// The catalog or the settings may have changed: every row is read again before its key is used.
 pub fn doubt_all() {
     KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.doubtful = true));
 }
@@ -135,20 +235,18 @@ pub fn hand_over(from: impl Fn(u32) -> bool, to: Option<u32>) {
     });
 }
 
-/// Wipes keys whose time is up, wherever they stand: an unused key does not outlive its time by
-/// more than the next miss.
+/// Wipes keys that no limit lets be used again, wherever they stand: an unused key does not
+/// outlive its time by more than the next miss.
 fn wipe_expired() {
     let now = clock::monotonic_ms();
     KEYS.with_borrow_mut(|keys| {
         for entry in keys.values_mut() {
-            if entry.unwrapped.as_ref().is_some_and(|unwrapped| unwrapped.expires <= now) {
+            let limits = entry.limits;
+            let is_over =
+                |key: &Unwrapped| now >= key.expires(&limits).saturating_add(limits.stale_ms);
+            if entry.unwrapped.as_ref().is_some_and(is_over) {
                 entry.unwrapped = None;
             }
         }
     });
-}
-
-fn jittered(ttl: u64) -> Result<u64> {
-    let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
-    Ok(ttl - u64::from(random) % (ttl / 16 + 1))
 }

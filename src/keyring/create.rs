@@ -14,8 +14,8 @@ use crate::catalog::rows::{DataKeyRow, Purpose, State};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
-use crate::keyring::{cache, ends, kek, stale};
-use crate::kms::{Generated, Wrap};
+use crate::keyring::{cache, ends, failures, kek, stale};
+use crate::kms::{Generated, KmsError, Wrap};
 use crate::pg::relation::{self, Kind};
 use crate::pg::{guc, lock, xact};
 use crate::settings;
@@ -77,10 +77,9 @@ fn create(
         Some(context) => context,
         None => default_context(root)?,
     };
-    let Generated { data_key, wrap } = used.provider().generate(&context).map_err(|error| {
+    let Generated { data_key, wrap } = generate(&used, &context).map_err(|error| {
         kek::kms_error(error, format!("make a data key for table {}", table.name()))
     })?;
-    used.note_resolved(&wrap.kek);
 
     let class = catalog::oid_of(c"keyring")?;
     lock::lock_object(class, root);
@@ -96,6 +95,28 @@ fn create(
     cache::insert(row, &data_key, Some(xact::current_sub()))?;
     stale::look_again();
     Ok(Some(key_id))
+}
+
+fn generate(
+    used: &kek::Named,
+    context: &EncryptionContext,
+) -> std::result::Result<Generated, KmsError> {
+    let uri = used.uri();
+    if let Some(error) = failures::standing(&uri, None) {
+        return Err(error);
+    }
+    let generated = used.provider().generate(context);
+    match &generated {
+        Ok(generated) => {
+            failures::forget(&uri, None);
+            used.note_resolved(&generated.wrap.kek);
+        }
+        Err(error) if failures::is_out_of_reach(error.kind) => {
+            failures::remember(&uri, None, error);
+        }
+        Err(_) => {}
+    }
+    generated
 }
 
 /// Writes the key to the catalog, and the keyring when there is none.

@@ -10,13 +10,16 @@ mod cache;
 mod check;
 mod create;
 mod ends;
+mod failures;
 mod kek;
+mod limits;
 mod nonce;
 mod stale;
 mod table;
 mod unwrap;
+mod warm;
 
-use envelope::header::{HEADER_LEN, KeyId, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
+use envelope::header::{HEADER_LEN, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
 use envelope::value::SealKey;
 use pgrx::pg_sys;
 
@@ -28,16 +31,21 @@ use crate::settings;
 pub use arena::is_memory_locked;
 pub use check::check_kek;
 pub use create::create_key;
-pub use stale::{begin_statement, mark_stale};
+pub use limits::Limits;
+use stale::mark_stale;
+pub use stale::{begin_statement, settings_changed};
 pub use table::{Whose, whose};
+pub use warm::{set_limits, warm};
 
 /// Unwrapped keys in this backend.
 pub fn cached_keys() -> usize {
     cache::len()
 }
 
-/// Wipes every unwrapped key of this backend; how many there were.
+/// Wipes every unwrapped key of this backend, and forgets what the KMS refused; how many keys
+/// there were.
 pub fn flush() -> usize {
+    failures::forget_all();
     cache::flush()
 }
 
@@ -55,7 +63,7 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
             create::on_first_use(&table)?;
             continue;
         };
-        let sealed = cache::with_key(key_id, |key| {
+        let sealed = cache::with_key(key_id, plaintext.len(), |key| {
             let mut frame = VarlenaBuf::framed(HEADER_LEN + NONCE_LEN, plaintext, TAG_LEN);
             key.seal_in_place(&nonce::fresh()?, context, frame.as_mut_slice())
                 .map_err(|_| Error::TooLong(plaintext.len()))?;
@@ -74,7 +82,7 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     let table = table::get(relation)?;
     table.require_any_open_right()?;
     let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
-    with_opening_key(table, sealed.key_id, |key| {
+    with_opening_key(table, &sealed, |key| {
         let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
         match key.open_in_place(&sealed, context, opened.as_mut_slice()) {
             Ok(()) => Ok(opened),
@@ -87,7 +95,7 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
 /// user needs the right to seal.
 pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
-    with_opening_key(table::get(relation)?, sealed.key_id, |key| {
+    with_opening_key(table::get(relation)?, &sealed, |key| {
         key.verify(&sealed, context).map_err(|_| does_not_open(relation))
     })
 }
@@ -98,15 +106,17 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
     table::get(relation)?.require_seal_right()
 }
 
-/// Calls `use_key` with the key `key_id`, which must belong to a keyring that `table` opens with.
+/// Calls `use_key` with the key of `sealed`, which must belong to a keyring that `table` opens
+/// with.
 fn with_opening_key<T>(
     mut table: table::Table,
-    key_id: KeyId,
+    sealed: &Sealed<'_>,
     use_key: impl Fn(&SealKey) -> Result<T>,
 ) -> Result<T> {
+    let key_id = sealed.key_id;
     loop {
         table.require_opens(key_id)?;
-        match cache::with_key(key_id, &use_key)? {
+        match cache::with_key(key_id, sealed.ciphertext.len(), &use_key)? {
             Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,
         }

@@ -5,11 +5,12 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 
-use crate::keyring::{cache, ends, table};
+use crate::keyring::{cache, ends, failures, table};
 use crate::{catalog, pg};
 
 thread_local! {
     static STALE: Cell<bool> = const { Cell::new(false) };
+    static RESET: Cell<bool> = const { Cell::new(false) };
     static WATCHING: Cell<bool> = const { Cell::new(false) };
     static STATEMENT: Cell<i64> = const { Cell::new(0) };
 }
@@ -17,6 +18,12 @@ thread_local! {
 /// Something changed; safe to call from any callback.
 pub fn mark_stale() {
     STALE.set(true);
+}
+
+/// A setting changed; safe to call from its assign hook.
+pub fn settings_changed() {
+    STALE.set(true);
+    RESET.set(true);
 }
 
 /// To be called at the head of every SQL function: learns what other backends have committed, once
@@ -36,6 +43,9 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     }
     if STALE.replace(false) {
         look_again();
+    }
+    if RESET.replace(false) {
+        failures::forget_all();
     }
 }
 

@@ -46,6 +46,27 @@ fn create_key(
     keyring::create_key(required(relation, "relation")?, kek, context)
 }
 
+#[pg_extern(sql = false)]
+fn envelope_warm(
+    relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<i32, ErrorReport> {
+    begin(fcinfo);
+    let unwrapped = keyring::warm(required(relation, "relation")?)?;
+    Ok(i32::try_from(unwrapped).unwrap_or(i32::MAX))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_set_limits(
+    relation: Option<pg_sys::Oid>,
+    limits: Option<JsonText>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    begin(fcinfo);
+    let (relation, limits) = (required(relation, "relation")?, required(limits, "limits")?);
+    Ok(keyring::set_limits(relation, &limits.0)?)
+}
+
 type Step = (String, bool, Option<String>, Option<String>);
 
 #[pg_extern(sql = false)]

@@ -1,0 +1,130 @@
+//! A brief memory of what the KMS refused, so that a sick KMS is not asked once a row by every
+//! backend. Each failure in a row doubles the time during which its answer stands.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use envelope::header::KeyId;
+
+use crate::kms::{Kind, KmsError};
+use crate::pg::clock;
+
+/// Milliseconds after the first failure, and at most. Short beside the patience of a user who has
+/// just mended the KMS.
+const FIRST: u64 = 100;
+const LONGEST: u64 = 5_000;
+
+thread_local! {
+    static FAILURES: RefCell<HashMap<Subject, Failure>> = RefCell::new(HashMap::new());
+}
+
+/// A KEK that is out of reach is so for every key; one that refuses does so for one key.
+#[derive(PartialEq, Eq, Hash)]
+struct Subject {
+    kek: String,
+    key: Option<KeyId>,
+}
+
+struct Failure {
+    error: KmsError,
+    delay: u64,
+    until: u64,
+}
+
+/// The failure that still stands for `key` under `kek`, if one does.
+pub fn standing(kek: &str, key: Option<KeyId>) -> Option<KmsError> {
+    let now = clock::monotonic_ms();
+    FAILURES.with_borrow(|failures| {
+        if failures.is_empty() {
+            return None;
+        }
+        [None, key].into_iter().find_map(|key| {
+            let failure = failures.get(&Subject { kek: kek.to_string(), key })?;
+            (now < failure.until).then(|| failure.error.clone())
+        })
+    })
+}
+
+/// Remembers `error`, if it is the KMS's: what is wrong with a wrap or a URI is mended in the
+/// catalog, and looked at again at once.
+pub fn remember(kek: &str, key: Option<KeyId>, error: &KmsError) {
+    if matches!(error.kind, Kind::InvalidWrap | Kind::BadUri) {
+        return;
+    }
+    let key = if is_out_of_reach(error.kind) { None } else { key };
+    let now = clock::monotonic_ms();
+    FAILURES.with_borrow_mut(|failures| {
+        let subject = Subject { kek: kek.to_string(), key };
+        let delay =
+            failures.get(&subject).map_or(FIRST, |failure| (failure.delay * 2).min(LONGEST));
+        failures.insert(subject, Failure { error: error.clone(), delay, until: now + delay });
+    });
+}
+
+/// The KMS answered: what stood for `key` and for the KEK is over.
+pub fn forget(kek: &str, key: Option<KeyId>) {
+    FAILURES.with_borrow_mut(|failures| {
+        if !failures.is_empty() {
+            failures.remove(&Subject { kek: kek.to_string(), key: None });
+            failures.remove(&Subject { kek: kek.to_string(), key });
+        }
+    });
+}
+
+/// Forgets everything: when a setting changes, or the cache is flushed.
+pub fn forget_all() {
+    FAILURES.with_borrow_mut(HashMap::clear);
+}
+
+/// The KEK may be there again at any moment, and another may stand in for it.
+pub fn is_out_of_reach(kind: Kind) -> bool {
+    matches!(kind, Kind::Unavailable | Kind::Throttled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: Kind) -> KmsError {
+        KmsError { kind, kek: "k".into(), message: "m".into(), request_id: None, hint: None }
+    }
+
+    fn delay(kek: &str) -> u64 {
+        FAILURES.with_borrow(|failures| {
+            failures.get(&Subject { kek: kek.into(), key: None }).map_or(0, |failure| failure.delay)
+        })
+    }
+
+    #[test]
+    fn the_delay_doubles_up_to_its_bound_and_starts_again_after_success() {
+        let delays: Vec<u64> = std::iter::repeat_with(|| {
+            remember("k", None, &error(Kind::Unavailable));
+            delay("k")
+        })
+        .take(8)
+        .collect();
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert!(standing("k", None).is_some());
+        forget("k", None);
+        assert!(standing("k", None).is_none());
+        remember("k", None, &error(Kind::Unavailable));
+        assert_eq!(delay("k"), 100);
+    }
+
+    #[test]
+    fn what_the_catalog_mends_is_not_remembered() {
+        remember("wrap", None, &error(Kind::InvalidWrap));
+        assert!(standing("wrap", None).is_none());
+    }
+
+    #[test]
+    fn a_kek_out_of_reach_is_so_for_every_key_a_refusal_for_one() {
+        let (one, other) = (Some(KeyId([1; 16])), Some(KeyId([2; 16])));
+        remember("away", one, &error(Kind::Throttled));
+        assert!(standing("away", other).is_some());
+        remember("strict", one, &error(Kind::Denied));
+        assert!(standing("strict", one).is_some());
+        assert!(standing("strict", other).is_none());
+        assert!(standing("elsewhere", one).is_none());
+    }
+}

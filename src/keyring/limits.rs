@@ -1,0 +1,95 @@
+//! How long and how much an unwrapped key is used before the KMS is asked again. The settings
+//! bound everyone; a keyring's own limits can only be tighter.
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::settings;
+
+/// The limits in force for the keys of a keyring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Milliseconds from unwrapping.
+    pub ttl_ms: u64,
+    /// Values sealed and opened; `None`: no limit.
+    pub uses: Option<u64>,
+    /// Bytes of those values; `None`: no limit.
+    pub bytes: Option<u64>,
+    /// Milliseconds beyond `ttl_ms` while the KMS is out of reach.
+    pub stale_ms: u64,
+}
+
+/// A keyring's own limits, as they stand in `envelope.keyring.limits`; names and units are those
+/// of the settings.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct OwnLimits {
+    /// Seconds.
+    cache_ttl: Option<u64>,
+    cache_max_uses: Option<u64>,
+    /// kB.
+    cache_max_bytes: Option<u64>,
+    /// Seconds.
+    cache_max_stale: Option<u64>,
+}
+
+impl OwnLimits {
+    /// 22023 for JSON that is no object of the four numbers.
+    pub fn parse(json: &str) -> Result<OwnLimits> {
+        serde_json::from_str(json).map_err(|_| {
+            Error::BadArgument(
+                "limits must be an object of non-negative integers: cache_ttl (s), \
+                 cache_max_uses, cache_max_bytes (kB), cache_max_stale (s)"
+                    .into(),
+            )
+        })
+    }
+
+    /// The settings, made tighter where these are.
+    pub fn within_settings(&self) -> Limits {
+        let shared = settings::cache_limits();
+        let own_bytes = self.cache_max_bytes.map(|kb| kb.saturating_mul(1024));
+        Limits {
+            ttl_ms: shared.ttl_ms.min(ms(self.cache_ttl)),
+            uses: tighter(shared.uses, self.cache_max_uses),
+            bytes: tighter(shared.bytes, own_bytes),
+            stale_ms: shared.stale_ms.min(ms(self.cache_max_stale)),
+        }
+    }
+}
+
+fn ms(seconds: Option<u64>) -> u64 {
+    seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1000))
+}
+
+/// The smaller of two limits, where 0 and `None` mean none.
+fn tighter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    let other = other.filter(|limit| *limit > 0);
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (limit, None) | (None, limit) => limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tighter_limit_counts() {
+        assert_eq!(tighter(None, None), None);
+        assert_eq!(tighter(Some(5), None), Some(5));
+        assert_eq!(tighter(Some(5), Some(0)), Some(5));
+        assert_eq!(tighter(None, Some(5)), Some(5));
+        assert_eq!(tighter(Some(5), Some(3)), Some(3));
+        assert_eq!(tighter(Some(3), Some(5)), Some(3));
+    }
+
+    #[test]
+    fn only_known_numbers_are_limits() {
+        for bad in ["[]", "{\"x\": 1}", "{\"cache_ttl\": -1}", "{\"cache_ttl\": \"1\"}"] {
+            assert!(OwnLimits::parse(bad).is_err(), "{bad}");
+        }
+        assert!(OwnLimits::parse("{\"cache_ttl\": 1, \"cache_max_uses\": 2}").is_ok());
+    }
+}
