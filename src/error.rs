@@ -6,6 +6,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
 
 use crate::kms::{Kind, KmsError};
+use crate::pg::encoding::shown;
 use crate::pg::report;
 
 /// `Ok` or an [`Error`].
@@ -64,6 +65,18 @@ pub enum Error {
     #[error("opened value is not text in the database's encoding")]
     NotText { untranslatable: bool },
 
+    /// Text to be sealed that is not UTF-8, as can be in a SQL_ASCII database.
+    #[error("text to be sealed is not UTF-8, and cannot be made so")]
+    NotUtf8 { untranslatable: bool },
+
+    /// A context that is no identity of a row but a document.
+    #[error("context is longer than 64 KiB")]
+    ContextTooLong,
+
+    /// A data key was unwrapped and could not be used within its limits.
+    #[error("data key {0} did not stay in memory long enough to be used")]
+    NotKept(KeyId),
+
     /// Plaintext and overhead exceed what one value may hold.
     #[error("value of {0} bytes is too long to seal")]
     TooLong(usize),
@@ -116,7 +129,7 @@ pub enum Error {
     #[error("extension \"pgrx-example\" is not installed in this database")]
     NotInstalled,
 
-    /// The operating system gave no random bytes, no memory, …
+    /// The operating system gave no random bytes, no memory, ...
     #[error("operating system: {0}")]
     System(String),
 }
@@ -142,9 +155,13 @@ impl Error {
             | Error::BadArgument(_)
             | Error::NullArgument(_)
             | Error::NoDefaultKek => ERRCODE_INVALID_PARAMETER_VALUE,
-            Error::NotText { untranslatable: false } => ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-            Error::NotText { untranslatable: true } => ERRCODE_UNTRANSLATABLE_CHARACTER,
-            Error::TooLong(_) => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::NotText { untranslatable: false } | Error::NotUtf8 { untranslatable: false } => {
+                ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
+            }
+            Error::NotText { untranslatable: true } | Error::NotUtf8 { untranslatable: true } => {
+                ERRCODE_UNTRANSLATABLE_CHARACTER
+            }
+            Error::TooLong(_) | Error::ContextTooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Error::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
             Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
@@ -152,7 +169,7 @@ impl Error {
             Error::NotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
             Error::Kms { error, .. } => kms_sqlstate(error.kind),
             Error::Corrupt(_) => ERRCODE_DATA_CORRUPTED,
-            Error::System(_) => ERRCODE_SYSTEM_ERROR,
+            Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
         }
     }
 
@@ -182,7 +199,7 @@ impl Error {
                  it from PGOPTIONS or the connection string."
             }
             Error::NoKey { .. } => {
-                "Its owner can make one: SELECT envelope.create_key(…), in an ordinary transaction."
+                "Its owner can make one: SELECT envelope.create_key(...), in an ordinary transaction."
             }
             Error::UnknownKey(_) => {
                 "The value comes from another database, or its key was not restored with it."
@@ -206,8 +223,8 @@ impl Error {
                  envelope.default_kek, or name a KEK in envelope.create_key."
             }
             Error::TriggerMisuse(_) => {
-                "CREATE TRIGGER … BEFORE INSERT OR UPDATE ON … FOR EACH ROW EXECUTE FUNCTION \
-                 envelope_seal('column', …)."
+                "CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
+                 envelope_seal('column', ...)."
             }
             Error::NotBytea { .. } => "Sealed columns are of type bytea.",
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
@@ -236,12 +253,13 @@ fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
         report::leave_out_copy_line();
-        let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), function_name!());
+        let message = shown(error.to_string());
+        let mut report = ErrorReport::new(error.sqlstate(), message, function_name!());
         if let Some(detail) = error.detail() {
-            report = report.set_detail(detail);
+            report = report.set_detail(shown(detail));
         }
         if let Some(hint) = error.hint() {
-            report = report.set_hint(hint);
+            report = report.set_hint(shown(hint));
         }
         report
     }

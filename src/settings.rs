@@ -1,7 +1,6 @@
 //! All settings, each with its meaning, unit and default. They are for superusers and the
 //! server's configuration; they are read on use, so that a change takes hold at the next call.
 
-use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::time::Duration;
 
@@ -26,16 +25,14 @@ static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
-
-thread_local! {
-    /// Settings that this client tried to plant before the library was loaded.
-    static PLANTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
+/// A setting that this client tried to plant before the library was loaded. A setting itself, so
+/// that parallel workers, which get the client's settings but not its options, know of it too.
+static PLANTED: Text = Text::new(None);
 
 /// Defines the settings. A client's own values for them, planted in its connection options before
 /// the library was loaded, are noted first: [`check_unplanted`] refuses to work with them.
 pub fn init() {
-    PLANTED.set(pg::guc::planted_by_client("envelope."));
+    let planted = pg::guc::planted_by_client("envelope.");
     // URI of the KEK under which new data keys are wrapped. Unset: a key file below
     // file_kek_directory, for development and tests.
     define_text(
@@ -142,15 +139,30 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::empty(),
     );
+    GucRegistry::define_string_guc(
+        PLANTED_NAME,
+        c"A setting of this extension that the client's connection options tried to set.",
+        c"Set by the extension alone; while it is set, every call is refused.",
+        &PLANTED,
+        GucContext::Suset,
+        GucFlags::NO_SHOW_ALL | GucFlags::NO_RESET_ALL | GucFlags::DISALLOW_IN_FILE,
+    );
+    if let Some(name) = planted {
+        pg::guc::set_for_good(PLANTED_NAME, &name);
+    }
     pg::guc::reserve_prefix(c"envelope");
 }
 
+const PLANTED_NAME: &CStr = c"envelope.planted_setting";
+
 /// 42501, naming the setting, when the client tried to plant one.
 pub fn check_unplanted() -> Result<()> {
-    PLANTED.with_borrow(|planted| match planted.first() {
-        Some(name) => Err(Error::PlantedSetting(name.clone())),
-        None => Ok(()),
-    })
+    // SAFETY: PostgreSQL keeps a NUL-terminated string there, or null.
+    let planted = unsafe { (*PLANTED.as_ptr()).as_ref() };
+    if planted.is_none_or(|first| *first == 0) {
+        return Ok(());
+    }
+    Err(Error::PlantedSetting(text(&PLANTED).unwrap_or_default()))
 }
 
 /// `envelope.default_kek`, if set.
@@ -166,7 +178,10 @@ pub fn allowed_keks() -> Option<Vec<String>> {
 
 /// `envelope.file_kek_directory`, or its default.
 pub fn file_kek_directory() -> String {
-    text(&FILE_KEK_DIRECTORY).unwrap_or_else(|| format!("{}.kek", pg::guc::data_directory()))
+    match text(&FILE_KEK_DIRECTORY) {
+        Some(path) => path.trim_end_matches('/').to_string(),
+        None => format!("{}.kek", pg::guc::data_directory()),
+    }
 }
 
 /// How the KMS is reached.

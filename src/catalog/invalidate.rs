@@ -15,7 +15,8 @@ thread_local! {
     static CALLBACK: RefCell<Option<Watched>> = const { RefCell::new(None) };
 }
 
-/// From now on calls `changed` whenever a relation, a role or a membership may have changed, as
+/// From now on calls `changed` whenever a relation, a role, a membership or a database's owner
+/// may have changed, as
 /// soon as this backend accepts invalidations. `changed` must do no more than mark.
 pub fn watch(changed: Watched) {
     if CALLBACK.replace(Some(changed)).is_some() {

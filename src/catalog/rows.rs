@@ -127,9 +127,18 @@ pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
 
 /// Whether any data key of this database is wrapped by a KEK that is no file.
 pub fn any_kek_beyond_files() -> Result<bool> {
+    any_wrap(|kek| !kek.starts_with("file:"))
+}
+
+/// Whether any data key of this database is wrapped by `uri`.
+pub fn any_under_kek(uri: &str) -> Result<bool> {
+    any_wrap(|kek| kek == uri)
+}
+
+fn any_wrap(is_wanted: impl Fn(&str) -> bool) -> Result<bool> {
     let mut found = false;
     scan::all(c"wrapped_key", |row| {
-        found = row.text(2).is_some_and(|kek| !kek.starts_with("file:"));
+        found = row.text(2).is_some_and(|kek| is_wanted(&kek));
         Ok(!found)
     })?;
     Ok(found)

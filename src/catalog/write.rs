@@ -46,7 +46,7 @@ pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
     )
 }
 
-/// A new data key for sealing, active, with its one wrap.
+/// A new data key for sealing, active, with its one wrap, which was tried.
 pub fn insert_data_key(
     key_id: KeyId,
     keyring_id: Uuid,
@@ -61,8 +61,9 @@ pub fn insert_data_key(
         &[pg_uuid(key_id.into()), pg_uuid(keyring_id), version.into()],
     )?;
     execute(
-        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped)
-         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4) RETURNING 1",
+        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
+         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())
+         RETURNING 1",
         &[
             pg_uuid(key_id.into()),
             kek.as_bytes().into(),

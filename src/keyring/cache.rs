@@ -132,14 +132,14 @@ pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
 
 fn limits_of(row: &DataKeyRow) -> Result<Limits> {
     let own = match rows::keyring(row.keyring_id)? {
-        Some(keyring) => OwnLimits::parse(&keyring.limits)?,
+        Some(keyring) => OwnLimits::stored(&keyring.limits),
         None => OwnLimits::default(),
     };
     Ok(own.within_settings())
 }
 
 /// Keeps an unwrapped key within its limits. `made_in` names the transaction or savepoint that
-/// made the key, when that is still open.
+/// makes the key; a key unwrapped again stays what it was.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
     let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
     let unwrapped = Some(Unwrapped {
@@ -153,6 +153,7 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
     let limits = limits_of(&row)?;
     make_room();
     KEYS.with_borrow_mut(|keys| {
+        let made_in = made_in.or_else(|| keys.get(&row.key_id)?.made_in);
         keys.insert(row.key_id, Entry { row, limits, doubtful: false, unwrapped, made_in });
     });
     Ok(())
@@ -205,10 +206,13 @@ pub fn doubt_all() {
     KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.doubtful = true));
 }
 
-/// Wipes all; how many keys that were.
+/// Wipes all; how many keys that were. Which of them an open transaction has made is still known.
 pub fn flush() -> usize {
     let unwrapped = len();
-    KEYS.with_borrow_mut(HashMap::clear);
+    KEYS.with_borrow_mut(|keys| {
+        keys.retain(|_, entry| entry.made_in.is_some());
+        keys.values_mut().for_each(|entry| entry.unwrapped = None);
+    });
     unwrapped
 }
 

@@ -10,12 +10,12 @@ use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyRow, Purpose, State};
+use crate::catalog::rows::{DataKeyRow, Purpose, State, WrappedKey};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
-use crate::keyring::{cache, ends, failures, kek, stale};
-use crate::kms::{Generated, KmsError, Wrap};
+use crate::keyring::{cache, ends, failures, kek, stale, unwrap};
+use crate::kms::{Generated, Wrap};
 use crate::pg::relation::{self, Kind};
 use crate::pg::{guc, lock, xact};
 use crate::settings;
@@ -30,10 +30,14 @@ pub fn on_first_use(table: &Table) -> Result<()> {
     if !settings::auto_create_key() {
         return refused("while envelope.auto_create_key is off");
     }
-    if Keyring::of(table.root())?.is_some() {
-        return refused("by itself beside its inactive ones");
+    match Keyring::of(table.root())? {
+        None => create(table, None, None).map(|_| ()),
+        Some(keyring) if keyring.has_active_key => {
+            stale::look_again();
+            Ok(())
+        }
+        Some(_) => refused("by itself beside its inactive ones"),
     }
-    create(table, None, None).map(|_| ())
 }
 
 /// Makes the active key of `relation`, under `kek` and with `context` as KMS encryption context;
@@ -62,7 +66,6 @@ fn create(
     context: Option<EncryptionContext>,
 ) -> Result<Option<KeyId>> {
     let root = table.root();
-    lock::keep_relation(root);
     check_kind(root)?;
     let own = match Keyring::of(root)? {
         Some(keyring) => rows::keyring(keyring.id)?,
@@ -77,10 +80,11 @@ fn create(
         Some(context) => context,
         None => default_context(root)?,
     };
-    let Generated { data_key, wrap } = generate(&used, &context).map_err(|error| {
-        kek::kms_error(error, format!("make a data key for table {}", table.name()))
-    })?;
+    let Generated { data_key, wrap } = generate(&used, &context, table)?;
 
+    // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
+    lock::keep_relation(root);
+    check_kind(root)?;
     let class = catalog::oid_of(c"keyring")?;
     lock::lock_object(class, root);
     let keyring = Keyring::of(root)?;
@@ -97,26 +101,32 @@ fn create(
     Ok(Some(key_id))
 }
 
-fn generate(
-    used: &kek::Named,
-    context: &EncryptionContext,
-) -> std::result::Result<Generated, KmsError> {
+/// A new data key, with a wrap that is allowed and gives it back. Trying the wrap costs a KMS
+/// request a key; a wrap that does not open would cost every value sealed under the key.
+fn generate(used: &kek::Named, context: &EncryptionContext, table: &Table) -> Result<Generated> {
+    let failed =
+        |error| kek::kms_error(error, format!("make a data key for table {}", table.name()));
     let uri = used.uri();
     if let Some(error) = failures::standing(&uri, None) {
-        return Err(error);
+        return Err(failed(error));
     }
-    let generated = used.provider().generate(context);
-    match &generated {
-        Ok(generated) => {
-            failures::forget(&uri, None);
-            used.note_resolved(&generated.wrap.kek);
+    let generated = used.provider().generate(context).map_err(|error| {
+        if failures::is_out_of_reach(error.kind) {
+            failures::remember(&uri, None, &error);
         }
-        Err(error) if failures::is_out_of_reach(error.kind) => {
-            failures::remember(&uri, None, error);
-        }
-        Err(_) => {}
+        failed(error)
+    })?;
+    failures::forget(&uri, None);
+    used.note_resolved(&generated.wrap.kek);
+    let stored = generated.wrap.kek.to_string();
+    if !kek::is_allowed(&stored)? {
+        return Err(Error::KekNotAllowed(stored));
     }
-    generated
+    let key_id = envelope::derive::key_id(&generated.data_key);
+    let wrapped = generated.wrap.bytes.clone();
+    let wrap = WrappedKey { kek: stored, kms_context: context.clone(), wrapped };
+    unwrap::ask(key_id, &wrap).map_err(failed)?;
+    Ok(generated)
 }
 
 /// Writes the key to the catalog, and the keyring when there is none.

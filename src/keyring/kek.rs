@@ -7,12 +7,18 @@ use std::path::Path;
 use crate::catalog::rows;
 use crate::error::{Error, Result};
 use crate::kms::{self, KekUri, KmsError, Provider};
-use crate::pg::report;
+use crate::pg::{clock, report};
 use crate::settings;
 
 thread_local! {
     /// What KMS aliases stand for, as the KMS last said in this backend.
-    static ALIASES: RefCell<HashMap<String, String>> = RefCell::new(HashMap::new());
+    static ALIASES: RefCell<HashMap<String, Resolved>> = RefCell::new(HashMap::new());
+}
+
+/// What an alias stood for, and until when that counts.
+struct Resolved {
+    key: String,
+    until: u64,
 }
 
 /// A KEK that was named and may be used.
@@ -24,8 +30,16 @@ pub struct Named {
 /// The KEK with that URI: 22023 when it is none, 42501 when `envelope.allowed_keks` leaves it out.
 pub fn named(uri: &str) -> Result<Named> {
     let parsed: KekUri = uri.parse().map_err(|error| kms_error(error, "use a KEK".into()))?;
-    if !is_allowed(&parsed.to_string())? {
-        return Err(Error::KekNotAllowed(parsed.to_string()));
+    let text = parsed.to_string();
+    let mut allowed = is_allowed(&text)?;
+    if !allowed && is_alias(&text) {
+        allowed = match resolved(&text)? {
+            Some(key) => is_allowed(&key)?,
+            None => false,
+        };
+    }
+    if !allowed {
+        return Err(Error::KekNotAllowed(text));
     }
     Ok(Named { provider: provider(&parsed)?, uri: parsed })
 }
@@ -40,8 +54,13 @@ pub fn default() -> Result<Named> {
         return Err(Error::NoDefaultKek);
     }
     let directory = settings::file_kek_directory();
-    let (uri, created) = kms::file::create_default(Path::new(&directory))
-        .map_err(|error| kms_error(error, "make a key file".into()))?;
+    let failed = |error| kms_error(error, "make a key file".into());
+    let uri = kms::file::default_uri(Path::new(&directory)).map_err(failed)?;
+    if rows::any_under_kek(&uri.to_string())? {
+        // It was here once. A new file in its place would be a second KEK under the same name.
+        return named(&uri.to_string());
+    }
+    let (uri, created) = kms::file::create_default(Path::new(&directory)).map_err(failed)?;
     if created {
         report::warning(
             format!("created key file {uri} to wrap data keys"),
@@ -66,7 +85,7 @@ impl Named {
     /// The KMS answered that this KEK is the one to be stored as `resolved`.
     pub fn note_resolved(&self, resolved: &KekUri) {
         if self.uri != *resolved {
-            ALIASES.with_borrow_mut(|aliases| aliases.insert(self.uri(), resolved.to_string()));
+            note_alias(self.uri(), resolved.to_string());
         }
     }
 }
@@ -78,7 +97,8 @@ pub fn provider(uri: &KekUri) -> Result<Box<dyn Provider>> {
 
 /// Whether `envelope.allowed_keks` lets the KEK `uri` wrap data keys. Unset, it lets in
 /// `envelope.default_kek` and the files of `envelope.file_kek_directory`. An alias among the
-/// patterns also lets in the key it stands for, which the KMS is asked once a backend.
+/// patterns also lets in the key it stands for, which the KMS is asked once in
+/// `envelope.cache_ttl`.
 pub fn is_allowed(uri: &str) -> Result<bool> {
     let patterns = settings::allowed_keks().unwrap_or_else(default_patterns);
     if patterns.iter().any(|pattern| matches(pattern, uri)) {
@@ -103,16 +123,26 @@ fn is_alias(pattern: &str) -> bool {
 
 /// The URI of the key that an alias stands for; `None` when the text is no KEK URI.
 fn resolved(alias: &str) -> Result<Option<String>> {
-    if let Some(known) = ALIASES.with_borrow(|aliases| aliases.get(alias).cloned()) {
-        return Ok(Some(known));
+    let now = clock::monotonic_ms();
+    let known = ALIASES.with_borrow(|aliases| {
+        let resolved = aliases.get(alias).filter(|resolved| now < resolved.until)?;
+        Some(resolved.key.clone())
+    });
+    if known.is_some() {
+        return Ok(known);
     }
     let Ok(uri) = alias.parse::<KekUri>() else { return Ok(None) };
     let key = provider(&uri)?
         .check()
         .map_err(|error| kms_error(error, format!("resolve {alias}")))?
         .to_string();
-    ALIASES.with_borrow_mut(|aliases| aliases.insert(alias.to_string(), key.clone()));
+    note_alias(alias.to_string(), key.clone());
     Ok(Some(key))
+}
+
+fn note_alias(alias: String, key: String) {
+    let until = clock::monotonic_ms() + settings::cache_limits().ttl_ms;
+    ALIASES.with_borrow_mut(|aliases| aliases.insert(alias, Resolved { key, until }));
 }
 
 /// A KMS error with what it was for.

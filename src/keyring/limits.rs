@@ -24,7 +24,7 @@ pub struct Limits {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct OwnLimits {
-    /// Seconds.
+    /// Seconds, at least one.
     cache_ttl: Option<u64>,
     cache_max_uses: Option<u64>,
     /// kB.
@@ -36,13 +36,20 @@ pub struct OwnLimits {
 impl OwnLimits {
     /// 22023 for JSON that is no object of the four numbers.
     pub fn parse(json: &str) -> Result<OwnLimits> {
-        serde_json::from_str(json).map_err(|_| {
-            Error::BadArgument(
-                "limits must be an object of non-negative integers: cache_ttl (s), \
+        match serde_json::from_str(json) {
+            Ok(OwnLimits { cache_ttl: Some(0), .. }) | Err(_) => Err(Error::BadArgument(
+                "limits must be an object of non-negative integers: cache_ttl (s, at least 1), \
                  cache_max_uses, cache_max_bytes (kB), cache_max_stale (s)"
                     .into(),
-            )
-        })
+            )),
+            Ok(limits) => Ok(limits),
+        }
+    }
+
+    /// As they stand in the catalog. What cannot be read there, or comes from a later version,
+    /// counts as none: the settings bound it, and no value must fail to open for it.
+    pub fn stored(json: &str) -> OwnLimits {
+        OwnLimits::parse(json).unwrap_or_default()
     }
 
     /// The settings, made tighter where these are.
@@ -87,7 +94,13 @@ mod tests {
 
     #[test]
     fn only_known_numbers_are_limits() {
-        for bad in ["[]", "{\"x\": 1}", "{\"cache_ttl\": -1}", "{\"cache_ttl\": \"1\"}"] {
+        for bad in [
+            "[]",
+            "{\"cache_ttl\": 0}",
+            "{\"x\": 1}",
+            "{\"cache_ttl\": -1}",
+            "{\"cache_ttl\": \"1\"}",
+        ] {
             assert!(OwnLimits::parse(bad).is_err(), "{bad}");
         }
         assert!(OwnLimits::parse("{\"cache_ttl\": 1, \"cache_max_uses\": 2}").is_ok());

@@ -37,6 +37,10 @@ pub use stale::{begin_statement, settings_changed};
 pub use table::{Whose, whose};
 pub use warm::{set_limits, warm};
 
+/// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
+/// may change meanwhile.
+const ATTEMPTS: usize = 5;
+
 /// Unwrapped keys in this backend.
 pub fn cached_keys() -> usize {
     cache::len()
@@ -56,7 +60,7 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
         return Err(Error::TooLong(plaintext.len()));
     }
     settings::check_unplanted()?;
-    loop {
+    for _ in 0..ATTEMPTS {
         let table = table::get(relation)?;
         table.require_seal_right()?;
         let Some(key_id) = table.sealing_key()? else {
@@ -74,6 +78,10 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
             None => unwrap::into_cache(key_id, &table)?,
         }
     }
+    let table = table::get(relation)?;
+    Err(table
+        .sealing_key()?
+        .map_or(Error::NoKey { table: table.name(), because: "in time" }, Error::NotKept))
 }
 
 /// Opens `value`, sealed under any key that `relation` may open with.
@@ -96,7 +104,10 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
 pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
     with_opening_key(table::get(relation)?, &sealed, |key| {
-        key.verify(&sealed, context).map_err(|_| does_not_open(relation))
+        let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
+        let verified = key.open_in_place(&sealed, context, opened.as_mut_slice());
+        opened.wipe_and_free();
+        verified.map_err(|_| does_not_open(relation))
     })
 }
 
@@ -114,7 +125,7 @@ fn with_opening_key<T>(
     use_key: impl Fn(&SealKey) -> Result<T>,
 ) -> Result<T> {
     let key_id = sealed.key_id;
-    loop {
+    for _ in 0..ATTEMPTS {
         table.require_opens(key_id)?;
         match cache::with_key(key_id, sealed.ciphertext.len(), &use_key)? {
             Some(done) => return Ok(done),
@@ -122,6 +133,7 @@ fn with_opening_key<T>(
         }
         table = table::get(table.relation())?;
     }
+    Err(Error::NotKept(key_id))
 }
 
 fn does_not_open(relation: pg_sys::Oid) -> Error {

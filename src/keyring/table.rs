@@ -1,7 +1,7 @@
 //! What this backend knows of a table: its keyrings, its active key, what the current role may do.
 //! Read from the catalog when it is first asked for, and again when anything may have changed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -42,8 +42,10 @@ struct Link {
 
 struct Sealing {
     key_id: KeyId,
-    /// The KEK that is not allowed, if one of its wraps is under such a one.
-    refused: Option<String>,
+    /// The KEKs that its wraps are under.
+    keks: Vec<String>,
+    /// They were found to be allowed since this was read.
+    allowed: Cell<bool>,
 }
 
 /// The table `relation`, for the current role.
@@ -89,13 +91,28 @@ fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
         .into_iter()
         .find(|key| key.purpose == Purpose::Seal && key.state == State::Active);
     let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
-    let mut refused = None;
-    for wrap in rows::wrapped_keys(key_id)? {
-        if !kek::is_allowed(&wrap.kek)? {
-            refused = Some(wrap.kek);
+    let keks = rows::wrapped_keys(key_id)?.into_iter().map(|wrap| wrap.kek).collect();
+    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false) }))
+}
+
+impl Sealing {
+    /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
+    /// could read what is sealed. Also when no wrap is left: nobody could.
+    fn require_allowed(&self) -> Result<()> {
+        if self.allowed.get() {
+            return Ok(());
         }
+        if self.keks.is_empty() {
+            return Err(Error::Corrupt(format!("data key {} has no wrapped key", self.key_id)));
+        }
+        for kek in &self.keks {
+            if !kek::is_allowed(kek)? {
+                return Err(Error::KekNotAllowed(kek.clone()));
+            }
+        }
+        self.allowed.set(true);
+        Ok(())
     }
-    Ok(Some(Sealing { key_id, refused }))
 }
 
 impl Table {
@@ -130,13 +147,11 @@ impl Table {
     }
 
     /// The key that seals, `None` when it has yet to be made. An error when one of its wraps is
-    /// under a KEK that is not allowed: whoever holds that KEK could read what is sealed.
+    /// under a KEK that is not allowed.
     pub fn sealing_key(&self) -> Result<Option<KeyId>> {
-        match &self.0.sealing {
-            None => Ok(None),
-            Some(Sealing { refused: Some(kek), .. }) => Err(Error::KekNotAllowed(kek.clone())),
-            Some(Sealing { key_id, .. }) => Ok(Some(*key_id)),
-        }
+        let Some(sealing) = &self.0.sealing else { return Ok(None) };
+        sealing.require_allowed()?;
+        Ok(Some(sealing.key_id))
     }
 
     /// Whether `key_id` may open values of this table, by the key's state and the role's right.

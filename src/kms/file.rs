@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{Generated, KekUri, Kind, KmsError, Provider, Wrap};
 
-pub use self::create::create_default;
+pub use self::create::{create_default, default_uri};
 
 /// One key file.
 pub(super) struct FileProvider {

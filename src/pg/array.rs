@@ -7,8 +7,16 @@ use pgrx::pg_sys;
 use crate::pg::encoding;
 use crate::pg::varlena::Varlena;
 
-/// The elements of a `text[]` argument in UTF-8, `None` for a NULL among them.
-pub struct TextArray(pub Vec<Option<String>>);
+/// A `text[]` argument in UTF-8.
+pub enum TextArray {
+    /// Its elements, `None` for a NULL among them.
+    Elements(Vec<Option<String>>),
+    /// Longer than [`LONGEST`]; not copied.
+    TooLong,
+}
+
+/// Bytes of the whole array.
+const LONGEST: usize = 1 << 20;
 
 impl FromDatum for TextArray {
     unsafe fn from_polymorphic_datum(
@@ -23,6 +31,9 @@ impl FromDatum for TextArray {
         // SAFETY: pgrx passes the datum of a text[] argument; text is a varlena of alignment int.
         // PostgreSQL fills in two arrays of `count` elements.
         unsafe {
+            if pg_sys::toast_raw_datum_size(datum) > LONGEST {
+                return Some(TextArray::TooLong);
+            }
             pg_sys::deconstruct_array(
                 pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast(),
                 pg_sys::TEXTOID,
@@ -37,7 +48,7 @@ impl FromDatum for TextArray {
                 (!*nulls.add(i))
                     .then(|| encoding::to_string(&Varlena::from_datum(*elements.add(i))))
             };
-            Some(TextArray((0..count as usize).map(text).collect()))
+            Some(TextArray::Elements((0..count as usize).map(text).collect()))
         }
     }
 }
@@ -48,7 +59,7 @@ unsafe impl<'fcx> ArgAbi<'fcx> for TextArray {
         // SAFETY: as above.
         match unsafe { arg.unbox_arg_using_from_datum() } {
             Some(array) => array,
-            None => TextArray(Vec::new()),
+            None => TextArray::Elements(Vec::new()),
         }
     }
 }

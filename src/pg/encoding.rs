@@ -1,72 +1,118 @@
 //! Text between the server's encoding and UTF-8. Sealed text, contexts and index terms are UTF-8
 //! in every database, so that a value opens wherever it is taken.
+//!
+//! PostgreSQL's own errors about encoding show the bytes, which may be a plaintext; these do not.
 
-use std::borrow::Cow;
+use std::ffi::{CStr, c_char, c_int};
+use std::ops::Deref;
+use std::ptr::NonNull;
 
 use pgrx::{PgTryBuilder, pg_sys};
 
-const UTF8: std::ffi::c_int = pg_sys::pg_enc::PG_UTF8 as std::ffi::c_int;
+const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
+const SQL_ASCII: c_int = pg_sys::pg_enc::PG_SQL_ASCII as c_int;
 
-/// UTF-8 of `text`, which is in the server's encoding. Raises PostgreSQL's error where it is not
-/// (in SQL_ASCII databases). Plain ASCII is passed on as it is: every server encoding holds it.
-pub fn to_utf8(text: &[u8]) -> Cow<'_, [u8]> {
-    if text.is_ascii() {
-        return Cow::Borrowed(text);
+/// Text after a conversion: the input where nothing had to be done, else memory of PostgreSQL's,
+/// whose allocation fails with an error where Rust's would end the process.
+pub enum Converted<'a> {
+    Same(&'a [u8]),
+    Palloced(Palloced),
+}
+
+/// A palloc'd C string, freed when dropped.
+pub struct Palloced(NonNull<c_char>);
+
+/// Why bytes cannot be text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotText {
+    /// They are not in their encoding, or hold a NUL.
+    Invalid,
+    /// The other encoding lacks one of the characters.
+    Untranslatable,
+}
+
+/// UTF-8 of `text`, which is in the server's encoding. Only in a SQL_ASCII database can it be
+/// [`NotText::Invalid`].
+pub fn to_utf8(text: &[u8]) -> Result<Converted<'_>, NotText> {
+    match server_encoding() {
+        _ if text.is_ascii() => Ok(Converted::Same(text)),
+        UTF8 => Ok(Converted::Same(text)),
+        SQL_ASCII if std::str::from_utf8(text).is_err() => Err(NotText::Invalid),
+        SQL_ASCII => Ok(Converted::Same(text)),
+        // SAFETY: reads `length` bytes.
+        _ => convert(text, |text, length| unsafe { pg_sys::pg_server_to_any(text, length, UTF8) }),
     }
-    // SAFETY: converts `len` bytes; the result is the input itself or a palloc'd C string.
-    unsafe {
-        let converted =
-            pg_sys::pg_server_to_any(text.as_ptr().cast(), text.len() as std::ffi::c_int, UTF8);
-        if converted.cast_const().cast() == text.as_ptr() {
-            Cow::Borrowed(text)
-        } else {
-            let bytes = std::ffi::CStr::from_ptr(converted).to_bytes().to_vec();
-            pg_sys::pfree(converted.cast());
-            Cow::Owned(bytes)
-        }
+}
+
+/// `bytes`, which should be UTF-8, in the server's encoding.
+pub fn from_utf8(bytes: &[u8]) -> Result<Converted<'_>, NotText> {
+    let text = std::str::from_utf8(bytes).map_err(|_| NotText::Invalid)?;
+    match server_encoding() {
+        _ if text.contains('\0') => Err(NotText::Invalid),
+        UTF8 | SQL_ASCII => Ok(Converted::Same(bytes)),
+        _ if text.is_ascii() => Ok(Converted::Same(bytes)),
+        // SAFETY: reads `length` bytes.
+        _ => convert(bytes, |text, length| unsafe { pg_sys::pg_any_to_server(text, length, UTF8) }),
     }
 }
 
 /// [`to_utf8`] as a string, with U+FFFD for what is not UTF-8 after all.
 pub fn to_string(text: &[u8]) -> String {
-    String::from_utf8_lossy(&to_utf8(text)).into_owned()
+    match to_utf8(text) {
+        Ok(utf8) => String::from_utf8_lossy(&utf8).into_owned(),
+        Err(_) => String::from_utf8_lossy(text).into_owned(),
+    }
 }
 
-/// Why UTF-8 bytes cannot be text here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NotText {
-    /// They are not UTF-8, or hold a NUL.
-    Invalid,
-    /// The server's encoding lacks one of the characters.
-    Untranslatable,
+/// A message as every server encoding can show it: characters beyond ASCII become `?` where the
+/// server's is not UTF-8.
+pub fn shown(message: String) -> String {
+    if message.is_ascii() || server_encoding() == UTF8 {
+        return message;
+    }
+    message.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
 
-/// `bytes`, which should be UTF-8, in the server's encoding. PostgreSQL's own errors would show
-/// the bytes, which may be an opened value; these do not.
-pub fn from_utf8(bytes: &[u8]) -> Result<Cow<'_, [u8]>, NotText> {
-    let text = std::str::from_utf8(bytes).map_err(|_| NotText::Invalid)?;
-    if text.contains('\0') {
-        return Err(NotText::Invalid);
-    }
-    if text.is_ascii() {
-        return Ok(Cow::Borrowed(bytes));
-    }
+fn server_encoding() -> c_int {
     // SAFETY: reads a variable of this backend.
-    let server = unsafe { pg_sys::GetDatabaseEncoding() };
-    if server == UTF8 || server == pg_sys::pg_enc::PG_SQL_ASCII as std::ffi::c_int {
-        return Ok(Cow::Borrowed(bytes));
-    }
-    PgTryBuilder::new(|| Ok(Cow::Owned(convert_from_utf8(bytes))))
-        .catch_others(|_| Err(NotText::Untranslatable))
-        .execute()
+    unsafe { pg_sys::GetDatabaseEncoding() }
 }
 
-fn convert_from_utf8(bytes: &[u8]) -> Vec<u8> {
-    // SAFETY: as in `to_utf8`, the other way; a conversion function holds nothing that an error
-    // would leave behind.
-    unsafe {
-        let converted =
-            pg_sys::pg_any_to_server(bytes.as_ptr().cast(), bytes.len() as std::ffi::c_int, UTF8);
-        std::ffi::CStr::from_ptr(converted).to_bytes().to_vec()
+fn convert<'a>(
+    text: &'a [u8],
+    conversion: fn(*const c_char, c_int) -> *mut c_char,
+) -> Result<Converted<'a>, NotText> {
+    // A conversion function holds nothing that an error would leave behind.
+    let converted =
+        PgTryBuilder::new(|| Some(conversion(text.as_ptr().cast(), text.len() as c_int)))
+            .catch_when(pgrx::PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
+            .catch_when(pgrx::PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, |_| None)
+            .execute();
+    match converted.map(NonNull::new) {
+        Some(Some(made)) if made.as_ptr().cast_const().cast() != text.as_ptr() => {
+            Ok(Converted::Palloced(Palloced(made)))
+        }
+        Some(_) => Ok(Converted::Same(text)),
+        None => Err(NotText::Untranslatable),
+    }
+}
+
+impl Deref for Converted<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Converted::Same(text) => text,
+            // SAFETY: a NUL-terminated string of our own.
+            Converted::Palloced(text) => unsafe { CStr::from_ptr(text.0.as_ptr()) }.to_bytes(),
+        }
+    }
+}
+
+impl Drop for Palloced {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: palloc'd by the conversion, and nobody else's.
+            unsafe { pg_sys::pfree(self.0.as_ptr().cast()) }
+        }
     }
 }

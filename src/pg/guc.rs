@@ -1,16 +1,15 @@
 //! What pgrx's settings do not cover: values that a client tried to plant before the library was
 //! loaded, and settings changed for the length of a call.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-/// Names, below `prefix`, of placeholders whose reset value came from the connection options
+/// A name, below `prefix`, of a placeholder whose reset value came from the connection options
 /// (`PGOPTIONS`, startup packet) of a client that is no superuser. Such a value stands where the server's own would: once
 /// the setting is defined PostgreSQL refuses it, and what is left is the built-in default and not
 /// what `postgresql.conf` says. To be called before the settings are defined.
-pub fn planted_by_client(prefix: &str) -> Vec<String> {
-    let mut planted = Vec::new();
+pub fn planted_by_client(prefix: &str) -> Option<CString> {
     // SAFETY: the array and what it points to belong to PostgreSQL and stay for this loop; the
     // names are NUL-terminated.
     unsafe {
@@ -22,13 +21,27 @@ pub fn planted_by_client(prefix: &str) -> Vec<String> {
             {
                 continue;
             }
-            let name = CStr::from_ptr(generic.name).to_string_lossy();
-            if name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix)) {
-                planted.push(name.into_owned());
+            let name = CStr::from_ptr(generic.name);
+            let head = name.to_bytes().get(..prefix.len());
+            if head.is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes())) {
+                return Some(name.to_owned());
             }
         }
     }
-    planted
+    None
+}
+
+/// Sets `name` to `value` for the rest of the session: no RESET, rollback or client undoes it.
+pub fn set_for_good(name: &CStr, value: &CStr) {
+    // SAFETY: both are NUL-terminated and copied. The source makes it the reset value as well.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
 }
 
 #[cfg(any(feature = "pg14", feature = "pg15"))]

@@ -14,20 +14,60 @@ pub fn warning(message: String, hint: &str) {
 }
 
 /// COPY adds the line it is at to every message raised meanwhile, as CONTEXT: the plaintext of a
-/// row that is about to be sealed would stand in the server's log. From here on it does not, for
-/// the rest of this COPY; other context (functions, statements) stays.
+/// row that is about to be sealed would stand in the server's log. From here on it does not;
+/// other context (functions, statements) stays.
 pub fn leave_out_copy_line() {
-    let copy = CopyFromErrorCallback as *const ();
-    // SAFETY: the list's entries are on the stacks of PostgreSQL functions that have not returned;
-    // each is unlinked by its function by what it was linked to, not by what is linked to it.
-    unsafe {
-        let mut link = std::ptr::addr_of_mut!(pg_sys::error_context_stack);
-        while let Some(entry) = (*link).as_mut() {
-            if entry.callback.is_some_and(|callback| std::ptr::eq(callback as *const (), copy)) {
-                *link = entry.previous;
-            } else {
-                link = &mut entry.previous;
+    let mut left_out = WithoutCopyLine::begin();
+    left_out.entries = [None; NESTED];
+}
+
+/// While it lives, messages of PostgreSQL's own (cancel, timeout) do not carry COPY's line either.
+pub struct WithoutCopyLine {
+    /// What was unlinked, and from where.
+    entries: [Option<(Link, *mut pg_sys::ErrorContextCallback)>; NESTED],
+}
+
+type Link = *mut *mut pg_sys::ErrorContextCallback;
+
+/// A COPY whose trigger runs a COPY, and so on: as deep as it will be.
+const NESTED: usize = 4;
+
+impl WithoutCopyLine {
+    /// Takes COPY's line out of what messages carry.
+    pub fn begin() -> WithoutCopyLine {
+        let copy = CopyFromErrorCallback as *const ();
+        let mut left_out = WithoutCopyLine { entries: [None; NESTED] };
+        let mut free = left_out.entries.iter_mut();
+        // SAFETY: the list's entries are on the stacks of PostgreSQL functions that have not
+        // returned; each is unlinked by its function by what it links to, not by what links to it.
+        unsafe {
+            let mut link: Link = std::ptr::addr_of_mut!(pg_sys::error_context_stack);
+            while let Some(entry) = (*link).as_mut() {
+                let is_copy =
+                    entry.callback.is_some_and(|call| std::ptr::eq(call as *const (), copy));
+                match if is_copy { free.next() } else { None } {
+                    Some(slot) => {
+                        *slot = Some((link, entry));
+                        *link = entry.previous;
+                    }
+                    None => link = &mut entry.previous,
+                }
             }
+        }
+        left_out
+    }
+}
+
+impl Drop for WithoutCopyLine {
+    /// Puts the line back, so that COPY's other errors name it; not while an error unwinds, which
+    /// ends the COPY.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for (link, entry) in self.entries.iter().rev().flatten() {
+            // SAFETY: nothing that was on the list at `begin` has returned since.
+            unsafe { **link = *entry };
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::{Datum, FromDatum};
 use pgrx::pg_sys;
+use zeroize::Zeroize;
 
 /// Largest number of bytes in one value: PostgreSQL's allocation limit (1 GB − 1) less the
 /// length word.
@@ -129,6 +130,13 @@ impl VarlenaBuf {
             let data = self.varlena.as_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
             std::slice::from_raw_parts_mut(data, self.len)
         }
+    }
+
+    /// Zeroes the bytes and gives the memory back at once.
+    pub fn wipe_and_free(mut self) {
+        self.as_mut_slice().zeroize();
+        // SAFETY: palloc'd by `framed`, and given to nobody.
+        unsafe { pg_sys::pfree(self.varlena.as_ptr().cast()) }
     }
 
     /// Gives the memory to PostgreSQL; its memory context frees it.

@@ -93,7 +93,12 @@ fn envelope_check_kek(
 fn shown((step, outcome): (&'static str, Result<()>)) -> Step {
     match outcome {
         Ok(()) => (step.into(), true, None, None),
-        Err(error) => (step.into(), false, Some(error.sqlstate_text()), Some(error.to_string())),
+        Err(error) => (
+            step.into(),
+            false,
+            Some(error.sqlstate_text()),
+            Some(encoding::shown(error.to_string())),
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::pg::array::TextArray;
 use crate::pg::encoding::{self, NotText};
 use crate::pg::varlena::{Varlena, VarlenaBuf};
-use crate::sql::required;
+use crate::sql::{LONGEST_CONTEXT, required};
 
 #[pg_extern(sql = false)]
 fn envelope_context(
@@ -18,10 +18,17 @@ fn envelope_context(
 }
 
 fn row_context(tag: Option<Varlena<'_>>, parts: Option<TextArray>) -> Result<VarlenaBuf> {
-    let tag = encoding::to_string(&required(tag, "tag")?);
-    let parts = required(parts, "parts")?.0.into_iter();
-    let parts: Vec<_> = parts.map(|part| required(part, "parts")).collect::<Result<_>>()?;
-    let context = envelope::context::row_context(&tag, parts);
+    let tag = required(tag, "tag")?;
+    let parts = match required(parts, "parts")? {
+        TextArray::Elements(parts) if tag.len() <= LONGEST_CONTEXT => parts,
+        _ => return Err(Error::ContextTooLong),
+    };
+    let parts: Vec<_> =
+        parts.into_iter().map(|part| required(part, "parts")).collect::<Result<_>>()?;
+    let context = envelope::context::row_context(&encoding::to_string(&tag), parts);
+    if context.len() > LONGEST_CONTEXT {
+        return Err(Error::ContextTooLong);
+    }
     let text = encoding::from_utf8(context.as_bytes())
         .map_err(|why| Error::NotText { untranslatable: why == NotText::Untranslatable })?;
     Ok(VarlenaBuf::copy_of(&text))

@@ -13,6 +13,9 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
 
+/// Bytes of a context. It is read with every value, and a row's identity needs few.
+const LONGEST_CONTEXT: usize = 64 * 1024;
+
 /// The value of an argument that must not be NULL.
 fn required<T>(argument: Option<T>, name: &'static str) -> Result<T> {
     argument.ok_or(Error::NullArgument(name))

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::keyring::{self, Whose};
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
+use crate::pg::report::WithoutCopyLine;
 use crate::pg::trigger::{Row, TriggerCall, first_bytes, is_same_stored_value};
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::sql::begin;
@@ -24,10 +25,15 @@ const NO_CONTEXT: &[u8] = b"";
 fn envelope_seal(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Row<'static>, ErrorReport> {
-    begin(fcinfo);
-    // SAFETY: the call's own information, which outlives the call.
-    let call = unsafe { TriggerCall::from_fcinfo(fcinfo) };
-    Ok(seal_row(&call.ok_or(Error::TriggerMisuse("must be called as a trigger"))?)?)
+    let sealed = {
+        let _row_of_copy = WithoutCopyLine::begin();
+        begin(fcinfo);
+        // SAFETY: the call's own information, which outlives the call.
+        let call = unsafe { TriggerCall::from_fcinfo(fcinfo) };
+        call.ok_or(Error::TriggerMisuse("must be called as a trigger"))
+            .and_then(|call| seal_row(&call))
+    };
+    Ok(sealed?)
 }
 
 fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Row<'a>> {

@@ -5,9 +5,9 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::keyring;
-use crate::pg::encoding::{self, NotText};
+use crate::pg::encoding::{self, Converted, NotText};
 use crate::pg::varlena::{Varlena, VarlenaBuf};
-use crate::sql::{begin, required};
+use crate::sql::{LONGEST_CONTEXT, begin, required};
 
 type Answer = std::result::Result<Option<VarlenaBuf>, ErrorReport>;
 
@@ -39,7 +39,7 @@ fn envelope_encrypt_text(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Answer {
     let seal_text = |relation, context: &[u8], plaintext: &[u8]| {
-        keyring::seal(relation, context, &encoding::to_utf8(plaintext))
+        keyring::seal(relation, context, &utf8(plaintext)?)
     };
     Ok(with_value(relation, plaintext, context, fcinfo, seal_text)?)
 }
@@ -68,17 +68,26 @@ fn with_value(
     begin(fcinfo);
     let relation = required(relation, "relation")?;
     let context = required(context, "context")?;
-    value.map(|value| work(relation, &encoding::to_utf8(&context), &value)).transpose()
+    if context.len() > LONGEST_CONTEXT {
+        return Err(Error::ContextTooLong);
+    }
+    value.map(|value| work(relation, &utf8(&context)?, &value)).transpose()
+}
+
+fn utf8(text: &[u8]) -> Result<Converted<'_>> {
+    encoding::to_utf8(text).map_err(|why| Error::NotUtf8 { untranslatable: is_untranslatable(why) })
 }
 
 /// An opened value as text. What is no text here stays sealed.
 fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
-    let converted = match encoding::from_utf8(opened.as_mut_slice()) {
-        Ok(std::borrow::Cow::Borrowed(_)) => None,
-        Ok(std::borrow::Cow::Owned(text)) => Some(text),
-        Err(why) => {
-            return Err(Error::NotText { untranslatable: why == NotText::Untranslatable });
-        }
+    let text = match encoding::from_utf8(opened.as_mut_slice()) {
+        Ok(Converted::Same(_)) => None,
+        Ok(converted) => Some(VarlenaBuf::copy_of(&converted)),
+        Err(why) => return Err(Error::NotText { untranslatable: is_untranslatable(why) }),
     };
-    Ok(converted.map_or(opened, |text| VarlenaBuf::copy_of(&text)))
+    Ok(text.unwrap_or(opened))
+}
+
+fn is_untranslatable(why: NotText) -> bool {
+    why == NotText::Untranslatable
 }

@@ -55,6 +55,7 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
     if let Some(client) = CLIENTS.with_borrow(|clients| clients.get(config).cloned()) {
         return Ok(client);
     }
+    require_descriptors(request)?;
     let shared = load(config).await;
     let Some(region) = shared.region() else {
         return Err(request.fault(Kind::BadUri, "no AWS region is known for it").with_hint(
@@ -73,6 +74,19 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
         clients.insert(config.clone(), client.clone());
     });
     Ok(client)
+}
+
+/// Descriptors that making a client and its first connection take, with some to spare.
+const DESCRIPTORS: usize = 16;
+
+/// An error while few file descriptors are left. A client made then would find no certificates to
+/// trust, and the process would keep that answer.
+fn require_descriptors(request: &Request) -> Result<(), KmsError> {
+    let spare: std::io::Result<Vec<_>> =
+        (0..DESCRIPTORS).map(|_| std::fs::File::open("/dev/null")).collect();
+    spare.map(|_| ()).map_err(|error| {
+        request.fault(Kind::Unavailable, format!("no file descriptors for the KMS client: {error}"))
+    })
 }
 
 /// Throws the client away, so that the next request reads profile files and tokens anew: the

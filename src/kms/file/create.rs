@@ -22,7 +22,7 @@ const NAME: &str = "default.kek";
 /// [`Kind::BadUri`] for a directory that no URI can name; else what stands against the directory
 /// or the file. The hint names the setting.
 pub fn create_default(directory: &Path) -> Result<(KekUri, bool), KmsError> {
-    let path = directory.join(NAME).components().collect::<PathBuf>();
+    let path = default_path(directory);
     let kek = KekUri::file(&path)?;
     if path.symlink_metadata().is_ok() {
         return read_kek(&path, &kek).map(|_| (kek, false));
@@ -31,6 +31,18 @@ pub fn create_default(directory: &Path) -> Result<(KekUri, bool), KmsError> {
     let created = make_file(directory, &path, &kek)?;
     read_kek(&path, &kek)?;
     Ok((kek, created))
+}
+
+/// The URI of the key file in `directory`, there or not.
+///
+/// # Errors
+/// [`Kind::BadUri`] for a directory that no URI can name.
+pub fn default_uri(directory: &Path) -> Result<KekUri, KmsError> {
+    KekUri::file(&default_path(directory))
+}
+
+fn default_path(directory: &Path) -> PathBuf {
+    directory.join(NAME).components().collect()
 }
 
 /// The directory, its entry in its parent on disk. One that is there is left as it is, but nobody

@@ -41,6 +41,25 @@ SELECT length(envelope_encrypt('t', '')) AS sealed;
 SELECT step, ok, sqlstate, message
 FROM envelope.check_kek((SELECT kek FROM envelope.wrapped_key LIMIT 1));
 
+-- A key whose wrap is gone seals no more.
+BEGIN;
+DELETE FROM envelope.wrapped_key WHERE kms_context ? 'tenant';
+SELECT envelope_encrypt('t', '');
+ROLLBACK;
+-- Limits of its own: tighter only, numbers only, and never such that nothing could be used.
+SELECT envelope.set_limits('t', '{"cache_ttl": 0}');
+SELECT envelope.set_limits('t', '{"cache_ttl": "1"}');
+SELECT envelope.set_limits('t', '{"cache_tll": 1}');
+SELECT envelope.set_limits('t', NULL);
+SELECT envelope.set_limits('t', '{"cache_ttl": 1, "cache_max_uses": 1, "cache_max_bytes": 1, "cache_max_stale": 0}');
+SELECT count(envelope_decrypt_text('t', v)) FROM t, generate_series(1, 5);
+-- What a later version may write there keeps no value from opening.
+UPDATE envelope.keyring SET limits = '{"cache_ttl": 0, "from_the_future": []}' WHERE kms_context ? 'tenant';
+SELECT envelope_decrypt_text('t', v) FROM t;
+SELECT envelope.set_limits('t', '{}');
+-- Keys can be had ahead of time.
+SELECT envelope.flush_cache() > 0 AS flushed;
+SELECT envelope.warm('t') AS unwrapped, envelope.warm('t') AS again;
 -- The catalog's damage is found. A wrap of another key, a changed context, a wrap that is none.
 BEGIN;
 UPDATE envelope.wrapped_key SET kms_context = '{}' WHERE kms_context ? 'tenant';

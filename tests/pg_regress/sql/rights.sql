@@ -71,5 +71,17 @@ ALTER TABLE shop.log_1 OWNER TO envelope_other;
 SET ROLE envelope_other;
 SELECT envelope_decrypt('shop.log_1', v) FROM shop.log_1;
 SELECT envelope_encrypt('shop.log_1', 'x');
+-- … also when the partition has values under a key of its own, which its owner opens.
+RESET ROLE;
+GRANT CREATE ON SCHEMA shop TO envelope_other;
+SET ROLE envelope_other;
+CREATE TABLE shop.log_2 (id int, v bytea);
+INSERT INTO shop.log_2 VALUES (2, envelope_encrypt('shop.log_2', 'own'));
+RESET ROLE;
+ALTER TABLE shop.log ATTACH PARTITION shop.log_2 FOR VALUES IN (2);
+INSERT INTO shop.log VALUES (2, envelope_encrypt('shop.log', 'secret'));
+SET ROLE envelope_other;
+SELECT envelope_decrypt_text('shop.log_2', v) FROM shop.log_2 LIMIT 1;
+SELECT envelope_decrypt_text('shop.log_2', v) FROM shop.log_2 OFFSET 1;
 RESET ROLE;
 DROP SCHEMA shop CASCADE;

@@ -44,6 +44,13 @@ SELECT envelope_context('ssn', NULL);
 SELECT envelope_context(NULL, 'x');
 SELECT envelope_context('ssn', VARIADIC '{}') AS none;
 
+-- A context is short.
+SELECT length(envelope_encrypt('customers', '', repeat('x', 65536))) AS sealed;
+SELECT envelope_encrypt('customers', '', repeat('x', 65537));
+SELECT length(envelope_context(repeat('x', 70000), 'y'));
+SELECT length(envelope_context('x', repeat('y', 70000)));
+SELECT length(envelope_context('x', repeat('y', 2000000)));
+
 -- Changed, cut, of another table, of no table: an error each.
 SELECT envelope_decrypt('customers', set_byte(v, 45, get_byte(v, 45) # 1), 'ssn') FROM sealed;
 SELECT envelope_decrypt('customers', set_byte(v, 0, 0), 'ssn') FROM sealed;
