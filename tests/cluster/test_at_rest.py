@@ -1,6 +1,7 @@
 """What is on disk, and what a crash leaves."""
 
 from harness.disk import files_holding
+from sqlstate import fails
 
 NEEDLE = "a-plaintext-that-occurs-nowhere-else"
 
@@ -48,3 +49,19 @@ def test_file_kek_is_outside_and_closed(db, cluster):
     material = keks[0].read_bytes()
     cluster.sql("CHECKPOINT")
     assert files_holding(cluster.data, material) == []
+
+
+def test_a_lost_key_file_is_not_made_anew(own_cluster, database):
+    """A second KEK under the first one's name would make the first one's return a loss."""
+    c = own_cluster().start()
+    db = database(c)
+    db.people(rows=["x"])
+    kek = c.base / "data.kek" / "default.kek"
+    away = kek.rename(kek.with_name("away"))
+    db.sql("CREATE TABLE other (v bytea)")
+    with fails("55000"):
+        db.sql("INSERT INTO other VALUES (envelope_encrypt('other', 'y'))")
+    assert not kek.exists()
+    away.rename(kek)
+    db.sql("INSERT INTO other VALUES (envelope_encrypt('other', 'y'))")
+    assert db.value("SELECT envelope_decrypt_text('people', ssn) FROM people") == "x"

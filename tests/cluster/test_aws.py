@@ -15,8 +15,13 @@ def copy_in(db, rows):
 
 def test_requests_for_many_rows(aws, proxy):
     aws.people()
+    # A table's first key costs two requests: it is made, and its wrap is tried before it is written.
+    aws.sql("INSERT INTO people VALUES (-2, 'first')")
+    assert proxy.counts == {"GenerateDataKey": 1, "Decrypt": 1}
+    proxy.reset_counts()
     copy_in(aws, ROWS)
-    assert proxy.counts == {"GenerateDataKey": 1}
+    assert proxy.counts == {"Decrypt": 1}
+    aws.sql("DELETE FROM people WHERE id < 0")
     proxy.reset_counts()
     with aws.connect() as c:
         # A worker is a backend of its own, with a cache of its own.

@@ -37,6 +37,29 @@ def test_startup_options_poison_the_session(granted, name):
                 c.execute("SELECT envelope_decrypt('t', envelope_encrypt('t', 'x'))")
 
 
+def test_a_parallel_worker_is_poisoned_too(granted):
+    """A worker loads the library without the client's options, and gets the leader's settings."""
+    number = granted.value("SELECT current_setting('server_version_num')::int")
+    force = "force_parallel_mode" if number < 160000 else "debug_parallel_query"
+    for extra in ("", "-c envelope.planted_setting="):
+        options = f"-c envelope.allowed_keks= {extra} -c {force}=on"
+        with granted.connect(granted.low, options=options) as c:
+            for query in (USE, "SELECT count(envelope_encrypt('t', 'x')) FROM pg_class"):
+                with fails("42501"):
+                    c.execute(query)
+
+
+def test_nothing_lifts_the_poison(granted):
+    with granted.connect(granted.low, options="-c envelope.allowed_keks=") as c:
+        for attempt in ("RESET ALL", "DISCARD ALL", "BEGIN", "ROLLBACK", "SELECT 1"):
+            c.execute(attempt)
+            with fails("42501"):
+                c.execute(USE)
+            c.execute("ROLLBACK")
+        with fails("42501"):
+            c.execute("SET envelope.planted_setting = ''")
+
+
 def test_unknown_settings_poison_too(granted):
     """A misspelt or future name was meant to have effect."""
     with granted.connect(granted.low, options="-c envelope.defualt_kek=") as c:

@@ -1,0 +1,55 @@
+"""Databases in other encodings: sealed text is UTF-8 everywhere."""
+
+import pytest
+from sqlstate import fails
+
+
+@pytest.fixture
+def in_encoding(cluster, database):
+    def make(encoding):
+        db = database.__new__(database)
+        db.cluster, db.name, db.low = cluster, f"enc_{encoding.lower()}", None
+        cluster.sql(f"DROP DATABASE IF EXISTS {db.name}")
+        cluster.sql(f"CREATE DATABASE {db.name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        db.sql('CREATE EXTENSION "pgrx-example"')
+        return db
+
+    return make
+
+
+@pytest.mark.parametrize("encoding,text", [("LATIN1", "Zoë"), ("EUC_JP", "名前"), ("WIN1251", "имя")])
+def test_text_and_context_are_utf8(in_encoding, encoding, text):
+    db = in_encoding(encoding)
+    with db.connect(client_encoding="utf8") as c:
+        c.execute('CREATE TABLE "të" (v bytea)' if encoding == "LATIN1" else "CREATE TABLE t (v bytea)")
+        table = '"të"' if encoding == "LATIN1" else "t"
+        c.execute(f"INSERT INTO {table} VALUES (envelope_encrypt_text('{table}', %s, %s))", (text, text))
+        opened = f"SELECT envelope_decrypt_text('{table}', v, %s), envelope_decrypt('{table}', v, %s) FROM {table}"
+        assert c.execute(opened, (text, text)).fetchone() == (text, text.encode())
+        assert c.execute("SELECT envelope_context(%s, %s)", (text, "x")).fetchone() == (
+            f"envelope/1 row,{len(text.encode())}:{text},1:x,",)
+        c.execute("SELECT envelope.flush_cache()")
+        assert c.execute(opened, (text, text)).fetchone() == (text, text.encode())
+        # Errors come through, whatever the name of the table.
+        with fails("22000"):
+            c.execute(f"SELECT envelope_decrypt('{table}', v) FROM {table}")
+
+
+def test_what_the_encoding_lacks_is_an_error_without_the_text(in_encoding):
+    db = in_encoding("LATIN1")
+    db.sql("CREATE TABLE t (v bytea)")
+    db.sql("INSERT INTO t VALUES (envelope_encrypt('t', %s))", ("名前".encode(),))
+    with fails("22P05") as caught:
+        db.sql("SELECT envelope_decrypt_text('t', v) FROM t")
+    assert "0x" not in str(caught.value) and "名" not in str(caught.value)
+
+
+def test_sql_ascii_seals_utf8_only_and_shows_no_byte(in_encoding):
+    db = in_encoding("SQL_ASCII")
+    db.sql("CREATE TABLE t (v bytea)")
+    with db.connect(client_encoding="sql_ascii") as c:
+        utf8 = "SELECT envelope_decrypt('t', envelope_encrypt_text('t', convert_from(%b, 'SQL_ASCII')))"
+        assert c.execute(utf8, ("Zoë".encode(),)).fetchone() == ("Zoë".encode(),)
+        with fails("22021") as caught:
+            c.execute(utf8, (b"4929\xf1\x82A",))
+        assert "f1" not in str(caught.value) and "4929" not in str(caught.value)
