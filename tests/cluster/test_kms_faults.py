@@ -40,6 +40,15 @@ def test_while_a_key_is_made(aws, proxy, fault, sqlstate):
     assert aws.value("SELECT envelope_decrypt_text('people', ssn) FROM people") == "x"
 
 
+def test_a_wrap_that_does_not_give_its_key_back_is_not_stored(aws, proxy):
+    """Every value sealed under such a key would be lost."""
+    aws.people()
+    proxy.fault("GenerateDataKey", faults.another_plaintext)
+    with fails("XX001"):
+        aws.sql("INSERT INTO people VALUES (1, 'x')")
+    assert aws.value("SELECT count(*) FROM envelope.wrapped_key") == 0
+
+
 @pytest.mark.parametrize("fault, sqlstate", UNWRAP.items())
 def test_while_a_key_is_unwrapped(aws, proxy, fault, sqlstate):
     aws.people(rows=["x"])
