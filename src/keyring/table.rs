@@ -157,14 +157,17 @@ impl Table {
     /// Whether `key_id` may open values of this table, by the key's state and the role's right.
     pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
         let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
-        match self.0.links.iter().find(|link| link.keyring_id == key.keyring_id) {
-            None => Err(Error::OtherTable(self.name())),
-            Some(Link { may_open: false, .. }) => Err(self.no_right("open values of")),
-            Some(_) if key.state.opens() && key.purpose == Purpose::Seal => Ok(()),
-            Some(_) => {
-                Err(Error::KeyState { key: key_id, table: self.name(), state: key.state.name() })
-            }
+        if !self.has(key.keyring_id) {
+            return Err(Error::OtherTable(self.name()));
         }
+        if !self.open_keyrings().any(|keyring_id| keyring_id == key.keyring_id) {
+            return Err(self.no_right("open values of"));
+        }
+        if !key.state.opens() || key.purpose != Purpose::Seal {
+            let state = key.state.name();
+            return Err(Error::KeyState { key: key_id, table: self.name(), state });
+        }
+        Ok(())
     }
 
     /// The keyrings that the current role may open with.

@@ -162,6 +162,20 @@ def test_what_another_session_changes_takes_hold_at_the_next_statement(db):
             c.execute("ROLLBACK")
 
 
+def test_it_takes_hold_also_where_no_table_is_read(db):
+    """Then nothing but our own call learns of it, within a transaction."""
+    db.people(rows=["x"])
+    with db.connect() as c:
+        sealed = c.execute("SELECT ssn FROM people").fetchone()[0]
+        opens = f"SELECT envelope_decrypt_text('people', '\\x{sealed.hex()}')"
+        c.execute("BEGIN")
+        assert c.execute(opens).fetchone() == ("x",)
+        db.sql("UPDATE envelope.data_key SET state = 'retired'")
+        with pytest.raises(psycopg.Error) as caught:
+            c.execute(opens)
+        assert caught.value.sqlstate == "55000"
+
+
 def test_the_extension_made_again_elsewhere_empties_the_cache(db):
     db.people(rows=["x"])
     with db.connect() as c:
