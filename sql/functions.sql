@@ -77,6 +77,14 @@ REVOKE ALL ON FUNCTION envelope.check_kek(text) FROM PUBLIC;
 COMMENT ON FUNCTION envelope.check_kek(text) IS
   'Tries a KEK: generates a data key, unwraps it, compares; a row a step, the failed one last';
 
+CREATE FUNCTION envelope.check()
+  RETURNS TABLE (relation text, keyring_id uuid, key_id uuid, kek text,
+                 ok boolean, sqlstate text, message text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_check_wrapper';
+COMMENT ON FUNCTION envelope.check() IS
+  'Unwraps every data key of one''s own tables (all, for superusers) past the cache; a row a wrapped key, and a row a break';
+
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,
     OUT kms_requests bigint, OUT kms_failures bigint)

@@ -17,6 +17,27 @@ pub struct KeyringTable {
     pub seals: bool,
 }
 
+/// Every keyring: its id, and its table as last seen.
+pub fn keyrings() -> Result<Vec<(Uuid, String)>> {
+    let mut rows = Vec::new();
+    scan::all(c"keyring", |row| {
+        let id = Uuid::from_bytes(required(row.uuid(1), "keyring.keyring_id")?);
+        rows.push((id, required(row.text(2), "keyring.table_name")?));
+        Ok(true)
+    })?;
+    Ok(rows)
+}
+
+/// The tables that use a keyring, those that are gone left out: OID, and whether it seals with it.
+pub fn tables_of(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, bool)>> {
+    let key = Key::Uuid(keyring_id.as_bytes());
+    let rows = collect(c"keyring_table", c"keyring_table_keyring", 2, &key, |row| {
+        let relation = required(row.oid(3), "keyring_table.relation")?;
+        Ok((relation, required(row.bool(4), "keyring_table.seals")?))
+    })?;
+    Ok(rows.into_iter().filter(|(relation, _)| *relation != pg_sys::InvalidOid).collect())
+}
+
 /// A keyring's own choices.
 pub struct Keyring {
     pub default_kek: Option<String>,

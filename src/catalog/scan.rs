@@ -142,6 +142,11 @@ impl Row {
         self.datum(column).map(|datum| unsafe { pg::datum::uuid_bytes(datum) })
     }
 
+    /// A table_ref or role_ref column.
+    pub fn oid(&self, column: i16) -> Option<pg_sys::Oid> {
+        self.datum(column).map(|datum| pg_sys::Oid::from(datum.value() as u32))
+    }
+
     /// A boolean column.
     pub fn bool(&self, column: i16) -> Option<bool> {
         self.datum(column).map(|datum| datum.value() != 0)

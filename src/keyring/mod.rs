@@ -8,6 +8,7 @@
 mod arena;
 mod cache;
 mod check;
+mod check_all;
 mod create;
 mod ends;
 mod failures;
@@ -30,6 +31,7 @@ use crate::settings;
 
 pub use arena::is_memory_locked;
 pub use check::check_kek;
+pub use check_all::check_all;
 pub use create::create_key;
 pub use limits::Limits;
 use stale::mark_stale;

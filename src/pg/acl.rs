@@ -13,6 +13,12 @@ pub fn current_role() -> pg_sys::Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// Whether the current role is a superuser.
+pub fn is_superuser() -> bool {
+    // SAFETY: looks the current role up in the system cache.
+    unsafe { pg_sys::superuser() }
+}
+
 /// Whether `role` owns `relation`: by itself, as a member of the owner, or as a superuser.
 /// Raises PostgreSQL's own error when the relation is gone.
 pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {

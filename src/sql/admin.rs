@@ -103,6 +103,38 @@ fn shown((step, outcome): (&'static str, Result<()>)) -> Step {
 }
 
 #[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_check() -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(relation, String),
+            name!(keyring_id, Uuid),
+            name!(key_id, Option<Uuid>),
+            name!(kek, Option<String>),
+            name!(ok, bool),
+            name!(sqlstate, Option<String>),
+            name!(message, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    Ok(TableIterator::new(keyring::check_all()?.into_iter().map(|finding| {
+        let (_, ok, sqlstate, message) = shown(("", finding.outcome));
+        (
+            encoding::shown(finding.table),
+            Uuid::from_bytes(*finding.keyring_id.as_bytes()),
+            finding.key_id.map(|key_id| Uuid::from_bytes(key_id.0)),
+            finding.kek,
+            ok,
+            sqlstate,
+            message,
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
 fn envelope_flush_cache() -> i32 {
     i32::try_from(keyring::flush()).unwrap_or(i32::MAX)
 }

@@ -60,6 +60,18 @@ SELECT envelope.set_limits('t', '{}');
 -- Keys can be had ahead of time.
 SELECT envelope.flush_cache() > 0 AS flushed;
 SELECT envelope.warm('t') AS unwrapped, envelope.warm('t') AS again;
+-- After a restore: can every key be had from here?
+SELECT relation, ok, sqlstate FROM envelope.check() WHERE relation = 'public.t';
+BEGIN;
+UPDATE envelope.wrapped_key SET kek = kek || '.gone' WHERE kms_context ? 'tenant';
+SELECT relation, ok, sqlstate FROM envelope.check() WHERE NOT ok;
+DELETE FROM envelope.wrapped_key WHERE kms_context ? 'tenant';
+SELECT relation, kek, ok, sqlstate, message ~ 'no wrapped key' AS says FROM envelope.check() WHERE NOT ok;
+UPDATE envelope.data_key SET state = 'decrypt-only' WHERE key_id = (SELECT key_id FROM t, envelope.inspect(v));
+SELECT relation, key_id IS NULL AS keyring, ok, sqlstate FROM envelope.check() WHERE NOT ok ORDER BY 2;
+SET LOCAL ROLE envelope_other;
+SELECT count(*) FROM envelope.check();
+ROLLBACK;
 -- The catalog's damage is found. A wrap of another key, a changed context, a wrap that is none.
 BEGIN;
 UPDATE envelope.wrapped_key SET kms_context = '{}' WHERE kms_context ? 'tenant';
