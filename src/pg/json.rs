@@ -26,8 +26,16 @@ pub unsafe fn text_of_jsonb(datum: pg_sys::Datum) -> String {
     }
 }
 
-/// A jsonb argument as JSON text in UTF-8.
-pub struct JsonText(pub String);
+/// A jsonb argument.
+pub enum JsonText {
+    /// As JSON text in UTF-8.
+    Text(String),
+    /// Longer than [`LONGEST`]; not copied.
+    TooLong,
+}
+
+/// Bytes of the jsonb.
+const LONGEST: usize = 64 * 1024;
 
 impl FromDatum for JsonText {
     unsafe fn from_polymorphic_datum(
@@ -35,8 +43,16 @@ impl FromDatum for JsonText {
         is_null: bool,
         _typoid: pg_sys::Oid,
     ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
         // SAFETY: pgrx passes the datum of a jsonb argument.
-        if is_null { None } else { Some(JsonText(unsafe { text_of_jsonb(datum) })) }
+        unsafe {
+            if pg_sys::toast_raw_datum_size(datum) > LONGEST {
+                return Some(JsonText::TooLong);
+            }
+            Some(JsonText::Text(text_of_jsonb(datum)))
+        }
     }
 }
 
@@ -46,7 +62,7 @@ unsafe impl<'fcx> ArgAbi<'fcx> for JsonText {
         // SAFETY: as above.
         match unsafe { arg.unbox_arg_using_from_datum() } {
             Some(text) => text,
-            None => JsonText(String::new()),
+            None => JsonText::TooLong,
         }
     }
 }

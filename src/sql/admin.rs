@@ -16,6 +16,9 @@ use crate::{keyring, kms};
 /// AWS KMS takes an encryption context of at most 8 KiB.
 const LONGEST_CONTEXT: usize = 8192;
 
+/// Bytes of a KEK's URI: more than a path or an ARN has.
+const LONGEST_URI: usize = 4096;
+
 #[pg_extern(sql = false)]
 fn envelope_create_key(
     relation: Option<pg_sys::Oid>,
@@ -24,7 +27,7 @@ fn envelope_create_key(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
-    let kek = kek.map(|kek| encoding::to_string(&kek));
+    let kek = kek.map(|kek| uri_text(&kek)).transpose()?;
     let key_id = create_key(relation, kek.as_deref(), kms_context)?;
     Ok(Uuid::from_bytes(key_id.0))
 }
@@ -35,15 +38,22 @@ fn create_key(
     kms_context: Option<JsonText>,
 ) -> Result<envelope::header::KeyId> {
     let context = match kms_context {
-        Some(JsonText(json)) if json.len() > LONGEST_CONTEXT => {
-            return Err(Error::BadArgument(format!(
-                "kms_context must have at most {LONGEST_CONTEXT} bytes"
-            )));
-        }
-        Some(JsonText(json)) => Some(parse_context(&json)?),
         None => None,
+        Some(JsonText::Text(json)) if json.len() <= LONGEST_CONTEXT => Some(parse_context(&json)?),
+        Some(_) => return Err(too_long("kms_context", LONGEST_CONTEXT)),
     };
     keyring::create_key(required(relation, "relation")?, kek, context)
+}
+
+fn uri_text(uri: &[u8]) -> Result<String> {
+    if uri.len() > LONGEST_URI {
+        return Err(too_long("a KEK's URI", LONGEST_URI));
+    }
+    Ok(encoding::to_string(uri))
+}
+
+fn too_long(what: &str, longest: usize) -> Error {
+    Error::BadArgument(format!("{what} must have at most {longest} bytes"))
 }
 
 #[pg_extern(sql = false)]
@@ -64,7 +74,10 @@ fn envelope_set_limits(
 ) -> std::result::Result<(), ErrorReport> {
     begin(fcinfo);
     let (relation, limits) = (required(relation, "relation")?, required(limits, "limits")?);
-    Ok(keyring::set_limits(relation, &limits.0)?)
+    match limits {
+        JsonText::Text(limits) => Ok(keyring::set_limits(relation, &limits)?),
+        JsonText::TooLong => Err(too_long("limits", LONGEST_CONTEXT).into()),
+    }
 }
 
 type Step = (String, bool, Option<String>, Option<String>);
@@ -86,7 +99,7 @@ fn envelope_check_kek(
     ErrorReport,
 > {
     keyring::begin_statement(None);
-    let uri = encoding::to_string(&required(uri, "uri")?);
+    let uri = uri_text(&required(uri, "uri")?)?;
     Ok(TableIterator::new(keyring::check_kek(&uri).into_iter().map(shown)))
 }
 

@@ -23,6 +23,8 @@ SELECT envelope.create_key('t', NULL, '[]');
 SELECT envelope.create_key('t', NULL, '{"a": 1}');
 SELECT envelope.create_key('t', NULL, '{"a": {"b": "c"}}');
 SELECT envelope.create_key('t', NULL, jsonb_build_object('a', repeat('x', 8192)));
+SELECT envelope.create_key('t', NULL, jsonb_build_object('a', repeat('x', 1000000)));
+SELECT envelope.create_key('t', 'file:///' || repeat('x', 5000));
 SELECT count(*) FROM envelope.keys WHERE relation = 'public.t';
 -- It is stored as it was given.
 SELECT envelope.create_key('t', NULL, '{"tenant": "ü", "a": ""}') IS NOT NULL AS made;
