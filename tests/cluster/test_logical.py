@@ -1,0 +1,279 @@
+"""Logical replication: keys and values published together open on the subscriber, which has other OIDs; what holds
+there when a key's state changes, when keys do not come along, when plaintext does."""
+
+import itertools
+
+import pytest
+from harness import process, sealed
+from harness.cluster import Cluster
+from sqlstate import fails
+
+# Roles do not replicate.
+READER = "reader"
+# Small intervals, so that a worker that failed comes back soon.
+LOGICAL = {"wal_level": "logical", "wal_retrieve_retry_interval": "200ms", "max_logical_replication_workers": 12,
+           "max_worker_processes": 24, "max_replication_slots": 20, "max_wal_senders": 20}
+KEYS = "envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def publisher():
+    with Cluster(conf=LOGICAL) as c:
+        c.sql(f"CREATE ROLE {READER}")
+        yield c
+
+
+@pytest.fixture(scope="module")
+def subscriber(publisher):
+    with Cluster(conf={**LOGICAL, "envelope.file_kek_directory": f"{publisher.data}.kek"}) as c:
+        c.sql(f"CREATE ROLE {READER}")
+        # So that no OID of there is that of here.
+        c.sql("CREATE TABLE filler (a int); DROP TABLE filler")
+        yield c
+
+
+class Pair:
+    """Two databases of one name and one schema, and at most one subscription between them."""
+
+    def __init__(self, publisher, subscriber):
+        self.publisher, self.subscriber = publisher, subscriber
+        self.name = f"pair{next(_numbers)}"
+        for cluster in (publisher, subscriber):
+            cluster.sql(f"CREATE DATABASE {self.name}")
+            cluster.sql('CREATE EXTENSION "pgrx-example"', dbname=self.name)
+
+    def here(self, query, params=None):
+        return self.publisher.sql(query, params, self.name)
+
+    def there(self, query, params=None):
+        return self.subscriber.sql(query, params, self.name)
+
+    def schema(self):
+        """The publisher's tables and triggers, without rows, on the subscriber."""
+        script = self.publisher.base / f"{self.name}.sql"
+        self.publisher.client("pg_dump", "-s", "-f", script, dbname=self.name)
+        self.subscriber.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname=self.name)
+
+    def subscribe(self, published, options="streaming = off"):
+        self.here(f"CREATE PUBLICATION {self.name} {published}")
+        self.there(f"CREATE SUBSCRIPTION {self.name} CONNECTION 'host={self.publisher.base} port={self.publisher.port} "
+                   f"user=postgres dbname={self.name}' PUBLICATION {self.name} WITH ({options})")
+
+    def copied(self):
+        """Waits until the rows that were there have been copied."""
+        process.wait_until(lambda: self.there("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
+                           == [(0,)], 30, "initial copy")
+
+    def applied(self):
+        """Waits until all that was committed has been applied."""
+        position = self.here("SELECT pg_current_wal_lsn()")[0][0]
+        # Nothing confirms a position that no change follows.
+        process.wait_until(
+            lambda: self.here("SELECT bool_and(replay_lsn >= %s) FROM pg_stat_replication WHERE application_name = %s",
+                              (position, self.name)) == [(True,)], 30, "apply")
+
+    def drop(self):
+        self.there(f"ALTER SUBSCRIPTION {self.name} DISABLE")
+        self.there(f"DROP SUBSCRIPTION {self.name}")
+
+
+@pytest.fixture
+def pair(publisher, subscriber):
+    p = Pair(publisher, subscriber)
+    yield p
+    if p.there("SELECT 1 FROM pg_subscription WHERE subname = %s", (p.name,)):
+        p.drop()
+    for cluster in (publisher, subscriber):
+        cluster.sql(f"DROP DATABASE {p.name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sealed_pair(pair):
+    """With every kind of sealed value on the publisher, and the same tables on the subscriber."""
+    sealed.make(pair.here, READER)
+    pair.schema()
+    return pair
+
+
+def is_whole(pair, catalog=sealed.CATALOG):
+    for table in catalog:
+        assert sealed.catalog(pair.there)[table] == sealed.catalog(pair.here)[table]
+    assert all(oid == named for _, oid, named in sealed.bindings(pair.there))
+    assert sealed.stored(pair.there) == sealed.stored(pair.here)
+    assert sealed.opened(pair.there) == sealed.opened(pair.here)
+
+
+# -- keys and tables together ---------------------------------------------------------------------------------------
+
+
+EXPLICIT = "FOR TABLE " + ", ".join((KEYS, "envelope.key_grant", "envelope.sealed_column", *sealed.PLAINTEXTS))
+
+
+@pytest.mark.parametrize("binary", ["false", "true"])
+@pytest.mark.parametrize("published", ["FOR ALL TABLES", EXPLICIT], ids=["all", "explicit"])
+def test_copied_and_streamed(sealed_pair, published, binary):
+    pair = sealed_pair
+    pair.subscribe(published, f"binary = {binary}")
+    pair.copied()
+    is_whole(pair)
+    assert sealed.opened(pair.there) == sealed.PLAINTEXTS
+    # New values, a new version of a key, a new table's key, all after the copy.
+    for table in sealed.PLAINTEXTS:
+        sealed.insert(pair.here, table, 50, b"new" if table not in ("texts", "records") else "new")
+    pair.here("UPDATE people SET ssn = 'changed' WHERE id = 1")
+    pair.here("DELETE FROM people WHERE id = 2")
+    sealed.second_version(pair.here, "renamed")
+    sealed.insert(pair.here, "renamed", 51, b"newer")
+    pair.applied()
+    is_whole(pair)
+    assert pair.there(sealed.opening("people"))[0] == (b"changed",)
+    assert pair.there(sealed.opening("renamed"))[1:] == [(b"new",), (b"newer",)]
+
+
+def test_it_seals_with_the_keys_that_came(sealed_pair):
+    """On the subscriber, for tables of its own writes; the publisher opens them too."""
+    pair = sealed_pair
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    sealed.insert(pair.there, "people", 60, b"from there")
+    value = sealed.stored(pair.there, ["people"])["people"][-1]
+    assert pair.here("SELECT envelope_decrypt('people', %s)", (value,)) == [(b"from there",)]
+    assert pair.there("SELECT count(*) FROM envelope.data_key") == pair.here("SELECT count(*) FROM envelope.data_key")
+
+
+def test_a_change_of_state_reaches_a_warm_session_at_its_next_statement(sealed_pair):
+    pair = sealed_pair
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    value = sealed.stored(pair.here, ["records"])["records"][0]
+    of_records = ("WHERE keyring_id = (SELECT keyring_id FROM envelope.keyring_table "
+                  "WHERE relation::text = 'public.records')")
+    opening = sealed.opening("records")
+    with pair.subscriber.connect(pair.name) as session:
+        assert session.execute(opening).fetchone() == ("one",)
+        session.execute("SELECT envelope_encrypt('records', 'x')")
+        cached = session.execute("SELECT keys_cached FROM envelope.stats").fetchone()
+        for state, sqlstate in (("retired", "55000"), ("active", None), ("destroyed", "55000"), ("active", None)):
+            pair.here(f"UPDATE envelope.data_key SET state = '{state}' {of_records}")
+            pair.applied()
+            if sqlstate:
+                with fails(sqlstate):
+                    session.execute(opening)
+            else:
+                assert session.execute(opening).fetchone() == ("one",)
+        # Not by chance: nothing had emptied its cache.
+        assert cached == (1,)
+        sealed.second_version(pair.here, "records")
+        pair.applied()
+        sealed_there = session.execute("SELECT envelope_encrypt('records', 'x')").fetchone()[0]
+        assert sealed_there[:18] != value[:18]
+        assert session.execute(opening).fetchone() == ("one",)
+        pair.here(f"DELETE FROM envelope.data_key {of_records}")
+        pair.applied()
+        with fails("42704"):
+            session.execute(opening)
+
+
+def test_truncate_reaches_a_warm_session(sealed_pair):
+    pair = sealed_pair
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    with pair.subscriber.connect(pair.name) as session:
+        assert session.execute(sealed.opening("records")).fetchone() == ("one",)
+        pair.here("TRUNCATE envelope.data_key")
+        pair.applied()
+        with fails("42704"):
+            session.execute(sealed.opening("records"))
+
+
+def test_a_table_that_the_subscriber_lacks(pair):
+    """Its keys come, bound to nothing, and stop nothing else."""
+    for table in ("kept", "missing"):
+        pair.here(f"CREATE TABLE {table} (id int PRIMARY KEY, v bytea)")
+        pair.here(f"INSERT INTO {table} VALUES (1, envelope_encrypt('{table}', '{table}'))")
+    pair.there("CREATE TABLE kept (id int PRIMARY KEY, v bytea)")
+    pair.subscribe(f"FOR TABLE {KEYS}, kept")
+    pair.copied()
+    assert pair.there("SELECT envelope_decrypt('kept', v) FROM kept") == [(b"kept",)]
+    assert pair.there("SELECT relation::text FROM envelope.keyring_table ORDER BY 1") == [("-",), ("public.kept",)]
+
+
+def test_a_key_made_on_the_subscriber_collides(sealed_pair):
+    """A table seals with one keyring: the publisher's does not come over the subscriber's own, silently."""
+    pair = sealed_pair
+    own = pair.there("SELECT envelope.create_key('people')")
+    log = pair.subscriber.log
+    already = len(log.read_text())
+    pair.subscribe("FOR ALL TABLES")
+    process.wait_until(lambda: 'unique constraint "keyring_table_seals"' in log.read_text()[already:], 20, "the clash")
+    assert pair.there("SELECT key_id FROM envelope.inspect(envelope_encrypt('people', 'x'))") == own
+
+
+# -- the table alone ------------------------------------------------------------------------------------------------
+
+
+def test_without_the_keys_values_name_what_they_miss(sealed_pair):
+    pair = sealed_pair
+    pair.subscribe("FOR TABLE people")
+    pair.copied()
+    assert sealed.stored(pair.there, ["people"]) == sealed.stored(pair.here, ["people"])
+    for key_id, value in pair.here("SELECT (envelope.inspect(ssn)).key_id, ssn FROM people WHERE ssn IS NOT NULL"):
+        with fails("42704") as caught:
+            pair.there("SELECT envelope_decrypt('people', %s)", (value,))
+        assert str(key_id) in str(caught.value)
+
+
+# -- the trigger on the subscriber ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clear(pair):
+    """A table that the publisher does not seal, and the subscriber's trigger would."""
+    pair.here("CREATE TABLE clear (id int PRIMARY KEY, v bytea)")
+    pair.there("CREATE TABLE clear (id int PRIMARY KEY, v bytea)")
+    pair.there("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON clear FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    pair.there("SELECT envelope.create_key('clear')")
+    return pair
+
+
+def test_it_does_not_fire_when_changes_are_applied(clear):
+    """As for any trigger: plaintext of the publisher is plaintext on the subscriber."""
+    clear.subscribe("FOR TABLE clear")
+    clear.copied()
+    clear.here("INSERT INTO clear VALUES (1, 'plain')")
+    clear.applied()
+    assert clear.there("SELECT v FROM clear") == [(b"plain",)]
+    clear.there("INSERT INTO clear VALUES (2, 'sealed')")
+    assert clear.there("SELECT envelope.is_sealed(v) FROM clear ORDER BY id") == [(False,), (True,)]
+
+
+@pytest.mark.parametrize("when", ["streamed", "copied"])
+def test_a_check_stops_plaintext(clear, when):
+    clear.there("ALTER TABLE clear ADD CHECK (envelope.is_sealed(v))")
+    log = clear.subscriber.log
+    already = len(log.read_text())
+    if when == "copied":
+        clear.here("INSERT INTO clear VALUES (1, 'plain')")
+    clear.subscribe("FOR TABLE clear")
+    if when == "streamed":
+        clear.copied()
+        clear.here("INSERT INTO clear VALUES (1, 'plain')")
+    process.wait_until(lambda: 'violates check constraint "clear_v_check"' in log.read_text()[already:], 20,
+                       "the refusal")
+    assert clear.there("SELECT * FROM clear") == []
+
+
+def test_always_it_seals_what_is_applied(clear):
+    """A subscriber that shall seal for a publisher that does not: the trigger is told to fire always."""
+    clear.there("ALTER TABLE clear ENABLE ALWAYS TRIGGER seal")
+    clear.there("ALTER TABLE clear ADD CHECK (envelope.is_sealed(v))")
+    clear.here("INSERT INTO clear VALUES (1, 'copied')")
+    clear.subscribe("FOR TABLE clear")
+    clear.copied()
+    clear.here("INSERT INTO clear VALUES (2, 'streamed')")
+    clear.here("UPDATE clear SET v = 'changed' WHERE id = 1")
+    clear.applied()
+    opening = "SELECT envelope_decrypt_text('clear', v) FROM clear ORDER BY id"
+    assert clear.there(opening) == [("changed",), ("streamed",)]
