@@ -44,9 +44,10 @@ fn table_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
     table_named(&unsafe { wire::received_text(fcinfo) })
 }
 
+/// The binary form is the text form, in the client's encoding.
 #[pg_extern(sql = false)]
 fn table_ref_send(table: pg_sys::Oid) -> VarlenaBuf {
-    sent(&table_name(table))
+    wire::text_to_send(&table_name(table))
 }
 
 #[pg_extern(sql = false)]
@@ -67,7 +68,7 @@ fn role_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
 
 #[pg_extern(sql = false)]
 fn role_ref_send(role: pg_sys::Oid) -> VarlenaBuf {
-    sent(&role_name(role))
+    wire::text_to_send(&role_name(role))
 }
 
 fn table_named(name: &CStr) -> Ref {
@@ -86,9 +87,4 @@ fn role_named(name: &CStr) -> Ref {
 
 fn role_name(role: pg_sys::Oid) -> CString {
     acl::quoted_role(role).unwrap_or_else(|| GONE.to_owned())
-}
-
-/// The binary form is the text form, in the client's encoding.
-fn sent(name: &CStr) -> VarlenaBuf {
-    wire::text_to_send(name)
 }

@@ -110,6 +110,12 @@ pub fn keyring_tables(relation: pg_sys::Oid) -> Result<Vec<KeyringTable>> {
     })
 }
 
+/// The keyring that `relation` seals with.
+pub fn sealing_keyring(relation: pg_sys::Oid) -> Result<Option<Uuid>> {
+    let rows = keyring_tables(relation)?;
+    Ok(rows.into_iter().find(|row| row.seals).map(|row| row.keyring_id))
+}
+
 /// The keyring with that id.
 pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
     let key = Key::Uuid(keyring_id.as_bytes());

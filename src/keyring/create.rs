@@ -160,11 +160,9 @@ struct Keyring {
 
 impl Keyring {
     fn of(root: pg_sys::Oid) -> Result<Option<Keyring>> {
-        let Some(row) = rows::keyring_tables(root)?.into_iter().find(|row| row.seals) else {
-            return Ok(None);
-        };
-        let mut keyring = Keyring { id: row.keyring_id, last_version: 0, has_active_key: false };
-        for key in rows::data_keys(row.keyring_id)? {
+        let Some(id) = rows::sealing_keyring(root)? else { return Ok(None) };
+        let mut keyring = Keyring { id, last_version: 0, has_active_key: false };
+        for key in rows::data_keys(id)? {
             if key.purpose == Purpose::Seal {
                 keyring.last_version = keyring.last_version.max(key.version);
                 keyring.has_active_key |= key.state == State::Active;

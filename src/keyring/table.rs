@@ -175,12 +175,6 @@ impl Table {
         self.0.links.iter().filter(|link| link.may_open).map(|link| link.keyring_id)
     }
 
-    /// The keyring that the table's new values are sealed with.
-    pub fn sealing_keyring(&self) -> Result<Option<Uuid>> {
-        let rows = rows::keyring_tables(self.0.root)?;
-        Ok(rows.into_iter().find(|row| row.seals).map(|row| row.keyring_id))
-    }
-
     /// For messages.
     pub fn name(&self) -> String {
         relation::display_name(self.0.relation)

@@ -25,7 +25,10 @@ use zeroize::Zeroizing;
 
 use self::client::ClientConfig;
 use self::fault::{Operation, Request};
-use super::{AwsKey, Config, Counted, Generated, KekUri, Kind, KmsError, Provider, Wrap, runtime};
+use super::{
+    AwsKey, Config, Counted, Generated, KekUri, Kind, KmsError, Provider, Wrap, runtime,
+    unwrap_and_wrap,
+};
 
 /// The most that KMS takes as ciphertext, and more than it ever answers with for 32 bytes.
 /// Source: AWS KMS API Reference, Decrypt, CiphertextBlob.
@@ -181,7 +184,7 @@ impl Provider for AwsProvider {
             Some(to) if to.client == self.client => {
                 self.re_encrypt(wrapped, context, to, to_context)
             }
-            _ => to.wrap(&*self.unwrap(wrapped, context)?, to_context),
+            _ => unwrap_and_wrap(self, wrapped, context, to, to_context),
         }
     }
 

@@ -80,7 +80,7 @@ pub trait Provider: Any {
         to: &dyn Provider,
         to_context: &EncryptionContext,
     ) -> Result<Wrap, KmsError> {
-        to.wrap(&*self.unwrap(wrapped, context)?, to_context)
+        unwrap_and_wrap(self, wrapped, context, to, to_context)
     }
 
     /// Is the KEK there, enabled and of the right sort? Answers with its name as it must be stored.
@@ -91,6 +91,17 @@ pub trait Provider: Any {
 
     /// The provider itself, so that another of its kind can find out that it talks to its like.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Moves a wrap from one KEK to another by way of this process.
+fn unwrap_and_wrap(
+    from: &(impl Provider + ?Sized),
+    wrapped: &[u8],
+    context: &EncryptionContext,
+    to: &dyn Provider,
+    to_context: &EncryptionContext,
+) -> Result<Wrap, KmsError> {
+    to.wrap(&*from.unwrap(wrapped, context)?, to_context)
 }
 
 /// What an administrator sets about reaching a KMS. A change makes a new client.

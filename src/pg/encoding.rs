@@ -31,6 +31,13 @@ pub enum NotText {
     Untranslatable,
 }
 
+impl NotText {
+    /// Which of the two it is, as errors tell it.
+    pub fn is_untranslatable(self) -> bool {
+        self == NotText::Untranslatable
+    }
+}
+
 /// UTF-8 of `text`, which is in the server's encoding. Only in a SQL_ASCII database can it be
 /// [`NotText::Invalid`].
 pub fn to_utf8(text: &[u8]) -> Result<Converted<'_>, NotText> {

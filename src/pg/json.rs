@@ -35,7 +35,7 @@ pub enum JsonText {
 }
 
 /// Bytes of the jsonb.
-const LONGEST: usize = 64 * 1024;
+pub const LONGEST: usize = 64 * 1024;
 
 impl FromDatum for JsonText {
     unsafe fn from_polymorphic_datum(

@@ -8,7 +8,7 @@ use pgrx::{name, pg_extern, pg_sys};
 use crate::catalog::rows::parse_context;
 use crate::error::{Error, Result};
 use crate::pg::encoding;
-use crate::pg::json::JsonText;
+use crate::pg::json::{self, JsonText};
 use crate::pg::varlena::Varlena;
 use crate::sql::{begin, required};
 use crate::{keyring, kms};
@@ -76,7 +76,7 @@ fn envelope_set_limits(
     let (relation, limits) = (required(relation, "relation")?, required(limits, "limits")?);
     match limits {
         JsonText::Text(limits) => Ok(keyring::set_limits(relation, &limits)?),
-        JsonText::TooLong => Err(too_long("limits", LONGEST_CONTEXT).into()),
+        JsonText::TooLong => Err(too_long("limits", json::LONGEST).into()),
     }
 }
 

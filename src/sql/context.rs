@@ -5,7 +5,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::{Error, Result};
 use crate::pg::array::TextArray;
-use crate::pg::encoding::{self, NotText};
+use crate::pg::encoding;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::sql::{LONGEST_CONTEXT, required};
 
@@ -30,6 +30,6 @@ fn row_context(tag: Option<Varlena<'_>>, parts: Option<TextArray>) -> Result<Var
         return Err(Error::ContextTooLong);
     }
     let text = encoding::from_utf8(context.as_bytes())
-        .map_err(|why| Error::NotText { untranslatable: why == NotText::Untranslatable })?;
+        .map_err(|why| Error::NotText { untranslatable: why.is_untranslatable() })?;
     Ok(VarlenaBuf::copy_of(&text))
 }

@@ -5,7 +5,7 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::keyring;
-use crate::pg::encoding::{self, Converted, NotText};
+use crate::pg::encoding::{self, Converted};
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::sql::{LONGEST_CONTEXT, begin, required};
 
@@ -75,7 +75,8 @@ fn with_value(
 }
 
 fn utf8(text: &[u8]) -> Result<Converted<'_>> {
-    encoding::to_utf8(text).map_err(|why| Error::NotUtf8 { untranslatable: is_untranslatable(why) })
+    encoding::to_utf8(text)
+        .map_err(|why| Error::NotUtf8 { untranslatable: why.is_untranslatable() })
 }
 
 /// An opened value as text. What is no text here stays sealed.
@@ -83,11 +84,7 @@ fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
     let text = match encoding::from_utf8(opened.as_mut_slice()) {
         Ok(Converted::Same(_)) => None,
         Ok(converted) => Some(VarlenaBuf::copy_of(&converted)),
-        Err(why) => return Err(Error::NotText { untranslatable: is_untranslatable(why) }),
+        Err(why) => return Err(Error::NotText { untranslatable: why.is_untranslatable() }),
     };
     Ok(text.unwrap_or(opened))
-}
-
-fn is_untranslatable(why: NotText) -> bool {
-    why == NotText::Untranslatable
 }
