@@ -16,7 +16,11 @@ use crate::settings;
 
 thread_local! {
     static KEYS: RefCell<HashMap<KeyId, Entry>> = RefCell::new(HashMap::new());
+    /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
+    static WIPED_AT: Cell<u64> = const { Cell::new(0) };
 }
+
+const WIPE_EVERY_MS: u64 = 1000;
 
 /// What is known of a data key.
 struct Entry {
@@ -42,6 +46,14 @@ struct Unwrapped {
     bytes: Cell<u64>,
 }
 
+impl Entry {
+    fn wipe_if_over(&mut self, now: u64) {
+        if self.unwrapped.as_ref().is_some_and(|key| key.is_over(&self.limits, now)) {
+            self.unwrapped = None;
+        }
+    }
+}
+
 impl Unwrapped {
     fn expires(&self, limits: &Limits) -> u64 {
         let ttl = limits.ttl_ms - limits.ttl_ms / 1024 * self.jitter;
@@ -49,9 +61,17 @@ impl Unwrapped {
     }
 
     fn is_within(&self, limits: &Limits, now: u64) -> bool {
-        now < self.expires(limits).max(self.stale_until)
-            && limits.uses.is_none_or(|limit| self.uses.get() < limit)
-            && limits.bytes.is_none_or(|limit| self.bytes.get() < limit)
+        now < self.expires(limits).max(self.stale_until) && !self.is_used_up(limits)
+    }
+
+    /// Not even a KMS that is out of reach lets it be used again.
+    fn is_over(&self, limits: &Limits, now: u64) -> bool {
+        now >= self.expires(limits).saturating_add(limits.stale_ms) || self.is_used_up(limits)
+    }
+
+    fn is_used_up(&self, limits: &Limits) -> bool {
+        limits.uses.is_some_and(|limit| self.uses.get() >= limit)
+            || limits.bytes.is_some_and(|limit| self.bytes.get() >= limit)
     }
 }
 
@@ -62,9 +82,7 @@ pub fn with_key<T>(
     bytes: usize,
     use_key: impl FnOnce(&SealKey) -> Result<T>,
 ) -> Result<Option<T>> {
-    if is_doubtful(key_id) {
-        row(key_id)?;
-    }
+    read_if_doubtful(key_id)?;
     let used = KEYS.with_borrow(|keys| {
         let entry = keys.get(&key_id)?;
         let unwrapped = entry.unwrapped.as_ref()?;
@@ -78,23 +96,29 @@ pub fn with_key<T>(
         })
     });
     if used.is_none() {
-        wipe_expired();
+        wipe_if_over(key_id);
+        wipe_expired()?;
     }
     used.transpose()
 }
 
 /// Whether `key_id` could be used now without being unwrapped.
-pub fn is_usable(key_id: KeyId) -> bool {
-    KEYS.with_borrow(|keys| {
+pub fn is_usable(key_id: KeyId) -> Result<bool> {
+    read_if_doubtful(key_id)?;
+    Ok(KEYS.with_borrow(|keys| {
         keys.get(&key_id).is_some_and(|entry| {
             let unwrapped = entry.unwrapped.as_ref();
             unwrapped.is_some_and(|key| key.is_within(&entry.limits, clock::monotonic_ms()))
         })
-    })
+    }))
 }
 
-fn is_doubtful(key_id: KeyId) -> bool {
-    KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(|entry| entry.doubtful))
+/// Reads the row and the limits of `key_id` again when they may have changed.
+fn read_if_doubtful(key_id: KeyId) -> Result<()> {
+    if KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(|entry| entry.doubtful)) {
+        row(key_id)?;
+    }
+    Ok(())
 }
 
 /// The catalog's row of `key_id`; `None` when no such key is in this database.
@@ -239,18 +263,30 @@ pub fn hand_over(from: impl Fn(u32) -> bool, to: Option<u32>) {
     });
 }
 
-/// Wipes keys that no limit lets be used again, wherever they stand: an unused key does not
-/// outlive its time by more than the next miss.
-fn wipe_expired() {
-    let now = clock::monotonic_ms();
+fn wipe_if_over(key_id: KeyId) {
     KEYS.with_borrow_mut(|keys| {
-        for entry in keys.values_mut() {
-            let limits = entry.limits;
-            let is_over =
-                |key: &Unwrapped| now >= key.expires(&limits).saturating_add(limits.stale_ms);
-            if entry.unwrapped.as_ref().is_some_and(is_over) {
-                entry.unwrapped = None;
-            }
+        if let Some(entry) = keys.get_mut(&key_id) {
+            entry.wipe_if_over(clock::monotonic_ms());
         }
     });
+}
+
+/// Wipes keys that no limit lets be used again, wherever they stand: an unused key does not
+/// outlive its time by more than the next miss. At most once in [`WIPE_EVERY_MS`], so that a
+/// session that unwraps thousands of keys does not go through all of them at each.
+fn wipe_expired() -> Result<()> {
+    let now = clock::monotonic_ms();
+    if now < WIPED_AT.get().saturating_add(WIPE_EVERY_MS) {
+        return Ok(());
+    }
+    WIPED_AT.set(now);
+    let doubtful: Vec<KeyId> = KEYS.with_borrow(|keys| {
+        let kept = keys.iter().filter(|(_, entry)| entry.doubtful && entry.unwrapped.is_some());
+        kept.map(|(key_id, _)| *key_id).collect()
+    });
+    for key_id in doubtful {
+        row(key_id)?;
+    }
+    KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.wipe_if_over(now)));
+    Ok(())
 }

@@ -16,7 +16,7 @@ pub fn warm(relation: pg_sys::Oid) -> Result<usize> {
     let mut unwrapped = 0;
     for keyring_id in table.open_keyrings() {
         for key in rows::data_keys(keyring_id)? {
-            if key.state.opens() && !cache::is_usable(key.key_id) {
+            if key.state.opens() && !cache::is_usable(key.key_id)? {
                 unwrap::into_cache(key.key_id, &table)?;
                 unwrapped += 1;
             }
@@ -31,8 +31,7 @@ pub fn set_limits(relation: pg_sys::Oid, limits: &str) -> Result<()> {
     let table = table::get(relation)?;
     table.require_manage_right()?;
     OwnLimits::parse(limits)?;
-    let keyring_id = table
-        .sealing_keyring()?
+    let keyring_id = rows::sealing_keyring(table.root())?
         .ok_or_else(|| Error::NoKey { table: table.name(), because: "by this call" })?;
     write::update_limits(keyring_id, limits)?;
     stale::look_again();
