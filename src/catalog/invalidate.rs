@@ -2,33 +2,30 @@
 //! every table send a relcache invalidation of that table, with the commit; the callback in each
 //! backend only marks, and the next call reads again.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use pgrx::{pg_extern, pg_guard, pg_sys};
 
 use crate::pg::trigger::TriggerCall;
 
-/// What the callbacks tell: something that decisions rest on may have changed.
-pub type Watched = fn();
-
 thread_local! {
-    static CALLBACK: RefCell<Option<Watched>> = const { RefCell::new(None) };
+    static CHANGED: Cell<fn()> = const { Cell::new(|| {}) };
 }
 
-/// From now on calls `changed` whenever a relation, a role, a membership or a database's owner
-/// may have changed, as
-/// soon as this backend accepts invalidations. `changed` must do no more than mark.
-pub fn watch(changed: Watched) {
-    if CALLBACK.replace(Some(changed)).is_some() {
-        return;
-    }
+/// From now on calls `changed` whenever a relation, a role, a membership or a database's owner (who
+/// is the member of `pg_database_owner`) may have changed, as soon as this backend accepts
+/// invalidations. `changed` must do no more than mark. To be called once.
+pub fn watch(changed: fn()) {
+    CHANGED.set(changed);
     // SAFETY: the functions live as long as the library.
     unsafe {
         let none = pg_sys::Datum::null();
         pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), none);
-        for cache in
-            [pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM]
-        {
+        for cache in [
+            pg_sys::SysCacheIdentifier::AUTHOID,
+            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+            pg_sys::SysCacheIdentifier::DATABASEOID,
+        ] {
             pg_sys::CacheRegisterSyscacheCallback(
                 cache as std::ffi::c_int,
                 Some(role_changed),
@@ -38,19 +35,11 @@ pub fn watch(changed: Watched) {
     }
 }
 
-fn tell() {
-    CALLBACK.with_borrow(|callback| {
-        if let Some(changed) = callback {
-            changed();
-        }
-    });
-}
-
 /// Every relation counts: the catalog's own tables, and tables whose owner, name or partitioning
 /// may have changed. Reading again costs some tens of microseconds.
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, _relation: pg_sys::Oid) {
-    tell();
+    CHANGED.get()();
 }
 
 #[pg_guard]
@@ -59,7 +48,7 @@ unsafe extern "C-unwind" fn role_changed(
     _cache: std::ffi::c_int,
     _hash: pg_sys::uint32,
 ) {
-    tell();
+    CHANGED.get()();
 }
 
 /// Trigger of the catalog's tables. ENABLE ALWAYS and by row: a statement trigger does not fire
