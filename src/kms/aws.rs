@@ -17,6 +17,11 @@ use std::future::Future;
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::operation::RequestId;
+use aws_sdk_kms::operation::decrypt::DecryptError;
+use aws_sdk_kms::operation::describe_key::DescribeKeyError;
+use aws_sdk_kms::operation::encrypt::EncryptError;
+use aws_sdk_kms::operation::generate_data_key::GenerateDataKeyError;
+use aws_sdk_kms::operation::re_encrypt::ReEncryptError;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use envelope::secret::DataKey;
@@ -55,7 +60,7 @@ impl AwsProvider {
         T: Send + 'static,
         F: Future<Output = Result<T, KmsError>> + Send + 'static,
     {
-        let request = Request { operation, kek: KekUri::Aws(self.key.clone()) };
+        let request = Request::new(operation, KekUri::Aws(self.key.clone()));
         let config = self.client.clone();
         let mut counted = Counted::begin();
         let in_time = {
@@ -97,6 +102,8 @@ impl AwsProvider {
                 .set_source_encryption_context(context)
                 .destination_key_id(to.id())
                 .set_destination_encryption_context(to_context)
+                .customize()
+                .interceptor(request.listener::<ReEncryptError>())
                 .send();
             let answer = sent.await.map_err(|error| request.refused(&error))?;
             let id = answer.request_id().map(str::to_owned);
@@ -124,6 +131,8 @@ impl Provider for AwsProvider {
                 .key_id(key.id())
                 .key_spec(DataKeySpec::Aes256)
                 .set_encryption_context(context)
+                .customize()
+                .interceptor(request.listener::<GenerateDataKeyError>())
                 .send();
             let answer = sent.await.map_err(|error| request.refused(&error))?;
             let id = answer.request_id().map(str::to_owned);
@@ -143,6 +152,8 @@ impl Provider for AwsProvider {
                 .key_id(key.id())
                 .plaintext(Blob::new(plaintext.as_slice()))
                 .set_encryption_context(context)
+                .customize()
+                .interceptor(request.listener::<EncryptError>())
                 .send();
             let answer = sent.await.map_err(|error| request.refused(&error))?;
             let id = answer.request_id().map(str::to_owned);
@@ -163,6 +174,8 @@ impl Provider for AwsProvider {
                 .ciphertext_blob(wrapped)
                 .key_id(key.id())
                 .set_encryption_context(context)
+                .customize()
+                .interceptor(request.listener::<DecryptError>())
                 .send();
             let answer = sent.await.map_err(|error| request.refused(&error))?;
             let id = answer.request_id().map(str::to_owned);
@@ -191,7 +204,12 @@ impl Provider for AwsProvider {
     fn check(&self) -> Result<KekUri, KmsError> {
         let key = self.key.clone();
         self.call(Operation::DescribeKey, |client, request| async move {
-            let sent = client.describe_key().key_id(key.id()).send();
+            let sent = client
+                .describe_key()
+                .key_id(key.id())
+                .customize()
+                .interceptor(request.listener::<DescribeKeyError>())
+                .send();
             let answer = sent.await.map_err(|error| request.refused(&error))?;
             let id = answer.request_id().map(str::to_owned);
             request.usable(&key, answer.key_metadata(), id.as_deref()).map(KekUri::Aws)

@@ -44,6 +44,12 @@ def truncated(x):
     x.answer(status, kind, body[: len(body) // 2], length=len(body))
 
 
+def endless(x):
+    """A whole answer's beginning, then bytes for as long as anybody reads them."""
+    x.answer(200, AMZ_JSON, b'{"KeyId": "', length=1 << 40)
+    x.stream(b"x" * (1 << 20))
+
+
 def garbage(x):
     x.answer(200, AMZ_JSON, b"\x00\xff<html>not what you asked for" * 3)
 

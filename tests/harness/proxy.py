@@ -92,10 +92,12 @@ class FaultProxy:
     # -- traffic ------------------------------------------------------------------------------------------------
 
     def arrived(self, operation, body):
+        # Its fault is taken first: who waits for the count may then change the faults.
+        fault = self._next_fault(operation)
         with self._lock:
             self.counts[operation] += 1
             self.requests.append((operation, json.loads(body or b"{}")))
-        return self._next_fault(operation)
+        return fault
 
     def forward(self, path, headers, body):
         """Status, headers and body of the endpoint's answer."""
@@ -173,6 +175,15 @@ class Exchange:
         h.wfile.flush()
         if length is not None and length != len(body):
             h.close_connection = True
+
+    def stream(self, piece):
+        """Sends it again and again until the other side goes away."""
+        h = self._handler
+        try:
+            while not self.released.is_set():
+                h.wfile.write(piece)
+        except OSError:
+            pass
 
     def reset(self):
         """Closes by RST."""

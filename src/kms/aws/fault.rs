@@ -1,6 +1,7 @@
 //! What KMS answered, and what that means: every error of the client becomes one [`Kind`] and a
 //! hint that says what to do.
 
+mod attempts;
 mod classify;
 
 use std::error::Error;
@@ -15,13 +16,18 @@ use super::super::{KekUri, Kind, KmsError};
 pub(super) use self::classify::Operation;
 
 /// A request, for the errors that speak of it and the checks of its answer.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Request {
-    pub(super) operation: Operation,
-    pub(super) kek: KekUri,
+    operation: Operation,
+    kek: KekUri,
+    said: attempts::Said,
 }
 
 impl Request {
+    pub(super) fn new(operation: Operation, kek: KekUri) -> Self {
+        Self { operation, kek, said: attempts::Said::default() }
+    }
+
     /// An error that no answer of KMS stands behind.
     pub(super) fn fault(&self, kind: Kind, message: impl Into<String>) -> KmsError {
         let message = format!("{} failed: {}", self.operation.name(), message.into());
@@ -44,8 +50,11 @@ impl Request {
             .with_hint("Does the endpoint belong to AWS KMS? See envelope.aws_endpoint_url.")
     }
 
-    /// Nothing came in time.
+    /// The time is up: what KMS said last, or that nothing came.
     pub(super) fn timed_out(&self, limit: Duration) -> KmsError {
+        if let Some(said) = self.said.when_time_is_up(limit) {
+            return said;
+        }
         self.fault(Kind::Unavailable, format!("no answer within {} ms", limit.as_millis()))
             .with_hint(
                 "Can the server reach the KMS endpoint, and has it AWS credentials (looking for an \

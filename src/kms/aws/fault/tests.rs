@@ -13,7 +13,7 @@ const ARN: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56e
 const OTHER: &str = "arn:aws:kms:eu-west-1:123456789012:key/00000000-12ab-34cd-56ef-1234567890ab";
 
 fn request() -> Request {
-    Request { operation: Operation::Decrypt, kek: format!("aws-kms://{ARN}").parse().unwrap() }
+    Request::new(Operation::Decrypt, format!("aws-kms://{ARN}").parse().unwrap())
 }
 
 fn key() -> AwsKey {
