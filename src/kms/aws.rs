@@ -10,6 +10,7 @@ mod answer;
 mod client;
 mod endpoint;
 mod fault;
+mod short;
 
 use std::any::Any;
 use std::collections::HashMap;

@@ -11,6 +11,7 @@ use aws_sdk_kms::Client;
 use super::super::{AwsKey, Config, KekUri, Kind, KmsError};
 use super::endpoint::Endpoints;
 use super::fault::Request;
+use super::short::ShortAnswers;
 
 /// More clients than a backend needs at once; a backend that changes its settings for ever must
 /// not grow for ever.
@@ -66,7 +67,7 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
     let mut builder = aws_sdk_kms::config::Builder::from(&shared);
     builder
         .set_endpoint_url(endpoint.map(str::to_owned).or(shared.endpoint_url().map(str::to_owned)));
-    let client = Client::from_conf(builder.build());
+    let client = Client::from_conf(builder.interceptor(ShortAnswers).build());
     CLIENTS.with_borrow_mut(|clients| {
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
