@@ -5,11 +5,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PG KEEP
 KMS ?= file
+MINUTES ?= 1
 PG_CONFIG ?= pg_config
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo test check asan bench install clean
+.PHONY: help setup demo test check asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -35,6 +36,10 @@ check: setup ## format, lints, dependencies, install script
 
 asan: setup ## the byte format under AddressSanitizer (nightly Rust)
 	tests/run/asan.sh
+
+torture: setup ## random programs on a server that is killed again and again (MINUTES=1, SEED= a number to replay)
+	@tests/setup/install.sh dev
+	@tests/run/python.sh dev -m torture.program --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 bench: ## nanoseconds a row beside pgcrypto, and KMS requests
 	@tests/setup/all.sh release

@@ -1,0 +1,136 @@
+"""Random programs on a server that is killed again and again; at the end a fresh backend must find exactly what was
+committed, and every key whole.
+
+    make torture MINUTES=10 SEED=1234
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+from harness import process
+from harness.cluster import Cluster
+
+from .oracle import Oracle
+from .session import CREATE, Session
+from .verify import verify
+
+# Seconds from one kill to the next, and from one table that has no key yet to the next.
+KILL_EVERY = (4, 9)
+TABLE_EVERY = 0.4
+CONF = {"max_prepared_transactions": 40, "restart_after_crash": "on", "log_min_messages": "warning"}
+
+
+def run(seed, seconds, sessions=8, say=print):
+    """Counts of what happened; raises when something is wrong."""
+    say(f"torture: seed {seed}, {sessions} sessions, {seconds:.0f} s")
+    oracle, stop = Oracle(), threading.Event()
+    rng = random.Random(f"{seed}/kills")
+    with Cluster(conf=CONF) as cluster:
+        cluster.sql('CREATE EXTENSION "pgrx-example"')
+        for i in range(3):
+            add_table(cluster, oracle, f"old{i}")
+        workers = [Session(i, seed, cluster, oracle, stop) for i in range(sessions)]
+        for w in workers:
+            w.start()
+        try:
+            torment(cluster, oracle, rng, stop, time.monotonic() + seconds)
+        finally:
+            stop.set()
+            for w in workers:
+                w.join(30)
+        for w in workers:
+            assert not w.is_alive(), "a session hangs"
+            if w.problem:
+                raise w.problem
+        # The last word is what the disk has.
+        kill_server(cluster, oracle)
+        for w in workers:
+            with cluster.connect() as c:
+                w.settle(c)
+        found = verify(cluster, oracle)
+    counts = {**oracle.counts, **found}
+    say("torture: " + ", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
+    return counts
+
+
+def torment(cluster, oracle, rng, stop, until):
+    next_kill, tables = time.monotonic() + rng.uniform(*KILL_EVERY), 0
+    while time.monotonic() < until and not stop.wait(TABLE_EVERY):
+        if time.monotonic() < next_kill:
+            # All sessions will want to be its first.
+            add_table(cluster, oracle, f"new{tables}")
+            tables += 1
+            continue
+        (kill_server if rng.random() < 0.6 else kill_backend)(cluster, oracle)
+        next_kill = time.monotonic() + rng.uniform(*KILL_EVERY)
+
+
+def add_table(cluster, oracle, table):
+    cluster.sql(CREATE.format(table))
+    oracle.add_table(table)
+
+
+def kill_server(cluster, oracle):
+    """Every process of it, the postmaster first, so that nothing can be tidied up."""
+    children = process.children(cluster.postmaster.pid)
+    os.kill(cluster.postmaster.pid, signal.SIGKILL)
+    for pid in children:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    cluster.postmaster.wait()
+    process.wait_until(lambda: not any(map(process.alive, children)), 20, "all processes end")
+    oracle.count("crashes of the server")
+    cluster.start()
+
+
+def kill_backend(cluster, oracle):
+    """One of the sessions: the postmaster then restarts all."""
+    with cluster.connect() as c:
+        pids = c.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
+                         "AND pid <> pg_backend_pid() ORDER BY xact_start NULLS LAST").fetchall()
+        if not pids:
+            return
+        os.kill(pids[0][0], signal.SIGKILL)
+        process.wait_until(lambda: not alive_connection(c), 20, "the postmaster ends all sessions")
+    oracle.count("crashes of a backend")
+    process.wait_until(lambda: answers(cluster), 30, "the server is back")
+
+
+def alive_connection(c):
+    try:
+        c.execute("SELECT 1")
+        return True
+    except Exception:
+        return False
+
+
+def answers(cluster):
+    try:
+        cluster.connect().close()
+        return True
+    except Exception:
+        return False
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=1)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--sessions", type=int, default=8)
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
+    try:
+        run(seed, args.minutes * 60, args.sessions)
+    except AssertionError as e:
+        sys.exit(f"torture: seed {seed}: {e}")
+
+
+if __name__ == "__main__":
+    main()

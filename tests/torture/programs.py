@@ -1,0 +1,51 @@
+"""Random transactions. A program is a list of steps drawn from the seed, the session's and its own number alone, so
+that a seed gives the same programs again; how they interleave is up to the server."""
+
+import random
+from dataclasses import dataclass
+
+# Weights. `make` is a new table with its trigger, `insert` one by the trigger, `seal` one by envelope_encrypt.
+STEPS = {"insert": 10, "seal": 6, "read": 6, "savepoint": 4, "rollback_to": 3, "release": 2, "make": 1, "flush": 1,
+         "fail": 1}
+ENDS = {"commit": 10, "rollback": 3, "commit_prepared": 1, "rollback_prepared": 1}
+ISOLATIONS = {"READ COMMITTED": 6, "REPEATABLE READ": 2, "SERIALIZABLE": 1}
+
+
+@dataclass(frozen=True)
+class Step:
+    verb: str
+    # Which of the tables that are there, newest first: choice % their number.
+    choice: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    isolation: str
+    steps: tuple[Step, ...]
+    end: str
+
+
+def draw(rng, weights):
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def program(seed, session, number):
+    rng = random.Random(f"{seed}/{session}/{number}")
+    steps, open_savepoints = [], 0
+    for _ in range(rng.randint(1, 12)):
+        verb = draw(rng, STEPS)
+        if verb in ("rollback_to", "release"):
+            if not open_savepoints:
+                continue
+            open_savepoints -= verb == "release"
+        open_savepoints += verb == "savepoint"
+        # Mostly the newest tables: those that have no key yet.
+        steps.append(Step(verb, int(rng.expovariate(0.4)), rng.choice((0, 1, 20, 300, 3000))))
+    return Program(f"{session}.{number}", draw(rng, ISOLATIONS), tuple(steps), draw(rng, ENDS))
+
+
+def plaintext(row_id, size):
+    """Says which row it belongs to."""
+    return f"{row_id}:{size}:" + "x" * size
