@@ -1,4 +1,4 @@
-"""A minute of random programs and crashes; `make torture` runs longer ones."""
+"""Two minutes of random programs and crashes; `make torture` runs longer ones."""
 
 import os
 import random
@@ -9,7 +9,7 @@ from torture.program import run
 def test_random_programs_and_crashes():
     """The seed is in the output of a failure: `make torture SEED=…` draws the same programs."""
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
-    counts = run(seed, 50)
+    counts = run(seed, 120)
     # It did what it is for.
     for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys"):
         assert counts[what] > 100, counts

@@ -32,6 +32,7 @@ packages=(
     "postgresql-$pg" "postgresql-server-dev-$pg"
     python3 python3-venv # the tests that drive clusters, the demo, the bench
     iso-codes            # the demo's data
+    pgbouncer            # sessions that share a backend
 )
 # cargo pgrx test runs the server as another user by sudo.
 [ "$(id -u)" != 0 ] || packages+=(sudo)
@@ -54,4 +55,8 @@ install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-instal
 if ! install; then
     update_once
     install || die "missing: ${missing[*]} (apt-get could not install them)"
+fi
+# Nor did anybody ask for a pooler's service; the tests start their own.
+if [[ " ${missing[*]} " == *" pgbouncer "* ]] && command -v systemctl >/dev/null; then
+    as_root systemctl --quiet disable --now pgbouncer || true
 fi
