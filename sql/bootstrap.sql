@@ -149,6 +149,8 @@ CREATE TABLE envelope.sealed_column (
   index_rules    jsonb NOT NULL DEFAULT '[]'
 );
 CREATE INDEX sealed_column_relation ON envelope.sealed_column (relation);
+CREATE UNIQUE INDEX sealed_column_once ON envelope.sealed_column (relation, column_name)
+  WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
 COMMENT ON TABLE envelope.sealed_column IS 'Columns known to hold sealed values, and their row context';
 COMMENT ON COLUMN envelope.sealed_column.tag IS
   'The column in the row context: its name when the policy was made, frozen';

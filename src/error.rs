@@ -117,6 +117,14 @@ pub enum Error {
     #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", is not bytea")]
     NotBytea { column: String, table: String, trigger: String },
 
+    /// A column that is asked for and not there.
+    #[error("column \"{column}\" of table {table} does not exist")]
+    NoSuchColumn { column: String, table: String },
+
+    /// A column of a type that holds no sealed values.
+    #[error("column \"{column}\" of table {table} is not bytea")]
+    ColumnNotBytea { column: String, table: String },
+
     /// The KMS or the key file said no. `failed` says what could not be done, for which table.
     #[error("could not {failed}: {error}")]
     Kms { failed: String, error: Box<KmsError> },
@@ -165,8 +173,8 @@ impl Error {
             Error::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
             Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-            Error::NoColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
-            Error::NotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
+            Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
+            Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
             Error::Kms { error, .. } => kms_sqlstate(error.kind),
             Error::Corrupt(_) => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
@@ -226,7 +234,9 @@ impl Error {
                 "CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
                  envelope_seal('column', ...)."
             }
-            Error::NotBytea { .. } => "Sealed columns are of type bytea.",
+            Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => {
+                "Sealed columns are of type bytea."
+            }
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "CREATE EXTENSION \"pgrx-example\".",
             _ => return None,

@@ -1,7 +1,7 @@
 //! The rows of each table as Rust types. Columns go by position: `sql/bootstrap.sql` only ever
 //! adds at the end.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
@@ -127,6 +127,19 @@ pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
         })
     })?;
     Ok(rows.into_iter().next())
+}
+
+/// The columns registered as holding sealed values, those of tables that are gone left out.
+pub fn sealed_columns() -> Result<Vec<(pg_sys::Oid, CString)>> {
+    let mut columns = Vec::new();
+    scan::all(c"sealed_column", |row| {
+        let relation = required(row.oid(2), "sealed_column.relation")?;
+        if relation != pg_sys::InvalidOid {
+            columns.push((relation, required(row.name(3), "sealed_column.column_name")?));
+        }
+        Ok(true)
+    })?;
+    Ok(columns)
 }
 
 /// The data key with that id.

@@ -8,7 +8,7 @@
 //! inserts, and two sessions that make keys for two tables would fail each other. So the scan
 //! itself takes every row version, which locks nothing, and each is held against the one snapshot.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -166,6 +166,12 @@ impl Row {
     /// A text column, in UTF-8.
     pub fn text(&self, column: i16) -> Option<String> {
         self.bytes(column).map(|bytes| pg::encoding::to_string(&bytes))
+    }
+
+    /// A name column, in the server's encoding.
+    pub fn name(&self, column: i16) -> Option<CString> {
+        // SAFETY: as in `uuid`; a name is NUL-terminated.
+        self.datum(column).map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()) }.to_owned())
     }
 
     /// A jsonb column, as JSON text in UTF-8.

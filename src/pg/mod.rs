@@ -4,6 +4,7 @@ pub mod acl;
 pub mod array;
 pub mod call;
 pub mod clock;
+pub mod column;
 pub mod datum;
 pub mod encoding;
 pub mod guc;

@@ -8,7 +8,7 @@ use pgrx::datum::Datum;
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
-use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::pg::varlena::VarlenaBuf;
 
 unsafe extern "C" {
     // utils/datum.h, which pgrx does not bind; raises nothing.
@@ -156,18 +156,6 @@ impl<'a> TriggerCall<'a> {
 pub fn is_same_stored_value(old: pg_sys::Datum, new: pg_sys::Datum) -> bool {
     // SAFETY: both are non-null bytea datums.
     unsafe { datumIsEqual(old, new, false, -1) }
-}
-
-/// The first bytes of a bytea datum, at most `count`, fetching no more of it than needed.
-///
-/// # Safety
-/// `datum` is a non-null bytea that outlives the result.
-pub unsafe fn first_bytes<'a>(datum: pg_sys::Datum, count: usize) -> Varlena<'a> {
-    // SAFETY: by contract; PostgreSQL gives a plain copy of the slice.
-    unsafe {
-        let slice = pg_sys::pg_detoast_datum_slice(datum.cast_mut_ptr(), 0, count as pg_sys::int32);
-        Varlena::from_datum(pg_sys::Datum::from(slice))
-    }
 }
 
 // SAFETY: a trigger function returns the tuple's pointer, as PostgreSQL asks.

@@ -94,6 +94,63 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Varlena<'fcx> {
 
 pgrx::impl_sql_translatable!(Varlena<'_>, "bytea");
 
+/// The first bytes of a bytea datum, at most `count`, fetching no more of it than needed.
+///
+/// # Safety
+/// `datum` is a non-null bytea that outlives the result.
+pub unsafe fn first_bytes<'a>(datum: pg_sys::Datum, count: usize) -> Varlena<'a> {
+    let raw = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: by contract; a value in line is borrowed as it stands, of any other PostgreSQL gives
+    // a palloc'd copy of the slice.
+    unsafe {
+        if pgrx::varatt_is_4b_u(raw) || is_short_inline(raw) {
+            let mut value = Varlena::from_datum(datum);
+            value.bytes = value.bytes.get(..count).unwrap_or(value.bytes);
+            return value;
+        }
+        let slice = pg_sys::pg_detoast_datum_slice(raw, 0, count as pg_sys::int32);
+        let bytes = std::slice::from_raw_parts(
+            pgrx::vardata_any(slice).cast::<u8>(),
+            pgrx::varsize_any_exhdr(slice),
+        );
+        Varlena { bytes, detoasted: NonNull::new(slice) }
+    }
+}
+
+/// A `bytea` argument of which no more than the first `COUNT` bytes are fetched.
+pub struct FirstBytes<'a, const COUNT: usize>(Varlena<'a>);
+
+impl<const COUNT: usize> Deref for FirstBytes<'_, COUNT> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<const COUNT: usize> FromDatum for FirstBytes<'_, COUNT> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: pgrx passes the datum of a bytea argument.
+        if is_null { None } else { Some(FirstBytes(unsafe { first_bytes(datum, COUNT) })) }
+    }
+}
+
+// SAFETY: as for `Varlena`.
+unsafe impl<'fcx, const COUNT: usize> ArgAbi<'fcx> for FirstBytes<'fcx, COUNT> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        match unsafe { arg.unbox_arg_using_from_datum() } {
+            Some(bytes) => bytes,
+            None => FirstBytes(Varlena { bytes: &[], detoasted: None }),
+        }
+    }
+}
+
+pgrx::impl_sql_translatable!(FirstBytes<'_, { envelope::header::HEADER_LEN }>, "bytea");
+
 /// A palloc'd varlena under construction, handed to PostgreSQL when it is done.
 pub struct VarlenaBuf {
     varlena: NonNull<pg_sys::varlena>,

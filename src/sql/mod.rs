@@ -4,6 +4,7 @@
 #![allow(clippy::result_large_err, reason = "pgrx keeps the SQLSTATE of an ErrorReport alone")]
 
 mod admin;
+mod columns;
 mod context;
 mod inspect;
 mod seal_trigger;

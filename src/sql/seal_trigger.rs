@@ -14,8 +14,8 @@ use crate::keyring::{self, Whose};
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::report::WithoutCopyLine;
-use crate::pg::trigger::{Row, TriggerCall, first_bytes, is_same_stored_value};
-use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::pg::trigger::{Row, TriggerCall, is_same_stored_value};
+use crate::pg::varlena::{Varlena, VarlenaBuf, first_bytes};
 use crate::sql::begin;
 
 /// The context of a column that no policy binds to its row.

@@ -1,0 +1,48 @@
+//! The register of columns that hold sealed values, for whoever must find all of them: what the
+//! sealing trigger names is known without it.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::catalog::write;
+use crate::error::{Error, Result};
+use crate::keyring::table;
+use crate::pg::column::{self, Column};
+use crate::pg::encoding;
+use crate::pg::relation::{self, Kind, display_name};
+use crate::settings;
+
+/// Registers a column; false when it was already.
+pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
+    settings::check_unplanted()?;
+    table::get(relation)?.require_manage_right()?;
+    if relation::kind(relation) != Kind::Table {
+        return Err(Error::NotATable { what: "relation", table: display_name(relation) });
+    }
+    bytea(relation, column)?;
+    write::register_column(relation, &encoding::to_string(column.to_bytes()))
+}
+
+/// Takes a column off the register, also one that is no longer there; false when it was not in it.
+pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
+    settings::check_unplanted()?;
+    table::get(relation)?.require_manage_right()?;
+    write::unregister_column(relation, &encoding::to_string(column.to_bytes()))
+}
+
+/// The number of a column that may hold sealed values.
+pub fn bytea(relation: pg_sys::Oid, column: &CStr) -> Result<i16> {
+    let named = || (encoding::to_string(column.to_bytes()), display_name(relation));
+    match column::named(relation, column) {
+        Column::Bytea(number) => Ok(number),
+        Column::Other => {
+            let (column, table) = named();
+            Err(Error::ColumnNotBytea { column, table })
+        }
+        Column::Missing => {
+            let (column, table) = named();
+            Err(Error::NoSuchColumn { column, table })
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Columns of a relation, by name and by type.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// A column, as far as sealed values are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Of type bytea, or of a domain over it; its number.
+    Bytea(i16),
+    /// Of another type.
+    Other,
+    /// Not there.
+    Missing,
+}
+
+/// The column of `relation` that bears `name`.
+pub fn named(relation: pg_sys::Oid, name: &CStr) -> Column {
+    // SAFETY: `name` is NUL-terminated; the answer is 0 for what is not there, or dropped.
+    match unsafe { pg_sys::get_attnum(relation, name.as_ptr()) } {
+        0 => Column::Missing,
+        number if number > 0 && is_bytea(relation, number) => Column::Bytea(number),
+        _ => Column::Other,
+    }
+}
+
+fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
+    // SAFETY: look-ups in the system cache; the type of a column that is gone is 0.
+    unsafe {
+        let kind = pg_sys::get_atttype(relation, number);
+        kind != pg_sys::InvalidOid && pg_sys::getBaseType(kind) == pg_sys::BYTEAOID
+    }
+}

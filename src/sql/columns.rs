@@ -1,0 +1,41 @@
+//! Which columns hold sealed values, and under which keys.
+
+use std::ffi::CStr;
+
+use envelope::header::{HEADER_LEN, peek_key_id};
+use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_extern, pg_sys};
+
+use crate::keyring;
+use crate::pg::varlena::FirstBytes;
+use crate::sql::{begin, required};
+
+#[pg_extern(sql = false)]
+fn envelope_register_column(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<bool, ErrorReport> {
+    begin(fcinfo);
+    let relation = required(relation, "relation")?;
+    Ok(keyring::register_column(relation, required(column_name, "column_name")?)?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_unregister_column(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<bool, ErrorReport> {
+    begin(fcinfo);
+    let relation = required(relation, "relation")?;
+    Ok(keyring::unregister_column(relation, required(column_name, "column_name")?)?)
+}
+
+/// Fetches no more of a value than its header: a census reads every row of a table. A value that
+/// was cut names its key, too.
+#[pg_extern(sql = false)]
+fn envelope_key_id_of(value: FirstBytes<'_, HEADER_LEN>) -> Option<Uuid> {
+    peek_key_id(&value).map(|key_id| Uuid::from_bytes(key_id.0))
+}
