@@ -43,6 +43,36 @@ pub enum Error {
     #[error("data key {key} of table {table} is {state}")]
     KeyState { key: KeyId, table: String, state: &'static str },
 
+    /// The active key cannot be put out of use; a new one must be made first.
+    #[error("data key {key} of table {table} is active, and cannot be {done}")]
+    KeyActive { key: KeyId, table: String, done: &'static str },
+
+    /// The data key was destroyed: nothing opens what it has sealed.
+    #[error("data key {key} of table {table} was destroyed")]
+    KeyDestroyed { key: KeyId, table: String, at: String, reason: Option<String> },
+
+    /// Values are sealed under a data key that was to be destroyed.
+    #[error(
+        "data key {key} of table {table} still seals values in column \"{column}\" of {found_in}"
+    )]
+    KeyInUse { key: KeyId, table: String, column: String, found_in: String },
+
+    /// A column whose values cannot be read from here: of a foreign table.
+    #[error("column \"{column}\" of foreign table {table} cannot be read for values under the key")]
+    CannotLook { column: String, table: String },
+
+    /// A keyring that other tables use, too.
+    #[error("the keyring of table {table} is used by table {other}, too")]
+    KeyringShared { table: String, other: String },
+
+    /// A partition where the whole table is meant.
+    #[error("table {table} is a partition of {root}, whose keyring it uses")]
+    IsPartition { table: String, root: String },
+
+    /// What must see all that others have committed was called where it does not.
+    #[error("{0} must be called in a READ COMMITTED transaction")]
+    NotReadCommitted(&'static str),
+
     /// Not a sealed value, or changed, cut, of another context.
     #[error("value does not open under a data key of table {0}")]
     DoesNotOpen(String),
@@ -155,9 +185,14 @@ impl Error {
                 ERRCODE_UNDEFINED_OBJECT
             }
             Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
-            Error::KeyState { .. } | Error::NotInstalled => {
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            Error::KeyState { .. }
+            | Error::KeyActive { .. }
+            | Error::KeyDestroyed { .. }
+            | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::KeyInUse { .. } | Error::CannotLook { .. } | Error::KeyringShared { .. } => {
+                ERRCODE_OBJECT_IN_USE
             }
+            Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
             Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
@@ -170,7 +205,7 @@ impl Error {
                 ERRCODE_UNTRANSLATABLE_CHARACTER
             }
             Error::TooLong(_) | Error::ContextTooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            Error::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
+            Error::NotATable { .. } | Error::IsPartition { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
             Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
@@ -194,6 +229,10 @@ impl Error {
             Error::Kms { error, .. } => {
                 error.request_id.as_ref().map(|id| format!("KMS request id {id}."))
             }
+            Error::KeyDestroyed { at, reason, .. } => Some(match reason {
+                Some(reason) => format!("At {at}: {reason}"),
+                None => format!("At {at}."),
+            }),
             _ => None,
         }
     }
@@ -212,6 +251,28 @@ impl Error {
             Error::UnknownKey(_) => {
                 "The value comes from another database, or its key was not restored with it."
             }
+            Error::KeyState { state: "retired", .. } => {
+                "envelope.unretire_key lets it open values again."
+            }
+            Error::KeyActive { .. } => {
+                "Make the table another active key first: envelope.rotate_key. To destroy all that \
+                 a table holds, active key included: envelope.shred."
+            }
+            Error::KeyDestroyed { .. } => {
+                "Values under it are gone, unless a backup or a replica still has the wrapped key."
+            }
+            Error::KeyInUse { .. } => {
+                "Bring them to the active key: CALL envelope.reencrypt(...). To lose them on \
+                 purpose: envelope.destroy_key(..., shred => true)."
+            }
+            Error::CannotLook { .. } => {
+                "Look there yourself, then: envelope.destroy_key(..., shred => true)."
+            }
+            Error::KeyringShared { .. } => {
+                "Shredding would lose that table's values as well. Bring them to a keyring of \
+                 their own first."
+            }
+            Error::IsPartition { .. } => "Name the topmost table: all partitions share its keys.",
             Error::DoesNotOpen(_) => "It was changed or cut, or was sealed with another context.",
             Error::NotSealed => {
                 "envelope_decrypt opens what envelope_encrypt or the trigger has sealed."

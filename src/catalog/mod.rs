@@ -5,6 +5,7 @@ mod invalidate;
 mod refs;
 pub mod rows;
 mod scan;
+pub mod tables;
 pub mod write;
 
 use std::ffi::CStr;

@@ -148,6 +148,15 @@ pub fn data_key(key_id: KeyId) -> Result<Option<DataKeyRow>> {
     Ok(rows.into_iter().next())
 }
 
+/// When the state of a data key last changed, as the session shows times, and why.
+pub fn last_change(key_id: KeyId) -> Result<Option<(String, Option<String>)>> {
+    let key = Key::Uuid(&key_id.0);
+    let rows = collect(c"data_key", c"data_key_pkey", 1, &key, |row| {
+        Ok((required(row.time(7), "data_key.state_changed_at")?, row.text(8)))
+    })?;
+    Ok(rows.into_iter().next())
+}
+
 /// All data keys of a keyring.
 pub fn data_keys(keyring_id: Uuid) -> Result<Vec<DataKeyRow>> {
     let index = c"data_key_keyring_id_purpose_version_key";

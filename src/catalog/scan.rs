@@ -168,6 +168,14 @@ impl Row {
         self.bytes(column).map(|bytes| pg::encoding::to_string(&bytes))
     }
 
+    /// A timestamptz column, as the session shows times.
+    pub fn time(&self, column: i16) -> Option<String> {
+        let time = self.datum(column)?.value() as pg_sys::TimestampTz;
+        // SAFETY: gives a NUL-terminated string of its own, which is copied at once.
+        let shown = unsafe { CStr::from_ptr(pg_sys::timestamptz_to_str(time)) };
+        Some(pg::encoding::to_string(shown.to_bytes()))
+    }
+
     /// A name column, in the server's encoding.
     pub fn name(&self, column: i16) -> Option<CString> {
         // SAFETY: as in `uuid`; a name is NUL-terminated.

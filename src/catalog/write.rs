@@ -1,5 +1,8 @@
 //! What is written to the extension's tables, each statement by SPI as the owner of the schema.
 
+pub mod columns;
+pub mod states;
+
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 use pgrx::datum::{DatumWithOid, Uuid as PgUuid};
@@ -73,30 +76,9 @@ pub fn insert_data_key(
     )
 }
 
-/// Registers a column as holding sealed values; false when it was already.
-pub fn register_column(relation: pg_sys::Oid, column: &str) -> Result<bool> {
-    let rows = rows_touched(
-        "INSERT INTO envelope.sealed_column (id, relation, column_name, tag)
-         VALUES ($1, $2::regclass, convert_from($3, 'UTF8')::name, convert_from($3, 'UTF8'))
-         ON CONFLICT DO NOTHING RETURNING 1",
-        &[pg_uuid(random_uuid()?), relation.into(), column.as_bytes().into()],
-    )?;
-    Ok(rows == 1)
-}
-
-/// Takes a column off the register; false when it was not there.
-pub fn unregister_column(relation: pg_sys::Oid, column: &str) -> Result<bool> {
-    let rows = rows_touched(
-        "DELETE FROM envelope.sealed_column
-         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name RETURNING 1",
-        &[relation.into(), column.as_bytes().into()],
-    )?;
-    Ok(rows > 0)
-}
-
 /// Runs one statement that must touch exactly one row.
 fn execute(sql: &str, args: &[DatumWithOid<'_>]) -> Result<()> {
-    match rows_touched(sql, args)? {
+    match touch(sql, args)? {
         1 => Ok(()),
         rows => Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one"))),
     }
@@ -104,9 +86,9 @@ fn execute(sql: &str, args: &[DatumWithOid<'_>]) -> Result<()> {
 
 /// Runs one statement (with RETURNING); how many rows it touched. Text goes in as UTF-8 bytes, so
 /// that it is right in every server encoding.
-fn rows_touched(sql: &str, args: &[DatumWithOid<'_>]) -> Result<usize> {
+fn touch(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len()))
+    Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len() as u64))
         .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
 }
 

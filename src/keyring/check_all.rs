@@ -51,11 +51,19 @@ fn check_keyring(keyring_id: Uuid, table: &str, findings: &mut Vec<Finding>) -> 
         findings.push(Finding { table: table.to_string(), keyring_id, key_id, kek, outcome });
     };
     let is_active = |key: &DataKeyRow| key.purpose == Purpose::Seal && key.state == State::Active;
-    if !keys.iter().any(is_active) {
+    let is_shredded = !keys.is_empty() && keys.iter().all(|key| key.state == State::Destroyed);
+    if !is_shredded && !keys.iter().any(is_active) {
         add(None, None, Err(Error::Corrupt("the keyring has no active key".into())));
     }
-    for key in keys.iter().filter(|key| key.state != State::Destroyed) {
+    for key in keys {
         let wraps = rows::wrapped_keys(key.key_id)?;
+        if key.state == State::Destroyed {
+            for wrap in wraps {
+                let back = format!("destroyed data key {} has a wrapped key again", key.key_id);
+                add(Some(key.key_id), Some(wrap.kek), Err(Error::Corrupt(back)));
+            }
+            continue;
+        }
         if wraps.is_empty() {
             let lost = format!("data key {} has no wrapped key", key.key_id);
             add(Some(key.key_id), None, Err(Error::Corrupt(lost)));

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::catalog::write;
+use crate::catalog::write::columns;
 use crate::error::{Error, Result};
 use crate::keyring::table;
 use crate::pg::column::{self, Column};
@@ -21,14 +21,14 @@ pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
         return Err(Error::NotATable { what: "relation", table: display_name(relation) });
     }
     bytea(relation, column)?;
-    write::register_column(relation, &encoding::to_string(column.to_bytes()))
+    columns::register(relation, &encoding::to_string(column.to_bytes()))
 }
 
 /// Takes a column off the register, also one that is no longer there; false when it was not in it.
 pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     settings::check_unplanted()?;
     table::get(relation)?.require_manage_right()?;
-    write::unregister_column(relation, &encoding::to_string(column.to_bytes()))
+    columns::unregister(relation, &encoding::to_string(column.to_bytes()))
 }
 
 /// The number of a column that may hold sealed values.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
 use crate::error::{Error, Result};
+use crate::keyring::retire::destroyed;
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
@@ -162,6 +163,9 @@ impl Table {
         }
         if !self.open_keyrings().any(|keyring_id| keyring_id == key.keyring_id) {
             return Err(self.no_right("open values of"));
+        }
+        if key.state == State::Destroyed {
+            return Err(destroyed(key_id, self.name())?);
         }
         if !key.state.opens() || key.purpose != Purpose::Seal {
             let state = key.state.name();

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use crate::pg::datum::owned_name;
+
 /// A column, as far as sealed values are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Column {
@@ -31,4 +33,19 @@ fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
         let kind = pg_sys::get_atttype(relation, number);
         kind != pg_sys::InvalidOid && pg_sys::getBaseType(kind) == pg_sys::BYTEAOID
     }
+}
+
+/// The columns of `relation` that are of type bytea, or of a domain over it.
+pub fn all_bytea(relation: pg_sys::Oid) -> Vec<i16> {
+    // A dropped column keeps its number, and has no type.
+    (1..=i16::MAX)
+        .take_while(|number| name(relation, *number).is_some())
+        .filter(|number| is_bytea(relation, *number))
+        .collect()
+}
+
+/// The name of a column; `None` when there is none.
+pub fn name(relation: pg_sys::Oid, number: i16) -> Option<String> {
+    // SAFETY: with `missing_ok` the answer is null for what is not there.
+    owned_name(unsafe { pg_sys::get_attname(relation, number, true) })
 }

@@ -1,6 +1,7 @@
-//! Locks that no user statement can take.
+//! Locks: on objects that no user statement reaches, and on tables.
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 /// Locks the pair (`class`, `object`) against other backends that lock the same pair, to the end
 /// of the transaction; a wait for it can be cancelled. No SQL statement reaches such a lock, so
@@ -20,6 +21,33 @@ pub fn unlock_object(class: pg_sys::Oid, object: pg_sys::Oid) {
 pub fn keep_relation(relation: pg_sys::Oid) {
     // SAFETY: a relation that is already gone is found missing by the caller's next look.
     unsafe { pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE) }
+}
+
+/// Locks `relation`, its partitions and its heirs against writers (SHARE ROW EXCLUSIVE), or only
+/// against being dropped, to the end of the transaction. Waits for every transaction that has
+/// written to them, prepared ones too. Gives all of them that are there then, itself first.
+pub fn lock_family(relation: pg_sys::Oid, against_writers: bool) -> Vec<pg_sys::Oid> {
+    let mode =
+        if against_writers { pg_sys::ShareRowExclusiveLock } else { pg_sys::AccessShareLock };
+    let mode = mode as pg_sys::LOCKMODE;
+    // SAFETY: a relation that is gone has no heirs; the list of OIDs is read and freed here.
+    unsafe {
+        pg_sys::LockRelationOid(relation, mode);
+        let family =
+            pg_guard_ffi_boundary(|| find_all_inheritors(relation, mode, std::ptr::null_mut()));
+        let members = (0..(*family).length).map(|i| pg_sys::list_nth_oid(family, i)).collect();
+        pg_sys::list_free(family);
+        members
+    }
+}
+
+unsafe extern "C-unwind" {
+    // catalog/pg_inherits.h, which pgrx does not bind.
+    fn find_all_inheritors(
+        parent: pg_sys::Oid,
+        mode: pg_sys::LOCKMODE,
+        parents: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod owner;
 pub mod relation;
 pub mod report;
+pub mod table_scan;
 pub mod trigger;
 pub mod varlena;
 pub mod wait;

@@ -106,6 +106,12 @@ pub fn schema_named(name: &CStr) -> Option<pg_sys::Oid> {
     (schema != pg_sys::InvalidOid).then_some(schema)
 }
 
+/// Whether `relation` is a foreign table.
+pub fn is_foreign(relation: pg_sys::Oid) -> bool {
+    // SAFETY: the look-up answers 0 for a relation that is gone.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_FOREIGN_TABLE }
+}
+
 /// What kind of relation it is, as far as keys are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -13,6 +13,14 @@ pub fn warning(message: String, hint: &str) {
         .report(PgLogLevel::WARNING);
 }
 
+/// A NOTICE to the client.
+pub fn notice(message: String, detail: &str, hint: &str) {
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, function_name!())
+        .set_detail(detail)
+        .set_hint(hint)
+        .report(PgLogLevel::NOTICE);
+}
+
 /// COPY adds the line it is at to every message raised meanwhile, as CONTEXT: the plaintext of a
 /// row that is about to be sealed would stand in the server's log. From here on it does not;
 /// other context (functions, statements) stays.

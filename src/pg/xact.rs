@@ -85,6 +85,12 @@ pub fn forbids_writing() -> Option<&'static str> {
     }
 }
 
+/// Whether every statement of this transaction sees what others have committed before it.
+pub fn is_read_committed() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as std::ffi::c_int }
+}
+
 /// The moment the client's current statement began, in PostgreSQL's microseconds.
 pub fn statement_start() -> i64 {
     // SAFETY: reads a variable of this backend.

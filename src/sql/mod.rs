@@ -6,6 +6,7 @@
 mod admin;
 mod columns;
 mod context;
+mod destroy;
 mod inspect;
 mod seal_trigger;
 mod values;

@@ -1,0 +1,107 @@
+//! The end of a data key: its wraps are deleted, its row stays with time and reason.
+//!
+//! A key still in use is not destroyed by accident: see [`in_use`]. Wherever a copy of the catalog
+//! has gone (WAL, replicas, backups), the wraps live on; only the KMS can shred those.
+
+use std::collections::HashSet;
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::catalog;
+use crate::catalog::rows::{self, State};
+use crate::catalog::write::states;
+use crate::error::{Error, Result};
+use crate::keyring::retire::ManagedKey;
+use crate::keyring::{in_use, stale, table};
+use crate::pg::relation::{self, display_name};
+use crate::pg::{lock, report, xact};
+use crate::settings;
+
+/// Destroys a key that is not active and under which no value is sealed; with `shred`, whether one
+/// is or not.
+pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
+    require_read_committed("envelope.destroy_key")?;
+    let key = ManagedKey::named(key_id)?;
+    key.require_not_active("destroyed")?;
+    // First of all the state: it locks the row, so that a key is destroyed once, and is not brought
+    // back or given another wrap meanwhile.
+    key.change(&[State::DecryptOnly, State::Retired], State::Destroyed, Some(reason))?;
+    if !shred {
+        in_use::require_unused(key_id, key.row.keyring_id, &key.table)?;
+    }
+    states::delete_wraps(key_id)?;
+    tell(format!("data key {key_id} of table {} is destroyed", key.table));
+    Ok(())
+}
+
+/// Destroys every key that `relation` seals or opens with, the active one too: what it holds
+/// sealed is lost. How many keys that were.
+pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
+    settings::check_unplanted()?;
+    require_read_committed("envelope.shred")?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    if table.root() != relation {
+        let root = display_name(table.root());
+        return Err(Error::IsPartition { table: table.name(), root });
+    }
+    // No other session makes a key for it now, or has made one that is not seen here.
+    lock::lock_object(catalog::oid_of(c"keyring")?, relation);
+    let mut destroyed = 0;
+    for keyring_id in own_keyrings(relation)? {
+        for key in rows::data_keys(keyring_id)? {
+            if key.state != State::Destroyed {
+                destroy_whatever(ManagedKey::named(key.key_id)?, reason)?;
+                destroyed += 1;
+            }
+        }
+    }
+    if destroyed == 0 {
+        return Err(Error::NoKey { table: table.name(), because: "to be destroyed" });
+    }
+    tell(format!("{destroyed} data keys of table {} are destroyed", table.name()));
+    Ok(destroyed)
+}
+
+fn destroy_whatever(key: ManagedKey, reason: &str) -> Result<()> {
+    let any = [State::Active, State::DecryptOnly, State::Retired];
+    key.change(&any, State::Destroyed, Some(reason))?;
+    states::delete_wraps(key.row.key_id)
+}
+
+/// The keyrings of `root` and its partitions. An error when a table that is none of them uses one,
+/// too: its values would be lost with it.
+fn own_keyrings(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
+    let family = lock::lock_family(root, false);
+    let mut keyrings = HashSet::new();
+    for member in family.iter().filter(|member| relation::partition_root(**member) == root) {
+        keyrings.extend(rows::keyring_tables(*member)?.into_iter().map(|row| row.keyring_id));
+    }
+    for keyring_id in &keyrings {
+        for (user, _) in rows::tables_of(*keyring_id)? {
+            if relation::partition_root(user) != root {
+                let (table, other) = (display_name(root), display_name(user));
+                return Err(Error::KeyringShared { table, other });
+            }
+        }
+    }
+    Ok(keyrings)
+}
+
+/// A snapshot of an earlier time would miss values and keys.
+fn require_read_committed(function: &'static str) -> Result<()> {
+    if xact::is_read_committed() { Ok(()) } else { Err(Error::NotReadCommitted(function)) }
+}
+
+fn tell(message: String) {
+    stale::look_again();
+    report::notice(
+        message,
+        "This database forgets it when the transaction commits. WAL, replicas and backups keep the \
+         wrapped key until they expire: whoever has one of them and the KEK can open values again.",
+        "VACUUM FULL envelope.wrapped_key takes it out of the table's file. Only deleting the KEK in \
+         the KMS shreds the copies.",
+    );
+}

@@ -1,0 +1,93 @@
+//! Taking a data key out of use for a while: its values do not open until it is brought back.
+
+use envelope::header::KeyId;
+
+use crate::catalog::rows::{self, DataKeyRow, State};
+use crate::catalog::write::states;
+use crate::error::{Error, Result};
+use crate::keyring::{stale, table};
+use crate::pg::acl;
+use crate::pg::relation::display_name;
+use crate::settings;
+
+/// Refuses to open what `key_id` has sealed, from the end of this transaction on.
+pub fn retire_key(key_id: KeyId, reason: Option<&str>) -> Result<()> {
+    let key = ManagedKey::named(key_id)?;
+    key.require_not_active("retired")?;
+    key.change(&[State::DecryptOnly], State::Retired, reason)
+}
+
+/// Takes [`retire_key`] back.
+pub fn unretire_key(key_id: KeyId, reason: Option<&str>) -> Result<()> {
+    ManagedKey::named(key_id)?.change(&[State::Retired], State::DecryptOnly, reason)
+}
+
+/// A data key that the current role may manage.
+pub struct ManagedKey {
+    pub row: DataKeyRow,
+    /// The table that seals with its keyring, or did as last seen: for messages.
+    pub table: String,
+}
+
+impl ManagedKey {
+    /// 42501 unless the current role may manage the keys of every table that seals with the key's
+    /// keyring; when there is none any more, unless it is a superuser.
+    pub fn named(key_id: KeyId) -> Result<ManagedKey> {
+        settings::check_unplanted()?;
+        let row = rows::data_key(key_id)?.ok_or(Error::UnknownKey(key_id))?;
+        let mut seals_for = None;
+        for (relation, seals) in rows::tables_of(row.keyring_id)? {
+            if seals {
+                table::get(relation)?.require_manage_right()?;
+                seals_for = Some(display_name(relation));
+            }
+        }
+        let table = match seals_for {
+            Some(table) => table,
+            None if acl::is_superuser() => last_seen(&row)?,
+            None => {
+                let table = last_seen(&row)?;
+                return Err(Error::NoRight { action: "manage data keys of", table });
+            }
+        };
+        Ok(ManagedKey { row, table })
+    }
+
+    /// 55000 for the active key, which cannot be `done`.
+    pub fn require_not_active(&self, done: &'static str) -> Result<()> {
+        match self.row.state {
+            State::Active => {
+                let table = self.table.clone();
+                Err(Error::KeyActive { key: self.row.key_id, table, done })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the key's state; 55000 when it is in none of the states `from`.
+    pub fn change(&self, from: &[State], to: State, reason: Option<&str>) -> Result<()> {
+        let key = self.row.key_id;
+        if states::change(key, from, to, reason)? {
+            stale::look_again();
+            return Ok(());
+        }
+        // Another session may have changed it since it was read.
+        let state = rows::data_key(key)?.ok_or(Error::UnknownKey(key))?.state;
+        if state == State::Destroyed {
+            return Err(destroyed(key, self.table.clone())?);
+        }
+        Err(Error::KeyState { key, table: self.table.clone(), state: state.name() })
+    }
+}
+
+/// The error of a destroyed key: when that was, and why.
+pub fn destroyed(key: KeyId, table: String) -> Result<Error> {
+    let (at, reason) = rows::last_change(key)?.ok_or(Error::UnknownKey(key))?;
+    Ok(Error::KeyDestroyed { key, table, at, reason })
+}
+
+fn last_seen(row: &DataKeyRow) -> Result<String> {
+    let keyrings = rows::keyrings()?;
+    let named = keyrings.into_iter().find(|(id, _)| *id == row.keyring_id);
+    Ok(named.map(|(_, table)| table).unwrap_or_default())
+}

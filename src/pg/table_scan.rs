@@ -1,0 +1,151 @@
+//! Reading a table as it is stored, below the planner: no policy hides a row, no right is asked
+//! for, no snapshot of an earlier time is used, no function of a user's runs.
+
+use std::ops::Range;
+
+use pgrx::pg_sys;
+
+use crate::pg::varlena::first_bytes;
+
+/// What of a table is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Every row.
+    Whole,
+    /// All rows of a small table; of a large one those of its beginning and of other pages, drawn
+    /// at random: about [`SAMPLE`] pages.
+    Sample,
+}
+
+/// Pages of a sample: its first quarter is the table's beginning, where the oldest rows are.
+pub const SAMPLE: u32 = 64;
+
+/// The first of `columns` (of type bytea) that in some row holds a value whose first `count` bytes
+/// `is_wanted`, among the rows that are committed now or this transaction's own. `None` also when
+/// `relation` is gone, or stores no rows of its own.
+pub fn find(
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    count: usize,
+    extent: Extent,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Option<i16> {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    let last = columns.iter().copied().max()?;
+    // SAFETY: the relation stays open and locked, and the snapshot registered, while the scans run;
+    // on an error raised in between, the resource owner closes all of them. A slot's values are
+    // read only until the next row is asked for.
+    unsafe {
+        let opened = pg_sys::try_relation_open(relation, lock);
+        if opened.is_null() {
+            return None;
+        }
+        let mut found = None;
+        if !(*opened).rd_tableam.is_null() {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+            let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
+            for pages in pages(opened, extent) {
+                let mut scan = Scan::begin(opened, snapshot, pages);
+                while found.is_none() && scan.next(slot) {
+                    pg_sys::slot_getsomeattrs(slot, i32::from(last));
+                    found = columns.iter().copied().find(|column| {
+                        let at = (*column - 1) as usize;
+                        !*(*slot).tts_isnull.add(at)
+                            && is_wanted(&first_bytes(*(*slot).tts_values.add(at), count))
+                    });
+                }
+                scan.end();
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            pg_sys::UnregisterSnapshot(snapshot);
+        }
+        pg_sys::relation_close(opened, lock);
+        found
+    }
+}
+
+/// The ranges of pages to be read; `None`: all of the table, in whatever way it is stored.
+///
+/// # Safety
+/// `relation` is open.
+unsafe fn pages(relation: pg_sys::Relation, extent: Extent) -> Vec<Option<Range<u32>>> {
+    // SAFETY: by contract.
+    let (count, takes_ranges) = unsafe {
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        (
+            pg_sys::RelationGetNumberOfBlocksInFork(relation, main),
+            (*(*relation).rd_tableam).scan_set_tidrange.is_some(),
+        )
+    };
+    if extent == Extent::Whole || count <= SAMPLE || !takes_ranges {
+        return vec![None];
+    }
+    let beginning = SAMPLE / 4;
+    let drawn = (beginning..SAMPLE).map(|_| {
+        // Which pages is no secret; without random numbers the first ones are read.
+        let at = getrandom::u32().unwrap_or_default() % count;
+        Some(at..at + 1)
+    });
+    std::iter::once(Some(0..beginning)).chain(drawn).collect()
+}
+
+/// A scan of a whole table, or of a range of its pages.
+enum Scan {
+    Whole(pg_sys::TableScanDesc),
+    Pages(pg_sys::TableScanDesc),
+}
+
+impl Scan {
+    /// # Safety
+    /// `relation` is open, `snapshot` registered, until [`Self::end`].
+    unsafe fn begin(
+        relation: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        pages: Option<Range<u32>>,
+    ) -> Scan {
+        let Some(pages) = pages else {
+            // SAFETY: by contract.
+            return Scan::Whole(unsafe {
+                pg_sys::table_beginscan(relation, snapshot, 0, std::ptr::null_mut())
+            });
+        };
+        // SAFETY: by contract; the bounds are copied. The last item of the last page is a bound
+        // that no row lies beyond.
+        Scan::Pages(unsafe {
+            pg_sys::table_beginscan_tidrange(
+                relation,
+                snapshot,
+                &mut item(pages.start, 0),
+                &mut item(pages.end - 1, u16::MAX),
+            )
+        })
+    }
+
+    /// # Safety
+    /// `slot` was made for the scan's relation.
+    unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        // SAFETY: by contract.
+        unsafe {
+            match self {
+                Scan::Whole(scan) => pg_sys::table_scan_getnextslot(*scan, forward, slot),
+                Scan::Pages(scan) => pg_sys::table_scan_getnextslot_tidrange(*scan, forward, slot),
+            }
+        }
+    }
+
+    /// # Safety
+    /// To be called once, and last.
+    unsafe fn end(self) {
+        let (Scan::Whole(scan) | Scan::Pages(scan)) = self;
+        // SAFETY: by contract.
+        unsafe { pg_sys::table_endscan(scan) }
+    }
+}
+
+fn item(page: u32, number: u16) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData { bi_hi: (page >> 16) as u16, bi_lo: page as u16 },
+        ip_posid: number,
+    }
+}
