@@ -156,6 +156,39 @@ COMMENT ON COLUMN envelope.sealed_column.tag IS
   'The column in the row context: its name when the policy was made, frozen';
 COMMENT ON COLUMN envelope.sealed_column.bound_columns IS 'Columns whose values are in the row context';
 
+-- Re-encryption under way, and the last one that ended, a row a table and column. Pages are counted
+-- in the table's own file: the rows mean nothing elsewhere, and dumps leave them out. What a value is
+-- sealed under stands in the value; to lose these rows loses time, nothing else.
+CREATE TABLE envelope.reencryption (
+  id              uuid PRIMARY KEY,
+  relation        envelope.table_ref NOT NULL,
+  column_name     name NOT NULL,
+  key_id          uuid NOT NULL,
+  pass            integer NOT NULL DEFAULT 1,
+  next_block      bigint NOT NULL DEFAULT 0,
+  blocks          bigint NOT NULL,
+  window_blocks   integer NOT NULL,
+  found           bigint NOT NULL DEFAULT 0,
+  moved           bigint NOT NULL DEFAULT 0,
+  left_before     bigint NOT NULL DEFAULT 0,
+  rows_done       bigint NOT NULL DEFAULT 0,
+  rows_skipped    bigint NOT NULL DEFAULT 0,
+  started_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  resumed_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  rows_at_resume  bigint NOT NULL DEFAULT 0,
+  updated_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  finished_at     timestamptz
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name)
+  WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
+COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt has come';
+COMMENT ON COLUMN envelope.reencryption.key_id IS 'The active key that values are brought to';
+COMMENT ON COLUMN envelope.reencryption.pass IS 'How often the table is being read: until a pass finds nothing left';
+COMMENT ON COLUMN envelope.reencryption.next_block IS 'Pages before it were read in this pass';
+COMMENT ON COLUMN envelope.reencryption.found IS 'Values under other keys that this pass has met';
+COMMENT ON COLUMN envelope.reencryption.moved IS 'Those of them that it brought to the active key';
+COMMENT ON COLUMN envelope.reencryption.left_before IS 'Values that the pass before could not have';
+
 -- Dumps carry the rows, and the database's owner may take them.
 GRANT SELECT ON envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key,
   envelope.key_grant, envelope.sealed_column TO pg_database_owner;

@@ -67,6 +67,11 @@ CREATE FUNCTION envelope.forget_dropped_tables()
      WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
        AND d.objsubid OPERATOR(pg_catalog.=) 0
        AND t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) d.objid;
+    DELETE FROM envelope.reencryption AS r
+     USING pg_catalog.pg_event_trigger_dropped_objects() AS d
+     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+       AND d.objsubid OPERATOR(pg_catalog.=) 0
+       AND r.relation::pg_catalog.oid OPERATOR(pg_catalog.=) d.objid;
     UPDATE envelope.sealed_column AS c SET relation = '-'
       FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
      WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass

@@ -18,6 +18,7 @@ mod in_use;
 mod kek;
 mod limits;
 mod nonce;
+mod reencrypt;
 mod retire;
 mod stale;
 mod table;
@@ -40,6 +41,7 @@ pub use columns::{register_column, unregister_column};
 pub use create::create_key;
 pub use destroy::{destroy_key, shred};
 pub use limits::Limits;
+pub use reencrypt::{Window, next_window, window_done};
 pub use retire::{retire_key, unretire_key};
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
@@ -106,6 +108,31 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
             Err(_) => Err(does_not_open(relation)),
         }
     })
+}
+
+/// `value`, sealed under any key that `relation` may open with, sealed anew under its active key;
+/// `None` when it is under that key already. What comes out was opened again and compared.
+pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_any_open_right()?;
+    table.require_seal_right()?;
+    let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
+    if table.sealing_key()? == Some(sealed.key_id) {
+        return Ok(None);
+    }
+    let mut plaintext = open(relation, context, value)?;
+    let outcome = seal_and_compare(relation, context, plaintext.as_mut_slice());
+    plaintext.wipe_and_free();
+    outcome.map(Some)
+}
+
+fn seal_and_compare(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
+    let mut sealed = seal(relation, context, plaintext)?;
+    let mut opened = open(relation, context, sealed.as_mut_slice())?;
+    let is_same = opened.as_mut_slice() == plaintext;
+    opened.wipe_and_free();
+    if is_same { Ok(sealed) } else { Err(does_not_open(relation)) }
 }
 
 /// Whether `value` opens under a key of `relation`, without giving it out. For the trigger, whose

@@ -106,6 +106,23 @@ pub fn schema_named(name: &CStr) -> Option<pg_sys::Oid> {
     (schema != pg_sys::InvalidOid).then_some(schema)
 }
 
+/// Pages of a table's main file; `None` when it is gone, or stores no rows of its own.
+pub fn pages(relation: pg_sys::Oid) -> Option<u32> {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: the relation is open and locked while it is looked at.
+    unsafe {
+        let opened = pg_sys::try_relation_open(relation, lock);
+        if opened.is_null() {
+            return None;
+        }
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let stores = !(*opened).rd_tableam.is_null();
+        let pages = stores.then(|| pg_sys::RelationGetNumberOfBlocksInFork(opened, main));
+        pg_sys::relation_close(opened, lock);
+        pages
+    }
+}
+
 /// Whether `relation` is a foreign table.
 pub fn is_foreign(relation: pg_sys::Oid) -> bool {
     // SAFETY: the look-up answers 0 for a relation that is gone.

@@ -8,6 +8,7 @@ mod columns;
 mod context;
 mod destroy;
 mod inspect;
+mod reencrypt;
 mod seal_trigger;
 mod values;
 

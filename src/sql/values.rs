@@ -58,7 +58,7 @@ fn envelope_decrypt_text(
 }
 
 /// NULL value, NULL result; NULL relation or context, an error even then.
-fn with_value(
+pub(super) fn with_value(
     relation: Option<pg_sys::Oid>,
     value: Option<Varlena<'_>>,
     context: Option<Varlena<'_>>,

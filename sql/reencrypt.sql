@@ -1,0 +1,181 @@
+-- Bringing values to the active key, online.
+
+CREATE FUNCTION envelope.reseal(relation regclass, sealed bytea, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_reseal_wrapper';
+COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
+  'A sealed value under the table''s active key: opened, sealed anew, compared; as it is when it is under that key already';
+
+CREATE FUNCTION envelope.reencrypt_window(
+    relation regclass, column_name name, batch_size integer, begins boolean)
+  RETURNS TABLE (from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_reencrypt_window_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean) IS
+  'For envelope.reencrypt: the pages that come next, none when all is done';
+
+CREATE FUNCTION envelope.reencrypt_note(
+    relation regclass, column_name name, batch_size integer, to_block bigint, found bigint, moved bigint)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_reencrypt_note_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint) IS
+  'For envelope.reencrypt: notes that pages are done, with what was found and changed there';
+
+CREATE FUNCTION envelope.replication_lag()
+  RETURNS bigint LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+  AS $$
+  SELECT COALESCE(pg_catalog.max(pg_catalog.pg_wal_lsn_diff(
+           pg_catalog.pg_current_wal_lsn(), r.replay_lsn)), 0)::bigint
+  FROM pg_catalog.pg_stat_replication r
+  $$;
+COMMENT ON FUNCTION envelope.replication_lag() IS
+  'Bytes of WAL that the slowest connected standby or subscriber has yet to replay';
+
+-- What follows runs with the rights of who calls it. The context is an SQL expression over the row,
+-- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
+-- search_path, so that these functions pin none and qualify all that is theirs.
+
+-- Rows that another transaction holds are passed by: no row lock is ever waited for, so none of the
+-- application's can wait in a circle with ours.
+CREATE FUNCTION envelope.reencrypt_rows(
+    relation regclass, column_name name, context text, from_block bigint, to_block bigint,
+    old_keys uuid[], quiet boolean, OUT met bigint, OUT moved bigint)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+  AS $$
+  DECLARE
+    pages text := pg_catalog.format(
+      'FROM ONLY %s WHERE ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid
+       AND envelope.key_id_of(%I) OPERATOR(pg_catalog.=) ANY ($1)',
+      relation, pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block), column_name);
+    free pg_catalog.tid[];
+    role text := pg_catalog.current_setting('session_replication_role');
+  BEGIN
+    moved := 0;
+    EXECUTE 'SELECT pg_catalog.count(*) ' OPERATOR(pg_catalog.||) pages INTO met USING old_keys;
+    IF met OPERATOR(pg_catalog.=) 0 THEN
+      RETURN;
+    END IF;
+    EXECUTE pg_catalog.format('SELECT ARRAY(SELECT ctid %s FOR NO KEY UPDATE SKIP LOCKED)', pages)
+      INTO free USING old_keys;
+    IF quiet THEN
+      PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
+    END IF;
+    EXECUTE pg_catalog.format(
+      'UPDATE ONLY %1$s SET %2$I = envelope.reseal(%3$s, %2$I, %4$s) WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)',
+      relation, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''))
+      USING free;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF quiet THEN
+      PERFORM pg_catalog.set_config('session_replication_role', role, true);
+    END IF;
+  END $$;
+COMMENT ON FUNCTION envelope.reencrypt_rows(regclass, name, text, bigint, bigint, uuid[], boolean) IS
+  'For envelope.reencrypt: brings the values on some pages to the active key';
+
+CREATE FUNCTION envelope.reencrypt_verify(
+    relation regclass, column_name name, context text, from_block bigint, to_block bigint, active_key uuid)
+  RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+  AS $$
+  DECLARE
+    opened bigint;
+  BEGIN
+    EXECUTE pg_catalog.format(
+      'SELECT pg_catalog.count(@extschema@.envelope_decrypt(%1$s, %2$I, %3$s)) FROM ONLY %4$s
+       WHERE ctid OPERATOR(pg_catalog.>=) %5$L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %6$L::pg_catalog.tid
+       AND envelope.key_id_of(%2$I) OPERATOR(pg_catalog.=) $1',
+      relation::pg_catalog.oid, column_name, COALESCE(context, ''''''), relation,
+      pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block))
+      INTO opened USING active_key;
+    RETURN opened;
+  END $$;
+COMMENT ON FUNCTION envelope.reencrypt_verify(regclass, name, text, bigint, bigint, uuid) IS
+  'For envelope.reencrypt: opens the values under the active key on some pages; how many';
+
+CREATE PROCEDURE envelope.reencrypt(
+    relation regclass, column_name name, batch_size integer DEFAULT 1000, context text DEFAULT NULL,
+    pause interval DEFAULT '0', max_lag bigint DEFAULT NULL, row_lock_timeout interval DEFAULT '10 s',
+    quiet boolean DEFAULT false, verify boolean DEFAULT true)
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    parts pg_catalog.oid[];
+    part pg_catalog.regclass;
+    step record;
+    begins boolean;
+    met bigint;
+    moved bigint;
+    idle_since timestamptz;
+  BEGIN
+    COMMIT;  -- in a transaction block an error, before anything is done
+    IF relation IS NULL THEN
+      RAISE EXCEPTION 'relation must not be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT pg_catalog.array_agg(c.oid ORDER BY c.oid) INTO parts FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
+       OR c.relkind OPERATOR(pg_catalog.=) 'r' AND c.oid OPERATOR(pg_catalog.=) ANY (
+            SELECT t.relid FROM pg_catalog.pg_partition_tree(reencrypt.relation) t);
+    FOREACH part IN ARRAY COALESCE(parts, '{}') LOOP
+      begins := true;
+      LOOP
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        SELECT * INTO step FROM envelope.reencrypt_window(part, column_name, batch_size, begins);
+        EXIT WHEN step.to_block IS NULL;
+        begins := false;
+        IF step.is_idle THEN
+          idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
+          IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
+            RAISE EXCEPTION 'some values in column "%" of table % could not be brought to the active key', column_name, part
+              USING ERRCODE = 'lock_not_available',
+                    DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
+                    HINT = 'What was done stays done: CALL envelope.reencrypt again when they have ended.';
+          END IF;
+          PERFORM pg_catalog.pg_sleep(0.1);
+        ELSIF step.from_block OPERATOR(pg_catalog.=) 0 THEN
+          idle_since := NULL;
+        END IF;
+        SELECT r.met, r.moved INTO met, moved
+          FROM envelope.reencrypt_rows(part, column_name, context, step.from_block, step.to_block, step.old_keys, quiet) r;
+        IF verify AND met OPERATOR(pg_catalog.=) 0 THEN
+          PERFORM envelope.reencrypt_verify(part, column_name, context, step.from_block, step.to_block, step.active_key);
+        END IF;
+        PERFORM envelope.reencrypt_note(part, column_name, batch_size, step.to_block, met, moved);
+        COMMIT;
+        IF moved OPERATOR(pg_catalog.>) 0 THEN
+          PERFORM pg_catalog.pg_sleep(EXTRACT(EPOCH FROM pause));
+          WHILE envelope.replication_lag() OPERATOR(pg_catalog.>) max_lag LOOP
+            COMMIT;
+            PERFORM pg_catalog.pg_sleep(0.1);
+          END LOOP;
+        END IF;
+      END LOOP;
+    END LOOP;
+  END $$;
+COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean) IS
+  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off';
+
+CREATE VIEW envelope.progress WITH (security_barrier) AS
+  SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
+         CASE WHEN p.finished_at IS NULL AND p.rows_per_second OPERATOR(pg_catalog.>) 0
+              THEN p.updated_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(
+                     secs => (p.rows_left OPERATOR(pg_catalog./) p.rows_per_second)::double precision)
+         END AS eta,
+         p.started_at, p.updated_at, p.finished_at
+  FROM (SELECT r.relation::pg_catalog.text AS relation, r.column_name, r.key_id, r.pass, r.rows_done, r.rows_skipped,
+               CASE WHEN r.finished_at IS NOT NULL THEN 0
+                    WHEN r.pass OPERATOR(pg_catalog.>) 1 THEN GREATEST(r.left_before OPERATOR(pg_catalog.-) r.moved, 0)
+                    WHEN r.next_block OPERATOR(pg_catalog.>) 0 THEN
+                      r.found OPERATOR(pg_catalog.-) r.moved OPERATOR(pg_catalog.+)
+                      r.found OPERATOR(pg_catalog.*) (r.blocks OPERATOR(pg_catalog.-) r.next_block)
+                        OPERATOR(pg_catalog./) r.next_block
+               END AS rows_left,
+               pg_catalog.round((r.rows_done OPERATOR(pg_catalog.-) r.rows_at_resume) OPERATOR(pg_catalog./)
+                 NULLIF(EXTRACT(EPOCH FROM r.updated_at OPERATOR(pg_catalog.-) r.resumed_at), 0)) AS rows_per_second,
+               r.started_at, r.updated_at, r.finished_at
+        FROM envelope.reencryption r
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
+        WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
+COMMENT ON VIEW envelope.progress IS
+  'Re-encryption of one''s tables (all, for members of pg_monitor): rows done, left (an estimate), a second; when it will have ended';
+GRANT SELECT ON envelope.progress TO PUBLIC;

@@ -1,0 +1,170 @@
+//! How far a re-encryption has come. The row is locked while a part of the table is being worked
+//! on, so that two sessions take turns instead of doing the same.
+
+use envelope::header::KeyId;
+use pgrx::datum::{DatumWithOid, Uuid as PgUuid};
+use pgrx::pg_sys;
+use pgrx::spi::{self, Spi, SpiHeapTupleData};
+use uuid::Uuid;
+
+use super::{pg_uuid, random_uuid};
+use crate::catalog::schema;
+use crate::error::{Error, Result};
+use crate::pg::owner::ActingAsOwner;
+
+/// A row of `envelope.reencryption`; what its fields mean is said there.
+pub struct Job {
+    id: Uuid,
+    pub key_id: KeyId,
+    pub pass: i32,
+    pub next_block: i64,
+    pub blocks: i64,
+    pub window_blocks: i32,
+    pub found: i64,
+    pub moved: i64,
+    pub left_before: i64,
+    pub is_finished: bool,
+}
+
+impl Job {
+    /// The job of a column, locked to the end of the transaction; makes a new one when there is
+    /// none.
+    pub fn lock(relation: pg_sys::Oid, column: &str, new: impl Fn() -> Job) -> Result<Job> {
+        loop {
+            let job = query(
+                "SELECT id, key_id, pass, next_block, blocks, window_blocks, found, moved,
+                        left_before, finished_at IS NOT NULL
+                 FROM envelope.reencryption
+                 WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+                 FOR UPDATE",
+                &[relation.into(), column.as_bytes().into()],
+                Job::read,
+            )?;
+            if let Some(job) = job {
+                return Ok(job);
+            }
+            let job = new();
+            query(
+                "INSERT INTO envelope.reencryption
+                   (id, relation, column_name, key_id, blocks, window_blocks)
+                 VALUES ($1, $2::regclass, convert_from($3, 'UTF8')::name, $4, $5, $6)
+                 ON CONFLICT DO NOTHING RETURNING 1",
+                &[
+                    pg_uuid(random_uuid()?),
+                    relation.into(),
+                    column.as_bytes().into(),
+                    pg_uuid(job.key_id.into()),
+                    job.blocks.into(),
+                    job.window_blocks.into(),
+                ],
+                |_| Ok(()),
+            )?;
+        }
+    }
+
+    /// One that has done nothing yet.
+    pub fn new(key_id: KeyId, blocks: u32, window_blocks: i32) -> Job {
+        Job {
+            id: Uuid::nil(),
+            key_id,
+            pass: 1,
+            next_block: 0,
+            blocks: blocks.into(),
+            window_blocks,
+            found: 0,
+            moved: 0,
+            left_before: 0,
+            is_finished: false,
+        }
+    }
+
+    /// Begins from the start, as `new`.
+    pub fn start_over(&mut self, new: Job) -> Result<()> {
+        *self = Job { id: self.id, ..new };
+        self.update(
+            "rows_done = 0, rows_skipped = 0, rows_at_resume = 0, started_at = clock_timestamp(),
+             resumed_at = clock_timestamp(), finished_at = NULL",
+        )
+    }
+
+    /// A session begins to work on it where another has stopped.
+    pub fn resume(&self) -> Result<()> {
+        self.update("rows_at_resume = rows_done, resumed_at = clock_timestamp()")
+    }
+
+    /// Stores the place.
+    pub fn store(&self) -> Result<()> {
+        self.update("finished_at = NULL")
+    }
+
+    /// Stores the place after a part of the table, in which so many rows were moved and so many
+    /// could not be had.
+    pub fn store_rows(&self, moved: i64, skipped: i64) -> Result<()> {
+        self.update(&format!(
+            "rows_done = rows_done + {moved}, rows_skipped = rows_skipped + {skipped}"
+        ))
+    }
+
+    /// Nothing is left to do.
+    pub fn finish(&self) -> Result<()> {
+        self.update("finished_at = clock_timestamp()")
+    }
+
+    fn update(&self, also: &str) -> Result<()> {
+        let sql = format!(
+            "UPDATE envelope.reencryption
+             SET key_id = $2, pass = $3, next_block = $4, blocks = $5, window_blocks = $6,
+                 found = $7, moved = $8, left_before = $9, updated_at = clock_timestamp(), {also}
+             WHERE id = $1 RETURNING 1"
+        );
+        let args = [
+            pg_uuid(self.id),
+            pg_uuid(self.key_id.into()),
+            self.pass.into(),
+            self.next_block.into(),
+            self.blocks.into(),
+            self.window_blocks.into(),
+            self.found.into(),
+            self.moved.into(),
+            self.left_before.into(),
+        ];
+        match query(&sql, &args, |_| Ok(()))? {
+            Some(()) => Ok(()),
+            None => Err(Error::Corrupt("the row of a re-encryption is gone".into())),
+        }
+    }
+
+    fn read(row: &SpiHeapTupleData<'_>) -> spi::Result<Job> {
+        Ok(Job {
+            id: uuid(row, 1)?,
+            key_id: uuid(row, 2)?.into(),
+            pass: row.get(3)?.unwrap_or(1),
+            next_block: row.get(4)?.unwrap_or_default(),
+            blocks: row.get(5)?.unwrap_or_default(),
+            window_blocks: row.get(6)?.unwrap_or(1),
+            found: row.get(7)?.unwrap_or_default(),
+            moved: row.get(8)?.unwrap_or_default(),
+            left_before: row.get(9)?.unwrap_or_default(),
+            is_finished: row.get(10)?.unwrap_or_default(),
+        })
+    }
+}
+
+fn uuid(row: &SpiHeapTupleData<'_>, column: usize) -> spi::Result<Uuid> {
+    let id = row.get::<PgUuid>(column)?;
+    Ok(id.map(|id| Uuid::from_bytes(*id.as_bytes())).unwrap_or_default())
+}
+
+/// Runs one statement as the owner of the schema; what `read` makes of its first row.
+fn query<T>(
+    sql: &str,
+    args: &[DatumWithOid<'_>],
+    read: impl Fn(&SpiHeapTupleData<'_>) -> spi::Result<T>,
+) -> Result<Option<T>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect_mut(|client| {
+        let mut rows = client.update(sql, Some(1), args)?;
+        rows.next().map(|row| read(&row)).transpose()
+    })
+    .map_err(|error: spi::Error| Error::Corrupt(format!("catalog write failed: {error}")))
+}

@@ -1,0 +1,154 @@
+//! Bringing the values of a column to the table's active key, a few pages of the table at a time.
+//!
+//! What stands here decides which pages come next and when it is done; the rows are changed by
+//! `CALL envelope.reencrypt` (`sql/reencrypt.sql`), with the caller's own rights. The table is read
+//! until a whole pass finds no value under another key: rows that others held are met again, and so
+//! are those that a concurrent UPDATE moved to pages already read.
+
+use std::ffi::CStr;
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+
+use crate::catalog::rows::{self, Purpose, State};
+use crate::catalog::write::reencryption::Job;
+use crate::error::{Error, Result};
+use crate::keyring::columns;
+use crate::keyring::table::{self, Table};
+use crate::pg::encoding;
+use crate::pg::relation::{self, display_name};
+use crate::settings;
+
+/// Pages to be worked on, and the keys in question.
+pub struct Window {
+    pub from_block: i64,
+    pub to_block: i64,
+    /// The table is read for the next time, and the last time has brought it no further.
+    pub is_idle: bool,
+    pub active_key: KeyId,
+    /// The other keys that values of the table may be under, destroyed ones left out.
+    pub old_keys: Vec<KeyId>,
+}
+
+/// 64 MiB: where there is little to do, a statement still ends soon.
+const MOST_BLOCKS: i32 = 8192;
+
+/// About as many values of 64 bytes, with a few columns beside them, as a page holds.
+const ROWS_A_BLOCK: i32 = 40;
+
+/// The pages of `relation` that come next; `None` when no value of `column` is left under another
+/// key than the active one. `begins` tells the first call of a session: one that had ended begins
+/// anew, one that was cut off goes on. The session that has called it keeps the others out until its
+/// transaction ends.
+pub fn next_window(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    batch_size: i32,
+    begins: bool,
+) -> Result<Option<Window>> {
+    let table = managed(relation)?;
+    columns::bytea(relation, column)?;
+    if batch_size < 1 {
+        return Err(Error::BadArgument("batch_size must be at least 1".into()));
+    }
+    let Some(blocks) = relation::pages(relation) else {
+        return Err(Error::NotATable { what: "relation", table: display_name(relation) });
+    };
+    let Some(active_key) = table.sealing_key()? else {
+        return Err(Error::NoKey { table: table.name(), because: "by this call" });
+    };
+    let new = || Job::new(active_key, blocks, (batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS));
+    let mut job = Job::lock(relation, &encoding::to_string(column.to_bytes()), new)?;
+    if job.key_id != active_key || job.is_finished && begins {
+        job.start_over(new())?;
+    } else if begins {
+        job.resume()?;
+    }
+    let Some(is_idle) = go_on(&mut job, blocks.into())? else { return Ok(None) };
+    Ok(Some(Window {
+        from_block: job.next_block,
+        to_block: job.blocks.min(job.next_block + i64::from(job.window_blocks)),
+        is_idle,
+        active_key,
+        old_keys: old_keys(&table, active_key)?,
+    }))
+}
+
+/// Moves a job to its next pass where one has ended, the table having `blocks` pages now: whether
+/// the last pass was idle. `None` when there is nothing left to do.
+fn go_on(job: &mut Job, blocks: i64) -> Result<Option<bool>> {
+    if job.is_finished {
+        return Ok(None);
+    }
+    if job.next_block < job.blocks {
+        return Ok(Some(false));
+    }
+    // The first pass leaves what it has added itself to the second. Later ones read to the end, so
+    // that the pass that finds nothing has seen everything.
+    let is_idle = if job.blocks < blocks && (job.pass > 1 || job.found == 0) {
+        job.blocks = blocks;
+        false
+    } else if job.found == 0 {
+        job.finish()?;
+        return Ok(None);
+    } else {
+        let is_idle = job.moved == 0 || job.pass > 1 && job.found > job.left_before;
+        (job.pass, job.next_block, job.blocks) = (job.pass + 1, 0, blocks);
+        (job.left_before, job.found, job.moved) = (job.found - job.moved, 0, 0);
+        is_idle
+    };
+    job.store()?;
+    Ok(Some(is_idle))
+}
+
+/// Notes that the pages before `to_block` are done: `found` values were under other keys, of which
+/// `moved` were brought to the active one. To be called in the transaction that has done it.
+pub fn window_done(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    batch_size: i32,
+    to_block: i64,
+    found: i64,
+    moved: i64,
+) -> Result<()> {
+    let table = managed(relation)?;
+    let gone = || Error::NoKey { table: table.name(), because: "by this call" };
+    let active_key = table.sealing_key()?.ok_or_else(gone)?;
+    let new = || Job::new(active_key, 0, 1);
+    let mut job = Job::lock(relation, &encoding::to_string(column.to_bytes()), new)?;
+    // A row found free and not changed is one that a concurrent UPDATE has won.
+    let skipped = (found - moved).max(0);
+    job.next_block = to_block;
+    job.found += found;
+    job.moved += moved;
+    let batch_size = i64::from(batch_size);
+    if found > batch_size {
+        job.window_blocks = (job.window_blocks / 2).max(1);
+    } else if found < batch_size / 2 {
+        job.window_blocks = job.window_blocks.saturating_mul(2).min(MOST_BLOCKS);
+    }
+    job.store_rows(moved, skipped)
+}
+
+fn managed(relation: pg_sys::Oid) -> Result<Table> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    Ok(table)
+}
+
+fn old_keys(table: &Table, active_key: KeyId) -> Result<Vec<KeyId>> {
+    let mut old = Vec::new();
+    for keyring_id in table.open_keyrings() {
+        let keys = rows::data_keys(keyring_id)?.into_iter();
+        old.extend(
+            keys.filter(|key| {
+                key.purpose == Purpose::Seal
+                    && key.state != State::Destroyed
+                    && key.key_id != active_key
+            })
+            .map(|key| key.key_id),
+        );
+    }
+    Ok(old)
+}

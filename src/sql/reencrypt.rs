@@ -1,0 +1,86 @@
+//! What `CALL envelope.reencrypt` is built of.
+
+use std::ffi::CStr;
+
+use pgrx::datum::Uuid;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{name, pg_extern, pg_sys};
+
+use crate::keyring::{self, Window};
+use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::sql::values::with_value;
+use crate::sql::{begin, required};
+
+#[pg_extern(sql = false)]
+fn envelope_reseal(
+    relation: Option<pg_sys::Oid>,
+    sealed: Option<Varlena<'_>>,
+    context: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<Option<VarlenaBuf>, ErrorReport> {
+    let reseal = |relation, context: &[u8], sealed: &[u8]| {
+        let resealed = keyring::reseal(relation, context, sealed)?;
+        Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
+    };
+    Ok(with_value(relation, sealed, context, fcinfo, reseal)?)
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_reencrypt_window(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    batch_size: Option<i32>,
+    begins: Option<bool>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(from_block, i64),
+            name!(to_block, i64),
+            name!(is_idle, bool),
+            name!(active_key, Uuid),
+            name!(old_keys, Vec<Uuid>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    let window = keyring::next_window(
+        required(relation, "relation")?,
+        required(column_name, "column_name")?,
+        required(batch_size, "batch_size")?,
+        required(begins, "begins")?,
+    )?;
+    Ok(TableIterator::new(window.into_iter().map(|window: Window| {
+        (
+            window.from_block,
+            window.to_block,
+            window.is_idle,
+            Uuid::from_bytes(window.active_key.0),
+            window.old_keys.into_iter().map(|key_id| Uuid::from_bytes(key_id.0)).collect(),
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_reencrypt_note(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    batch_size: Option<i32>,
+    to_block: Option<i64>,
+    found: Option<i64>,
+    moved: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    begin(fcinfo);
+    Ok(keyring::window_done(
+        required(relation, "relation")?,
+        required(column_name, "column_name")?,
+        required(batch_size, "batch_size")?,
+        required(to_block, "to_block")?,
+        required(found, "found")?,
+        required(moved, "moved")?,
+    )?)
+}
