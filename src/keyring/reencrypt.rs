@@ -58,7 +58,13 @@ pub fn next_window(
         return Err(Error::NoKey { table: table.name(), because: "by this call" });
     };
     let new = || Job::new(active_key, blocks, (batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS));
-    let mut job = Job::lock(relation, &encoding::to_string(column.to_bytes()), new)?;
+    let column = encoding::to_string(column.to_bytes());
+    let mut job = loop {
+        match Job::lock(relation, &column)? {
+            Some(job) => break job,
+            None => new().insert(relation, &column)?,
+        }
+    };
     if job.key_id != active_key || job.is_finished && begins {
         job.start_over(new())?;
     } else if begins {
@@ -111,11 +117,10 @@ pub fn window_done(
     found: i64,
     moved: i64,
 ) -> Result<()> {
-    let table = managed(relation)?;
-    let gone = || Error::NoKey { table: table.name(), because: "by this call" };
-    let active_key = table.sealing_key()?.ok_or_else(gone)?;
-    let new = || Job::new(active_key, 0, 1);
-    let mut job = Job::lock(relation, &encoding::to_string(column.to_bytes()), new)?;
+    managed(relation)?;
+    let column = encoding::to_string(column.to_bytes());
+    let mut job = Job::lock(relation, &column)?
+        .ok_or_else(|| Error::BadArgument("no re-encryption of that column is under way".into()))?;
     // A row found free and not changed is one that a concurrent UPDATE has won.
     let skipped = (found - moved).max(0);
     job.next_block = to_block;

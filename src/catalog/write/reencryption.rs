@@ -27,39 +27,37 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job of a column, locked to the end of the transaction; makes a new one when there is
-    /// none.
-    pub fn lock(relation: pg_sys::Oid, column: &str, new: impl Fn() -> Job) -> Result<Job> {
-        loop {
-            let job = query(
-                "SELECT id, key_id, pass, next_block, blocks, window_blocks, found, moved,
-                        left_before, finished_at IS NOT NULL
-                 FROM envelope.reencryption
-                 WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
-                 FOR UPDATE",
-                &[relation.into(), column.as_bytes().into()],
-                Job::read,
-            )?;
-            if let Some(job) = job {
-                return Ok(job);
-            }
-            let job = new();
-            query(
-                "INSERT INTO envelope.reencryption
-                   (id, relation, column_name, key_id, blocks, window_blocks)
-                 VALUES ($1, $2::regclass, convert_from($3, 'UTF8')::name, $4, $5, $6)
-                 ON CONFLICT DO NOTHING RETURNING 1",
-                &[
-                    pg_uuid(random_uuid()?),
-                    relation.into(),
-                    column.as_bytes().into(),
-                    pg_uuid(job.key_id.into()),
-                    job.blocks.into(),
-                    job.window_blocks.into(),
-                ],
-                |_| Ok(()),
-            )?;
-        }
+    /// The job of a column, locked to the end of the transaction.
+    pub fn lock(relation: pg_sys::Oid, column: &str) -> Result<Option<Job>> {
+        query(
+            "SELECT id, key_id, pass, next_block, blocks, window_blocks, found, moved,
+                    left_before, finished_at IS NOT NULL
+             FROM envelope.reencryption
+             WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+             FOR UPDATE",
+            &[relation.into(), column.as_bytes().into()],
+            Job::read,
+        )
+    }
+
+    /// Stores a new one, unless another session has: [`Self::lock`] then gives that one.
+    pub fn insert(&self, relation: pg_sys::Oid, column: &str) -> Result<()> {
+        query(
+            "INSERT INTO envelope.reencryption
+               (id, relation, column_name, key_id, blocks, window_blocks)
+             VALUES ($1, $2::regclass, convert_from($3, 'UTF8')::name, $4, $5, $6)
+             ON CONFLICT DO NOTHING RETURNING 1",
+            &[
+                pg_uuid(random_uuid()?),
+                relation.into(),
+                column.as_bytes().into(),
+                pg_uuid(self.key_id.into()),
+                self.blocks.into(),
+                self.window_blocks.into(),
+            ],
+            |_| Ok(()),
+        )?;
+        Ok(())
     }
 
     /// One that has done nothing yet.

@@ -1,0 +1,346 @@
+"""CALL envelope.reencrypt beside everything else that goes on: crashes, writers, locks, a standby, another of its kind."""
+
+import threading
+import time
+
+import pytest
+from harness import process, sealed
+from harness.base_backup import BaseBackup
+from harness.cluster import Cluster
+from sqlstate import fails
+
+ROWS = 2000
+
+
+class Call(threading.Thread):
+    """A statement in a session of its own, in the background. `result` raises what it raised."""
+
+    def __init__(self, db, statement):
+        super().__init__(daemon=True)
+        self._connection, self._statement, self._error = db.connect(), statement, None
+        self.pid = self._connection.info.backend_pid
+        self.start()
+
+    def run(self):
+        try:
+            with self._connection as c:
+                c.execute(self._statement)
+        except BaseException as e:
+            self._error = e
+
+    def result(self, seconds=60):
+        self.join(seconds)
+        assert not self.is_alive(), f"not done after {seconds} s"
+        if self._error:
+            raise self._error
+
+
+def fill(db, rows=ROWS):
+    """A table whose values are all under the first of two versions."""
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn bytea, n int DEFAULT 0)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql(f"INSERT INTO people SELECT g, convert_to('v' || g, 'UTF8') FROM generate_series(1, {rows}) g")
+    sealed.second_version(db.sql, "people")
+
+
+def census(db, table="people", column="ssn"):
+    return {version: rows for version, rows in
+            db.sql("SELECT version, rows FROM envelope.census(%s, %s)", (table, column))}
+
+
+def progress(db):
+    """Rows done and skipped, and whether it has ended."""
+    found = db.sql("SELECT rows_done, rows_skipped, finished_at IS NOT NULL FROM envelope.progress")
+    return found[0] if found else (0, 0, False)
+
+
+def wrong(db):
+    return db.value("SELECT count(*) FROM people WHERE envelope_decrypt_text('people', ssn) <> 'v' || id")
+
+
+def call(options=""):
+    return f"CALL envelope.reencrypt('people', 'ssn', 20{options})"
+
+
+# -- cut off --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_db(own_cluster, database):
+    return database(own_cluster(conf={"max_prepared_transactions": 5}).start())
+
+
+def test_killed_in_the_middle(own_db):
+    """Every batch and its checkpoint are there, or neither is."""
+    fill(own_db)
+    running = Call(own_db, call(", pause => '2ms'"))
+    process.wait_until(lambda: progress(own_db)[0] >= 300, 30, "some rows")
+    own_db.cluster.kill9()
+    with pytest.raises(Exception):
+        running.result()
+    own_db.cluster.start()
+    done, _, ended = progress(own_db)
+    assert not ended and 300 <= done < ROWS
+    assert census(own_db) == {1: ROWS - done, 2: done}
+    assert wrong(own_db) == 0
+    own_db.sql(call())
+    assert census(own_db) == {2: ROWS} and wrong(own_db) == 0
+    # It went on where it was: no row was counted twice.
+    assert progress(own_db) == (ROWS, 0, True)
+
+
+@pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_cancelled_in_the_middle(db, how):
+    fill(db)
+    running = Call(db, call(", pause => '2ms'"))
+    process.wait_until(lambda: progress(db)[0] >= 300, 30, "some rows")
+    db.sql(f"SELECT {how}(%s)", (running.pid,))
+    with fails("57014" if how == "pg_cancel_backend" else "57P01"):
+        running.result()
+    done, _, ended = progress(db)
+    assert census(db) == {1: ROWS - done, 2: done} and not ended
+    db.sql(call())
+    assert progress(db) == (ROWS, 0, True) and wrong(db) == 0
+
+
+def test_it_begins_anew_for_the_next_version(db):
+    fill(db)
+    running = Call(db, call(", pause => '2ms'"))
+    process.wait_until(lambda: progress(db)[0] >= 300, 30, "some rows")
+    with db.connect() as c, c.transaction():
+        sealed.second_version(c.execute, "people")
+    running.result()
+    assert census(db) == {3: ROWS} and wrong(db) == 0
+    assert progress(db) == (ROWS, 0, True)
+
+
+def test_refused_in_a_transaction(db):
+    fill(db)
+    with db.connect() as c, c.transaction(), fails("2D000"):
+        c.execute(call())
+    assert census(db) == {1: ROWS}
+
+
+# -- beside others --------------------------------------------------------------------------------------------------
+
+
+def test_two_at_once_share_the_work(db):
+    fill(db)
+    for running in [Call(db, call()) for _ in range(2)]:
+        running.result()
+    assert census(db) == {2: ROWS} and wrong(db) == 0
+    assert progress(db) == (ROWS, 0, True)
+
+
+def test_writers_go_on(db):
+    """Each writes rows of its own, and fails never; what it wrote last is there in the end."""
+    fill(db)
+    running, written, stop = Call(db, call(", pause => '1ms'")), [{} for _ in range(3)], threading.Event()
+
+    def write(own, first):
+        with db.connect() as c:
+            for i in range(10**9):
+                if stop.is_set():
+                    return
+                row = first + (i * 37) % (ROWS // 3)
+                value = f"w{first}-{i}"
+                if i % 3:
+                    c.execute("UPDATE people SET ssn = %s WHERE id = %s", (value.encode(), row))
+                    own[row] = value
+                else:
+                    c.execute("UPDATE people SET n = n + 1 WHERE id = %s", (row,))
+
+    class Writer(threading.Thread):
+        error = None
+
+        def run(self):
+            try:
+                write(*self.given)
+            except Exception as e:
+                self.error = e
+
+    writers = []
+    for i, own in enumerate(written):
+        writers.append(Writer(daemon=True))
+        writers[-1].given = (own, 1 + i * (ROWS // 3))
+        writers[-1].start()
+    running.result()
+    stop.set()
+    for writer in writers:
+        writer.join(20)
+        assert not writer.error
+    expected = {i: f"v{i}" for i in range(1, ROWS + 1)}
+    for own in written:
+        expected.update(own)
+    assert sum(map(len, written)) > 100
+    assert dict(db.sql("SELECT id, envelope_decrypt_text('people', ssn) FROM people")) == expected
+    assert census(db) == {2: ROWS}
+    assert progress(db)[2]
+
+
+def test_rows_that_move_behind_it_are_met_again(db):
+    """Without a trigger an UPDATE of another column carries the old value to whatever page has room."""
+    fill(db)
+    db.sql("DROP TRIGGER seal ON people")
+    # Room on the first pages.
+    db.sql("CREATE TABLE filler AS SELECT * FROM people WHERE id <= 200")
+    db.sql("DELETE FROM people WHERE id <= 200")
+    db.sql("VACUUM people")
+    running = Call(db, call(", pause => '5ms'"))
+    process.wait_until(lambda: progress(db)[0] >= 500, 30, "some rows")
+    with db.connect() as c:
+        for row in range(ROWS, ROWS - 100, -1):
+            c.execute("UPDATE people SET n = n + 1 WHERE id = %s", (row,))
+    running.result()
+    assert census(db) == {2: ROWS - 200} and wrong(db) == 0
+
+
+def test_a_row_held_is_passed_by_and_its_new_value_wins(db):
+    fill(db)
+    with db.connect() as holder:
+        holder.execute("BEGIN")
+        holder.execute("UPDATE people SET ssn = 'theirs' WHERE id = 1000")
+        running = Call(db, call())
+        process.wait_until(lambda: progress(db)[0] == ROWS - 1, 30, "all other rows")
+        assert census(db) == {1: 1, 2: ROWS - 1}
+        holder.execute("COMMIT")
+    running.result()
+    assert db.value("SELECT envelope_decrypt_text('people', ssn) FROM people WHERE id = 1000") == "theirs"
+    done, skipped, ended = progress(db)
+    assert (done, ended) == (ROWS - 1, True) and skipped >= 1
+    assert census(db) == {2: ROWS}
+
+
+def test_a_row_held_for_long_is_told(own_db):
+    """By a prepared transaction, which no session ends by itself."""
+    fill(own_db, 200)
+    with own_db.connect() as holder:
+        holder.execute("BEGIN")
+        holder.execute("SELECT FROM people WHERE id IN (7, 8) FOR UPDATE")
+        holder.execute("PREPARE TRANSACTION 'held'")
+    with fails("55P03"):
+        own_db.sql(call(", row_lock_timeout => '0.3s'"))
+    assert census(own_db) == {1: 2, 2: 198} and not progress(own_db)[2]
+    own_db.sql("ROLLBACK PREPARED 'held'")
+    own_db.sql(call())
+    assert census(own_db) == {2: 200} and progress(own_db)[0] == 200
+
+
+def test_foreign_keys_do_not_hold_it_up(db):
+    """A row that others refer to is locked by their inserts, against its key's change alone."""
+    fill(db, 100)
+    db.sql("CREATE TABLE orders (person int REFERENCES people)")
+    with db.connect() as c:
+        c.execute("BEGIN")
+        c.execute("INSERT INTO orders VALUES (50)")
+        db.sql(call(", row_lock_timeout => '0'"))
+        c.execute("COMMIT")
+    assert census(db) == {2: 100}
+
+
+def test_lock_timeout_ends_it(db):
+    fill(db, 100)
+    with db.connect() as other, db.connect() as c:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE people IN ACCESS EXCLUSIVE MODE")
+        c.execute("SET lock_timeout = '200ms'")
+        with fails("55P03"):
+            c.execute(call())
+        other.execute("ROLLBACK")
+        c.execute(call())
+    assert census(db) == {2: 100}
+
+
+def test_a_stricter_isolation_by_default(db):
+    """Its transactions are READ COMMITTED whatever the database's default is: they meet rows that change."""
+    fill(db, 500)
+    db.sql(f"ALTER DATABASE {db.name} SET default_transaction_isolation = serializable")
+    running, stop = Call(db, call(", pause => '2ms'")), time.monotonic() + 20
+    with db.connect() as c:
+        c.execute("SET default_transaction_isolation = 'read committed'")
+        row = 0
+        while running.is_alive() and time.monotonic() < stop:
+            row = row % 500 + 1
+            c.execute("UPDATE people SET n = n + 1 WHERE id = %s", (row,))
+    running.result()
+    assert census(db) == {2: 500} and wrong(db) == 0
+
+
+def test_kms_is_asked_once_a_key(aws, proxy):
+    fill(aws, 300)
+    aws.sql(call())
+    proxy.reset_counts()
+    sealed.second_version(aws.sql, "people")
+    made = dict(proxy.counts)
+    proxy.reset_counts()
+    aws.sql(call())
+    assert dict(proxy.counts) == {"Decrypt": 2}, made
+    assert census(aws) == {3: 300}
+
+
+def test_long_values(db):
+    """Out of line, compressed or not."""
+    db.people()
+    db.sql("INSERT INTO people SELECT g, decode(repeat(md5(g::text), 4000), 'hex') FROM generate_series(1, 50) g")
+    db.sql("ALTER TABLE people ALTER ssn SET STORAGE EXTERNAL")
+    db.sql("INSERT INTO people SELECT 100 + id, decode(repeat('00', 100000), 'hex') FROM people")
+    before = db.sql("SELECT id, envelope_decrypt('people', ssn) FROM people ORDER BY id")
+    sealed.second_version(db.sql, "people")
+    db.sql(call())
+    assert census(db) == {2: 100}
+    assert db.sql("SELECT id, envelope_decrypt('people', ssn) FROM people ORDER BY id") == before
+
+
+# -- with a standby -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pair():
+    primary = Cluster()
+    # One place for both, as a KMS would be.
+    primary.set(envelope__file_kek_directory=primary.base / "kek")
+    with primary:
+        with BaseBackup(primary, standby=True) as standby:
+            yield primary, standby
+
+
+def test_on_a_primary_with_a_standby(pair, database):
+    primary, standby = pair
+    db = database(primary)
+    fill(db)
+    standby.caught_up()
+    with fails("25006"):
+        standby.sql(call(), dbname=db.name)
+    standby.sql("SELECT pg_wal_replay_pause()")
+    running = Call(db, call(", max_lag => 200000"))
+    process.wait_until(lambda: db.value("SELECT envelope.replication_lag()") > 200_000, 20, "lag")
+    time.sleep(0.5)
+    # It waits, and holds nothing while it does.
+    waited_at = progress(db)[0]
+    assert 0 < waited_at < ROWS
+    assert db.value("SELECT count(*) FROM pg_locks WHERE relation = 'people'::regclass AND pid = %s", (running.pid,)) == 0
+    time.sleep(0.5)
+    assert progress(db)[0] == waited_at
+    standby.sql("SELECT pg_wal_replay_resume()")
+    running.result()
+    standby.caught_up()
+    assert standby.sql("SELECT count(*) FROM people WHERE envelope_decrypt_text('people', ssn) = 'v' || id",
+                       dbname=db.name) == [(ROWS,)]
+    assert standby.sql("SELECT version, rows FROM envelope.census('people', 'ssn')", dbname=db.name) == [(2, ROWS)]
+
+
+def test_an_owner_sees_the_lag_and_is_throttled(pair, database):
+    """pg_stat_replication hides it from ordinary roles."""
+    primary, standby = pair
+    db = database(primary)
+    fill(db, 200)
+    db.sql(f"ALTER TABLE people OWNER TO {db.low}")
+    standby.caught_up()
+    standby.sql("SELECT pg_wal_replay_pause()")
+    try:
+        db.sql("UPDATE people SET n = n + 1")
+        assert db.value("SELECT envelope.replication_lag()", user=db.low) > 0
+    finally:
+        standby.sql("SELECT pg_wal_replay_resume()")
+    db.sql(call(", max_lag => 1000"), user=db.low)
+    assert census(db) == {2: 200}
