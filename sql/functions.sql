@@ -69,6 +69,33 @@ CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
   'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale';
 
+-- Keyrings of tables that are dropped, copied, attached, moved.
+
+CREATE FUNCTION envelope.adopt_keyring(keyring_id uuid, relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_adopt_keyring_wrapper';
+COMMENT ON FUNCTION envelope.adopt_keyring(uuid, regclass) IS
+  'Gives a table the keyring of a dropped one: to seal with if it has none, else to open with';
+
+CREATE FUNCTION envelope.share_keyring(from_relation regclass, to_relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_share_keyring_wrapper';
+COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
+  'Lets a table also open with the keyring that another seals with';
+
+CREATE FUNCTION envelope.export_keyring(relation regclass)
+  RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_export_keyring_wrapper';
+COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
+  'The keyrings of a table, their data keys wrapped, for envelope.import_keyring elsewhere';
+
+CREATE FUNCTION envelope.import_keyring(keyring jsonb, relation regclass DEFAULT NULL)
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_import_keyring_wrapper';
+REVOKE ALL ON FUNCTION envelope.import_keyring(jsonb, regclass) FROM PUBLIC;
+COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
+  'Adds exported keyrings, as far as they are missing and open here, and gives them to a table; the id of the one that seals';
+
 CREATE FUNCTION envelope.check_kek(uri text)
   RETURNS TABLE (step text, ok boolean, sqlstate text, message text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -4,6 +4,7 @@
 use envelope::header::KeyId;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
+use uuid::Uuid;
 
 use crate::kms::{Kind, KmsError};
 use crate::pg::encoding::shown;
@@ -23,6 +24,10 @@ pub enum Error {
     #[error("permission denied to {0}")]
     SuperuserOnly(&'static str),
 
+    /// `adopt_keyring` by a role that had nothing to do with the dropped table.
+    #[error("permission denied to adopt keyring {0}")]
+    NotFormerOwner(Uuid),
+
     /// The client's connection options tried to set one of our settings.
     #[error("permission denied to set parameter \"{0}\" by connection options")]
     PlantedSetting(String),
@@ -38,6 +43,26 @@ pub enum Error {
     /// `create_key` on a table that has one.
     #[error("table {0} already has an active data key")]
     KeyExists(String),
+
+    /// No keyring has that id.
+    #[error("no keyring {0} is in this database")]
+    UnknownKeyring(Uuid),
+
+    /// `adopt_keyring` on a keyring that is not orphaned.
+    #[error("keyring {keyring} is not orphaned: table {table} seals with it")]
+    KeyringInUse { keyring: Uuid, table: String },
+
+    /// A keyring that is imported contradicts what is here.
+    #[error("{0}")]
+    KeyringConflict(String),
+
+    /// DROP EXTENSION, with the tables whose keyrings there are.
+    #[error("cannot drop extension \"pgrx-example\" because it holds keyrings")]
+    KeyringsWouldBeLost(Vec<String>),
+
+    /// A data key that nothing can unwrap.
+    #[error("data key {key} of table {table} has no wrapped key")]
+    NoWrap { key: KeyId, table: String },
 
     /// The data key may not do that in its state.
     #[error("data key {key} of table {table} is {state}")]
@@ -141,15 +166,18 @@ impl Error {
         match self {
             Error::NoRight { .. }
             | Error::SuperuserOnly(_)
+            | Error::NotFormerOwner(_)
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::NoKey { .. } | Error::UnknownKey(_) | Error::LooksSealed { .. } => {
-                ERRCODE_UNDEFINED_OBJECT
-            }
-            Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
-            Error::KeyState { .. } | Error::NotInstalled => {
+            Error::NoKey { .. }
+            | Error::UnknownKey(_)
+            | Error::UnknownKeyring(_)
+            | Error::LooksSealed { .. } => ERRCODE_UNDEFINED_OBJECT,
+            Error::KeyExists(_) | Error::KeyringConflict(_) => ERRCODE_DUPLICATE_OBJECT,
+            Error::KeyState { .. } | Error::KeyringInUse { .. } | Error::NotInstalled => {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
+            Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
@@ -168,7 +196,7 @@ impl Error {
             Error::NoColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
             Error::NotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
             Error::Kms { error, .. } => kms_sqlstate(error.kind),
-            Error::Corrupt(_) => ERRCODE_DATA_CORRUPTED,
+            Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
         }
     }
@@ -186,6 +214,7 @@ impl Error {
             Error::Kms { error, .. } => {
                 error.request_id.as_ref().map(|id| format!("KMS request id {id}."))
             }
+            Error::KeyringsWouldBeLost(tables) => Some(lost(tables)),
             _ => None,
         }
     }
@@ -194,6 +223,20 @@ impl Error {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoRight { .. } => "Only the table's owner and superusers can use its data keys.",
+            Error::NotFormerOwner(_) => {
+                "The owner that the keyring's table had when it was dropped can adopt it, and \
+                 superusers can."
+            }
+            Error::KeyringInUse { .. } => {
+                "To let another table open with it: envelope.share_keyring."
+            }
+            Error::KeyringsWouldBeLost(_) => {
+                "Keep them with envelope.export_keyring; a superuser can then SET \
+                 envelope.allow_drop = on. What they sealed opens no more without them."
+            }
+            Error::NoWrap { .. } => {
+                "Bring its rows of envelope.wrapped_key back, from a backup or an exported keyring."
+            }
             Error::PlantedSetting(_) => {
                 "Settings envelope.* are for superusers and the server's configuration: remove \
                  it from PGOPTIONS or the connection string."
@@ -233,6 +276,14 @@ impl Error {
         };
         Some(hint.to_string())
     }
+}
+
+/// How many keyrings of which tables, five of them by name.
+fn lost(tables: &[String]) -> String {
+    let (count, named) = (tables.len(), tables.iter().take(5).cloned().collect::<Vec<_>>());
+    let keyrings = if count == 1 { "1 keyring".into() } else { format!("{count} keyrings") };
+    let more = if count > named.len() { ", …" } else { "" };
+    format!("{keyrings} would be lost, of: {}{more}.", named.join(", "))
 }
 
 /// One SQLSTATE a kind of KMS error. Class 08 is left alone: connection pools take it for their

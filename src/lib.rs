@@ -24,6 +24,7 @@ pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
+    keyring::watch_drops();
 }
 
 /// Asked for by `cargo pgrx test` at the root of the crate.

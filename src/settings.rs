@@ -25,6 +25,7 @@ static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// A setting that this client tried to plant before the library was loaded. A setting itself, so
 /// that parallel workers, which get the client's settings but not its options, know of it too.
 static PLANTED: Text = Text::new(None);
@@ -139,6 +140,14 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::empty(),
     );
+    GucRegistry::define_bool_guc(
+        c"envelope.allow_drop",
+        c"Let the extension be dropped while it holds keyrings.",
+        c"Every wrapped data key is dropped with it, and what they sealed opens no more.",
+        &ALLOW_DROP,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
     GucRegistry::define_string_guc(
         PLANTED_NAME,
         c"A setting of this extension that the client's connection options tried to set.",
@@ -217,6 +226,11 @@ fn limit(setting: &GucSetting<i32>) -> Option<u64> {
 /// `envelope.auto_create_key`.
 pub fn auto_create_key() -> bool {
     AUTO_CREATE_KEY.get()
+}
+
+/// `envelope.allow_drop`.
+pub fn allow_drop() -> bool {
+    ALLOW_DROP.get()
 }
 
 /// A text setting; empty counts as unset.

@@ -5,6 +5,7 @@ mod invalidate;
 mod refs;
 pub mod rows;
 mod scan;
+pub mod whole;
 pub mod write;
 
 use std::ffi::CStr;
@@ -18,6 +19,13 @@ pub use invalidate::watch;
 
 const SCHEMA: &CStr = c"envelope";
 
+/// Its tables.
+pub const TABLES: [&CStr; 6] =
+    [c"keyring", c"keyring_table", c"data_key", c"wrapped_key", c"key_grant", c"sealed_column"];
+
+/// The event trigger by which drops are seen.
+pub const DROPS: &CStr = c"envelope_watch_drops";
+
 /// The OID of schema `envelope`.
 pub fn schema() -> Result<pg_sys::Oid> {
     relation::schema_named(SCHEMA).ok_or(Error::NotInstalled)
@@ -27,4 +35,9 @@ pub fn schema() -> Result<pg_sys::Oid> {
 /// right even when the extension was dropped and created again.
 pub fn oid_of(name: &CStr) -> Result<pg_sys::Oid> {
     relation::in_schema(schema()?, name).ok_or(Error::NotInstalled)
+}
+
+/// The type `name` in schema `envelope`.
+fn type_of(name: &CStr) -> Result<pg_sys::Oid> {
+    relation::type_in_schema(schema()?, name).ok_or(Error::NotInstalled)
 }

@@ -1,39 +1,37 @@
 //! What is written to the extension's tables, each statement by SPI as the owner of the schema.
 
+pub mod links;
+
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
-use pgrx::datum::{DatumWithOid, Uuid as PgUuid};
-use pgrx::pg_sys;
-use pgrx::spi::Spi;
+use pgrx::datum::{DatumWithOid, TimestampWithTimeZone, Uuid as PgUuid};
 use uuid::Uuid;
 
+use crate::catalog::rows::{DataKeyHistory, DataKeyRow, WrappedKey};
 use crate::catalog::schema;
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
+use crate::pg::spi;
 
-/// A new keyring and the table that seals with it.
+/// A new keyring, which no table uses yet.
 pub fn insert_keyring(
     keyring_id: Uuid,
-    relation: pg_sys::Oid,
     table_name: &str,
     default_kek: Option<&str>,
-    kms_context: &EncryptionContext,
+    kms_context: Option<&EncryptionContext>,
+    limits: &str,
 ) -> Result<()> {
     execute(
-        "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context)
+        "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context, limits)
          VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8'),
-                 convert_from($4, 'UTF8')::jsonb) RETURNING 1",
+                 convert_from($4, 'UTF8')::jsonb, convert_from($5, 'UTF8')::jsonb)",
         &[
             pg_uuid(keyring_id),
             table_name.as_bytes().into(),
             default_kek.map(str::as_bytes).into(),
-            context_json(kms_context)?.into(),
+            kms_context.map(context_json).transpose()?.into(),
+            limits.as_bytes().into(),
         ],
-    )?;
-    execute(
-        "INSERT INTO envelope.keyring_table (id, keyring_id, relation, seals)
-         VALUES ($1, $2, $3::regclass, true) RETURNING 1",
-        &[pg_uuid(random_uuid()?), pg_uuid(keyring_id), relation.into()],
     )
 }
 
@@ -41,49 +39,68 @@ pub fn insert_keyring(
 pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
     execute(
         "UPDATE envelope.keyring SET limits = convert_from($2, 'UTF8')::jsonb
-         WHERE keyring_id = $1 RETURNING 1",
+         WHERE keyring_id = $1",
         &[pg_uuid(keyring_id), limits.as_bytes().into()],
     )
 }
 
-/// A new data key for sealing, active, with its one wrap, which was tried.
-pub fn insert_data_key(
-    key_id: KeyId,
-    keyring_id: Uuid,
-    version: i32,
-    kek: &str,
-    kms_context: &EncryptionContext,
-    wrapped: &[u8],
-) -> Result<()> {
+/// A new data key; its wraps come by [`insert_wrap`].
+pub fn insert_data_key(row: &DataKeyRow) -> Result<()> {
     execute(
         "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state)
-         VALUES ($1, $2, 'seal', $3, 'active') RETURNING 1",
-        &[pg_uuid(key_id.into()), pg_uuid(keyring_id), version.into()],
-    )?;
+         VALUES ($1, $2, convert_from($3, 'UTF8'), $4, convert_from($5, 'UTF8'))",
+        &data_key_columns(row),
+    )
+}
+
+/// A data key that was made elsewhere, with what happened to it there.
+pub fn insert_data_key_history(key: &DataKeyHistory) -> Result<()> {
+    let [key_id, keyring_id, purpose, version, state] = data_key_columns(&key.row);
     execute(
-        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
-         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())
-         RETURNING 1",
+        "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state,
+                                        created_at, state_changed_at, reason)
+         VALUES ($1, $2, convert_from($3, 'UTF8'), $4, convert_from($5, 'UTF8'),
+                 $6, $7, convert_from($8, 'UTF8'))",
         &[
-            pg_uuid(key_id.into()),
-            kek.as_bytes().into(),
-            context_json(kms_context)?.into(),
-            wrapped.into(),
+            key_id,
+            keyring_id,
+            purpose,
+            version,
+            state,
+            timestamp(key.created_at)?.into(),
+            timestamp(key.state_changed_at)?.into(),
+            key.reason.as_deref().map(str::as_bytes).into(),
         ],
     )
 }
 
-/// Runs one statement that must touch exactly one row. Text goes in as UTF-8 bytes, so that it is
-/// right in every server encoding.
+/// A new wrap of a data key, which was tried.
+pub fn insert_wrap(key_id: KeyId, wrap: &WrappedKey) -> Result<()> {
+    execute(
+        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
+         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())",
+        &[
+            pg_uuid(key_id.into()),
+            wrap.kek.as_bytes().into(),
+            context_json(&wrap.kms_context)?.into(),
+            wrap.wrapped.as_slice().into(),
+        ],
+    )
+}
+
+/// Runs one statement that must touch exactly one row.
 fn execute(sql: &str, args: &[DatumWithOid<'_>]) -> Result<()> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    let rows = Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len()))
-        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))?;
-    if rows == 1 {
-        Ok(())
-    } else {
-        Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one")))
+    match touch(sql, args)? {
+        1 => Ok(()),
+        rows => Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one"))),
     }
+}
+
+/// Runs one statement; how many rows it touched. Text goes in as UTF-8 bytes, so that it is right
+/// in every server encoding.
+fn touch(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    spi::write(sql, args).map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
 }
 
 /// A random UUID (version 4), for rows that nothing derives an id for.
@@ -91,6 +108,21 @@ pub fn random_uuid() -> Result<Uuid> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::System(error.to_string()))?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+fn data_key_columns(row: &DataKeyRow) -> [DatumWithOid<'static>; 5] {
+    [
+        pg_uuid(row.key_id.into()),
+        pg_uuid(row.keyring_id),
+        row.purpose.name().as_bytes().into(),
+        row.version.into(),
+        row.state.name().as_bytes().into(),
+    ]
+}
+
+fn timestamp(microseconds: i64) -> Result<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(microseconds)
+        .map_err(|_| Error::BadArgument("a time is out of range".into()))
 }
 
 fn context_json(context: &EncryptionContext) -> Result<Vec<u8>> {

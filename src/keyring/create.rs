@@ -13,10 +13,9 @@ use uuid::Uuid;
 use crate::catalog::rows::{DataKeyRow, Purpose, State, WrappedKey};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
-use crate::keyring::table::{self, Table};
-use crate::keyring::{cache, ends, failures, kek, stale, unwrap};
+use crate::keyring::table::{self, Table, plain_name};
+use crate::keyring::{cache, ends, failures, kek, orphans, stale, unwrap};
 use crate::kms::{Generated, Wrap};
-use crate::pg::relation::{self, Kind};
 use crate::pg::{guc, lock, xact};
 use crate::settings;
 
@@ -66,10 +65,13 @@ fn create(
     context: Option<EncryptionContext>,
 ) -> Result<Option<KeyId>> {
     let root = table.root();
-    check_kind(root)?;
+    table::require_can_have_keys(root)?;
     let own = match Keyring::of(root)? {
         Some(keyring) => rows::keyring(keyring.id)?,
-        None => None,
+        None => {
+            orphans::warn_of(&plain_name(root)?)?;
+            None
+        }
     };
     let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
     let used = match kek.or(own_kek) {
@@ -84,7 +86,7 @@ fn create(
 
     // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
     lock::keep_relation(root);
-    check_kind(root)?;
+    table::require_can_have_keys(root)?;
     let class = catalog::oid_of(c"keyring")?;
     lock::lock_object(class, root);
     let keyring = Keyring::of(root)?;
@@ -142,13 +144,17 @@ fn write(
         Some(keyring) => (keyring.id, keyring.last_version + 1),
         None => {
             let keyring_id = write::random_uuid()?;
-            write::insert_keyring(keyring_id, root, &plain_name(root)?, kek, context)?;
+            write::insert_keyring(keyring_id, &plain_name(root)?, kek, Some(context), "{}")?;
+            write::links::insert(keyring_id, root, true)?;
             (keyring_id, 1)
         }
     };
-    let stored_kek = wrap.kek.to_string();
-    write::insert_data_key(key_id, keyring_id, version, &stored_kek, context, &wrap.bytes)?;
-    Ok(DataKeyRow { key_id, keyring_id, purpose: Purpose::Seal, version, state: State::Active })
+    let (purpose, state) = (Purpose::Seal, State::Active);
+    let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
+    write::insert_data_key(&row)?;
+    let (kek, wrapped) = (wrap.kek.to_string(), wrap.bytes.clone());
+    write::insert_wrap(key_id, &WrappedKey { kek, kms_context: context.clone(), wrapped })?;
+    Ok(row)
 }
 
 /// The keyring that a table seals with, as the catalog has it now.
@@ -172,25 +178,8 @@ impl Keyring {
     }
 }
 
-fn check_kind(root: pg_sys::Oid) -> Result<()> {
-    let what = match relation::kind(root) {
-        Kind::Table => return Ok(()),
-        Kind::Temporary => "temporary table",
-        Kind::Other => "relation",
-        Kind::Missing => return Err(Error::NoRelation(relation::display_name(root))),
-    };
-    Err(Error::NotATable { what, table: relation::display_name(root) })
-}
-
 /// `{"database": …, "table": "schema.table"}` as the names are now: for key policies and for the
 /// KMS's log. It is stored with the wrap, so that a later rename changes nothing.
 fn default_context(root: pg_sys::Oid) -> Result<EncryptionContext> {
     Ok([("database", guc::current_database()), ("table", plain_name(root)?)].into_iter().collect())
-}
-
-/// `schema.table` without quotes: for people and key policies, never looked up.
-fn plain_name(relation: pg_sys::Oid) -> Result<String> {
-    let (schema, name) = relation::qualified_name(relation)
-        .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
-    Ok(format!("{schema}.{name}"))
 }

@@ -10,13 +10,17 @@ mod cache;
 mod check;
 mod check_all;
 mod create;
+mod drops;
 mod ends;
 mod failures;
 mod kek;
 mod limits;
+mod links;
 mod nonce;
+mod orphans;
 mod stale;
 mod table;
+mod transfer;
 mod unwrap;
 mod warm;
 
@@ -31,12 +35,15 @@ use crate::settings;
 
 pub use arena::is_memory_locked;
 pub use check::check_kek;
-pub use check_all::check_all;
+pub use check_all::{Outcome, check_all};
 pub use create::create_key;
+pub use drops::watch as watch_drops;
 pub use limits::Limits;
+pub use links::{adopt, share};
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
 pub use table::{Whose, whose};
+pub use transfer::{export, import};
 pub use warm::{set_limits, warm};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog

@@ -9,7 +9,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State};
 use crate::error::{Error, Result};
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
@@ -37,7 +37,10 @@ struct Known {
 /// A keyring that the table opens with.
 struct Link {
     keyring_id: Uuid,
+    /// The root's own, or that of a partition from before it was attached.
+    seals: bool,
     may_open: bool,
+    may_manage: bool,
 }
 
 struct Sealing {
@@ -75,12 +78,12 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     let mut links = Vec::new();
     let mut sealing = None;
     for table in if root == relation { vec![root] } else { vec![root, relation] } {
-        let may_open = acl::owns_relation(role, table);
-        for row in rows::keyring_tables(table)? {
-            if row.seals && table == root {
-                sealing = active_key(row.keyring_id)?;
+        let is_owner = acl::owns_relation(role, table);
+        for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
+            if seals && table == root {
+                sealing = active_key(keyring_id)?;
             }
-            links.push(Link { keyring_id: row.keyring_id, may_open });
+            links.push(Link { keyring_id, seals, may_open: is_owner, may_manage: is_owner });
         }
     }
     Ok(Known { relation, root, role, owns_root: acl::owns_relation(role, root), links, sealing })
@@ -98,12 +101,12 @@ fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
 impl Sealing {
     /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
     /// could read what is sealed. Also when no wrap is left: nobody could.
-    fn require_allowed(&self) -> Result<()> {
+    fn require_allowed(&self, table: &Table) -> Result<()> {
         if self.allowed.get() {
             return Ok(());
         }
         if self.keks.is_empty() {
-            return Err(Error::Corrupt(format!("data key {} has no wrapped key", self.key_id)));
+            return Err(Error::NoWrap { key: self.key_id, table: table.name() });
         }
         for kek in &self.keks {
             if !kek::is_allowed(kek)? {
@@ -150,7 +153,7 @@ impl Table {
     /// under a KEK that is not allowed.
     pub fn sealing_key(&self) -> Result<Option<KeyId>> {
         let Some(sealing) = &self.0.sealing else { return Ok(None) };
-        sealing.require_allowed()?;
+        sealing.require_allowed(self)?;
         Ok(Some(sealing.key_id))
     }
 
@@ -173,6 +176,17 @@ impl Table {
     /// The keyrings that the current role may open with.
     pub fn open_keyrings(&self) -> impl Iterator<Item = Uuid> {
         self.0.links.iter().filter(|link| link.may_open).map(|link| link.keyring_id)
+    }
+
+    /// The keyrings that the table seals with or, a partition, has sealed with, and whose keys the
+    /// current role may manage. 42501 when it may manage none.
+    pub fn managed_keyrings(&self) -> Result<Vec<Uuid>> {
+        let managed = self.0.links.iter().filter(|link| link.seals && link.may_manage);
+        let managed: Vec<Uuid> = managed.map(|link| link.keyring_id).collect();
+        if managed.is_empty() {
+            self.require_manage_right()?;
+        }
+        Ok(managed)
     }
 
     /// For messages.
@@ -207,4 +221,22 @@ pub fn whose(relation: pg_sys::Oid, key_id: KeyId) -> Result<Whose> {
         Some(key) if get(relation)?.has(key.keyring_id) => Whose::Ours,
         Some(_) => Whose::Others,
     })
+}
+
+/// `schema.table` without quotes: for people and key policies, never looked up.
+pub fn plain_name(relation: pg_sys::Oid) -> Result<String> {
+    let (schema, name) = relation::qualified_name(relation)
+        .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
+    Ok(format!("{schema}.{name}"))
+}
+
+/// An error unless `relation` can have keys.
+pub fn require_can_have_keys(relation: pg_sys::Oid) -> Result<()> {
+    let what = match relation::kind(relation) {
+        Kind::Table => return Ok(()),
+        Kind::Temporary => "temporary table",
+        Kind::Other => "relation",
+        Kind::Missing => return Err(Error::NoRelation(relation::display_name(relation))),
+    };
+    Err(Error::NotATable { what, table: relation::display_name(relation) })
 }

@@ -20,10 +20,7 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     let error = match unwrap(key_id, &wraps) {
         Ok(Some(data_key)) => return cache::insert(row, &data_key, None),
         Ok(None) => {
-            return Err(Error::Corrupt(format!(
-                "data key {key_id} of table {} has no wrapped key",
-                table.name()
-            )));
+            return Err(Error::NoWrap { key: key_id, table: table.name() });
         }
         Err(error) => error,
     };

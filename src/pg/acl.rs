@@ -31,6 +31,12 @@ pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
     }
 }
 
+/// Whether `role` has the rights of `other`: is it, is a member of it, or is a superuser.
+pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    // SAFETY: walks memberships in the system cache; a role that is gone has no members.
+    unsafe { pg_sys::has_privs_of_role(role, other) }
+}
+
 /// The name of a role in the server's encoding, quoted where SQL needs it; `None` when it is gone.
 pub fn quoted_role(role: pg_sys::Oid) -> Option<CString> {
     // SAFETY: with `noerr` a missing role gives a null pointer; quoting gives its argument back

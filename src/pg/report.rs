@@ -13,6 +13,18 @@ pub fn warning(message: String, hint: &str) {
         .report(PgLogLevel::WARNING);
 }
 
+/// A NOTICE to the client.
+pub fn notice(message: String) {
+    leave_out_copy_line();
+    let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
+    ErrorReport::new(code, message, function_name!()).report(PgLogLevel::NOTICE);
+}
+
+/// Raises an error where no caller takes it: in PostgreSQL's hooks, below `#[pg_guard]`.
+pub fn raise(report: ErrorReport) {
+    report.report(PgLogLevel::ERROR);
+}
+
 /// COPY adds the line it is at to every message raised meanwhile, as CONTEXT: the plaintext of a
 /// row that is about to be sealed would stand in the server's log. From here on it does not;
 /// other context (functions, statements) stays.

@@ -1,5 +1,7 @@
 //! Transactions: their ends, their nesting, what they forbid.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 /// How a transaction or savepoint ended, as told to [`on_end`].
@@ -82,6 +84,16 @@ pub fn forbids_writing() -> Option<&'static str> {
         } else {
             None
         }
+    }
+}
+
+/// Raises PostgreSQL's own error (25006, or 25000 in a parallel operation) where `what` cannot be
+/// done since it writes.
+pub fn require_writable(what: &CStr) {
+    // SAFETY: `what` is NUL-terminated and put into the message.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(what.as_ptr());
+        pg_sys::PreventCommandIfParallelMode(what.as_ptr());
     }
 }
 

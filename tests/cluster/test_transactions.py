@@ -362,7 +362,8 @@ CHANGES = {
     "truncated": ("TRUNCATE envelope.data_key", "42704"),
     "unlinked": ("TRUNCATE envelope.keyring_table", "22023"),
     "owner": ("ALTER TABLE people OWNER TO postgres", "42501"),
-    "extension": ('DROP EXTENSION "pgrx-example" CASCADE; CREATE EXTENSION "pgrx-example"', "42704"),
+    "extension": ('SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE; '
+                  'CREATE EXTENSION "pgrx-example"', "42704"),
 }
 
 

@@ -34,3 +34,6 @@ ORDER BY 1;
 SELECT envelope.flush_cache() AS loaded;
 SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'envelope.%'
   AND name <> 'envelope.file_kek_directory' ORDER BY 1;
+SELECT e.evtname, e.evtevent, e.evtfoid::regprocedure AS function, e.evtenabled AS enabled, cardinality(e.evttags) AS tags
+FROM pg_event_trigger e JOIN pg_depend d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid
+WHERE d.deptype = 'e' ORDER BY 1;
