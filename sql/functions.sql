@@ -124,7 +124,8 @@ COMMENT ON VIEW envelope.stats IS
   'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures';
 GRANT SELECT ON envelope.stats TO PUBLIC;
 
--- Tables' owners see their keys, members of pg_monitor all; nobody sees a wrapped key.
+-- Tables' owners see their keys, also those of tables that are gone; members of pg_monitor see all.
+-- Nobody sees a wrapped key.
 CREATE VIEW envelope.keys WITH (security_barrier) AS
   SELECT r.keyring_id,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
@@ -133,7 +134,9 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
                ORDER BY w.created_at, w.kek) AS keks,
-         k.created_at, k.state_changed_at, k.reason
+         k.created_at, k.state_changed_at, k.reason,
+         COALESCE(t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid, true)
+           AS orphaned
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t
@@ -141,9 +144,10 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
      OR EXISTS (SELECT FROM pg_catalog.pg_class c
                 WHERE c.oid OPERATOR(pg_catalog.=) t.relation::pg_catalog.oid
-                  AND pg_catalog.pg_has_role(c.relowner, 'USAGE'));
+                  AND pg_catalog.pg_has_role(c.relowner, 'USAGE'))
+     OR pg_catalog.pg_has_role(t.former_owner::pg_catalog.oid, 'USAGE');
 COMMENT ON VIEW envelope.keys IS
-  'Data keys of the tables whose owner one is (all, for members of pg_monitor), without the keys';
+  'Data keys of the tables whose owner one is or was (all, for members of pg_monitor), without the keys';
 GRANT SELECT ON envelope.keys TO PUBLIC;
 
 CREATE FUNCTION envelope.inspect(

@@ -34,6 +34,12 @@ RESET ROLE;
 TABLE links;
 SELECT relation, state FROM envelope.keys WHERE keyring_id = :'keyring_id';
 
+-- Who owned the table sees it, others do not.
+SET ROLE envelope_owner;
+SELECT relation, state, orphaned FROM envelope.keys WHERE relation LIKE 'attic.%';
+SET ROLE envelope_other;
+SELECT count(*) FROM envelope.keys WHERE relation LIKE 'attic.%';
+RESET ROLE;
 -- A new table of that name is told of it, once, and gets a key of its own.
 CREATE TABLE attic.letters (id int, v bytea);
 SELECT length(envelope_encrypt('attic.letters', '')) AS sealed;
