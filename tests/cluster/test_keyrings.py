@@ -203,39 +203,6 @@ def test_adopted_by_two_at_once(db):
 # -- copied, attached, exchanged ----------------------------------------------------------------------------------
 
 
-def test_copy_drop_rename(db):
-    """CREATE TABLE AS, DROP, RENAME: with the old keyring adopted, the new table goes on where the old one was."""
-    db.people(rows=["one", "two"])
-    left = keyring(db, "people")
-    with db.connect() as c:
-        c.execute("CREATE TABLE new AS TABLE people")
-        c.execute("DROP TABLE people")
-        c.execute("ALTER TABLE new RENAME TO people")
-        c.execute("SELECT envelope.adopt_keyring(%s, 'people')", (left,))
-        c.execute("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW "
-                  "EXECUTE FUNCTION envelope_seal('ssn')")
-        c.execute("INSERT INTO people VALUES (3, 'three')")
-    assert opened(db, "people") == ["one", "two", "three"]
-    assert keys_in(db, "people") == 1
-    assert db.sql(LINKS, (left,)) == [("public.people", True, "-")]
-
-
-def test_copy_shares(db):
-    """A copy that lives beside its source: opens what was copied, seals with its own."""
-    db.people(rows=["one"])
-    db.people("copied")
-    with fails("22023"):
-        db.sql("INSERT INTO copied TABLE people")
-    db.sql("SELECT envelope.share_keyring('people', 'copied')")
-    db.sql("INSERT INTO copied TABLE people")
-    db.sql("INSERT INTO copied VALUES (2, 'two')")
-    assert opened(db, "copied") == ["one", "two"] and keys_in(db, "copied") == 2
-    # It opens for good: not only as long as the source is there.
-    db.sql("DROP TABLE people")
-    assert opened(db, "copied") == ["one", "two"]
-    assert db.value("SELECT bool_and(ok) FROM envelope.check()")
-
-
 @pytest.fixture
 def log(db):
     """A partitioned table, and one with a key of its own to be attached."""
@@ -282,18 +249,6 @@ def test_partition_adopts_to_open(log):
     assert opened(log, "saved", by="log_1") == ["own"]
     log.sql("INSERT INTO log VALUES (3, envelope_encrypt('log_1', 'sealed by the root'))")
     assert keys_in(log, "log") == 1
-
-
-def test_exchanged_names_keep_their_keyrings(db):
-    """Two tables that swap names take their keys along, and values with them."""
-    db.people("a", rows=["of a"])
-    db.people("b", rows=["of b"])
-    a, b = keyring(db, "a"), keyring(db, "b")
-    db.sql("BEGIN; ALTER TABLE a RENAME TO swap; ALTER TABLE b RENAME TO a; ALTER TABLE swap RENAME TO b; COMMIT")
-    assert opened(db, "a") == ["of b"] and opened(db, "b") == ["of a"]
-    assert (keyring(db, "a"), keyring(db, "b")) == (b, a)
-    db.sql("INSERT INTO a VALUES (2, 'more')")
-    assert keys_in(db, "a") == 1
 
 
 # -- moved --------------------------------------------------------------------------------------------------------
