@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from harness import place, sealed
 from harness.cluster import Cluster
+from harness.document import blocks
 from sqlstate import fails
 
 # Needs quotes.
@@ -438,9 +439,8 @@ def test_a_table_dropped_after_the_dump_comes_back(archive, copy):
 
 def adopt(db, table):
     """As a superuser would, who knows that the table is the one that was dropped."""
-    db.sql("SELECT envelope.adopt_keyring(keyring_id, %s::text::regclass) FROM "
-           "(SELECT DISTINCT keyring_id FROM envelope.keys WHERE relation = %s AND orphaned) AS left_behind",
-           (table, f"public.{table}"))
+    [command] = blocks("backup.md", "Bring back a dropped table", "sql")
+    db.sql(command.replace("customers", table))
 
 
 def test_it_comes_back_after_it_was_sealed_anew(archive, copy):

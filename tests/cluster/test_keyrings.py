@@ -109,6 +109,24 @@ WAYS = {
     "DROP FUNCTION s.f CASCADE": "CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1'; "
                                  "CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (s.f(id))",
     "DROP TABLE s.parent CASCADE": "CREATE TABLE s.parent (id int, ssn bytea); CREATE TABLE s.t () INHERITS (s.parent)",
+    # The partition key holds a constant that names the sequence, a configuration, or a column of a type.
+    "DROP SEQUENCE s.q CASCADE": "CREATE SEQUENCE s.q; CREATE FUNCTION s.g(regclass, int) RETURNS int LANGUAGE sql "
+                                 "IMMUTABLE AS 'SELECT $2'; "
+                                 "CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (s.g('s.q'::regclass, id))",
+    "DROP TEXT SEARCH CONFIGURATION s.c CASCADE":
+        "CREATE TEXT SEARCH CONFIGURATION s.c (COPY = simple); CREATE TABLE s.t (id text, ssn bytea) "
+        "PARTITION BY LIST (to_tsvector('s.c'::regconfig, id))",
+    "ALTER TYPE s.pair DROP ATTRIBUTE a CASCADE":
+        "CREATE TYPE s.pair AS (a int, b int); CREATE FUNCTION s.p(int) RETURNS s.pair LANGUAGE sql IMMUTABLE "
+        "AS 'SELECT ($1, $1)::s.pair'; CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (((s.p(id)).a))",
+    "ALTER TABLE s.row DROP COLUMN a CASCADE":
+        "CREATE TABLE s.row (a int, b int); CREATE FUNCTION s.p(int) RETURNS s.row LANGUAGE sql IMMUTABLE "
+        "AS 'SELECT ($1, $1)::s.row'; CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (((s.p(id)).a))",
+    "DROP AGGREGATE s.total(int) CASCADE":
+        "CREATE AGGREGATE s.total(int) (sfunc = int4pl, stype = int); "
+        "CREATE FUNCTION s.g(regprocedure, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $2'; "
+        "CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (s.g('s.total(int)'::regprocedure, id))",
+    "DO $$ BEGIN EXECUTE 'DROP TABLE s.t'; END $$": "CREATE TABLE s.t (id int, ssn bytea)",
     "SET session_replication_role = replica; DROP TABLE s.t": "CREATE TABLE s.t (id int, ssn bytea)",
 }
 
