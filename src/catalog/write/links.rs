@@ -1,5 +1,5 @@
-//! Which table uses which keyring. Tables and roles go in under their own types: where the
-//! extension is being dropped, the casts from others may have gone already.
+//! Which table uses which keyring. Tables and roles go in under their own types: 0, for one that
+//! is gone, stays 0, and no cast is needed while the extension is half dropped.
 
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
