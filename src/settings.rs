@@ -210,6 +210,7 @@ pub fn cache_limits() -> Limits {
         uses: limit(&CACHE_MAX_USES),
         bytes: limit(&CACHE_MAX_BYTES).map(|kb| kb * 1024),
         stale_ms: u64::from(CACHE_MAX_STALE.get().unsigned_abs()) * 1000,
+        session_values: envelope::session::MAX_VALUES,
     }
 }
 

@@ -48,7 +48,8 @@ impl<T> Deref for Locked<T> {
     type Target = T;
     fn deref(&self) -> &T {
         // SAFETY: written by `new`, ours until dropped. After a fork the child reads zeros, which
-        // are a valid `T` for the types kept here; their users notice (`Cache::key`).
+        // are a valid `T` for the types kept here; their users notice (the id of a key, the
+        // transaction of a run of nonces, a derived key that is none).
         unsafe { self.0.as_ref() }
     }
 }
@@ -92,6 +93,18 @@ pub fn wipe_all() {
             }
         }
     });
+}
+
+/// Whether no byte of this thread's secrets is left.
+#[cfg(test)]
+pub fn is_zero() -> bool {
+    ARENA.with_borrow(|arena| {
+        arena.chunks.iter().all(|chunk| {
+            // SAFETY: mapped for as long as the process lives, and written by this thread alone.
+            let bytes = unsafe { std::slice::from_raw_parts(chunk.as_ptr(), CHUNK) };
+            bytes.iter().all(|byte| *byte == 0)
+        })
+    })
 }
 
 impl Arena {

@@ -1,21 +1,28 @@
 //! Unwrapped data keys of this backend, each within its limits.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use envelope::header::KeyId;
 use envelope::secret::DataKey;
-use envelope::value::SealKey;
 
 use crate::catalog::rows::{self, DataKeyRow};
-use crate::error::{Error, Result};
-use crate::keyring::arena::Locked;
+use crate::error::Result;
+use crate::keyring::hash::IdMap;
 use crate::keyring::limits::{Limits, OwnLimits};
+use crate::keyring::unwrapped::{self, Unwrapped};
 use crate::pg::clock;
 use crate::settings;
 
 thread_local! {
-    static KEYS: RefCell<HashMap<KeyId, Entry>> = RefCell::new(HashMap::new());
+    static KEYS: RefCell<IdMap<KeyId, Entry>> = RefCell::new(IdMap::default());
+    /// Keys in the order in which they were unwrapped, each with its number; of a key's places
+    /// only the last counts.
+    static ORDER: RefCell<VecDeque<(KeyId, u64)>> = const { RefCell::new(VecDeque::new()) };
+    /// How often a key was unwrapped.
+    static UNWRAPS: Cell<u64> = const { Cell::new(0) };
+    /// How often everything that was read has been put in doubt.
+    static DOUBTS: Cell<u64> = const { Cell::new(0) };
     /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
     static WIPED_AT: Cell<u64> = const { Cell::new(0) };
 }
@@ -26,27 +33,21 @@ const WIPE_EVERY_MS: u64 = 1000;
 struct Entry {
     row: DataKeyRow,
     limits: Limits,
-    /// The catalog or the settings may have changed since `row` and `limits` were read.
-    doubtful: bool,
+    /// What [`DOUBTS`] was when `row` and `limits` were read: when it has moved on, the catalog or
+    /// the settings may have changed since.
+    read_at: u64,
     unwrapped: Option<Unwrapped>,
+    /// Where its key stands in [`ORDER`].
+    order: u64,
     /// The transaction or savepoint that made the key, while it is open.
     made_in: Option<u32>,
 }
 
-struct Unwrapped {
-    key: Locked<SealKey>,
-    /// When, on [`clock::monotonic_ms`]'s scale.
-    since: u64,
-    /// Taken off the time to live, differing from key to key, so that keys fetched together do
-    /// not expire together; in 1/1024 of it, at most a sixteenth.
-    jitter: u64,
-    /// Goes on to be used until then, past its time, while the KMS is out of reach.
-    stale_until: u64,
-    uses: Cell<u64>,
-    bytes: Cell<u64>,
-}
-
 impl Entry {
+    fn is_doubtful(&self) -> bool {
+        self.read_at != DOUBTS.get()
+    }
+
     fn wipe_if_over(&mut self, now: u64) {
         if self.unwrapped.as_ref().is_some_and(|key| key.is_over(&self.limits, now)) {
             self.unwrapped = None;
@@ -54,52 +55,45 @@ impl Entry {
     }
 }
 
-impl Unwrapped {
-    fn expires(&self, limits: &Limits) -> u64 {
-        let ttl = limits.ttl_ms - limits.ttl_ms / 1024 * self.jitter;
-        self.since.saturating_add(ttl)
-    }
-
-    fn is_within(&self, limits: &Limits, now: u64) -> bool {
-        now < self.expires(limits).max(self.stale_until) && !self.is_used_up(limits)
-    }
-
-    /// Not even a KMS that is out of reach lets it be used again.
-    fn is_over(&self, limits: &Limits, now: u64) -> bool {
-        now >= self.expires(limits).saturating_add(limits.stale_ms) || self.is_used_up(limits)
-    }
-
-    fn is_used_up(&self, limits: &Limits) -> bool {
-        limits.uses.is_some_and(|limit| self.uses.get() >= limit)
-            || limits.bytes.is_some_and(|limit| self.bytes.get() >= limit)
-    }
-}
-
-/// Calls `use_key` with the unwrapped key `key_id`, for a value of `bytes` bytes; `None` when it
-/// has to be unwrapped first.
+/// Calls `use_key` with the unwrapped key `key_id` and its limits, for a value of `bytes` bytes;
+/// `None` when it has to be unwrapped first.
 pub fn with_key<T>(
     key_id: KeyId,
     bytes: usize,
-    use_key: impl FnOnce(&SealKey) -> Result<T>,
+    use_key: impl FnOnce(&Unwrapped, &Limits) -> Result<T>,
 ) -> Result<Option<T>> {
-    read_if_doubtful(key_id)?;
-    let used = KEYS.with_borrow(|keys| {
-        let entry = keys.get(&key_id)?;
-        let unwrapped = entry.unwrapped.as_ref()?;
-        // A key whose page was zeroed by a fork has another id.
-        let usable = unwrapped.is_within(&entry.limits, clock::monotonic_ms())
-            && unwrapped.key.key_id() == key_id;
-        usable.then(|| {
-            unwrapped.uses.set(unwrapped.uses.get() + 1);
-            unwrapped.bytes.set(unwrapped.bytes.get().saturating_add(bytes as u64));
-            use_key(&unwrapped.key)
-        })
-    });
+    let mut use_key = Some(use_key);
+    let mut used = use_if_known(key_id, bytes, &mut use_key);
+    if used.is_none() {
+        read_if_doubtful(key_id)?;
+        used = use_if_known(key_id, bytes, &mut use_key);
+    }
     if used.is_none() {
         wipe_if_over(key_id);
         wipe_expired()?;
     }
     used.transpose()
+}
+
+/// `None` when the key is not there, is over, or what is known of it is in doubt.
+fn use_if_known<T>(
+    key_id: KeyId,
+    bytes: usize,
+    use_key: &mut Option<impl FnOnce(&Unwrapped, &Limits) -> Result<T>>,
+) -> Option<Result<T>> {
+    KEYS.with_borrow(|keys| {
+        let entry = keys.get(&key_id).filter(|entry| !entry.is_doubtful())?;
+        let unwrapped = entry.unwrapped.as_ref()?;
+        // A key whose page was zeroed by a fork has another id.
+        if !unwrapped.is_within(&entry.limits, clock::monotonic_ms())
+            || unwrapped.key_id() != key_id
+        {
+            return None;
+        }
+        let use_key = use_key.take()?;
+        unwrapped.note_use(bytes);
+        Some(use_key(unwrapped, &entry.limits))
+    })
 }
 
 /// Whether `key_id` could be used now without being unwrapped.
@@ -115,7 +109,7 @@ pub fn is_usable(key_id: KeyId) -> Result<bool> {
 
 /// Reads the row and the limits of `key_id` again when they may have changed.
 fn read_if_doubtful(key_id: KeyId) -> Result<()> {
-    if KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(|entry| entry.doubtful)) {
+    if KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(Entry::is_doubtful)) {
         row(key_id)?;
     }
     Ok(())
@@ -124,11 +118,12 @@ fn read_if_doubtful(key_id: KeyId) -> Result<()> {
 /// The catalog's row of `key_id`; `None` when no such key is in this database.
 pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
     let known = KEYS.with_borrow(|keys| {
-        keys.get(&key_id).filter(|entry| !entry.doubtful).map(|entry| entry.row)
+        keys.get(&key_id).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row)
     });
     if known.is_some() {
         return Ok(known);
     }
+    let read_at = DOUBTS.get();
     let read = match rows::data_key(key_id)? {
         Some(row) => Some((row, limits_of(&row)?)),
         None => None,
@@ -141,11 +136,12 @@ pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
             let entry = keys.entry(key_id).or_insert(Entry {
                 row,
                 limits,
-                doubtful: false,
+                read_at,
                 unwrapped: None,
+                order: 0,
                 made_in: None,
             });
-            (entry.row, entry.limits, entry.doubtful) = (row, limits, false);
+            (entry.row, entry.limits, entry.read_at) = (row, limits, read_at);
             if !row.state.opens() {
                 entry.unwrapped = None;
             }
@@ -165,20 +161,23 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
 /// Keeps an unwrapped key within its limits. `made_in` names the transaction or savepoint that
 /// makes the key; a key unwrapped again stays what it was.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
-    let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
-    let unwrapped = Some(Unwrapped {
-        key: Locked::new(SealKey::from_data_key(data_key))?,
-        since: clock::monotonic_ms(),
-        jitter: u64::from(random % 65),
-        stale_until: 0,
-        uses: Cell::new(0),
-        bytes: Cell::new(0),
-    });
+    let unwrapped = Some(Unwrapped::new(data_key)?);
+    let read_at = DOUBTS.get();
     let limits = limits_of(&row)?;
+    wipe(row.key_id);
     make_room();
+    let order = UNWRAPS.get() + 1;
+    UNWRAPS.set(order);
     KEYS.with_borrow_mut(|keys| {
         let made_in = made_in.or_else(|| keys.get(&row.key_id)?.made_in);
-        keys.insert(row.key_id, Entry { row, limits, doubtful: false, unwrapped, made_in });
+        keys.insert(row.key_id, Entry { row, limits, read_at, unwrapped, order, made_in });
+        ORDER.with_borrow_mut(|queue| {
+            // What was wiped otherwise stays in the queue until it is as long again as need be.
+            if queue.len() > 2 * keys.len() {
+                queue.retain(|place| stands_at(keys, *place).is_some());
+            }
+            queue.push_back((row.key_id, order));
+        });
     });
     Ok(())
 }
@@ -188,19 +187,31 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
 fn make_room() {
     let Some(limit) = settings::cache_max_keys() else { return };
     KEYS.with_borrow_mut(|keys| {
-        let mut kept: Vec<(u64, KeyId)> = keys
-            .iter()
-            .filter(|(_, entry)| entry.made_in.is_none())
-            .filter_map(|(key_id, entry)| Some((entry.unwrapped.as_ref()?.since, *key_id)))
-            .collect();
-        let excess = (kept.len() + 1).saturating_sub(limit);
-        kept.sort_unstable();
-        for (_, key_id) in kept.into_iter().take(excess) {
-            if let Some(entry) = keys.get_mut(&key_id) {
-                entry.unwrapped = None;
+        ORDER.with_borrow_mut(|queue| {
+            // The key that is about to come is counted already.
+            let mut kept = Vec::new();
+            while unwrapped::count() > limit
+                && let Some(place) = queue.pop_front()
+            {
+                match stands_at(keys, place) {
+                    Some(entry) if entry.made_in.is_some() => kept.push(place),
+                    Some(_) => {
+                        if let Some(entry) = keys.get_mut(&place.0) {
+                            entry.unwrapped = None;
+                        }
+                    }
+                    None => {}
+                }
             }
-        }
+            kept.into_iter().rev().for_each(|place| queue.push_front(place));
+        });
     });
+}
+
+/// The entry whose unwrapped key has this place in the order; `None` when it was wiped, or
+/// unwrapped again later.
+fn stands_at(keys: &IdMap<KeyId, Entry>, (key_id, order): (KeyId, u64)) -> Option<&Entry> {
+    keys.get(&key_id).filter(|entry| entry.order == order && entry.unwrapped.is_some())
 }
 
 /// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
@@ -210,8 +221,7 @@ pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
         let Some(entry) = keys.get_mut(&key_id) else { return false };
         let limits = entry.limits;
         let Some(unwrapped) = entry.unwrapped.as_mut() else { return false };
-        let last = unwrapped.expires(&limits).saturating_add(limits.stale_ms);
-        unwrapped.stale_until = until.min(last);
+        unwrapped.serve_stale(&limits, until);
         unwrapped.is_within(&limits, clock::monotonic_ms())
     })
 }
@@ -227,7 +237,7 @@ pub fn wipe(key_id: KeyId) {
 
 /// The catalog or the settings may have changed: every row is read again before its key is used.
 pub fn doubt_all() {
-    KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.doubtful = true));
+    DOUBTS.set(DOUBTS.get() + 1);
 }
 
 /// Wipes all; how many keys that were. Which of them an open transaction has made is still known.
@@ -242,7 +252,7 @@ pub fn flush() -> usize {
 
 /// Unwrapped keys.
 pub fn len() -> usize {
-    KEYS.with_borrow(|keys| keys.values().filter(|entry| entry.unwrapped.is_some()).count())
+    unwrapped::count()
 }
 
 /// Lets go of keys whose maker `is_gone` says will not commit here, wiping them.
@@ -281,7 +291,8 @@ fn wipe_expired() -> Result<()> {
     }
     WIPED_AT.set(now);
     let doubtful: Vec<KeyId> = KEYS.with_borrow(|keys| {
-        let kept = keys.iter().filter(|(_, entry)| entry.doubtful && entry.unwrapped.is_some());
+        let kept =
+            keys.iter().filter(|(_, entry)| entry.is_doubtful() && entry.unwrapped.is_some());
         kept.map(|(key_id, _)| *key_id).collect()
     });
     for key_id in doubtful {

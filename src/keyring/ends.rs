@@ -2,7 +2,8 @@
 //!
 //! A key made in a transaction or savepoint that rolls back is in no catalog: it leaves the cache
 //! at that moment, before anything else can be sealed under it. `PREPARE TRANSACTION` counts as an
-//! end too: the key's fate is decided elsewhere. With nothing made, each end costs one branch.
+//! end too: the key's fate is decided elsewhere. With nothing made, each end costs a branch
+//! or two. Runs of nonces end here as well, by their transaction's number.
 
 use std::cell::Cell;
 
@@ -15,6 +16,13 @@ use crate::pg::xact::{self, End};
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
     static MADE: Cell<bool> = const { Cell::new(false) };
+    /// Counts top-level transactions, from 1.
+    static TRANSACTION: Cell<u64> = const { Cell::new(1) };
+}
+
+/// A number that no other top-level transaction of this process has; never 0.
+pub fn transaction() -> u64 {
+    TRANSACTION.get()
 }
 
 /// From now on every end is acted upon. To be called once.
@@ -29,6 +37,9 @@ pub fn key_made() {
 }
 
 fn at_end(end: End) {
+    if matches!(end, End::Commit | End::Abort | End::Prepare) {
+        TRANSACTION.set(TRANSACTION.get() + 1);
+    }
     if !MADE.get() {
         return;
     }

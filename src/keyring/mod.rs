@@ -13,6 +13,7 @@ mod create;
 mod drops;
 mod ends;
 mod failures;
+mod hash;
 mod kek;
 mod limits;
 mod links;
@@ -22,10 +23,10 @@ mod stale;
 mod table;
 mod transfer;
 mod unwrap;
+mod unwrapped;
 mod warm;
 
-use envelope::header::{HEADER_LEN, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
-use envelope::value::SealKey;
+use envelope::header::{OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
 pub use table::{Whose, whose};
 pub use transfer::{export, import};
+use unwrapped::Unwrapped;
 pub use warm::{set_limits, warm};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
@@ -76,10 +78,9 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
             create::on_first_use(&table)?;
             continue;
         };
-        let sealed = cache::with_key(key_id, plaintext.len(), |key| {
-            let mut frame = VarlenaBuf::framed(HEADER_LEN + NONCE_LEN, plaintext, TAG_LEN);
-            key.seal_in_place(&nonce::fresh()?, context, frame.as_mut_slice())
-                .map_err(|_| Error::TooLong(plaintext.len()))?;
+        let sealed = cache::with_key(key_id, plaintext.len(), |key, limits| {
+            let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
+            key.seal(limits, context, plaintext, frame.as_mut_slice())?;
             Ok(frame)
         })?;
         match sealed {
@@ -100,8 +101,8 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     table.require_any_open_right()?;
     let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
     with_opening_key(table, &sealed, |key| {
-        let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
-        match key.open_in_place(&sealed, context, opened.as_mut_slice()) {
+        let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
+        match key.open(&sealed, context, opened.as_mut_slice())? {
             Ok(()) => Ok(opened),
             Err(_) => Err(does_not_open(relation)),
         }
@@ -113,10 +114,10 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
 pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
     with_opening_key(table::get(relation)?, &sealed, |key| {
-        let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
-        let verified = key.open_in_place(&sealed, context, opened.as_mut_slice());
+        let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
+        let verified = key.open(&sealed, context, opened.as_mut_slice());
         opened.wipe_and_free();
-        verified.map_err(|_| does_not_open(relation))
+        verified?.map_err(|_| does_not_open(relation))
     })
 }
 
@@ -131,12 +132,12 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
 fn with_opening_key<T>(
     mut table: table::Table,
     sealed: &Sealed<'_>,
-    use_key: impl Fn(&SealKey) -> Result<T>,
+    use_key: impl Fn(&Unwrapped) -> Result<T>,
 ) -> Result<T> {
     let key_id = sealed.key_id;
     for _ in 0..ATTEMPTS {
         table.require_opens(key_id)?;
-        match cache::with_key(key_id, sealed.ciphertext.len(), &use_key)? {
+        match cache::with_key(key_id, sealed.ciphertext.len(), |key, _| use_key(key))? {
             Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,
         }

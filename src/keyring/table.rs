@@ -2,7 +2,6 @@
 //! Read from the catalog when it is first asked for, and again when anything may have changed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use envelope::header::KeyId;
@@ -11,12 +10,13 @@ use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State};
 use crate::error::{Error, Result};
+use crate::keyring::hash::IdMap;
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 
 thread_local! {
-    static TABLES: RefCell<HashMap<pg_sys::Oid, Table>> = RefCell::new(HashMap::new());
+    static TABLES: RefCell<IdMap<pg_sys::Oid, Table>> = RefCell::new(IdMap::default());
 }
 
 /// A table as its keyrings see it. Cheap to clone.
@@ -32,6 +32,8 @@ struct Known {
     owns_root: bool,
     links: Vec<Link>,
     sealing: Option<Sealing>,
+    /// The key that [`Table::require_opens`] last found good, which the next value mostly names.
+    opens: Cell<Option<KeyId>>,
 }
 
 /// A keyring that the table opens with.
@@ -67,7 +69,7 @@ pub fn get(relation: pg_sys::Oid) -> Result<Table> {
 
 /// Forgets everything read so far.
 pub fn forget_all() {
-    TABLES.with_borrow_mut(HashMap::clear);
+    TABLES.with_borrow_mut(IdMap::clear);
 }
 
 fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
@@ -86,7 +88,8 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
             links.push(Link { keyring_id, seals, may_open: is_owner, may_manage: is_owner });
         }
     }
-    Ok(Known { relation, root, role, owns_root: acl::owns_relation(role, root), links, sealing })
+    let owns_root = acl::owns_relation(role, root);
+    Ok(Known { relation, root, role, owns_root, links, sealing, opens: Cell::new(None) })
 }
 
 fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
@@ -159,6 +162,9 @@ impl Table {
 
     /// Whether `key_id` may open values of this table, by the key's state and the role's right.
     pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
+        if self.0.opens.get() == Some(key_id) {
+            return Ok(());
+        }
         let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
         if !self.has(key.keyring_id) {
             return Err(Error::OtherTable(self.name()));
@@ -170,6 +176,7 @@ impl Table {
             let state = key.state.name();
             return Err(Error::KeyState { key: key_id, table: self.name(), state });
         }
+        self.0.opens.set(Some(key_id));
         Ok(())
     }
 
