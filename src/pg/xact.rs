@@ -4,6 +4,11 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+unsafe extern "C" {
+    // access/xact.h. pgrx's binding guards against errors, which a row need not pay for.
+    fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+}
+
 /// How a transaction or savepoint ended, as told to [`on_end`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -99,8 +104,8 @@ pub fn require_writable(what: &CStr) {
 
 /// The moment the client's current statement began, in PostgreSQL's microseconds.
 pub fn statement_start() -> i64 {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    // SAFETY: reads a variable of this backend, and raises nothing.
+    unsafe { GetCurrentStatementStartTimestamp() }
 }
 
 /// Learns what other backends have changed; registered callbacks are called.
