@@ -19,6 +19,18 @@ pub enum Error {
     #[error("permission denied to {action} table {table}")]
     NoRight { action: &'static str, table: String },
 
+    /// A right on keys is somebody's, never everybody's.
+    #[error("rights on data keys cannot be granted to PUBLIC")]
+    PublicGrantee,
+
+    /// No role has that name.
+    #[error("role \"{0}\" does not exist")]
+    NoRole(String),
+
+    /// A grant that DROP ROLE, or a restore without the role, has left behind.
+    #[error("the right to {0} was granted to a role that is gone")]
+    GoneGrantee(&'static str),
+
     /// A function that only superusers may call that way.
     #[error("permission denied to {0}")]
     SuperuserOnly(&'static str),
@@ -143,9 +155,12 @@ impl Error {
             | Error::SuperuserOnly(_)
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::NoKey { .. } | Error::UnknownKey(_) | Error::LooksSealed { .. } => {
-                ERRCODE_UNDEFINED_OBJECT
-            }
+            Error::NoKey { .. }
+            | Error::UnknownKey(_)
+            | Error::LooksSealed { .. }
+            | Error::NoRole(_)
+            | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
+            Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
             Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
             Error::KeyState { .. } | Error::NotInstalled => {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
@@ -193,7 +208,11 @@ impl Error {
     /// What to do, for the HINT line.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::NoRight { .. } => "Only the table's owner and superusers can use its data keys.",
+            Error::NoRight { .. } => {
+                "The table's owner and superusers can use its data keys, and who was given the \
+                 right: SELECT envelope.grant_key(relation, role, verb)."
+            }
+            Error::PublicGrantee => "Grant them to a role, and make others members of it.",
             Error::PlantedSetting(_) => {
                 "Settings envelope.* are for superusers and the server's configuration: remove \
                  it from PGOPTIONS or the connection string."

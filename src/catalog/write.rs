@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::spi::Spi;
 use uuid::Uuid;
 
+use crate::catalog::rows::Verb;
 use crate::catalog::schema;
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
@@ -73,17 +74,55 @@ pub fn insert_data_key(
     )
 }
 
-/// Runs one statement that must touch exactly one row. Text goes in as UTF-8 bytes, so that it is
-/// right in every server encoding.
+/// A right of `grantee` on a keyring, unless it has it.
+pub fn insert_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Result<()> {
+    touch(
+        "INSERT INTO envelope.key_grant (id, keyring_id, grantee, verb)
+         VALUES ($1, $2, $3::regrole, convert_from($4, 'UTF8')) ON CONFLICT DO NOTHING RETURNING 1",
+        &[
+            pg_uuid(random_uuid()?),
+            pg_uuid(keyring_id),
+            grantee.into(),
+            verb.name().as_bytes().into(),
+        ],
+    )
+    .map(|_| ())
+}
+
+/// Takes it away, if it is there.
+pub fn delete_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_grant
+         WHERE keyring_id = $1 AND grantee::oid = $2 AND verb = convert_from($3, 'UTF8') RETURNING 1",
+        &[pg_uuid(keyring_id), grantee.into(), verb.name().as_bytes().into()],
+    )
+    .map(|_| ())
+}
+
+/// Takes away what roles had that are gone.
+pub fn delete_grants_to_nobody(keyring_id: Uuid) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_grant
+         WHERE keyring_id = $1 AND grantee::oid NOT IN (SELECT oid FROM pg_roles) RETURNING 1",
+        &[pg_uuid(keyring_id)],
+    )
+    .map(|_| ())
+}
+
+/// Runs one statement that must touch exactly one row.
 fn execute(sql: &str, args: &[DatumWithOid<'_>]) -> Result<()> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    let rows = Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len()))
-        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))?;
-    if rows == 1 {
-        Ok(())
-    } else {
-        Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one")))
+    match touch(sql, args)? {
+        1 => Ok(()),
+        rows => Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one"))),
     }
+}
+
+/// Runs one statement; how many rows it touched. Text goes in as UTF-8 bytes, so that it is right
+/// in every server encoding.
+fn touch(sql: &str, args: &[DatumWithOid<'_>]) -> Result<usize> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len()))
+        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
 }
 
 /// A random UUID (version 4), for rows that nothing derives an id for.

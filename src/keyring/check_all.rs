@@ -4,9 +4,9 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::error::{Error, Result};
-use crate::keyring::{kek, unwrap};
+use crate::keyring::{kek, rights, unwrap};
 use crate::pg::{acl, relation};
 use crate::settings;
 
@@ -21,7 +21,7 @@ pub struct Finding {
 }
 
 /// A finding for every wrapped key, unwrapped past the cache and compared, and for every break in a
-/// keyring; for the keyrings of tables that the current role owns, and all for superusers. One
+/// keyring; for the keyrings that the current role may manage, and all for superusers. One
 /// failure does not keep the next from being looked at.
 pub fn check_all() -> Result<Vec<Finding>> {
     settings::check_unplanted()?;
@@ -29,20 +29,37 @@ pub fn check_all() -> Result<Vec<Finding>> {
     for (keyring_id, last_seen) in rows::keyrings()? {
         let sealing = rows::tables_of(keyring_id)?.into_iter().find(|(_, seals)| *seals);
         let table = sealing.map(|(table, _)| table);
-        if is_mine(table) {
+        if is_mine(keyring_id, table)? {
             let name = table.map_or(last_seen, relation::display_name);
+            if table.is_some() {
+                check_grants(keyring_id, &name, &mut findings)?;
+            }
             check_keyring(keyring_id, &name, &mut findings)?;
         }
     }
     Ok(findings)
 }
 
-fn is_mine(table: Option<pg_sys::Oid>) -> bool {
-    acl::is_superuser()
-        || table.is_some_and(|table| {
-            relation::kind(table) != relation::Kind::Missing
-                && acl::owns_relation(acl::current_role(), table)
-        })
+fn is_mine(keyring_id: Uuid, table: Option<pg_sys::Oid>) -> Result<bool> {
+    let role = acl::current_role();
+    let owns =
+        |table| relation::kind(table) != relation::Kind::Missing && acl::owns_relation(role, table);
+    Ok(acl::is_superuser()
+        || table.is_some_and(owns)
+        || rights::granted(role, keyring_id)?.allow(Verb::Manage))
+}
+
+/// Grants that DROP ROLE has left, or a restore where the role is missing. While no table uses the
+/// keyring nobody could use or change them either.
+fn check_grants(keyring_id: Uuid, table: &str, findings: &mut Vec<Finding>) -> Result<()> {
+    for (grantee, verb) in rows::grants(keyring_id)? {
+        if !acl::role_exists(grantee) {
+            let outcome = Err(Error::GoneGrantee(verb.name()));
+            let table = table.to_string();
+            findings.push(Finding { table, keyring_id, key_id: None, kek: None, outcome });
+        }
+    }
+    Ok(())
 }
 
 fn check_keyring(keyring_id: Uuid, table: &str, findings: &mut Vec<Finding>) -> Result<()> {

@@ -10,7 +10,7 @@ use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyRow, Purpose, State, WrappedKey};
+use crate::catalog::rows::{DataKeyRow, Purpose, State, Verb, WrappedKey};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
@@ -26,6 +26,9 @@ pub fn on_first_use(table: &Table) -> Result<()> {
     let refused = |because| Err(Error::NoKey { table: table.name(), because });
     if let Some(why) = xact::forbids_writing() {
         return refused(why);
+    }
+    if !table.allows(Verb::Manage) {
+        return refused("by a role that may not manage its keys");
     }
     if !settings::auto_create_key() {
         return refused("while envelope.auto_create_key is off");

@@ -12,15 +12,17 @@ mod check_all;
 mod create;
 mod ends;
 mod failures;
+mod grant;
 mod kek;
 mod limits;
 mod nonce;
+mod rights;
 mod stale;
 mod table;
 mod unwrap;
 mod warm;
 
-use envelope::header::{HEADER_LEN, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
+use envelope::header::{HEADER_LEN, KeyId, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
 use envelope::value::SealKey;
 use pgrx::pg_sys;
 
@@ -33,9 +35,11 @@ pub use arena::is_memory_locked;
 pub use check::check_kek;
 pub use check_all::check_all;
 pub use create::create_key;
+pub use grant::{Who, grant, has_privilege, revoke};
 pub use limits::Limits;
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
+use table::Table;
 pub use table::{Whose, whose};
 pub use warm::{set_limits, warm};
 
@@ -92,7 +96,7 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     let table = table::get(relation)?;
     table.require_any_open_right()?;
     let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
-    with_opening_key(table, &sealed, |key| {
+    with_opening_key(table, Table::require_opens, &sealed, |key| {
         let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
         match key.open_in_place(&sealed, context, opened.as_mut_slice()) {
             Ok(()) => Ok(opened),
@@ -105,7 +109,7 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
 /// user needs the right to seal.
 pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
-    with_opening_key(table::get(relation)?, &sealed, |key| {
+    with_opening_key(table::get(relation)?, Table::require_verifies, &sealed, |key| {
         let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
         let verified = key.open_in_place(&sealed, context, opened.as_mut_slice());
         opened.wipe_and_free();
@@ -119,16 +123,16 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
     table::get(relation)?.require_seal_right()
 }
 
-/// Calls `use_key` with the key of `sealed`, which must belong to a keyring that `table` opens
-/// with.
+/// Calls `use_key` with the key of `sealed`, once `require` finds nothing against it.
 fn with_opening_key<T>(
-    mut table: table::Table,
+    mut table: Table,
+    require: impl Fn(&Table, KeyId) -> Result<()>,
     sealed: &Sealed<'_>,
     use_key: impl Fn(&SealKey) -> Result<T>,
 ) -> Result<T> {
     let key_id = sealed.key_id;
     for _ in 0..ATTEMPTS {
-        table.require_opens(key_id)?;
+        require(&table, key_id)?;
         match cache::with_key(key_id, sealed.ciphertext.len(), &use_key)? {
             Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,

@@ -31,6 +31,25 @@ pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
     }
 }
 
+/// Whether `role` has the rights of `other`: is it, inherits from it, or is a superuser. One that
+/// was dropped has no members.
+pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    // SAFETY: walks memberships in the system cache.
+    unsafe { pg_sys::has_privs_of_role(role, other) }
+}
+
+/// Whether there is such a role.
+pub fn role_exists(role: pg_sys::Oid) -> bool {
+    quoted_role(role).is_some()
+}
+
+/// The role of exactly that name, if there is one.
+pub fn role_called(name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: `name` is NUL-terminated; with `missing_ok` a missing role gives 0.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then_some(role)
+}
+
 /// The name of a role in the server's encoding, quoted where SQL needs it; `None` when it is gone.
 pub fn quoted_role(role: pg_sys::Oid) -> Option<CString> {
     // SAFETY: with `noerr` a missing role gives a null pointer; quoting gives its argument back

@@ -6,6 +6,7 @@
 mod admin;
 mod context;
 mod inspect;
+mod rights;
 mod seal_trigger;
 mod values;
 
