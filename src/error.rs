@@ -5,6 +5,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
 
+use crate::audit;
 use crate::kms::{Kind, KmsError};
 use crate::pg::encoding::shown;
 use crate::pg::report;
@@ -195,6 +196,24 @@ impl Error {
         (0..5).map(|i| char::from((packed >> (6 * i) & 0x3f) as u8 + b'0')).collect()
     }
 
+    /// Whether somebody lacked a right: a role here, or this server at the KMS.
+    pub fn is_refusal(&self) -> bool {
+        use PgSqlErrorCode::*;
+        let code = self.sqlstate();
+        code == ERRCODE_INSUFFICIENT_PRIVILEGE
+            || code == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+    }
+
+    /// What it is about: table, KEK, KMS request id, as far as it names them.
+    pub fn subject(&self) -> (Option<String>, Option<String>, Option<String>) {
+        match self {
+            Error::NoRight { table, .. } => (Some(table.clone()), None, None),
+            Error::KekNotAllowed(kek) => (None, Some(kek.clone()), None),
+            Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
+            _ => (None, None, None),
+        }
+    }
+
     /// What happened besides, for the DETAIL line.
     fn detail(&self) -> Option<String> {
         match self {
@@ -272,6 +291,7 @@ fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
         report::leave_out_copy_line();
+        audit::refused(&error);
         let message = shown(error.to_string());
         let mut report = ErrorReport::new(error.sqlstate(), message, function_name!());
         if let Some(detail) = error.detail() {

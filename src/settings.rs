@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::time::Duration;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 use crate::error::{Error, Result};
 use crate::keyring::Limits;
@@ -24,10 +24,25 @@ static CACHE_MAX_KEYS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static AUDIT: GucSetting<AuditLevel> = GucSetting::<AuditLevel>::new(AuditLevel::Off);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// A setting that this client tried to plant before the library was loaded. A setting itself, so
 /// that parallel workers, which get the client's settings but not its options, know of it too.
 static PLANTED: Text = Text::new(None);
+
+/// What is told in the server's log, each with what stands before it.
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditLevel {
+    /// What was refused.
+    #[name = c"off"]
+    Off,
+    /// What happened to keys and rights.
+    #[name = c"ddl"]
+    Ddl,
+    /// Which statement opened how many values.
+    #[name = c"all"]
+    All,
+}
 
 /// Defines the settings. A client's own values for them, planted in its connection options before
 /// the library was loaded, are noted first: [`check_unplanted`] refuses to work with them.
@@ -131,6 +146,15 @@ pub fn init() {
         (0, 7 * 24 * 3600),
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_enum_guc(
+        c"envelope.audit",
+        c"What the server's log is told of keys and their use.",
+        c"One line of JSON each. off: what was refused; ddl: keys made and unwrapped, rights and \
+          limits changed; all: how many values each statement opened.",
+        &AUDIT,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
     GucRegistry::define_bool_guc(
         c"envelope.auto_create_key",
         c"Make a table's data key when its first value is sealed.",
@@ -212,6 +236,11 @@ pub fn cache_max_keys() -> Option<usize> {
 /// A number for which 0 means none.
 fn limit(setting: &GucSetting<i32>) -> Option<u64> {
     Some(u64::from(setting.get().unsigned_abs())).filter(|limit| *limit > 0)
+}
+
+/// `envelope.audit`.
+pub fn audit() -> AuditLevel {
+    AUDIT.get()
 }
 
 /// `envelope.auto_create_key`.

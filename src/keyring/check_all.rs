@@ -4,6 +4,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::error::{Error, Result};
 use crate::keyring::{kek, rights, unwrap};
@@ -37,6 +38,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
             check_keyring(keyring_id, &name, &mut findings)?;
         }
     }
+    audit::log(Action::Check, |event| event.count = Some(findings.len() as u64));
     Ok(findings)
 }
 
@@ -79,7 +81,7 @@ fn check_keyring(keyring_id: Uuid, table: &str, findings: &mut Vec<Finding>) -> 
         }
         for wrap in wraps {
             let failed = || format!("unwrap data key {} of table {table}", key.key_id);
-            let outcome = unwrap::ask(key.key_id, &wrap)
+            let outcome = unwrap::ask(key.key_id, &wrap, table)
                 .map(|_| ())
                 .map_err(|error| kek::kms_error(error, failed()));
             add(Some(key.key_id), Some(wrap.kek), outcome);

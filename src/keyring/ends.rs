@@ -9,8 +9,8 @@ use std::cell::Cell;
 use pgrx::{pg_guard, pg_sys};
 
 use crate::keyring::{arena, cache, mark_stale};
-use crate::kms;
 use crate::pg::xact::{self, End};
+use crate::{audit, kms};
 
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
@@ -29,6 +29,9 @@ pub fn key_made() {
 }
 
 fn at_end(end: End) {
+    if matches!(end, End::Commit | End::Abort | End::Prepare) {
+        audit::end_statement();
+    }
     if !MADE.get() {
         return;
     }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, Verb};
 use crate::catalog::write;
 use crate::error::{Error, Result};
@@ -19,18 +20,19 @@ const PUBLIC: &CStr = c"public";
 /// Lets `role` do `verbs` with the keys of `relation`, on the keyring that it seals with: a
 /// partition's root's.
 pub fn grant(relation: pg_sys::Oid, role: &CStr, verbs: &str) -> Result<()> {
-    change(relation, role, verbs, write::insert_grant)
+    change(relation, role, verbs, Action::Grant, write::insert_grant)
 }
 
 /// Takes them from `role`. What it has by membership or as owner stays.
 pub fn revoke(relation: pg_sys::Oid, role: &CStr, verbs: &str) -> Result<()> {
-    change(relation, role, verbs, write::delete_grant)
+    change(relation, role, verbs, Action::Revoke, write::delete_grant)
 }
 
 fn change(
     relation: pg_sys::Oid,
     role: &CStr,
     verbs: &str,
+    action: Action,
     write_one: impl Fn(Uuid, pg_sys::Oid, Verb) -> Result<()>,
 ) -> Result<()> {
     settings::check_unplanted()?;
@@ -45,6 +47,12 @@ fn change(
     write::delete_grants_to_nobody(keyring_id)?;
     for verb in verbs {
         write_one(keyring_id, grantee, verb)?;
+        audit::log(action, |event| {
+            event.table = Some(table.name());
+            event.keyring_id = audit::keyring(keyring_id);
+            event.grantee = audit::role(grantee);
+            event.verb = Some(verb.name());
+        });
     }
     stale::look_again();
     Ok(())

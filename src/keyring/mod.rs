@@ -26,6 +26,7 @@ use envelope::header::{HEADER_LEN, KeyId, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
 use envelope::value::SealKey;
 use pgrx::pg_sys;
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::pg::relation;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
@@ -99,7 +100,10 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     with_opening_key(table, Table::require_opens, &sealed, |key| {
         let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
         match key.open_in_place(&sealed, context, opened.as_mut_slice()) {
-            Ok(()) => Ok(opened),
+            Ok(()) => {
+                audit::opened(relation, sealed.key_id);
+                Ok(opened)
+            }
             Err(_) => Err(does_not_open(relation)),
         }
     })

@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::Verb;
 use crate::catalog::{rows, write};
 use crate::error::{Error, Result};
@@ -43,6 +44,11 @@ pub fn set_limits(relation: pg_sys::Oid, limits: &str) -> Result<()> {
     let keyring_id = rows::sealing_keyring(table.root())?
         .ok_or_else(|| Error::NoKey { table: table.name(), because: "by this call" })?;
     write::update_limits(keyring_id, limits)?;
+    audit::log(Action::SetLimits, |event| {
+        event.table = Some(table.name());
+        event.keyring_id = audit::keyring(keyring_id);
+        event.detail = Some(limits.to_string());
+    });
     stale::look_again();
     Ok(())
 }

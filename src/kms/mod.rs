@@ -30,6 +30,16 @@ pub struct Generated {
     pub data_key: Box<DataKey>,
     /// The same key under the KEK.
     pub wrap: Wrap,
+    /// The KMS's own number of the request.
+    pub request_id: Option<String>,
+}
+
+/// A data key that a wrap gave back.
+pub struct Unwrapped {
+    /// The key itself, wiped when dropped.
+    pub data_key: Box<DataKey>,
+    /// The KMS's own number of the request.
+    pub request_id: Option<String>,
 }
 
 /// A data key under a KEK, as the catalog stores it.
@@ -64,8 +74,7 @@ pub trait Provider: Any {
     /// # Errors
     /// As [`Self::generate`]; [`Kind::InvalidWrap`] when the wrap, the KEK and the context do not
     /// belong together.
-    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext)
-    -> Result<Box<DataKey>, KmsError>;
+    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError>;
 
     /// Moves a wrap of this KEK under the KEK of `to`. A provider that can keep the key inside the
     /// KMS overrides this.
@@ -101,7 +110,7 @@ fn unwrap_and_wrap(
     to: &dyn Provider,
     to_context: &EncryptionContext,
 ) -> Result<Wrap, KmsError> {
-    to.wrap(&*from.unwrap(wrapped, context)?, to_context)
+    to.wrap(&from.unwrap(wrapped, context)?.data_key, to_context)
 }
 
 /// What an administrator sets about reaching a KMS. A change makes a new client.

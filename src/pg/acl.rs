@@ -4,13 +4,19 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-use crate::pg::datum::owned_cstring;
+use crate::pg::datum::{owned_cstring, owned_name};
 use crate::pg::relation;
 
 /// The role whose rights count now: inside a SECURITY DEFINER function, its owner.
 pub fn current_role() -> pg_sys::Oid {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// The role that logged in, or that `SET SESSION AUTHORIZATION` put in its place.
+pub fn session_role() -> pg_sys::Oid {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetSessionUserId() }
 }
 
 /// Whether the current role is a superuser.
@@ -58,6 +64,13 @@ pub fn quoted_role(role: pg_sys::Oid) -> Option<CString> {
         let name = owned_cstring(pg_sys::GetUserNameFromId(role, true))?;
         Some(CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_owned())
     }
+}
+
+/// For people and logs: the name without quotes, or the OID of a role that is gone.
+pub fn display_role(role: pg_sys::Oid) -> String {
+    // SAFETY: with `noerr` a missing role gives a null pointer.
+    let name = unsafe { owned_name(pg_sys::GetUserNameFromId(role, true)) };
+    name.unwrap_or_else(|| format!("with OID {}", role.to_u32()))
 }
 
 /// The role that bears `name` (as SQL would quote it), if one does.
