@@ -10,14 +10,23 @@ use envelope::value::SealKey;
 use crate::catalog::rows::{self, DataKeyRow};
 use crate::error::{Error, Result};
 use crate::keyring::arena::Locked;
+use crate::keyring::identity::{self, Identity};
 use crate::keyring::limits::{Limits, OwnLimits};
 use crate::pg::clock;
 use crate::settings;
 
 thread_local! {
-    static KEYS: RefCell<HashMap<KeyId, Entry>> = RefCell::new(HashMap::new());
+    static KEYS: RefCell<HashMap<Slot, Entry>> = RefCell::new(HashMap::new());
     /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
     static WIPED_AT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A data key, and the identity that the KMS gave it to: no other is handed it.
+type Slot = (KeyId, Identity);
+
+/// Where the key stands for whoever asks now.
+fn slot(key_id: KeyId) -> Slot {
+    (key_id, identity::current())
 }
 
 const WIPE_EVERY_MS: u64 = 1000;
@@ -82,9 +91,10 @@ pub fn with_key<T>(
     bytes: usize,
     use_key: impl FnOnce(&SealKey) -> Result<T>,
 ) -> Result<Option<T>> {
-    read_if_doubtful(key_id)?;
+    let slot = slot(key_id);
+    read_if_doubtful(slot)?;
     let used = KEYS.with_borrow(|keys| {
-        let entry = keys.get(&key_id)?;
+        let entry = keys.get(&slot)?;
         let unwrapped = entry.unwrapped.as_ref()?;
         // A key whose page was zeroed by a fork has another id.
         let usable = unwrapped.is_within(&entry.limits, clock::monotonic_ms())
@@ -96,7 +106,7 @@ pub fn with_key<T>(
         })
     });
     if used.is_none() {
-        wipe_if_over(key_id);
+        wipe_if_over(slot);
         wipe_expired()?;
     }
     used.transpose()
@@ -104,41 +114,45 @@ pub fn with_key<T>(
 
 /// Whether `key_id` could be used now without being unwrapped.
 pub fn is_usable(key_id: KeyId) -> Result<bool> {
-    read_if_doubtful(key_id)?;
+    let slot = slot(key_id);
+    read_if_doubtful(slot)?;
     Ok(KEYS.with_borrow(|keys| {
-        keys.get(&key_id).is_some_and(|entry| {
+        keys.get(&slot).is_some_and(|entry| {
             let unwrapped = entry.unwrapped.as_ref();
             unwrapped.is_some_and(|key| key.is_within(&entry.limits, clock::monotonic_ms()))
         })
     }))
 }
 
-/// Reads the row and the limits of `key_id` again when they may have changed.
-fn read_if_doubtful(key_id: KeyId) -> Result<()> {
-    if KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(|entry| entry.doubtful)) {
-        row(key_id)?;
+/// Reads the row and the limits of a key again when they may have changed.
+fn read_if_doubtful(slot: Slot) -> Result<()> {
+    if KEYS.with_borrow(|keys| keys.get(&slot).is_some_and(|entry| entry.doubtful)) {
+        row_in(slot)?;
     }
     Ok(())
 }
 
 /// The catalog's row of `key_id`; `None` when no such key is in this database.
 pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
-    let known = KEYS.with_borrow(|keys| {
-        keys.get(&key_id).filter(|entry| !entry.doubtful).map(|entry| entry.row)
-    });
+    row_in(slot(key_id))
+}
+
+fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
+    let known = KEYS
+        .with_borrow(|keys| keys.get(&slot).filter(|entry| !entry.doubtful).map(|entry| entry.row));
     if known.is_some() {
         return Ok(known);
     }
-    let read = match rows::data_key(key_id)? {
+    let read = match rows::data_key(slot.0)? {
         Some(row) => Some((row, limits_of(&row)?)),
         None => None,
     };
     KEYS.with_borrow_mut(|keys| match read {
         None => {
-            keys.remove(&key_id);
+            keys.remove(&slot);
         }
         Some((row, limits)) => {
-            let entry = keys.entry(key_id).or_insert(Entry {
+            let entry = keys.entry(slot).or_insert(Entry {
                 row,
                 limits,
                 doubtful: false,
@@ -162,8 +176,8 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
     Ok(own.within_settings())
 }
 
-/// Keeps an unwrapped key within its limits. `made_in` names the transaction or savepoint that
-/// makes the key; a key unwrapped again stays what it was.
+/// Keeps an unwrapped key within its limits, for whoever asks now. `made_in` names the transaction
+/// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
     let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
     let unwrapped = Some(Unwrapped {
@@ -177,8 +191,12 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
     let limits = limits_of(&row)?;
     make_room();
     KEYS.with_borrow_mut(|keys| {
-        let made_in = made_in.or_else(|| keys.get(&row.key_id)?.made_in);
-        keys.insert(row.key_id, Entry { row, limits, doubtful: false, unwrapped, made_in });
+        let made_before = || {
+            let mut same = keys.iter().filter(|((key_id, _), _)| *key_id == row.key_id);
+            same.find_map(|(_, entry)| entry.made_in)
+        };
+        let made_in = made_in.or_else(made_before);
+        keys.insert(slot(row.key_id), Entry { row, limits, doubtful: false, unwrapped, made_in });
     });
     Ok(())
 }
@@ -188,15 +206,15 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
 fn make_room() {
     let Some(limit) = settings::cache_max_keys() else { return };
     KEYS.with_borrow_mut(|keys| {
-        let mut kept: Vec<(u64, KeyId)> = keys
+        let mut kept: Vec<(u64, Slot)> = keys
             .iter()
             .filter(|(_, entry)| entry.made_in.is_none())
-            .filter_map(|(key_id, entry)| Some((entry.unwrapped.as_ref()?.since, *key_id)))
+            .filter_map(|(slot, entry)| Some((entry.unwrapped.as_ref()?.since, *slot)))
             .collect();
         let excess = (kept.len() + 1).saturating_sub(limit);
-        kept.sort_unstable();
-        for (_, key_id) in kept.into_iter().take(excess) {
-            if let Some(entry) = keys.get_mut(&key_id) {
+        kept.sort_unstable_by_key(|(since, _)| *since);
+        for (_, slot) in kept.into_iter().take(excess) {
+            if let Some(entry) = keys.get_mut(&slot) {
                 entry.unwrapped = None;
             }
         }
@@ -207,7 +225,7 @@ fn make_room() {
 /// `until`, when the KMS is to be asked again.
 pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
     KEYS.with_borrow_mut(|keys| {
-        let Some(entry) = keys.get_mut(&key_id) else { return false };
+        let Some(entry) = keys.get_mut(&slot(key_id)) else { return false };
         let limits = entry.limits;
         let Some(unwrapped) = entry.unwrapped.as_mut() else { return false };
         let last = unwrapped.expires(&limits).saturating_add(limits.stale_ms);
@@ -216,10 +234,10 @@ pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
     })
 }
 
-/// Wipes one key: the KMS refuses it.
+/// Wipes one key: the KMS refuses it to whoever asks now.
 pub fn wipe(key_id: KeyId) {
     KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&key_id) {
+        if let Some(entry) = keys.get_mut(&slot(key_id)) {
             entry.unwrapped = None;
         }
     });
@@ -263,9 +281,9 @@ pub fn hand_over(from: impl Fn(u32) -> bool, to: Option<u32>) {
     });
 }
 
-fn wipe_if_over(key_id: KeyId) {
+fn wipe_if_over(slot: Slot) {
     KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&key_id) {
+        if let Some(entry) = keys.get_mut(&slot) {
             entry.wipe_if_over(clock::monotonic_ms());
         }
     });
@@ -280,12 +298,12 @@ fn wipe_expired() -> Result<()> {
         return Ok(());
     }
     WIPED_AT.set(now);
-    let doubtful: Vec<KeyId> = KEYS.with_borrow(|keys| {
+    let doubtful: Vec<Slot> = KEYS.with_borrow(|keys| {
         let kept = keys.iter().filter(|(_, entry)| entry.doubtful && entry.unwrapped.is_some());
-        kept.map(|(key_id, _)| *key_id).collect()
+        kept.map(|(slot, _)| *slot).collect()
     });
-    for key_id in doubtful {
-        row(key_id)?;
+    for slot in doubtful {
+        row_in(slot)?;
     }
     KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.wipe_if_over(now)));
     Ok(())

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use crate::catalog::rows;
 use crate::error::{Error, Result};
+use crate::keyring::identity::{self, Identity};
 use crate::kms::{self, KekUri, KmsError, Provider};
 use crate::pg::{acl, clock, report};
 use crate::settings;
 
 thread_local! {
-    /// What KMS aliases stand for, as the KMS last said in this backend.
-    static ALIASES: RefCell<HashMap<String, Resolved>> = RefCell::new(HashMap::new());
+    /// What KMS aliases stand for, as the KMS last said in this backend to one who asked: an alias is
+    /// looked up in the account of that one.
+    static ALIASES: RefCell<HashMap<(Identity, String), Resolved>> = RefCell::new(HashMap::new());
 }
 
 /// What an alias stood for, and until when that counts.
@@ -133,7 +135,8 @@ fn is_alias(pattern: &str) -> bool {
 fn resolved(alias: &str) -> Result<Option<String>> {
     let now = clock::monotonic_ms();
     let known = ALIASES.with_borrow(|aliases| {
-        let resolved = aliases.get(alias).filter(|resolved| now < resolved.until)?;
+        let asked = (identity::current(), alias.to_string());
+        let resolved = aliases.get(&asked).filter(|resolved| now < resolved.until)?;
         Some(resolved.key.clone())
     });
     if known.is_some() {
@@ -150,7 +153,9 @@ fn resolved(alias: &str) -> Result<Option<String>> {
 
 fn note_alias(alias: String, key: String) {
     let until = clock::monotonic_ms() + settings::cache_limits().ttl_ms;
-    ALIASES.with_borrow_mut(|aliases| aliases.insert(alias, Resolved { key, until }));
+    ALIASES.with_borrow_mut(|aliases| {
+        aliases.insert((identity::current(), alias), Resolved { key, until })
+    });
 }
 
 /// A KMS error with what it was for.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 
-use crate::keyring::{cache, ends, failures, table};
+use crate::keyring::{cache, ends, failures, identity, table};
 use crate::{audit, catalog, pg};
 
 thread_local! {
@@ -57,4 +57,5 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
 pub fn look_again() {
     table::forget_all();
     cache::doubt_all();
+    identity::changed();
 }

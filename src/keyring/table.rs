@@ -11,17 +11,21 @@ use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::error::{Error, Result};
+use crate::keyring::identity::{self, Identity};
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 
 thread_local! {
-    /// By table and by the role that asks: a query may ask as its caller and, in SECURITY DEFINER
-    /// functions, as others, row by row.
-    static TABLES: RefCell<HashMap<(pg_sys::Oid, pg_sys::Oid), Table>> =
-        RefCell::new(HashMap::new());
+    /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
+    /// others, row by row.
+    static TABLES: RefCell<HashMap<Asked, Table>> = RefCell::new(HashMap::new());
 }
+
+/// A table, the role that asks, and as whom it would ask the KMS: what an alias among the allowed
+/// KEKs stands for may depend on it.
+type Asked = (pg_sys::Oid, pg_sys::Oid, Identity);
 
 /// A table as its keyrings see it. Cheap to clone.
 #[derive(Clone)]
@@ -53,7 +57,7 @@ struct Sealing {
 
 /// The table `relation`, for the current role.
 pub fn get(relation: pg_sys::Oid) -> Result<Table> {
-    let asked = (relation, acl::current_role());
+    let asked = (relation, acl::current_role(), identity::current());
     if let Some(table) = TABLES.with_borrow(|tables| tables.get(&asked).cloned()) {
         return Ok(table);
     }

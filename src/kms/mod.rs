@@ -4,6 +4,7 @@
 //! in, a data key or its wrap comes out. The one thing taken from the rest is the wait in
 //! [`runtime`], so that a slow KMS can be cancelled like any other wait of a backend.
 
+mod assumed;
 mod aws;
 mod error;
 pub mod file;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 
+pub use self::assumed::AssumedRole;
 pub use self::error::{Kind, KmsError};
 pub use self::uri::{AwsKey, KekUri};
 
@@ -120,6 +122,8 @@ pub struct Config {
     pub aws_region: Option<String>,
     /// Another endpoint than AWS's own: one URL, or `region=url` pairs divided by commas.
     pub aws_endpoint_url: Option<String>,
+    /// As whom AWS KMS is asked; unset: as the server itself.
+    pub aws_role: Option<AssumedRole>,
     /// The most that one operation may take, with its retries and with finding credentials.
     pub timeout: Duration,
     /// How often a request is sent at most, the first time included.
