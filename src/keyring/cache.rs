@@ -9,16 +9,18 @@ use envelope::value::SealKey;
 
 use crate::catalog::rows::{self, DataKeyRow};
 use crate::error::{Error, Result};
-use crate::keyring::arena::Locked;
+use crate::keyring::arena::{self, Locked};
 use crate::keyring::identity::{self, Identity};
 use crate::keyring::limits::{Limits, OwnLimits};
-use crate::pg::clock;
+use crate::pg::{clock, report};
 use crate::settings;
 
 thread_local! {
     static KEYS: RefCell<HashMap<Slot, Entry>> = RefCell::new(HashMap::new());
     /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
     static WIPED_AT: Cell<u64> = const { Cell::new(0) };
+    /// It was said that memory is not locked.
+    static WARNED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A data key, and the identity that the KMS gave it to: no other is handed it.
@@ -188,6 +190,7 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
         uses: Cell::new(0),
         bytes: Cell::new(0),
     });
+    warn_if_unlocked();
     let limits = limits_of(&row)?;
     make_room();
     KEYS.with_borrow_mut(|keys| {
@@ -199,6 +202,17 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
         keys.insert(slot(row.key_id), Entry { row, limits, doubtful: false, unwrapped, made_in });
     });
     Ok(())
+}
+
+/// Says once in a session that its keys may be swapped out.
+fn warn_if_unlocked() {
+    if !arena::is_memory_locked() && !WARNED.replace(true) {
+        report::warning(
+            "data keys are kept in memory that could not be locked, and may be swapped out".into(),
+            "Raise the server's RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=) by 64 kB a session, or use \
+             encrypted swap.",
+        );
+    }
 }
 
 /// Wipes the keys that were unwrapped longest ago until one more is within

@@ -3,11 +3,13 @@
 //! Every answer is checked before it counts: the key that KMS says it used must be the one that
 //! was asked for, a data key must be 32 bytes.
 //!
-//! What is wiped: the data key, and the copies that this file makes. What is not: the copies that
-//! the AWS client makes of requests and answers while it sends, parses and decrypts them.
+//! The client copies requests and answers, with the data key in them, while it sends, decrypts and
+//! parses them. All of these copies are on this library's heap, which wipes what is given back
+//! (`pg::heap`), and they are given back with the answer, since the connection closes ([`closing`]).
 
 mod answer;
 mod client;
+mod closing;
 mod endpoint;
 mod fault;
 mod short;

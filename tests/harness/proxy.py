@@ -16,10 +16,11 @@ from . import faults
 class FaultProxy:
     """Counts what arrives (`counts["Decrypt"]`), keeps each request's JSON, and answers through `fault` where one is
     set: for so many `times`, or until `clear`. STS goes through it, too: `callers` has each operation with the name of
-    the assumed role's session that asked for it, `server` for the server itself."""
+    the assumed role's session that asked for it, `server` for the server itself. With a `tls` certificate it is HTTPS."""
 
-    def __init__(self, upstream):
+    def __init__(self, upstream, tls=None):
         self._upstream = urllib.parse.urlsplit(upstream).netloc
+        self._tls = tls
         self._lock = threading.Lock()
         self._faults = {}
         self.released = threading.Event()
@@ -30,7 +31,7 @@ class FaultProxy:
         self._server = None
         self.port = 0
         self.listen()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
     # -- faults -------------------------------------------------------------------------------------------------
 
@@ -76,6 +77,8 @@ class FaultProxy:
 
         self._server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        if self._tls:
+            self._server.socket = self._tls.context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def refuse(self):

@@ -10,6 +10,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_kms::Client;
 
 use super::super::{AssumedRole, AwsKey, Config, KekUri, Kind, KmsError};
+use super::closing::Closing;
 use super::endpoint::Endpoints;
 use super::fault::Request;
 use super::short::ShortAnswers;
@@ -76,7 +77,7 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
     if let Some(role) = &config.role {
         builder = builder.credentials_provider(assume(role, &shared).await?);
     }
-    let client = Client::from_conf(builder.interceptor(ShortAnswers).build());
+    let client = Client::from_conf(builder.interceptor(ShortAnswers).interceptor(Closing).build());
     CLIENTS.with_borrow_mut(|clients| {
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
