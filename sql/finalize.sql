@@ -4,7 +4,8 @@
 CREATE FUNCTION envelope.invalidate()
   RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_invalidate_wrapper';
 REVOKE ALL ON FUNCTION envelope.invalidate() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.invalidate() IS 'Trigger: tells every session that the catalog has changed';
+COMMENT ON FUNCTION envelope.invalidate() IS
+  'Trigger: tells every session that the catalog has changed, and lets only its owner and superusers change it';
 
 CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE ON envelope.keyring
   FOR EACH ROW EXECUTE FUNCTION envelope.invalidate();

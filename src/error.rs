@@ -6,6 +6,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
 use uuid::Uuid;
 
+use crate::audit;
 use crate::kms::{Kind, KmsError};
 use crate::pg::encoding::shown;
 use crate::pg::report;
@@ -19,6 +20,18 @@ pub enum Error {
     /// The current role lacks the right.
     #[error("permission denied to {action} table {table}")]
     NoRight { action: &'static str, table: String },
+
+    /// A right on keys is somebody's, never everybody's.
+    #[error("rights on data keys cannot be granted to PUBLIC")]
+    PublicGrantee,
+
+    /// No role has that name.
+    #[error("role \"{0}\" does not exist")]
+    NoRole(String),
+
+    /// A grant that DROP ROLE, or a restore without the role, has left behind.
+    #[error("the right to {0} was granted to a role that is gone")]
+    GoneGrantee(&'static str),
 
     /// A function that only superusers may call that way.
     #[error("permission denied to {0}")]
@@ -172,7 +185,10 @@ impl Error {
             Error::NoKey { .. }
             | Error::UnknownKey(_)
             | Error::UnknownKeyring(_)
-            | Error::LooksSealed { .. } => ERRCODE_UNDEFINED_OBJECT,
+            | Error::LooksSealed { .. }
+            | Error::NoRole(_)
+            | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
+            Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
             Error::KeyExists(_) | Error::KeyringConflict(_) => ERRCODE_DUPLICATE_OBJECT,
             Error::KeyState { .. } | Error::KeyringInUse { .. } | Error::NotInstalled => {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
@@ -208,6 +224,24 @@ impl Error {
         (0..5).map(|i| char::from((packed >> (6 * i) & 0x3f) as u8 + b'0')).collect()
     }
 
+    /// Whether somebody lacked a right: a role here, or this server at the KMS.
+    pub fn is_refusal(&self) -> bool {
+        use PgSqlErrorCode::*;
+        let code = self.sqlstate();
+        code == ERRCODE_INSUFFICIENT_PRIVILEGE
+            || code == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+    }
+
+    /// What it is about: table, KEK, KMS request id, as far as it names them.
+    pub fn subject(&self) -> (Option<String>, Option<String>, Option<String>) {
+        match self {
+            Error::NoRight { table, .. } => (Some(table.clone()), None, None),
+            Error::KekNotAllowed(kek) => (None, Some(kek.clone()), None),
+            Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
+            _ => (None, None, None),
+        }
+    }
+
     /// What happened besides, for the DETAIL line.
     fn detail(&self) -> Option<String> {
         match self {
@@ -222,7 +256,11 @@ impl Error {
     /// What to do, for the HINT line.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::NoRight { .. } => "Only the table's owner and superusers can use its data keys.",
+            Error::NoRight { .. } => {
+                "The table's owner and superusers can use its data keys, and who was given the \
+                 right: SELECT envelope.grant_key(relation, role, verb)."
+            }
+            Error::PublicGrantee => "Grant them to a role, and make others members of it.",
             Error::NotFormerOwner(_) => {
                 "The owner that the keyring's table had when it was dropped can adopt it, and \
                  superusers can."
@@ -304,6 +342,7 @@ fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
         report::leave_out_copy_line();
+        audit::refused(&error);
         let message = shown(error.to_string());
         let mut report = ErrorReport::new(error.sqlstate(), message, function_name!());
         if let Some(detail) = error.detail() {

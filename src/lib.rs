@@ -3,6 +3,7 @@
 //! A call goes down only: [`sql`] → [`keyring`] → [`catalog`], [`kms`], [`pg`]; the byte format
 //! is the crate `envelope` below `src/envelope/`, which knows none of them.
 
+mod audit;
 mod catalog;
 mod error;
 mod keyring;

@@ -71,6 +71,19 @@ pub enum State {
     Destroyed,
 }
 
+/// What a role may do with the keys of a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Seal values.
+    Encrypt,
+    /// Open values.
+    Decrypt,
+    /// Compute index terms.
+    Search,
+    /// Make and change keys, and say who may do what.
+    Manage,
+}
+
 /// A data key wrapped by a KEK.
 pub struct WrappedKey {
     pub kek: String,
@@ -116,6 +129,21 @@ impl State {
     /// Whether values may be opened with it.
     pub fn opens(self) -> bool {
         matches!(self, State::Active | State::DecryptOnly)
+    }
+}
+
+impl Verb {
+    /// All there are.
+    pub const ALL: [Verb; 4] = [Verb::Encrypt, Verb::Decrypt, Verb::Search, Verb::Manage];
+
+    /// As it stands in the catalog and in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Encrypt => "encrypt",
+            Verb::Decrypt => "decrypt",
+            Verb::Search => "search",
+            Verb::Manage => "manage",
+        }
     }
 }
 
@@ -195,6 +223,18 @@ pub fn each_wrapped_key(key_id: KeyId) -> Result<Vec<(String, Result<WrappedKey>
         let kek = required(row.text(2), "wrapped_key.kek")?;
         Ok((kek.clone(), wrapped_key_row(row, kek)))
     })
+}
+
+/// Who was granted what on a keyring. The role may be gone; a verb that is not known here grants
+/// nothing.
+pub fn grants(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, Verb)>> {
+    let key = Key::Uuid(keyring_id.as_bytes());
+    let rows = collect(c"key_grant", c"key_grant_keyring", 2, &key, |row| {
+        let grantee = required(row.oid(3), "key_grant.grantee")?;
+        let name = required(row.text(4), "key_grant.verb")?;
+        Ok((grantee, Verb::ALL.into_iter().find(|verb| verb.name() == name)))
+    })?;
+    Ok(rows.into_iter().filter_map(|(grantee, verb)| Some((grantee, verb?))).collect())
 }
 
 /// Whether any data key of this database is wrapped by a KEK that is no file.

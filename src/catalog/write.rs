@@ -5,11 +5,13 @@ pub mod links;
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone, Uuid as PgUuid};
+use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyHistory, DataKeyRow, WrappedKey};
-use crate::catalog::schema;
+use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Verb, WrappedKey};
+use crate::catalog::{schema, type_of};
 use crate::error::{Error, Result};
+use crate::pg::datum::oid_as;
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::spi;
 
@@ -86,6 +88,41 @@ pub fn insert_wrap(key_id: KeyId, wrap: &WrappedKey) -> Result<()> {
             wrap.wrapped.as_slice().into(),
         ],
     )
+}
+
+/// A right of `grantee` on a keyring, unless it has it.
+pub fn insert_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Result<()> {
+    touch(
+        "INSERT INTO envelope.key_grant (id, keyring_id, grantee, verb)
+         VALUES ($1, $2, $3, convert_from($4, 'UTF8')) ON CONFLICT DO NOTHING",
+        &[
+            pg_uuid(random_uuid()?),
+            pg_uuid(keyring_id),
+            oid_as(type_of(c"role_ref")?, grantee),
+            verb.name().as_bytes().into(),
+        ],
+    )
+    .map(|_| ())
+}
+
+/// Takes it away, if it is there.
+pub fn delete_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_grant
+         WHERE keyring_id = $1 AND grantee::oid = $2 AND verb = convert_from($3, 'UTF8')",
+        &[pg_uuid(keyring_id), grantee.into(), verb.name().as_bytes().into()],
+    )
+    .map(|_| ())
+}
+
+/// Takes away what roles had that are gone.
+pub fn delete_grants_to_nobody(keyring_id: Uuid) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_grant
+         WHERE keyring_id = $1 AND grantee::oid NOT IN (SELECT oid FROM pg_roles)",
+        &[pg_uuid(keyring_id)],
+    )
+    .map(|_| ())
 }
 
 /// Runs one statement that must touch exactly one row.

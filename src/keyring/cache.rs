@@ -8,23 +8,35 @@ use envelope::secret::DataKey;
 
 use crate::catalog::rows::{self, DataKeyRow};
 use crate::error::Result;
+use crate::keyring::arena;
 use crate::keyring::hash::IdMap;
+use crate::keyring::identity::{self, Identity};
 use crate::keyring::limits::{Limits, OwnLimits};
 use crate::keyring::unwrapped::{self, Unwrapped};
-use crate::pg::clock;
+use crate::pg::{clock, report};
 use crate::settings;
 
 thread_local! {
-    static KEYS: RefCell<IdMap<KeyId, Entry>> = RefCell::new(IdMap::default());
+    static KEYS: RefCell<IdMap<Slot, Entry>> = RefCell::new(IdMap::default());
     /// Keys in the order in which they were unwrapped, each with its number; of a key's places
     /// only the last counts.
-    static ORDER: RefCell<VecDeque<(KeyId, u64)>> = const { RefCell::new(VecDeque::new()) };
+    static ORDER: RefCell<VecDeque<(Slot, u64)>> = const { RefCell::new(VecDeque::new()) };
     /// How often a key was unwrapped.
     static UNWRAPS: Cell<u64> = const { Cell::new(0) };
     /// How often everything that was read has been put in doubt.
     static DOUBTS: Cell<u64> = const { Cell::new(0) };
     /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
     static WIPED_AT: Cell<u64> = const { Cell::new(0) };
+    /// It was said that memory is not locked.
+    static WARNED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A data key, and the identity that the KMS gave it to: no other is handed it.
+type Slot = (KeyId, Identity);
+
+/// Where the key stands for whoever asks now.
+fn slot(key_id: KeyId) -> Slot {
+    (key_id, identity::current())
 }
 
 const WIPE_EVERY_MS: u64 = 1000;
@@ -62,14 +74,15 @@ pub fn with_key<T>(
     bytes: usize,
     use_key: impl FnOnce(&Unwrapped, &Limits) -> Result<T>,
 ) -> Result<Option<T>> {
+    let slot = slot(key_id);
     let mut use_key = Some(use_key);
-    let mut used = use_if_known(key_id, bytes, &mut use_key);
+    let mut used = use_if_known(slot, bytes, &mut use_key);
     if used.is_none() {
-        read_if_doubtful(key_id)?;
-        used = use_if_known(key_id, bytes, &mut use_key);
+        read_if_doubtful(slot)?;
+        used = use_if_known(slot, bytes, &mut use_key);
     }
     if used.is_none() {
-        wipe_if_over(key_id);
+        wipe_if_over(slot);
         wipe_expired()?;
     }
     used.transpose()
@@ -77,16 +90,16 @@ pub fn with_key<T>(
 
 /// `None` when the key is not there, is over, or what is known of it is in doubt.
 fn use_if_known<T>(
-    key_id: KeyId,
+    slot: Slot,
     bytes: usize,
     use_key: &mut Option<impl FnOnce(&Unwrapped, &Limits) -> Result<T>>,
 ) -> Option<Result<T>> {
     KEYS.with_borrow(|keys| {
-        let entry = keys.get(&key_id).filter(|entry| !entry.is_doubtful())?;
+        let entry = keys.get(&slot).filter(|entry| !entry.is_doubtful())?;
         let unwrapped = entry.unwrapped.as_ref()?;
         // A key whose page was zeroed by a fork has another id.
         if !unwrapped.is_within(&entry.limits, clock::monotonic_ms())
-            || unwrapped.key_id() != key_id
+            || unwrapped.key_id() != slot.0
         {
             return None;
         }
@@ -98,42 +111,47 @@ fn use_if_known<T>(
 
 /// Whether `key_id` could be used now without being unwrapped.
 pub fn is_usable(key_id: KeyId) -> Result<bool> {
-    read_if_doubtful(key_id)?;
+    let slot = slot(key_id);
+    read_if_doubtful(slot)?;
     Ok(KEYS.with_borrow(|keys| {
-        keys.get(&key_id).is_some_and(|entry| {
+        keys.get(&slot).is_some_and(|entry| {
             let unwrapped = entry.unwrapped.as_ref();
             unwrapped.is_some_and(|key| key.is_within(&entry.limits, clock::monotonic_ms()))
         })
     }))
 }
 
-/// Reads the row and the limits of `key_id` again when they may have changed.
-fn read_if_doubtful(key_id: KeyId) -> Result<()> {
-    if KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(Entry::is_doubtful)) {
-        row(key_id)?;
+/// Reads the row and the limits of a key again when they may have changed.
+fn read_if_doubtful(slot: Slot) -> Result<()> {
+    if KEYS.with_borrow(|keys| keys.get(&slot).is_some_and(Entry::is_doubtful)) {
+        row_in(slot)?;
     }
     Ok(())
 }
 
 /// The catalog's row of `key_id`; `None` when no such key is in this database.
 pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
+    row_in(slot(key_id))
+}
+
+fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
     let known = KEYS.with_borrow(|keys| {
-        keys.get(&key_id).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row)
+        keys.get(&slot).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row)
     });
     if known.is_some() {
         return Ok(known);
     }
     let read_at = DOUBTS.get();
-    let read = match rows::data_key(key_id)? {
+    let read = match rows::data_key(slot.0)? {
         Some(row) => Some((row, limits_of(&row)?)),
         None => None,
     };
     KEYS.with_borrow_mut(|keys| match read {
         None => {
-            keys.remove(&key_id);
+            keys.remove(&slot);
         }
         Some((row, limits)) => {
-            let entry = keys.entry(key_id).or_insert(Entry {
+            let entry = keys.entry(slot).or_insert(Entry {
                 row,
                 limits,
                 read_at,
@@ -158,10 +176,11 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
     Ok(own.within_settings())
 }
 
-/// Keeps an unwrapped key within its limits. `made_in` names the transaction or savepoint that
-/// makes the key; a key unwrapped again stays what it was.
+/// Keeps an unwrapped key within its limits, for whoever asks now. `made_in` names the transaction
+/// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
     let unwrapped = Some(Unwrapped::new(data_key)?);
+    warn_if_unlocked();
     let read_at = DOUBTS.get();
     let limits = limits_of(&row)?;
     wipe(row.key_id);
@@ -169,17 +188,33 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
     let order = UNWRAPS.get() + 1;
     UNWRAPS.set(order);
     KEYS.with_borrow_mut(|keys| {
-        let made_in = made_in.or_else(|| keys.get(&row.key_id)?.made_in);
-        keys.insert(row.key_id, Entry { row, limits, read_at, unwrapped, order, made_in });
+        let made_before = || {
+            let mut same = keys.iter().filter(|((key_id, _), _)| *key_id == row.key_id);
+            same.find_map(|(_, entry)| entry.made_in)
+        };
+        let made_in = made_in.or_else(made_before);
+        let slot = slot(row.key_id);
+        keys.insert(slot, Entry { row, limits, read_at, unwrapped, order, made_in });
         ORDER.with_borrow_mut(|queue| {
             // What was wiped otherwise stays in the queue until it is as long again as need be.
             if queue.len() > 2 * keys.len() {
                 queue.retain(|place| stands_at(keys, *place).is_some());
             }
-            queue.push_back((row.key_id, order));
+            queue.push_back((slot, order));
         });
     });
     Ok(())
+}
+
+/// Says once in a session that its keys may be swapped out.
+fn warn_if_unlocked() {
+    if !arena::is_memory_locked() && !WARNED.replace(true) {
+        report::warning(
+            "data keys are kept in memory that could not be locked, and may be swapped out".into(),
+            "Raise the server's RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=) by 64 kB a session, or use \
+             encrypted swap.",
+        );
+    }
 }
 
 /// Wipes the keys that were unwrapped longest ago until one more is within
@@ -210,15 +245,15 @@ fn make_room() {
 
 /// The entry whose unwrapped key has this place in the order; `None` when it was wiped, or
 /// unwrapped again later.
-fn stands_at(keys: &IdMap<KeyId, Entry>, (key_id, order): (KeyId, u64)) -> Option<&Entry> {
-    keys.get(&key_id).filter(|entry| entry.order == order && entry.unwrapped.is_some())
+fn stands_at(keys: &IdMap<Slot, Entry>, (slot, order): (Slot, u64)) -> Option<&Entry> {
+    keys.get(&slot).filter(|entry| entry.order == order && entry.unwrapped.is_some())
 }
 
 /// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
 /// `until`, when the KMS is to be asked again.
 pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
     KEYS.with_borrow_mut(|keys| {
-        let Some(entry) = keys.get_mut(&key_id) else { return false };
+        let Some(entry) = keys.get_mut(&slot(key_id)) else { return false };
         let limits = entry.limits;
         let Some(unwrapped) = entry.unwrapped.as_mut() else { return false };
         unwrapped.serve_stale(&limits, until);
@@ -226,10 +261,10 @@ pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
     })
 }
 
-/// Wipes one key: the KMS refuses it.
+/// Wipes one key: the KMS refuses it to whoever asks now.
 pub fn wipe(key_id: KeyId) {
     KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&key_id) {
+        if let Some(entry) = keys.get_mut(&slot(key_id)) {
             entry.unwrapped = None;
         }
     });
@@ -273,9 +308,9 @@ pub fn hand_over(from: impl Fn(u32) -> bool, to: Option<u32>) {
     });
 }
 
-fn wipe_if_over(key_id: KeyId) {
+fn wipe_if_over(slot: Slot) {
     KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&key_id) {
+        if let Some(entry) = keys.get_mut(&slot) {
             entry.wipe_if_over(clock::monotonic_ms());
         }
     });
@@ -290,13 +325,13 @@ fn wipe_expired() -> Result<()> {
         return Ok(());
     }
     WIPED_AT.set(now);
-    let doubtful: Vec<KeyId> = KEYS.with_borrow(|keys| {
+    let doubtful: Vec<Slot> = KEYS.with_borrow(|keys| {
         let kept =
             keys.iter().filter(|(_, entry)| entry.is_doubtful() && entry.unwrapped.is_some());
-        kept.map(|(key_id, _)| *key_id).collect()
+        kept.map(|(slot, _)| *slot).collect()
     });
-    for key_id in doubtful {
-        row(key_id)?;
+    for slot in doubtful {
+        row_in(slot)?;
     }
     KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.wipe_if_over(now)));
     Ok(())

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use envelope::header::KeyId;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, WrappedKey};
+use crate::audit::{self, Action};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb, WrappedKey};
 use crate::catalog::whole::{self, NamedKeyring};
 use crate::error::{Error, Result};
 use crate::keyring::limits::OwnLimits;
-use crate::keyring::{failures, kek, orphans, table, unwrap};
+use crate::keyring::{failures, kek, orphans, rights, table, unwrap};
 use crate::kms::KmsError;
 use crate::pg::{acl, relation};
 use crate::settings;
@@ -40,7 +41,7 @@ pub enum Outcome {
 }
 
 /// A finding for every wrapped key, unwrapped past the cache and compared, and for every break; for
-/// the keyrings of tables whose keys the current role may manage, and all for superusers. One
+/// the keyrings that the current role may manage, and all for superusers. One
 /// failure does not keep the next from being looked at.
 pub fn check_all() -> Result<Vec<Finding>> {
     settings::check_unplanted()?;
@@ -50,7 +51,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
     keyrings.sort_by(|one, other| one.table_name.cmp(&other.table_name));
     for keyring in &keyrings {
         let links = rows::tables_of(keyring.id)?;
-        if acl::is_superuser() || links.iter().any(is_managed) {
+        if acl::is_superuser() || links.iter().any(is_managed) || is_granted(keyring.id)? {
             findings.extend(check_keyring(keyring, &links, &mut kms));
         }
     }
@@ -60,7 +61,13 @@ pub fn check_all() -> Result<Vec<Finding>> {
         findings.extend(breaks::strays(&known)?);
         findings.extend(breaks::of_triggers()?);
     }
+    audit::log(Action::Check, |event| event.count = Some(findings.len() as u64));
     Ok(findings)
+}
+
+/// Whether the current role was given the right to manage the keyring, also while no table uses it.
+fn is_granted(keyring_id: Uuid) -> Result<bool> {
+    Ok(rights::granted(acl::current_role(), keyring_id)?.allow(Verb::Manage))
 }
 
 /// Whether the link is to a table whose keys the current role may manage.
@@ -89,6 +96,10 @@ fn check_keyring(keyring: &NamedKeyring, links: &[KeyringTable], kms: &mut Kms) 
     if let Err(error) = read_keyring(keyring.id) {
         findings.push(finding(None, None, Outcome::Broken(error)));
     }
+    if user.is_some() {
+        let gone = gone_grantees(keyring.id).unwrap_or_else(|error| vec![error]);
+        findings.extend(gone.into_iter().map(|error| finding(None, None, Outcome::Broken(error))));
+    }
     let keys = rows::data_keys(keyring.id).unwrap_or_else(|error| {
         findings.push(finding(None, None, Outcome::Broken(error)));
         Vec::new()
@@ -106,6 +117,14 @@ fn check_keyring(keyring: &NamedKeyring, links: &[KeyringTable], kms: &mut Kms) 
         }
     }
     findings
+}
+
+/// Grants that DROP ROLE has left, or a restore where the role is missing. While no table uses the
+/// keyring nobody could use or change them either.
+fn gone_grantees(keyring_id: Uuid) -> Result<Vec<Error>> {
+    let grants = rows::grants(keyring_id)?;
+    let gone = grants.into_iter().filter(|(grantee, _)| !acl::role_exists(*grantee));
+    Ok(gone.map(|(_, verb)| Error::GoneGrantee(verb.name())).collect())
 }
 
 /// What of the keyring's own row is not otherwise read here.
@@ -149,7 +168,7 @@ impl Kms {
     fn try_unwrap(&mut self, key_id: KeyId, wrap: &WrappedKey, table: &str) -> Result<()> {
         let unwrapped = match self.away.get(&wrap.kek) {
             Some(error) => Err(error.clone()),
-            None => unwrap::ask(key_id, wrap).map(|_| ()),
+            None => unwrap::ask(key_id, wrap, table).map(|_| ()),
         };
         unwrapped.map_err(|error| {
             if failures::is_out_of_reach(error.kind) {

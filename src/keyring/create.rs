@@ -10,7 +10,8 @@ use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyRow, Purpose, State, WrappedKey};
+use crate::audit::{self, Action};
+use crate::catalog::rows::{DataKeyRow, Purpose, State, Verb, WrappedKey};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table, plain_name};
@@ -25,6 +26,9 @@ pub fn on_first_use(table: &Table) -> Result<()> {
     let refused = |because| Err(Error::NoKey { table: table.name(), because });
     if let Some(why) = xact::forbids_writing() {
         return refused(why);
+    }
+    if !table.allows(Verb::Manage) {
+        return refused("by a role that may not manage its keys");
     }
     if !settings::auto_create_key() {
         return refused("while envelope.auto_create_key is off");
@@ -82,7 +86,7 @@ fn create(
         Some(context) => context,
         None => default_context(root)?,
     };
-    let Generated { data_key, wrap } = generate(&used, &context, table)?;
+    let Generated { data_key, wrap, request_id } = generate(&used, &context, table)?;
 
     // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
     lock::keep_relation(root);
@@ -99,6 +103,13 @@ fn create(
     let row = write(root, keyring, key_id, kek, &context, &wrap)?;
     ends::key_made();
     cache::insert(row, &data_key, Some(xact::current_sub()))?;
+    audit::log(Action::Create, |event| {
+        event.table = Some(table.name());
+        event.keyring_id = audit::keyring(row.keyring_id);
+        event.key_id = audit::key(key_id);
+        event.kek = Some(wrap.kek.to_string());
+        event.kms_request_id = request_id;
+    });
     stale::look_again();
     Ok(Some(key_id))
 }
@@ -127,7 +138,7 @@ fn generate(used: &kek::Named, context: &EncryptionContext, table: &Table) -> Re
     let key_id = envelope::derive::key_id(&generated.data_key);
     let wrapped = generated.wrap.bytes.clone();
     let wrap = WrappedKey { kek: stored, kms_context: context.clone(), wrapped };
-    unwrap::ask(key_id, &wrap).map_err(failed)?;
+    unwrap::ask(key_id, &wrap, &table.name()).map_err(failed)?;
     Ok(generated)
 }
 

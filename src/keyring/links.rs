@@ -6,6 +6,7 @@
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, KeyringTable};
 use crate::catalog::{self, write};
 use crate::error::{Error, Result};
@@ -34,7 +35,12 @@ pub fn adopt(keyring_id: Uuid, relation: pg_sys::Oid) -> Result<()> {
     if !may_adopt(&links) {
         return Err(Error::NotFormerOwner(keyring_id));
     }
-    link(keyring_id, relation).map(|_| ())
+    link(keyring_id, relation)?;
+    audit::log(Action::Adopt, |event| {
+        event.table = Some(relation::display_name(relation));
+        event.keyring_id = audit::keyring(keyring_id);
+    });
+    Ok(())
 }
 
 /// The owners of dropped tables that only opened with the keyring do not count: it was not theirs.
@@ -63,6 +69,10 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
     lock_table(to)?;
     for keyring_id in shared {
         let_open(keyring_id, to)?;
+        audit::log(Action::Share, |event| {
+            event.table = Some(relation::display_name(to));
+            event.keyring_id = audit::keyring(keyring_id);
+        });
     }
     stale::look_again();
     Ok(())

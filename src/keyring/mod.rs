@@ -13,12 +13,15 @@ mod create;
 mod drops;
 mod ends;
 mod failures;
+mod grant;
 mod hash;
+mod identity;
 mod kek;
 mod limits;
 mod links;
 mod nonce;
 mod orphans;
+mod rights;
 mod stale;
 mod table;
 mod transfer;
@@ -26,9 +29,10 @@ mod unwrap;
 mod unwrapped;
 mod warm;
 
-use envelope::header::{OVERHEAD, Sealed};
+use envelope::header::{KeyId, OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::pg::relation;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
@@ -39,10 +43,13 @@ pub use check::check_kek;
 pub use check_all::{Outcome, check_all};
 pub use create::create_key;
 pub use drops::watch as watch_drops;
+pub use grant::{Who, grant, has_privilege, revoke};
+pub use identity::changed as identity_changed;
 pub use limits::Limits;
 pub use links::{adopt, share};
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
+use table::Table;
 pub use table::{Whose, whose};
 pub use transfer::{export, import};
 use unwrapped::Unwrapped;
@@ -100,10 +107,13 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     let table = table::get(relation)?;
     table.require_any_open_right()?;
     let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
-    with_opening_key(table, &sealed, |key| {
+    with_opening_key(table, Table::require_opens, &sealed, |key| {
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
         match key.open(&sealed, context, opened.as_mut_slice())? {
-            Ok(()) => Ok(opened),
+            Ok(()) => {
+                audit::opened(relation, sealed.key_id);
+                Ok(opened)
+            }
             Err(_) => Err(does_not_open(relation)),
         }
     })
@@ -113,7 +123,7 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
 /// user needs the right to seal.
 pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
-    with_opening_key(table::get(relation)?, &sealed, |key| {
+    with_opening_key(table::get(relation)?, Table::require_verifies, &sealed, |key| {
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
         let verified = key.open(&sealed, context, opened.as_mut_slice());
         opened.wipe_and_free();
@@ -127,16 +137,16 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
     table::get(relation)?.require_seal_right()
 }
 
-/// Calls `use_key` with the key of `sealed`, which must belong to a keyring that `table` opens
-/// with.
+/// Calls `use_key` with the key of `sealed`, once `require` finds nothing against it.
 fn with_opening_key<T>(
-    mut table: table::Table,
+    mut table: Table,
+    require: impl Fn(&Table, KeyId) -> Result<()>,
     sealed: &Sealed<'_>,
     use_key: impl Fn(&Unwrapped) -> Result<T>,
 ) -> Result<T> {
     let key_id = sealed.key_id;
     for _ in 0..ATTEMPTS {
-        table.require_opens(key_id)?;
+        require(&table, key_id)?;
         match cache::with_key(key_id, sealed.ciphertext.len(), |key, _| use_key(key))? {
             Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,

@@ -8,16 +8,24 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb};
 use crate::error::{Error, Result};
 use crate::keyring::hash::IdMap;
+use crate::keyring::identity::{self, Identity};
+use crate::keyring::rights::{self, Rights};
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 
 thread_local! {
-    static TABLES: RefCell<IdMap<pg_sys::Oid, Table>> = RefCell::new(IdMap::default());
+    /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
+    /// others, row by row.
+    static TABLES: RefCell<IdMap<Asked, Table>> = RefCell::new(IdMap::default());
 }
+
+/// A table, the role that asks, and as whom it would ask the KMS: what an alias among the allowed
+/// KEKs stands for may depend on it.
+type Asked = (pg_sys::Oid, pg_sys::Oid, Identity);
 
 /// A table as its keyrings see it. Cheap to clone.
 #[derive(Clone)]
@@ -27,9 +35,8 @@ struct Known {
     relation: pg_sys::Oid,
     /// The table whose keyring seals: the partition root, or the relation itself.
     root: pg_sys::Oid,
-    /// The role that the rights below are for.
-    role: pg_sys::Oid,
-    owns_root: bool,
+    /// What the role may do with the keyring that seals; an owner, also while there is none.
+    rights: Rights,
     links: Vec<Link>,
     sealing: Option<Sealing>,
     /// The key that [`Table::require_opens`] last found good, which the next value mostly names.
@@ -55,16 +62,18 @@ struct Sealing {
 
 /// The table `relation`, for the current role.
 pub fn get(relation: pg_sys::Oid) -> Result<Table> {
-    let role = acl::current_role();
-    let known = TABLES.with_borrow(|tables| tables.get(&relation).cloned());
-    if let Some(table) = known
-        && table.0.role == role
-    {
+    let asked = (relation, acl::current_role(), identity::current());
+    if let Some(table) = TABLES.with_borrow(|tables| tables.get(&asked).cloned()) {
         return Ok(table);
     }
-    let table = Table(Rc::new(read(relation, role)?));
-    TABLES.with_borrow_mut(|tables| tables.insert(relation, table.clone()));
+    let table = as_seen_by(relation, asked.1)?;
+    TABLES.with_borrow_mut(|tables| tables.insert(asked, table.clone()));
     Ok(table)
+}
+
+/// The table `relation`, for any role: read from the catalog, and not kept.
+pub fn as_seen_by(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Table> {
+    Ok(Table(Rc::new(read(relation, role)?)))
 }
 
 /// Forgets everything read so far.
@@ -77,19 +86,31 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         return Err(Error::NoRelation(relation::display_name(relation)));
     }
     let root = relation::partition_root(relation);
-    let mut links = Vec::new();
-    let mut sealing = None;
+    let owners =
+        |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
+    let mut known = Known {
+        relation,
+        root,
+        rights: owners(root),
+        links: Vec::new(),
+        sealing: None,
+        opens: Cell::new(None),
+    };
     for table in if root == relation { vec![root] } else { vec![root, relation] } {
-        let is_owner = acl::owns_relation(role, table);
         for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
+            let rights = match owners(table) {
+                Rights::ALL => Rights::ALL,
+                _ => rights::granted(role, keyring_id)?,
+            };
             if seals && table == root {
-                sealing = active_key(keyring_id)?;
+                known.rights = rights;
+                known.sealing = active_key(keyring_id)?;
             }
-            links.push(Link { keyring_id, seals, may_open: is_owner, may_manage: is_owner });
+            let (may_open, may_manage) = (rights.allow(Verb::Decrypt), rights.allow(Verb::Manage));
+            known.links.push(Link { keyring_id, seals, may_open, may_manage });
         }
     }
-    let owns_root = acl::owns_relation(role, root);
-    Ok(Known { relation, root, role, owns_root, links, sealing, opens: Cell::new(None) })
+    Ok(known)
 }
 
 fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
@@ -132,24 +153,35 @@ impl Table {
         self.0.root
     }
 
+    /// Whether the role may do that. To open, one of the table's keyrings is enough; the owner of
+    /// a table without keys may too, and learns of the value instead.
+    pub fn allows(&self, verb: Verb) -> bool {
+        let opens = || verb == Verb::Decrypt && self.0.links.iter().any(|link| link.may_open);
+        self.0.rights.allow(verb) || opens()
+    }
+
     /// 42501 unless the current role may seal.
     pub fn require_seal_right(&self) -> Result<()> {
-        if self.0.owns_root { Ok(()) } else { Err(self.no_right("seal values of")) }
+        self.require(Verb::Encrypt)
     }
 
     /// 42501 unless the current role may make and change keys.
     pub fn require_manage_right(&self) -> Result<()> {
-        if self.0.owns_root { Ok(()) } else { Err(self.no_right("manage data keys of")) }
+        self.require(Verb::Manage)
     }
 
-    /// 42501 unless the current role may open with at least one of the table's keyrings; the
-    /// owner of a table without keys learns of the value instead.
+    /// 42501 unless the current role may open with at least one of the table's keyrings.
     pub fn require_any_open_right(&self) -> Result<()> {
-        if self.0.owns_root || self.0.links.iter().any(|link| link.may_open) {
-            Ok(())
-        } else {
-            Err(self.no_right("open values of"))
-        }
+        self.require(Verb::Decrypt)
+    }
+
+    fn require(&self, verb: Verb) -> Result<()> {
+        if self.allows(verb) { Ok(()) } else { Err(self.no_right(verb)) }
+    }
+
+    /// The key that seals, by the catalog; whether its KEKs are allowed is not looked at.
+    pub fn active_key(&self) -> Option<KeyId> {
+        self.0.sealing.as_ref().map(|sealing| sealing.key_id)
     }
 
     /// The key that seals, `None` when it has yet to be made. An error when one of its wraps is
@@ -165,19 +197,32 @@ impl Table {
         if self.0.opens.get() == Some(key_id) {
             return Ok(());
         }
-        let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
-        if !self.has(key.keyring_id) {
-            return Err(Error::OtherTable(self.name()));
-        }
+        let key = self.own_key(key_id)?;
         if !self.open_keyrings().any(|keyring_id| keyring_id == key.keyring_id) {
-            return Err(self.no_right("open values of"));
+            return Err(self.no_right(Verb::Decrypt));
         }
-        if !key.state.opens() || key.purpose != Purpose::Seal {
-            let state = key.state.name();
-            return Err(Error::KeyState { key: key_id, table: self.name(), state });
-        }
+        self.require_opening_state(key)?;
         self.0.opens.set(Some(key_id));
         Ok(())
+    }
+
+    /// Whether values under `key_id` are good values of this table, by the key's state; whoever
+    /// may seal may know, and gets nothing to read.
+    pub fn require_verifies(&self, key_id: KeyId) -> Result<()> {
+        self.require_opening_state(self.own_key(key_id)?)
+    }
+
+    fn own_key(&self, key_id: KeyId) -> Result<DataKeyRow> {
+        let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
+        if self.has(key.keyring_id) { Ok(key) } else { Err(Error::OtherTable(self.name())) }
+    }
+
+    fn require_opening_state(&self, key: DataKeyRow) -> Result<()> {
+        if key.state.opens() && key.purpose == Purpose::Seal {
+            return Ok(());
+        }
+        let state = key.state.name();
+        Err(Error::KeyState { key: key.key_id, table: self.name(), state })
     }
 
     /// The keyrings that the current role may open with.
@@ -201,7 +246,13 @@ impl Table {
         relation::display_name(self.0.relation)
     }
 
-    fn no_right(&self, action: &'static str) -> Error {
+    fn no_right(&self, verb: Verb) -> Error {
+        let action = match verb {
+            Verb::Encrypt => "seal values of",
+            Verb::Decrypt => "open values of",
+            Verb::Search => "search values of",
+            Verb::Manage => "manage data keys of",
+        };
         Error::NoRight { action, table: self.name() }
     }
 

@@ -7,6 +7,7 @@ mod plan;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows;
 use crate::error::{Error, Result};
 use crate::keyring::transfer::document::{Transferred, TransferredKeyring};
@@ -33,7 +34,14 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
     }
     let read = |id| read_keyring(id, id == sealing);
     let keyrings = ids.into_iter().map(read).collect::<Result<_>>()?;
-    document::write(&Transferred { schema, table: name, keyrings })
+    let exported = Transferred { schema, table: name, keyrings };
+    for TransferredKeyring { id, .. } in &exported.keyrings {
+        audit::log(Action::Export, |event| {
+            event.table = Some(table.name());
+            event.keyring_id = audit::keyring(*id);
+        });
+    }
+    document::write(&exported)
 }
 
 fn read_keyring(id: Uuid, seals: bool) -> Result<TransferredKeyring> {
@@ -67,7 +75,7 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
     // The KMS is asked before any lock is taken.
     require_allowed(&imported)?;
     let tried = Plan::of(&imported)?;
-    tried.try_wraps()?;
+    tried.try_wraps(&imported.table_name())?;
     if let Some(target) = target {
         links::keep(target)?;
     }
@@ -79,6 +87,13 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
         give(&imported, target, relation.is_none())?;
     }
     stale::look_again();
+    for TransferredKeyring { id, .. } in &imported.keyrings {
+        audit::log(Action::Import, |event| {
+            event.table =
+                Some(target.map_or_else(|| imported.table_name(), relation::display_name));
+            event.keyring_id = audit::keyring(*id);
+        });
+    }
     Ok(imported.sealing().id)
 }
 

@@ -7,6 +7,7 @@ mod admin;
 mod context;
 mod inspect;
 mod keyrings;
+mod rights;
 mod seal_trigger;
 mod values;
 

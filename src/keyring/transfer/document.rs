@@ -42,6 +42,11 @@ pub struct TransferredKeyring {
 }
 
 impl Transferred {
+    /// The table that it came from, without quotes, for people.
+    pub fn table_name(&self) -> String {
+        format!("{}.{}", self.schema, self.table)
+    }
+
     /// The keyring that seals: [`read`] and an export's maker saw to it that there is one.
     pub fn sealing(&self) -> &TransferredKeyring {
         let seals = self.keyrings.iter().position(|keyring| keyring.seals);

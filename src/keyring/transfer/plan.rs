@@ -86,10 +86,10 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Unwraps what is to be added and compares it with its key id.
-    pub fn try_wraps(&self) -> Result<()> {
+    /// Unwraps what is to be added and compares it with its key id. `table` is where it came from.
+    pub fn try_wraps(&self, table: &str) -> Result<()> {
         for (key_id, wrap) in &self.wraps {
-            unwrap::ask(*key_id, wrap).map_err(|error| {
+            unwrap::ask(*key_id, wrap, table).map_err(|error| {
                 kek::kms_error(error, format!("unwrap data key {key_id}, which is to be imported"))
             })?;
         }
