@@ -81,10 +81,11 @@ COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for it
 COMMENT ON COLUMN envelope.keyring.limits IS 'Limits that differ from the settings';
 
 CREATE TABLE envelope.keyring_table (
-  id          uuid PRIMARY KEY,
-  keyring_id  uuid NOT NULL,
-  relation    envelope.table_ref NOT NULL,
-  seals       boolean NOT NULL
+  id            uuid PRIMARY KEY,
+  keyring_id    uuid NOT NULL,
+  relation      envelope.table_ref NOT NULL,
+  seals         boolean NOT NULL,
+  former_owner  envelope.role_ref NOT NULL DEFAULT '-'
 );
 CREATE INDEX keyring_table_relation ON envelope.keyring_table (relation);
 CREATE INDEX keyring_table_keyring ON envelope.keyring_table (keyring_id);
@@ -93,6 +94,8 @@ CREATE UNIQUE INDEX keyring_table_seals ON envelope.keyring_table (relation)
 COMMENT ON TABLE envelope.keyring_table IS
   'Which tables use a keyring: a table seals with one and may open with more';
 COMMENT ON COLUMN envelope.keyring_table.seals IS 'New values of the table are sealed with this keyring';
+COMMENT ON COLUMN envelope.keyring_table.former_owner IS
+  'Whose the table was when it was dropped: that role may have another table adopt the keyring';
 
 CREATE TABLE envelope.data_key (
   key_id            uuid PRIMARY KEY,

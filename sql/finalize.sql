@@ -4,7 +4,8 @@
 CREATE FUNCTION envelope.invalidate()
   RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_invalidate_wrapper';
 REVOKE ALL ON FUNCTION envelope.invalidate() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.invalidate() IS 'Trigger: tells every session that the catalog has changed';
+COMMENT ON FUNCTION envelope.invalidate() IS
+  'Trigger: tells every session that the catalog has changed, and lets only its owner and superusers change it';
 
 CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE ON envelope.keyring
   FOR EACH ROW EXECUTE FUNCTION envelope.invalidate();
@@ -48,40 +49,26 @@ CREATE TRIGGER invalidate_truncate AFTER TRUNCATE ON envelope.sealed_column
 ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER invalidate_truncate;
 
--- A dropped table's OID will be another table's some day. At the drop its keyrings let go of it and
--- keep its name for people; the keys stay, since backups and copies may need them.
+-- A dropped table leaves its keyring, and the extension is not dropped while there are any: the
+-- library sees to both, in every session that has it. This has it loaded before any command that
+-- drops tables, by itself or by CASCADE (of a type, or of what a partition key or a column needs).
+-- ALWAYS, since a session in the replica role drops tables, too.
 
-CREATE FUNCTION envelope.forget_dropped_tables()
-  RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-  AS $$
-  BEGIN
-    UPDATE envelope.keyring AS k
-       SET table_name = d.schema_name OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) d.object_name
-      FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
-      JOIN envelope.keyring_table AS t ON t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) d.objid
-     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-       AND d.objsubid OPERATOR(pg_catalog.=) 0
-       AND t.seals AND k.keyring_id OPERATOR(pg_catalog.=) t.keyring_id;
-    UPDATE envelope.keyring_table AS t SET relation = '-'
-      FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
-     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-       AND d.objsubid OPERATOR(pg_catalog.=) 0
-       AND t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) d.objid;
-    DELETE FROM envelope.reencryption AS r
-     USING pg_catalog.pg_event_trigger_dropped_objects() AS d
-     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-       AND d.objsubid OPERATOR(pg_catalog.=) 0
-       AND r.relation::pg_catalog.oid OPERATOR(pg_catalog.=) d.objid;
-    UPDATE envelope.sealed_column AS c SET relation = '-'
-      FROM pg_catalog.pg_event_trigger_dropped_objects() AS d
-     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-       AND d.objsubid OPERATOR(pg_catalog.=) 0
-       AND c.relation::pg_catalog.oid OPERATOR(pg_catalog.=) d.objid;
-  END $$;
-REVOKE ALL ON FUNCTION envelope.forget_dropped_tables() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.forget_dropped_tables() IS
-  'Event trigger: keyrings of dropped tables keep the name and let go of the OID';
-CREATE EVENT TRIGGER envelope_forget_dropped_tables ON sql_drop
-  EXECUTE FUNCTION envelope.forget_dropped_tables();
-COMMENT ON EVENT TRIGGER envelope_forget_dropped_tables IS
-  'Keyrings of dropped tables keep the name and let go of the OID';
+CREATE FUNCTION envelope.watch_drops()
+  RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_watch_drops_wrapper';
+REVOKE ALL ON FUNCTION envelope.watch_drops() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.watch_drops() IS
+  'Event trigger: has the library loaded before commands that may drop tables';
+CREATE EVENT TRIGGER envelope_watch_drops ON ddl_command_start
+  WHEN TAG IN (
+    'DROP ACCESS METHOD', 'DROP AGGREGATE', 'DROP COLLATION', 'DROP DOMAIN', 'DROP EXTENSION',
+    'DROP FOREIGN DATA WRAPPER', 'DROP FOREIGN TABLE', 'DROP FUNCTION', 'DROP LANGUAGE',
+    'DROP MATERIALIZED VIEW', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
+    'DROP OWNED', 'DROP PROCEDURE', 'DROP ROUTINE', 'DROP SCHEMA', 'DROP SEQUENCE', 'DROP SERVER',
+    'DROP TABLE', 'DROP TEXT SEARCH CONFIGURATION', 'DROP TEXT SEARCH DICTIONARY',
+    'DROP TEXT SEARCH PARSER', 'DROP TEXT SEARCH TEMPLATE', 'DROP TRANSFORM', 'DROP TYPE',
+    'DROP VIEW', 'ALTER TABLE', 'ALTER TYPE')
+  EXECUTE FUNCTION envelope.watch_drops();
+ALTER EVENT TRIGGER envelope_watch_drops ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER envelope_watch_drops IS
+  'Keeps the keyrings of dropped tables, and the extension that holds them';

@@ -1,25 +1,27 @@
--- Functions that queries use, in the extension's schema.
+-- Functions that queries use, in the extension's schema. To seal or open a short value takes some 20
+-- times as long as a comparison of integers, which is what COST tells the planner: it then opens after
+-- cheap conditions, after a sort with LIMIT, and in parallel.
 
 CREATE FUNCTION envelope_encrypt(relation regclass, plaintext bytea, context text DEFAULT '')
-  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_encrypt_wrapper';
 COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
   'Seals bytes under the active data key of a table; what is bound in as context must be given to open';
 
 CREATE FUNCTION envelope_decrypt(relation regclass, sealed bytea, context text DEFAULT '')
-  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE
+  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_decrypt_wrapper';
 COMMENT ON FUNCTION envelope_decrypt(regclass, bytea, text) IS
   'Opens a value sealed for a table; an error when it was changed or the context differs';
 
 CREATE FUNCTION envelope_encrypt_text(relation regclass, plaintext text, context text DEFAULT '')
-  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_encrypt_text_wrapper';
 COMMENT ON FUNCTION envelope_encrypt_text(regclass, text, text) IS
   'As envelope_encrypt, for text: it is sealed as UTF-8 whatever the server''s encoding';
 
 CREATE FUNCTION envelope_decrypt_text(relation regclass, sealed bytea, context text DEFAULT '')
-  RETURNS text LANGUAGE c STABLE PARALLEL SAFE
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_decrypt_text_wrapper';
 COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
   'As envelope_decrypt, for values sealed as text';
@@ -69,6 +71,62 @@ CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
   'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale';
 
+CREATE FUNCTION envelope.grant_key(relation regclass, role name, verb text)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_grant_key_wrapper';
+COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
+  'Lets a role encrypt, decrypt, search or manage (which is to decrypt, too) with the keys of a table';
+
+CREATE FUNCTION envelope.revoke_key(relation regclass, role name, verb text)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_revoke_key_wrapper';
+COMMENT ON FUNCTION envelope.revoke_key(regclass, name, text) IS
+  'Takes back what envelope.grant_key gave';
+
+CREATE FUNCTION envelope.has_key_privilege(relation regclass, verb text)
+  RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_has_key_privilege_wrapper';
+COMMENT ON FUNCTION envelope.has_key_privilege(regclass, text) IS
+  'Whether the current role may do one of the given verbs with the keys of a table';
+
+CREATE FUNCTION envelope.has_key_privilege(role name, relation regclass, verb text)
+  RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_has_key_privilege_by_name_wrapper';
+COMMENT ON FUNCTION envelope.has_key_privilege(name, regclass, text) IS
+  'Whether a role, by name, may do one of the given verbs with the keys of a table';
+
+CREATE FUNCTION envelope.has_key_privilege(role oid, relation regclass, verb text)
+  RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_has_key_privilege_by_oid_wrapper';
+COMMENT ON FUNCTION envelope.has_key_privilege(oid, regclass, text) IS
+  'Whether a role, by OID, may do one of the given verbs with the keys of a table';
+-- Keyrings of tables that are dropped, copied, attached, moved.
+
+CREATE FUNCTION envelope.adopt_keyring(keyring_id uuid, relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_adopt_keyring_wrapper';
+COMMENT ON FUNCTION envelope.adopt_keyring(uuid, regclass) IS
+  'Gives a table the keyring of a dropped one: to seal with if it has none, else to open with';
+
+CREATE FUNCTION envelope.share_keyring(from_relation regclass, to_relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_share_keyring_wrapper';
+COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
+  'Lets a table also open with the keyring that another seals with';
+
+CREATE FUNCTION envelope.export_keyring(relation regclass)
+  RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_export_keyring_wrapper';
+COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
+  'The keyrings of a table, their data keys wrapped, for envelope.import_keyring elsewhere';
+
+CREATE FUNCTION envelope.import_keyring(keyring jsonb, relation regclass DEFAULT NULL)
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_import_keyring_wrapper';
+REVOKE ALL ON FUNCTION envelope.import_keyring(jsonb, regclass) FROM PUBLIC;
+COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
+  'Adds exported keyrings, as far as they are missing and open here, and gives them to a table; the id of the one that seals';
+
 CREATE FUNCTION envelope.check_kek(uri text)
   RETURNS TABLE (step text, ok boolean, sqlstate text, message text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -83,7 +141,7 @@ CREATE FUNCTION envelope.check()
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_check_wrapper';
 COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key of one''s own tables (all, for superusers) past the cache; a row a wrapped key, and a row a break';
+  'Unwraps every data key that one may manage (all, for superusers) past the cache; a row a wrapped key, and a row a break';
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,
@@ -97,7 +155,8 @@ COMMENT ON VIEW envelope.stats IS
   'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures';
 GRANT SELECT ON envelope.stats TO PUBLIC;
 
--- Tables' owners see their keys, members of pg_monitor all; nobody sees a wrapped key.
+-- Tables' owners and those who were given a right see their keys, owners also those of tables that are
+-- gone; members of pg_monitor see all. Nobody sees a wrapped key.
 CREATE VIEW envelope.keys WITH (security_barrier) AS
   SELECT r.keyring_id,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
@@ -106,7 +165,9 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
                ORDER BY w.created_at, w.kek) AS keks,
-         k.created_at, k.state_changed_at, k.reason
+         k.created_at, k.state_changed_at, k.reason,
+         COALESCE(t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid, true)
+           AS orphaned
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t
@@ -114,10 +175,45 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
      OR EXISTS (SELECT FROM pg_catalog.pg_class c
                 WHERE c.oid OPERATOR(pg_catalog.=) t.relation::pg_catalog.oid
-                  AND pg_catalog.pg_has_role(c.relowner, 'USAGE'));
+                  AND pg_catalog.pg_has_role(c.relowner, 'USAGE'))
+     OR pg_catalog.pg_has_role(t.former_owner::pg_catalog.oid, 'USAGE')
+     OR EXISTS (SELECT FROM envelope.key_grant g
+                WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                  AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.keys IS
-  'Data keys of the tables whose owner one is (all, for members of pg_monitor), without the keys';
+  'Data keys of the tables that one owns, owned or has a right on (all, for members of pg_monitor), without the keys';
 GRANT SELECT ON envelope.keys TO PUBLIC;
+
+-- A row a table, role and verb, however the role came by it; members of the role may do the same.
+CREATE VIEW envelope.key_privileges WITH (security_barrier) AS
+  SELECT CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
+              THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
+         p.grantee::pg_catalog.text AS grantee, p.verb, p.origin, r.keyring_id
+  FROM envelope.keyring r
+  LEFT JOIN envelope.keyring_table t
+    ON t.keyring_id OPERATOR(pg_catalog.=) r.keyring_id AND t.seals
+  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relation::pg_catalog.oid
+  CROSS JOIN LATERAL (
+    SELECT c.relowner::pg_catalog.regrole::envelope.role_ref AS grantee, v.verb, 'owner' AS origin
+    FROM pg_catalog.unnest(ARRAY['encrypt', 'decrypt', 'search', 'manage']) AS v (verb)
+    WHERE c.oid IS NOT NULL
+    UNION ALL
+    SELECT g.grantee, g.verb, 'grant' FROM envelope.key_grant g
+    WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+    UNION ALL
+    SELECT g.grantee, 'decrypt', 'manage' FROM envelope.key_grant g
+    WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+      AND g.verb OPERATOR(pg_catalog.=) 'manage') AS p
+  WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+     OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+     OR pg_catalog.pg_has_role(p.grantee::pg_catalog.oid, 'USAGE')
+     OR EXISTS (SELECT FROM envelope.key_grant m
+                WHERE m.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                  AND m.verb OPERATOR(pg_catalog.=) 'manage'
+                  AND pg_catalog.pg_has_role(m.grantee::pg_catalog.oid, 'USAGE'));
+COMMENT ON VIEW envelope.key_privileges IS
+  'Who may do what with the keys of a table: its owner, by a grant, or since to manage is to decrypt; one''s own, and all of tables whose keys one manages';
+GRANT SELECT ON envelope.key_privileges TO PUBLIC;
 
 CREATE FUNCTION envelope.inspect(
     sealed bytea, OUT format text, OUT key_id uuid, OUT version integer, OUT relation text,

@@ -4,7 +4,9 @@
 use envelope::header::KeyId;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
+use uuid::Uuid;
 
+use crate::audit;
 use crate::kms::{Kind, KmsError};
 use crate::pg::encoding::shown;
 use crate::pg::report;
@@ -19,9 +21,25 @@ pub enum Error {
     #[error("permission denied to {action} table {table}")]
     NoRight { action: &'static str, table: String },
 
+    /// A right on keys is somebody's, never everybody's.
+    #[error("rights on data keys cannot be granted to PUBLIC")]
+    PublicGrantee,
+
+    /// No role has that name.
+    #[error("role \"{0}\" does not exist")]
+    NoRole(String),
+
+    /// A grant that DROP ROLE, or a restore without the role, has left behind.
+    #[error("the right to {0} was granted to a role that is gone")]
+    GoneGrantee(&'static str),
+
     /// A function that only superusers may call that way.
     #[error("permission denied to {0}")]
     SuperuserOnly(&'static str),
+
+    /// `adopt_keyring` by a role that had nothing to do with the dropped table.
+    #[error("permission denied to adopt keyring {0}")]
+    NotFormerOwner(Uuid),
 
     /// The client's connection options tried to set one of our settings.
     #[error("permission denied to set parameter \"{0}\" by connection options")]
@@ -38,6 +56,26 @@ pub enum Error {
     /// `create_key` on a table that has one.
     #[error("table {0} already has an active data key")]
     KeyExists(String),
+
+    /// No keyring has that id.
+    #[error("no keyring {0} is in this database")]
+    UnknownKeyring(Uuid),
+
+    /// `adopt_keyring` on a keyring that is not orphaned.
+    #[error("keyring {keyring} is not orphaned: table {table} seals with it")]
+    KeyringInUse { keyring: Uuid, table: String },
+
+    /// A keyring that is imported contradicts what is here.
+    #[error("{0}")]
+    KeyringConflict(String),
+
+    /// DROP EXTENSION, with the tables whose keyrings there are.
+    #[error("cannot drop extension \"pgrx-example\" because it holds keyrings")]
+    KeyringsWouldBeLost(Vec<String>),
+
+    /// A data key that nothing can unwrap.
+    #[error("data key {key} of table {table} has no wrapped key")]
+    NoWrap { key: KeyId, table: String },
 
     /// The data key may not do that in its state.
     #[error("data key {key} of table {table} is {state}")]
@@ -179,20 +217,27 @@ impl Error {
         match self {
             Error::NoRight { .. }
             | Error::SuperuserOnly(_)
+            | Error::NotFormerOwner(_)
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::NoKey { .. } | Error::UnknownKey(_) | Error::LooksSealed { .. } => {
-                ERRCODE_UNDEFINED_OBJECT
-            }
-            Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
+            Error::NoKey { .. }
+            | Error::UnknownKey(_)
+            | Error::UnknownKeyring(_)
+            | Error::LooksSealed { .. }
+            | Error::NoRole(_)
+            | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
+            Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
+            Error::KeyExists(_) | Error::KeyringConflict(_) => ERRCODE_DUPLICATE_OBJECT,
             Error::KeyState { .. }
             | Error::KeyActive { .. }
             | Error::KeyDestroyed { .. }
+            | Error::KeyringInUse { .. }
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. } | Error::CannotLook { .. } | Error::KeyringShared { .. } => {
                 ERRCODE_OBJECT_IN_USE
             }
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
+            Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
@@ -211,7 +256,7 @@ impl Error {
             Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
             Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
             Error::Kms { error, .. } => kms_sqlstate(error.kind),
-            Error::Corrupt(_) => ERRCODE_DATA_CORRUPTED,
+            Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
         }
     }
@@ -221,6 +266,24 @@ impl Error {
         let packed = self.sqlstate() as u32;
         // PostgreSQL packs six bits a character, counted from '0' (utils/elog.h).
         (0..5).map(|i| char::from((packed >> (6 * i) & 0x3f) as u8 + b'0')).collect()
+    }
+
+    /// Whether somebody lacked a right: a role here, or this server at the KMS.
+    pub fn is_refusal(&self) -> bool {
+        use PgSqlErrorCode::*;
+        let code = self.sqlstate();
+        code == ERRCODE_INSUFFICIENT_PRIVILEGE
+            || code == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+    }
+
+    /// What it is about: table, KEK, KMS request id, as far as it names them.
+    pub fn subject(&self) -> (Option<String>, Option<String>, Option<String>) {
+        match self {
+            Error::NoRight { table, .. } => (Some(table.clone()), None, None),
+            Error::KekNotAllowed(kek) => (None, Some(kek.clone()), None),
+            Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
+            _ => (None, None, None),
+        }
     }
 
     /// What happened besides, for the DETAIL line.
@@ -233,6 +296,7 @@ impl Error {
                 Some(reason) => format!("At {at}: {reason}"),
                 None => format!("At {at}."),
             }),
+            Error::KeyringsWouldBeLost(tables) => Some(lost(tables)),
             _ => None,
         }
     }
@@ -240,7 +304,25 @@ impl Error {
     /// What to do, for the HINT line.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::NoRight { .. } => "Only the table's owner and superusers can use its data keys.",
+            Error::NoRight { .. } => {
+                "The table's owner and superusers can use its data keys, and who was given the \
+                 right: SELECT envelope.grant_key(relation, role, verb)."
+            }
+            Error::PublicGrantee => "Grant them to a role, and make others members of it.",
+            Error::NotFormerOwner(_) => {
+                "The owner that the keyring's table had when it was dropped can adopt it, and \
+                 superusers can."
+            }
+            Error::KeyringInUse { .. } => {
+                "To let another table open with it: envelope.share_keyring."
+            }
+            Error::KeyringsWouldBeLost(_) => {
+                "Keep them with envelope.export_keyring; a superuser can then SET \
+                 envelope.allow_drop = on. What they sealed opens no more without them."
+            }
+            Error::NoWrap { .. } => {
+                "Bring its rows of envelope.wrapped_key back, from a backup or an exported keyring."
+            }
             Error::PlantedSetting(_) => {
                 "Settings envelope.* are for superusers and the server's configuration: remove \
                  it from PGOPTIONS or the connection string."
@@ -306,6 +388,14 @@ impl Error {
     }
 }
 
+/// How many keyrings of which tables, five of them by name.
+fn lost(tables: &[String]) -> String {
+    let (count, named) = (tables.len(), tables.iter().take(5).cloned().collect::<Vec<_>>());
+    let keyrings = if count == 1 { "1 keyring".into() } else { format!("{count} keyrings") };
+    let more = if count > named.len() { ", …" } else { "" };
+    format!("{keyrings} would be lost, of: {}{more}.", named.join(", "))
+}
+
 /// One SQLSTATE a kind of KMS error. Class 08 is left alone: connection pools take it for their
 /// own connection lost.
 fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
@@ -324,6 +414,7 @@ fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
         report::leave_out_copy_line();
+        audit::refused(&error);
         let message = shown(error.to_string());
         let mut report = ErrorReport::new(error.sqlstate(), message, function_name!());
         if let Some(detail) = error.detail() {

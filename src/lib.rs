@@ -3,6 +3,7 @@
 //! A call goes down only: [`sql`] → [`keyring`] → [`catalog`], [`kms`], [`pg`]; the byte format
 //! is the crate `envelope` below `src/envelope/`, which knows none of them.
 
+mod audit;
 mod catalog;
 mod error;
 mod keyring;
@@ -27,6 +28,7 @@ pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
+    keyring::watch_drops();
 }
 
 /// Asked for by `cargo pgrx test` at the root of the crate.

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::time::Duration;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::keyring::Limits;
@@ -17,6 +17,7 @@ static ALLOWED_KEKS: Text = Text::new(None);
 static FILE_KEK_DIRECTORY: Text = Text::new(None);
 static AWS_REGION: Text = Text::new(None);
 static AWS_ENDPOINT_URL: Text = Text::new(None);
+static AWS_ROLE_ARN: Text = Text::new(None);
 static KMS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static KMS_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(3);
 static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
@@ -24,10 +25,26 @@ static CACHE_MAX_KEYS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static AUDIT: GucSetting<AuditLevel> = GucSetting::<AuditLevel>::new(AuditLevel::Off);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// A setting that this client tried to plant before the library was loaded. A setting itself, so
 /// that parallel workers, which get the client's settings but not its options, know of it too.
 static PLANTED: Text = Text::new(None);
+
+/// What is told in the server's log, each with what stands before it.
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditLevel {
+    /// What was refused.
+    #[name = c"off"]
+    Off,
+    /// What happened to keys and rights.
+    #[name = c"ddl"]
+    Ddl,
+    /// Which statement opened how many values.
+    #[name = c"all"]
+    All,
+}
 
 /// Defines the settings. A client's own values for them, planted in its connection options before
 /// the library was loaded, are noted first: [`check_unplanted`] refuses to work with them.
@@ -70,6 +87,21 @@ pub fn init() {
         c"Unset: the region's public endpoint.",
         &AWS_ENDPOINT_URL,
     );
+    // ARN of an IAM role; above all for ALTER ROLE ... SET and functions' SET clauses.
+    // SAFETY: the hook raises nothing and only sets a flag.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"envelope.aws_role_arn",
+            c"IAM role that the server assumes to use AWS KMS.",
+            c"Its session is named after the current database role. Unset: the server's own identity.",
+            &AWS_ROLE_ARN,
+            GucContext::Suset,
+            GucFlags::empty(),
+            None,
+            Some(at_identity_change),
+            None,
+        );
+    }
     // Milliseconds for one KMS operation with all its attempts; 5 s outlasts a slow answer and
     // one retry, and is short beside what a statement's user will wait.
     define_int(
@@ -131,11 +163,28 @@ pub fn init() {
         (0, 7 * 24 * 3600),
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_enum_guc(
+        c"envelope.audit",
+        c"What the server's log is told of keys and their use.",
+        c"One line of JSON each. off: what was refused; ddl: keys made and unwrapped, rights and \
+          limits changed; all: how many values each statement opened.",
+        &AUDIT,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
     GucRegistry::define_bool_guc(
         c"envelope.auto_create_key",
         c"Make a table's data key when its first value is sealed.",
         c"Only for roles that may manage the table's keys. Off: envelope.create_key makes it.",
         &AUTO_CREATE_KEY,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
+    GucRegistry::define_bool_guc(
+        c"envelope.allow_drop",
+        c"Let the extension be dropped while it holds keyrings.",
+        c"Every wrapped data key is dropped with it, and what they sealed opens no more.",
+        &ALLOW_DROP,
         GucContext::Suset,
         GucFlags::empty(),
     );
@@ -189,9 +238,16 @@ pub fn kms() -> kms::Config {
     kms::Config {
         aws_region: text(&AWS_REGION),
         aws_endpoint_url: text(&AWS_ENDPOINT_URL),
+        aws_role: aws_role(pg::acl::current_role()),
         timeout: Duration::from_millis(KMS_TIMEOUT.get().unsigned_abs().into()),
         max_attempts: KMS_MAX_ATTEMPTS.get().unsigned_abs(),
     }
+}
+
+/// The IAM role to be assumed for a database role, if `envelope.aws_role_arn` names one.
+pub fn aws_role(role: pg_sys::Oid) -> Option<kms::AssumedRole> {
+    let arn = text(&AWS_ROLE_ARN)?;
+    Some(kms::AssumedRole::new(&arn, &pg::acl::display_role(role)))
 }
 
 /// The limits of cached keys, before a keyring's own.
@@ -201,6 +257,7 @@ pub fn cache_limits() -> Limits {
         uses: limit(&CACHE_MAX_USES),
         bytes: limit(&CACHE_MAX_BYTES).map(|kb| kb * 1024),
         stale_ms: u64::from(CACHE_MAX_STALE.get().unsigned_abs()) * 1000,
+        session_values: envelope::session::MAX_VALUES,
     }
 }
 
@@ -214,9 +271,19 @@ fn limit(setting: &GucSetting<i32>) -> Option<u64> {
     Some(u64::from(setting.get().unsigned_abs())).filter(|limit| *limit > 0)
 }
 
+/// `envelope.audit`.
+pub fn audit() -> AuditLevel {
+    AUDIT.get()
+}
+
 /// `envelope.auto_create_key`.
 pub fn auto_create_key() -> bool {
     AUTO_CREATE_KEY.get()
+}
+
+/// `envelope.allow_drop`.
+pub fn allow_drop() -> bool {
+    ALLOW_DROP.get()
 }
 
 /// A text setting; empty counts as unset.
@@ -278,6 +345,12 @@ fn define_int(
 /// again.
 unsafe extern "C-unwind" fn at_text_change(_: *const c_char, _: *mut c_void) {
     crate::keyring::settings_changed();
+}
+
+/// Nothing has to be decided again: what is known is known for each identity by itself. A function
+/// with a SET clause comes here twice a call.
+unsafe extern "C-unwind" fn at_identity_change(_: *const c_char, _: *mut c_void) {
+    crate::keyring::identity_changed();
 }
 
 unsafe extern "C-unwind" fn at_number_change(_: c_int, _: *mut c_void) {

@@ -1,11 +1,20 @@
 //! How backends learn that the catalog has changed: PostgreSQL's own invalidation. Row triggers on
 //! every table send a relcache invalidation of that table, with the commit; the callback in each
 //! backend only marks, and the next call reads again.
+//!
+//! The same triggers keep everybody from writing who is neither the tables' owner, as this
+//! extension's functions are, nor a superuser: to members of `pg_write_all_data` PostgreSQL gives
+//! every table, this one of rights among them.
+
+#![allow(clippy::result_large_err, reason = "pgrx keeps the SQLSTATE of an ErrorReport alone")]
 
 use std::cell::Cell;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_guard, pg_sys};
 
+use crate::error::Error;
+use crate::pg::acl;
 use crate::pg::trigger::TriggerCall;
 
 thread_local! {
@@ -54,10 +63,15 @@ unsafe extern "C-unwind" fn role_changed(
 /// Trigger of the catalog's tables. ENABLE ALWAYS and by row: a statement trigger does not fire
 /// when logical replication applies a change.
 #[pg_extern(sql = false)]
-fn envelope_invalidate(fcinfo: pg_sys::FunctionCallInfo) {
+fn envelope_invalidate(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     // SAFETY: the call's own information.
     if let Some(trigger) = unsafe { TriggerCall::from_fcinfo(fcinfo) } {
+        let relation = trigger.relation_oid();
+        if !acl::owns_relation(acl::current_role(), relation) {
+            return Err(Error::SuperuserOnly("change the tables of schema envelope").into());
+        }
         // SAFETY: the trigger's relation is open and locked.
-        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(trigger.relation_oid()) };
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@ mod refs;
 pub mod rows;
 mod scan;
 pub mod tables;
+pub mod whole;
 pub mod write;
 
 use std::ffi::CStr;
@@ -19,6 +20,13 @@ pub use invalidate::watch;
 
 const SCHEMA: &CStr = c"envelope";
 
+/// Its tables.
+pub const TABLES: [&CStr; 6] =
+    [c"keyring", c"keyring_table", c"data_key", c"wrapped_key", c"key_grant", c"sealed_column"];
+
+/// The event trigger by which drops are seen.
+pub const DROPS: &CStr = c"envelope_watch_drops";
+
 /// The OID of schema `envelope`.
 pub fn schema() -> Result<pg_sys::Oid> {
     relation::schema_named(SCHEMA).ok_or(Error::NotInstalled)
@@ -28,4 +36,9 @@ pub fn schema() -> Result<pg_sys::Oid> {
 /// right even when the extension was dropped and created again.
 pub fn oid_of(name: &CStr) -> Result<pg_sys::Oid> {
     relation::in_schema(schema()?, name).ok_or(Error::NotInstalled)
+}
+
+/// The type `name` in schema `envelope`.
+fn type_of(name: &CStr) -> Result<pg_sys::Oid> {
+    relation::type_in_schema(schema()?, name).ok_or(Error::NotInstalled)
 }

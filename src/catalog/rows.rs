@@ -1,7 +1,7 @@
 //! The rows of each table as Rust types. Columns go by position: `sql/bootstrap.sql` only ever
 //! adds at the end.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
@@ -11,35 +11,20 @@ use uuid::Uuid;
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
-/// Which tables use a keyring.
+/// That a table uses a keyring.
 pub struct KeyringTable {
+    pub id: Uuid,
     pub keyring_id: Uuid,
+    /// 0 when the table was dropped.
+    pub relation: pg_sys::Oid,
     pub seals: bool,
+    /// The table's owner when it was dropped; 0 while it is there, or when nobody knows.
+    pub former_owner: pg_sys::Oid,
 }
 
-/// Every keyring: its id, and its table as last seen.
-pub fn keyrings() -> Result<Vec<(Uuid, String)>> {
-    let mut rows = Vec::new();
-    scan::all(c"keyring", |row| {
-        let id = Uuid::from_bytes(required(row.uuid(1), "keyring.keyring_id")?);
-        rows.push((id, required(row.text(2), "keyring.table_name")?));
-        Ok(true)
-    })?;
-    Ok(rows)
-}
-
-/// The tables that use a keyring, those that are gone left out: OID, and whether it seals with it.
-pub fn tables_of(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, bool)>> {
-    let key = Key::Uuid(keyring_id.as_bytes());
-    let rows = collect(c"keyring_table", c"keyring_table_keyring", 2, &key, |row| {
-        let relation = required(row.oid(3), "keyring_table.relation")?;
-        Ok((relation, required(row.bool(4), "keyring_table.seals")?))
-    })?;
-    Ok(rows.into_iter().filter(|(relation, _)| *relation != pg_sys::InvalidOid).collect())
-}
-
-/// A keyring's own choices.
+/// A keyring's own choices, and its table's name as last seen.
 pub struct Keyring {
+    pub table_name: String,
     pub default_kek: Option<String>,
     pub kms_context: Option<EncryptionContext>,
     /// JSON text.
@@ -54,6 +39,16 @@ pub struct DataKeyRow {
     pub purpose: Purpose,
     pub version: i32,
     pub state: State,
+}
+
+/// A data key with its history.
+pub struct DataKeyHistory {
+    pub row: DataKeyRow,
+    /// PostgreSQL's microseconds.
+    pub created_at: i64,
+    /// PostgreSQL's microseconds.
+    pub state_changed_at: i64,
+    pub reason: Option<String>,
 }
 
 /// What a data key is for.
@@ -76,6 +71,19 @@ pub enum State {
     Destroyed,
 }
 
+/// What a role may do with the keys of a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Seal values.
+    Encrypt,
+    /// Open values.
+    Decrypt,
+    /// Compute index terms.
+    Search,
+    /// Make and change keys, and say who may do what.
+    Manage,
+}
+
 /// A data key wrapped by a KEK.
 pub struct WrappedKey {
     pub kek: String,
@@ -83,7 +91,26 @@ pub struct WrappedKey {
     pub wrapped: Vec<u8>,
 }
 
+impl Purpose {
+    const ALL: [Purpose; 2] = [Purpose::Seal, Purpose::Index];
+
+    /// As it stands in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Seal => "seal",
+            Purpose::Index => "index",
+        }
+    }
+
+    /// [`Self::name`] back.
+    pub fn named(name: &str) -> Option<Purpose> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+}
+
 impl State {
+    const ALL: [State; 4] = [State::Active, State::DecryptOnly, State::Retired, State::Destroyed];
+
     /// As it stands in the catalog and in messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -94,20 +121,42 @@ impl State {
         }
     }
 
+    /// [`Self::name`] back.
+    pub fn named(name: &str) -> Option<State> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
     /// Whether values may be opened with it.
     pub fn opens(self) -> bool {
         matches!(self, State::Active | State::DecryptOnly)
     }
 }
 
+impl Verb {
+    /// All there are.
+    pub const ALL: [Verb; 4] = [Verb::Encrypt, Verb::Decrypt, Verb::Search, Verb::Manage];
+
+    /// As it stands in the catalog and in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Encrypt => "encrypt",
+            Verb::Decrypt => "decrypt",
+            Verb::Search => "search",
+            Verb::Manage => "manage",
+        }
+    }
+}
+
 /// The keyrings that `relation` itself uses.
 pub fn keyring_tables(relation: pg_sys::Oid) -> Result<Vec<KeyringTable>> {
-    collect(c"keyring_table", c"keyring_table_relation", 3, &Key::Oid(relation), |row| {
-        Ok(KeyringTable {
-            keyring_id: Uuid::from_bytes(required(row.uuid(2), "keyring_table.keyring_id")?),
-            seals: required(row.bool(4), "keyring_table.seals")?,
-        })
-    })
+    let key = Key::Oid(relation);
+    collect(c"keyring_table", c"keyring_table_relation", 3, &key, keyring_table_row)
+}
+
+/// The tables that use a keyring, dropped ones too.
+pub fn tables_of(keyring_id: Uuid) -> Result<Vec<KeyringTable>> {
+    let key = Key::Uuid(keyring_id.as_bytes());
+    collect(c"keyring_table", c"keyring_table_keyring", 2, &key, keyring_table_row)
 }
 
 /// The keyring that `relation` seals with.
@@ -116,30 +165,26 @@ pub fn sealing_keyring(relation: pg_sys::Oid) -> Result<Option<Uuid>> {
     Ok(rows.into_iter().find(|row| row.seals).map(|row| row.keyring_id))
 }
 
+/// The columns of `relation` that are known to hold sealed values, by their rows' ids.
+pub fn sealed_columns(relation: pg_sys::Oid) -> Result<Vec<Uuid>> {
+    let key = Key::Oid(relation);
+    collect(c"sealed_column", c"sealed_column_relation", 2, &key, |row| {
+        Ok(Uuid::from_bytes(required(row.uuid(1), "sealed_column.id")?))
+    })
+}
+
 /// The keyring with that id.
 pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
     let key = Key::Uuid(keyring_id.as_bytes());
     let rows = collect(c"keyring", c"keyring_pkey", 1, &key, |row| {
         Ok(Keyring {
+            table_name: required(row.text(2), "keyring.table_name")?,
             default_kek: row.text(3),
-            kms_context: row.json(4).map(|json| parse_context(&json)).transpose()?,
+            kms_context: row.json(4).map(|json| stored_context(&json, "keyring")).transpose()?,
             limits: required(row.json(5), "keyring.limits")?,
         })
     })?;
     Ok(rows.into_iter().next())
-}
-
-/// The columns registered as holding sealed values, those of tables that are gone left out.
-pub fn sealed_columns() -> Result<Vec<(pg_sys::Oid, CString)>> {
-    let mut columns = Vec::new();
-    scan::all(c"sealed_column", |row| {
-        let relation = required(row.oid(2), "sealed_column.relation")?;
-        if relation != pg_sys::InvalidOid {
-            columns.push((relation, required(row.name(3), "sealed_column.column_name")?));
-        }
-        Ok(true)
-    })?;
-    Ok(columns)
 }
 
 /// The data key with that id.
@@ -163,15 +208,42 @@ pub fn data_keys(keyring_id: Uuid) -> Result<Vec<DataKeyRow>> {
     collect(c"data_key", index, 2, &Key::Uuid(keyring_id.as_bytes()), data_key_row)
 }
 
-/// The wraps of a data key.
-pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
-    collect(c"wrapped_key", c"wrapped_key_pkey", 1, &Key::Uuid(&key_id.0), |row| {
-        Ok(WrappedKey {
-            kek: required(row.text(2), "wrapped_key.kek")?,
-            kms_context: parse_context(&required(row.json(3), "wrapped_key.kms_context")?)?,
-            wrapped: required(row.bytes(4), "wrapped_key.wrapped")?,
+/// As [`data_keys`], with their histories.
+pub fn data_key_histories(keyring_id: Uuid) -> Result<Vec<DataKeyHistory>> {
+    let index = c"data_key_keyring_id_purpose_version_key";
+    collect(c"data_key", index, 2, &Key::Uuid(keyring_id.as_bytes()), |row| {
+        Ok(DataKeyHistory {
+            row: data_key_row(row)?,
+            created_at: required(row.i64(6), "data_key.created_at")?,
+            state_changed_at: required(row.i64(7), "data_key.state_changed_at")?,
+            reason: row.text(8),
         })
     })
+}
+
+/// The wraps of a data key.
+pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
+    each_wrapped_key(key_id)?.into_iter().map(|(_, wrap)| wrap).collect()
+}
+
+/// The wraps of a data key by their KEK, those that cannot be read among them.
+pub fn each_wrapped_key(key_id: KeyId) -> Result<Vec<(String, Result<WrappedKey>)>> {
+    collect(c"wrapped_key", c"wrapped_key_pkey", 1, &Key::Uuid(&key_id.0), |row| {
+        let kek = required(row.text(2), "wrapped_key.kek")?;
+        Ok((kek.clone(), wrapped_key_row(row, kek)))
+    })
+}
+
+/// Who was granted what on a keyring. The role may be gone; a verb that is not known here grants
+/// nothing.
+pub fn grants(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, Verb)>> {
+    let key = Key::Uuid(keyring_id.as_bytes());
+    let rows = collect(c"key_grant", c"key_grant_keyring", 2, &key, |row| {
+        let grantee = required(row.oid(3), "key_grant.grantee")?;
+        let name = required(row.text(4), "key_grant.verb")?;
+        Ok((grantee, Verb::ALL.into_iter().find(|verb| verb.name() == name)))
+    })?;
+    Ok(rows.into_iter().filter_map(|(grantee, verb)| Some((grantee, verb?))).collect())
 }
 
 /// Whether any data key of this database is wrapped by a KEK that is no file.
@@ -193,23 +265,32 @@ fn any_wrap(is_wanted: impl Fn(&str) -> bool) -> Result<bool> {
     Ok(found)
 }
 
+pub(super) fn keyring_table_row(row: &Row) -> Result<KeyringTable> {
+    Ok(KeyringTable {
+        id: Uuid::from_bytes(required(row.uuid(1), "keyring_table.id")?),
+        keyring_id: Uuid::from_bytes(required(row.uuid(2), "keyring_table.keyring_id")?),
+        relation: required(row.oid(3), "keyring_table.relation")?,
+        seals: required(row.bool(4), "keyring_table.seals")?,
+        former_owner: required(row.oid(5), "keyring_table.former_owner")?,
+    })
+}
+
 fn data_key_row(row: &Row) -> Result<DataKeyRow> {
     Ok(DataKeyRow {
         key_id: KeyId(required(row.uuid(1), "data_key.key_id")?),
         keyring_id: Uuid::from_bytes(required(row.uuid(2), "data_key.keyring_id")?),
-        purpose: match row.text(3).as_deref() {
-            Some("seal") => Purpose::Seal,
-            Some("index") => Purpose::Index,
-            _ => return Err(unreadable("data_key.purpose")),
-        },
+        purpose: required(row.text(3).and_then(|name| Purpose::named(&name)), "data_key.purpose")?,
         version: required(row.i32(4), "data_key.version")?,
-        state: match row.text(5).as_deref() {
-            Some("active") => State::Active,
-            Some("decrypt-only") => State::DecryptOnly,
-            Some("retired") => State::Retired,
-            Some("destroyed") => State::Destroyed,
-            _ => return Err(unreadable("data_key.state")),
-        },
+        state: required(row.text(5).and_then(|name| State::named(&name)), "data_key.state")?,
+    })
+}
+
+fn wrapped_key_row(row: &Row, kek: String) -> Result<WrappedKey> {
+    let context = required(row.json(3), "wrapped_key.kms_context")?;
+    Ok(WrappedKey {
+        kek,
+        kms_context: stored_context(&context, "wrapped_key")?,
+        wrapped: required(row.bytes(4), "wrapped_key.wrapped")?,
     })
 }
 
@@ -218,6 +299,13 @@ pub fn parse_context(json: &str) -> Result<EncryptionContext> {
     let pairs: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
         .map_err(|_| Error::BadArgument("kms_context must be an object of strings".into()))?;
     Ok(pairs.into_iter().collect())
+}
+
+/// As [`parse_context`], of what stands in `table`.
+fn stored_context(json: &str, table: &str) -> Result<EncryptionContext> {
+    parse_context(json).map_err(|_| {
+        Error::Corrupt(format!("envelope.{table}.kms_context is no object of strings"))
+    })
 }
 
 fn collect<T>(
@@ -235,7 +323,7 @@ fn collect<T>(
     Ok(rows)
 }
 
-fn required<T>(value: Option<T>, column: &'static str) -> Result<T> {
+pub(super) fn required<T>(value: Option<T>, column: &'static str) -> Result<T> {
     value.ok_or_else(|| unreadable(column))
 }
 

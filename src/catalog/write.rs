@@ -1,43 +1,42 @@
 //! What is written to the extension's tables, each statement by SPI as the owner of the schema.
 
 pub mod columns;
+pub mod links;
 pub mod reencryption;
 pub mod states;
 
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
-use pgrx::datum::{DatumWithOid, Uuid as PgUuid};
+use pgrx::datum::{DatumWithOid, TimestampWithTimeZone, Uuid as PgUuid};
 use pgrx::pg_sys;
-use pgrx::spi::Spi;
 use uuid::Uuid;
 
-use crate::catalog::schema;
+use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Verb, WrappedKey};
+use crate::catalog::{schema, type_of};
 use crate::error::{Error, Result};
+use crate::pg::datum::oid_as;
 use crate::pg::owner::ActingAsOwner;
+use crate::pg::spi;
 
-/// A new keyring and the table that seals with it.
+/// A new keyring, which no table uses yet.
 pub fn insert_keyring(
     keyring_id: Uuid,
-    relation: pg_sys::Oid,
     table_name: &str,
     default_kek: Option<&str>,
-    kms_context: &EncryptionContext,
+    kms_context: Option<&EncryptionContext>,
+    limits: &str,
 ) -> Result<()> {
     execute(
-        "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context)
+        "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context, limits)
          VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8'),
-                 convert_from($4, 'UTF8')::jsonb) RETURNING 1",
+                 convert_from($4, 'UTF8')::jsonb, convert_from($5, 'UTF8')::jsonb)",
         &[
             pg_uuid(keyring_id),
             table_name.as_bytes().into(),
             default_kek.map(str::as_bytes).into(),
-            context_json(kms_context)?.into(),
+            kms_context.map(context_json).transpose()?.into(),
+            limits.as_bytes().into(),
         ],
-    )?;
-    execute(
-        "INSERT INTO envelope.keyring_table (id, keyring_id, relation, seals)
-         VALUES ($1, $2, $3::regclass, true) RETURNING 1",
-        &[pg_uuid(random_uuid()?), pg_uuid(keyring_id), relation.into()],
     )
 }
 
@@ -45,36 +44,88 @@ pub fn insert_keyring(
 pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
     execute(
         "UPDATE envelope.keyring SET limits = convert_from($2, 'UTF8')::jsonb
-         WHERE keyring_id = $1 RETURNING 1",
+         WHERE keyring_id = $1",
         &[pg_uuid(keyring_id), limits.as_bytes().into()],
     )
 }
 
-/// A new data key for sealing, active, with its one wrap, which was tried.
-pub fn insert_data_key(
-    key_id: KeyId,
-    keyring_id: Uuid,
-    version: i32,
-    kek: &str,
-    kms_context: &EncryptionContext,
-    wrapped: &[u8],
-) -> Result<()> {
+/// A new data key; its wraps come by [`insert_wrap`].
+pub fn insert_data_key(row: &DataKeyRow) -> Result<()> {
     execute(
         "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state)
-         VALUES ($1, $2, 'seal', $3, 'active') RETURNING 1",
-        &[pg_uuid(key_id.into()), pg_uuid(keyring_id), version.into()],
-    )?;
+         VALUES ($1, $2, convert_from($3, 'UTF8'), $4, convert_from($5, 'UTF8'))",
+        &data_key_columns(row),
+    )
+}
+
+/// A data key that was made elsewhere, with what happened to it there.
+pub fn insert_data_key_history(key: &DataKeyHistory) -> Result<()> {
+    let [key_id, keyring_id, purpose, version, state] = data_key_columns(&key.row);
     execute(
-        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
-         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())
-         RETURNING 1",
+        "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state,
+                                        created_at, state_changed_at, reason)
+         VALUES ($1, $2, convert_from($3, 'UTF8'), $4, convert_from($5, 'UTF8'),
+                 $6, $7, convert_from($8, 'UTF8'))",
         &[
-            pg_uuid(key_id.into()),
-            kek.as_bytes().into(),
-            context_json(kms_context)?.into(),
-            wrapped.into(),
+            key_id,
+            keyring_id,
+            purpose,
+            version,
+            state,
+            timestamp(key.created_at)?.into(),
+            timestamp(key.state_changed_at)?.into(),
+            key.reason.as_deref().map(str::as_bytes).into(),
         ],
     )
+}
+
+/// A new wrap of a data key, which was tried.
+pub fn insert_wrap(key_id: KeyId, wrap: &WrappedKey) -> Result<()> {
+    execute(
+        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
+         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())",
+        &[
+            pg_uuid(key_id.into()),
+            wrap.kek.as_bytes().into(),
+            context_json(&wrap.kms_context)?.into(),
+            wrap.wrapped.as_slice().into(),
+        ],
+    )
+}
+
+/// A right of `grantee` on a keyring, unless it has it.
+pub fn insert_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Result<()> {
+    touch(
+        "INSERT INTO envelope.key_grant (id, keyring_id, grantee, verb)
+         VALUES ($1, $2, $3, convert_from($4, 'UTF8')) ON CONFLICT DO NOTHING",
+        &[
+            pg_uuid(random_uuid()?),
+            pg_uuid(keyring_id),
+            oid_as(type_of(c"role_ref")?, grantee),
+            verb.name().as_bytes().into(),
+        ],
+    )
+    .map(|_| ())
+}
+
+/// Takes it away, if it is there.
+pub fn delete_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_grant
+         WHERE keyring_id = $1 AND grantee::oid = $2 AND verb = convert_from($3, 'UTF8')",
+        &[pg_uuid(keyring_id), grantee.into(), verb.name().as_bytes().into()],
+    )
+    .map(|_| ())
+}
+
+/// Takes away what roles had that are gone.
+pub fn delete_grants_to_nobody(keyring_id: Uuid) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_grant
+         WHERE keyring_id = $1 AND grantee::oid NOT IN (SELECT oid FROM pg_roles)",
+        &[pg_uuid(keyring_id)],
+    )
+    .map(|_| ())
 }
 
 /// Runs one statement that must touch exactly one row.
@@ -85,12 +136,11 @@ fn execute(sql: &str, args: &[DatumWithOid<'_>]) -> Result<()> {
     }
 }
 
-/// Runs one statement (with RETURNING); how many rows it touched. Text goes in as UTF-8 bytes, so
-/// that it is right in every server encoding.
+/// Runs one statement; how many rows it touched. Text goes in as UTF-8 bytes, so that it is right
+/// in every server encoding.
 fn touch(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len() as u64))
-        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
+    spi::write(sql, args).map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
 }
 
 /// A random UUID (version 4), for rows that nothing derives an id for.
@@ -98,6 +148,21 @@ pub fn random_uuid() -> Result<Uuid> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::System(error.to_string()))?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+fn data_key_columns(row: &DataKeyRow) -> [DatumWithOid<'static>; 5] {
+    [
+        pg_uuid(row.key_id.into()),
+        pg_uuid(row.keyring_id),
+        row.purpose.name().as_bytes().into(),
+        row.version.into(),
+        row.state.name().as_bytes().into(),
+    ]
+}
+
+fn timestamp(microseconds: i64) -> Result<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(microseconds)
+        .map_err(|_| Error::BadArgument("a time is out of range".into()))
 }
 
 fn context_json(context: &EncryptionContext) -> Result<Vec<u8>> {

@@ -12,6 +12,9 @@ pub(crate) fn with_associated_data<R>(
     context: &[u8],
     f: impl FnOnce(&[u8]) -> R,
 ) -> R {
+    if context.is_empty() {
+        return f(header);
+    }
     let len = HEADER_LEN + context.len();
     if context.len() > ON_STACK {
         let mut whole = Vec::with_capacity(len);

@@ -1,18 +1,15 @@
-//! Sealing and opening a value, where it lies.
+//! Sealing and opening a value, from the caller's memory to the caller's memory.
 //!
-//! The caller owns the memory: a frame with room for the header before and the tag after the plaintext, or a copy of
-//! the ciphertext. Nothing is allocated here for contexts up to 256 bytes.
+//! Nothing is allocated here for contexts up to 256 bytes, and nothing is copied.
 
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::associated::with_associated_data;
 use crate::derive;
 use crate::header::{self, HEADER_LEN, KeyId, MARKER, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
 use crate::secret::{DataKey, KEY_LEN};
-use crate::xaes::{DoesNotOpen, TooLong, XaesKey};
-
-/// The longest ciphertext, in bytes, that [`SealKey::verify`] checks on the stack.
-const SCRATCH: usize = 256;
+use crate::session::{MAX_BYTES, Session};
+use crate::xaes::{DerivedKey, DoesNotOpen, PREFIX_LEN, TooLong, XaesKey};
 
 /// What seals and opens the values of one data key: its id and its cipher. Wiped on drop.
 #[derive(ZeroizeOnDrop)]
@@ -22,13 +19,23 @@ pub struct SealKey {
     xaes: XaesKey,
 }
 
+/// The key that was derived for the value opened last: values sealed together are mostly opened together. All zeros are
+/// none. Wiped on drop.
+pub struct Opening {
+    key_id: KeyId,
+    derived: DerivedKey,
+}
+
 /// Why a value was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The frame has no room for the 58 bytes that sealing adds.
-    #[error("the frame is shorter than the 58 bytes that sealing adds")]
-    FrameTooShort,
-    /// The plaintext is longer than the cipher takes.
+    /// The frame is not 58 bytes longer than the plaintext.
+    #[error("the frame is not 58 bytes longer than the plaintext")]
+    FrameLength,
+    /// The session has no nonce left for this value, or is another key's: begin one, and seal again.
+    #[error("the session is over")]
+    SessionOver,
+    /// The plaintext is longer than a session takes, 2^30 bytes.
     #[error(transparent)]
     TooLong(#[from] TooLong),
 }
@@ -46,116 +53,170 @@ impl SealKey {
         self.key_id
     }
 
-    /// Seals the plaintext within `frame`: 42 bytes to be written ‖ plaintext ‖ 16 bytes to be written. `nonce` is 24
-    /// fresh random bytes; `context` must be given again to open, and empty means none.
+    pub(crate) fn xaes(&self) -> &XaesKey {
+        &self.xaes
+    }
+
+    /// Seals `plaintext` to `frame`, which is 58 bytes longer, under the next nonce of `session`; `context` must be given
+    /// again to open, and empty means none.
     ///
     /// # Errors
-    /// [`SealError`]; the plaintext in `frame` is then as it was.
-    pub fn seal_in_place(
+    /// [`SealError`]; what stands in `frame` is then no sealed value, and no part of the plaintext.
+    pub fn seal(
         &self,
-        nonce: &[u8; NONCE_LEN],
+        session: &mut Session,
         context: &[u8],
+        plaintext: &[u8],
         frame: &mut [u8],
     ) -> Result<(), SealError> {
-        if frame.len() < OVERHEAD {
-            return Err(SealError::FrameTooShort);
+        let len = plaintext.len() as u64;
+        if len > MAX_BYTES {
+            return Err(TooLong.into());
         }
-        let (head, rest) = frame.split_at_mut(HEADER_LEN + NONCE_LEN);
-        let (plaintext, tag) = rest.split_at_mut(rest.len() - TAG_LEN);
+        let (head, rest) = frame.split_first_chunk_mut().ok_or(SealError::FrameLength)?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(SealError::FrameLength)?;
+        if ciphertext.len() != plaintext.len() {
+            return Err(SealError::FrameLength);
+        }
+        if session.key_id != self.key_id {
+            return Err(SealError::SessionOver);
+        }
+        let nonce = session.next_nonce(len).ok_or(SealError::SessionOver)?;
         let header = header::build(MARKER, self.key_id);
-        let sealed_tag = with_associated_data(&header, context, |aad| {
-            self.xaes.seal_in_place(nonce, aad, plaintext)
+        fill(head, &header, &nonce);
+        with_associated_data(&header, context, |aad| {
+            session.derived.seal(&nonce, aad, plaintext, ciphertext, tag)
         })?;
-        head[..HEADER_LEN].copy_from_slice(&header);
-        head[HEADER_LEN..].copy_from_slice(nonce);
-        tag.copy_from_slice(&sealed_tag);
         Ok(())
     }
 
-    /// Opens `sealed` within `buf`, which holds a copy of its ciphertext and in the end the plaintext.
+    /// Opens `sealed` to `plaintext`, which is as long as its ciphertext. `last` is kept by the caller from value to
+    /// value.
     ///
     /// # Errors
-    /// [`DoesNotOpen`] if it names another key, the tag does not verify, or `buf` is not such a copy; `buf` is wiped.
-    pub fn open_in_place(
+    /// [`DoesNotOpen`] if it names another key, the tag does not verify, or `plaintext` is of another length; nothing of
+    /// the value is then in it.
+    pub fn open(
         &self,
+        last: &mut Opening,
         sealed: &Sealed<'_>,
         context: &[u8],
-        buf: &mut [u8],
+        plaintext: &mut [u8],
     ) -> Result<(), DoesNotOpen> {
-        let opened = if sealed.key_id == self.key_id {
-            with_associated_data(sealed.header, context, |aad| {
-                self.xaes.open_in_place(sealed.nonce, aad, buf, sealed.tag)
-            })
-        } else {
-            Err(DoesNotOpen)
-        };
-        opened.inspect_err(|DoesNotOpen| buf.zeroize())
-    }
-
-    /// Whether `sealed` opens under `context`, for who does not need the plaintext.
-    ///
-    /// The cipher decrypts what it verifies, so a scratch copy is made, and wiped.
-    ///
-    /// # Errors
-    /// [`DoesNotOpen`] as [`SealKey::open_in_place`].
-    pub fn verify(&self, sealed: &Sealed<'_>, context: &[u8]) -> Result<(), DoesNotOpen> {
-        let len = sealed.ciphertext.len();
-        if len > SCRATCH {
-            let mut scratch = Zeroizing::new(sealed.ciphertext.to_vec());
-            return self.open_in_place(sealed, context, &mut scratch);
+        if sealed.key_id != self.key_id {
+            return Err(DoesNotOpen);
         }
-        let mut scratch = Zeroizing::new([0; SCRATCH]);
-        scratch[..len].copy_from_slice(sealed.ciphertext);
-        self.open_in_place(sealed, context, &mut scratch[..len])
+        if last.key_id != self.key_id || !last.derived.serves(sealed.nonce) {
+            let (prefix, _) = sealed.nonce.split_first_chunk::<PREFIX_LEN>().ok_or(DoesNotOpen)?;
+            self.xaes.derive(prefix, &mut last.derived);
+            last.key_id = self.key_id;
+        }
+        with_associated_data(sealed.header, context, |aad| {
+            last.derived.open(sealed.nonce, aad, sealed.ciphertext, sealed.tag, plaintext)
+        })
     }
+}
+
+impl Opening {
+    /// Nothing opened yet.
+    pub fn none() -> Opening {
+        Opening { key_id: KeyId([0; 16]), derived: DerivedKey::none() }
+    }
+}
+
+/// What stands before the ciphertext.
+fn fill(head: &mut [u8; OVERHEAD - TAG_LEN], header: &[u8; HEADER_LEN], nonce: &[u8; NONCE_LEN]) {
+    head[..HEADER_LEN].copy_from_slice(header);
+    head[HEADER_LEN..].copy_from_slice(nonce);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(byte: u8) -> Option<SealKey> {
-        let data_key = DataKey::try_from_slice(&[byte; 32]).ok()?;
-        Some(SealKey::from_data_key(&data_key))
-    }
-
-    #[test]
-    fn a_frame_without_room_is_refused() {
-        let Some(key) = key(1) else { unreachable!() };
-        for len in [0, 1, OVERHEAD - 1] {
-            let refused = key.seal_in_place(&[0; 24], b"", &mut vec![0; len]);
-            assert_eq!(refused, Err(SealError::FrameTooShort));
+    fn key(byte: u8) -> SealKey {
+        match DataKey::try_from_slice(&[byte; 32]) {
+            Ok(data_key) => SealKey::from_data_key(&data_key),
+            Err(_) => unreachable!("32 bytes"),
         }
-        assert_eq!(key.seal_in_place(&[0; 24], b"", &mut [0; OVERHEAD]), Ok(()));
+    }
+
+    /// A session of `key` under the nonce of threes.
+    fn session(key: &SealKey) -> Session {
+        let mut session = Session::none();
+        session.begin(key, &[3; NONCE_LEN], 2);
+        session
     }
 
     #[test]
-    fn what_does_not_open_leaves_a_wiped_buffer() {
-        let (Some(key), Some(other)) = (key(1), key(2)) else { unreachable!() };
-        let mut frame = [0xAA; OVERHEAD + 300];
-        assert_eq!(key.seal_in_place(&[3; 24], b"ssn", &mut frame), Ok(()));
+    fn a_frame_of_another_length_is_refused() {
+        let key = key(1);
+        for len in [0, 1, OVERHEAD - 1, OVERHEAD, OVERHEAD + 2] {
+            let refused = key.seal(&mut session(&key), b"", &[0], &mut vec![0; len]);
+            assert_eq!(refused, Err(SealError::FrameLength));
+        }
+        assert_eq!(key.seal(&mut session(&key), b"", &[0], &mut [0; OVERHEAD + 1]), Ok(()));
+        assert_eq!(key.seal(&mut session(&key), b"", b"", &mut [0; OVERHEAD]), Ok(()));
+    }
+
+    #[test]
+    fn what_does_not_open_gives_no_plaintext() {
+        let (key, other) = (key(1), key(2));
+        let mut frame = [0; OVERHEAD + 300];
+        assert_eq!(key.seal(&mut session(&key), b"ssn", &[0xAA; 300], &mut frame), Ok(()));
         let Ok(sealed) = Sealed::parse(&frame) else { unreachable!() };
+        let mut last = Opening::none();
         for (key, context) in [(&key, &b"card"[..]), (&other, b"ssn")] {
-            let mut buf = sealed.ciphertext.to_vec();
-            assert_eq!(key.open_in_place(&sealed, context, &mut buf), Err(DoesNotOpen));
-            assert_eq!(buf, [0; 300]);
-            assert_eq!(key.verify(&sealed, context), Err(DoesNotOpen));
+            let mut plaintext = [0; 300];
+            assert_eq!(key.open(&mut last, &sealed, context, &mut plaintext), Err(DoesNotOpen));
+            assert_eq!(plaintext, [0; 300]);
         }
-        let mut buf = sealed.ciphertext.to_vec();
-        assert_eq!(key.open_in_place(&sealed, b"ssn", &mut buf), Ok(()));
-        assert_eq!(buf, [0xAA; 300]);
-        assert_eq!(key.verify(&sealed, b"ssn"), Ok(()));
+        let mut plaintext = [0; 300];
+        assert_eq!(key.open(&mut last, &sealed, b"ssn", &mut plaintext), Ok(()));
+        assert_eq!(plaintext, [0xAA; 300]);
     }
 
     /// The tag would verify if only the cipher were asked: the id is checked by itself.
     #[test]
     fn another_key_id_does_not_open_under_the_same_cipher() {
-        let (Some(key), Some(mut twin)) = (key(1), key(1)) else { unreachable!() };
+        let (key, mut twin) = (key(1), key(1));
         twin.key_id.0[0] ^= 1;
         let mut frame = [0; OVERHEAD + 1];
-        assert_eq!(key.seal_in_place(&[3; 24], b"", &mut frame), Ok(()));
+        assert_eq!(key.seal(&mut session(&key), b"", &[7], &mut frame), Ok(()));
         let Ok(sealed) = Sealed::parse(&frame) else { unreachable!() };
-        assert_eq!(twin.verify(&sealed, b""), Err(DoesNotOpen));
-        assert_eq!(key.verify(&sealed, b""), Ok(()));
+        let mut plaintext = [0];
+        assert_eq!(twin.open(&mut Opening::none(), &sealed, b"", &mut plaintext), Err(DoesNotOpen));
+        assert_eq!(key.open(&mut Opening::none(), &sealed, b"", &mut plaintext), Ok(()));
+        assert_eq!(plaintext, [7]);
+    }
+
+    /// A value would name one key and be under the other.
+    #[test]
+    fn a_session_serves_its_own_key_only() {
+        let (key, other) = (key(1), key(2));
+        let sealed = other.seal(&mut session(&key), b"", b"", &mut [0; OVERHEAD]);
+        assert_eq!(sealed, Err(SealError::SessionOver));
+        let sealed = key.seal(&mut Session::none(), b"", b"", &mut [0; OVERHEAD]);
+        assert_eq!(sealed, Err(SealError::SessionOver));
+    }
+
+    /// Of two keys, and of two sessions of one: what was derived last is used for no other.
+    #[test]
+    fn what_is_kept_from_opening_serves_no_other_value() {
+        let mut frames = Vec::new();
+        for (key, nonce) in [(key(1), [3; 24]), (key(2), [3; 24]), (key(1), [4; 24])] {
+            let (mut session, mut frame) = (Session::none(), [0; OVERHEAD + 1]);
+            session.begin(&key, &nonce, 1);
+            assert_eq!(key.seal(&mut session, b"", &[9], &mut frame), Ok(()));
+            frames.push((key, frame));
+        }
+        let mut last = Opening::none();
+        for at in [0, 0, 1, 2, 0, 1, 2, 2] {
+            let (key, frame) = &frames[at];
+            let Ok(sealed) = Sealed::parse(frame) else { unreachable!() };
+            let mut plaintext = [0];
+            assert_eq!(key.open(&mut last, &sealed, b"", &mut plaintext), Ok(()));
+            assert_eq!(plaintext, [9]);
+        }
     }
 }

@@ -3,20 +3,40 @@
 //! From the key and the first 12 nonce bytes the counter mode KDF of SP 800-108r1 with CMAC (SP 800-38B) derives a key
 //! for AES-256-GCM (SP 800-38D), which takes the other 12. So 192 nonce bits are random, and a key seals 2^80 values
 //! before a nonce repeats with probability 2^-32, where AES-GCM alone allows 2^32.
+//!
+//! A derived key serves every nonce with the same first half. Deriving it and computing its schedule costs more than
+//! sealing a short value, so a [`DerivedKey`] is kept where values share it; it works with AWS-LC. What is sealed alone,
+//! the wraps, is done by RustCrypto's AES-GCM. Tests compare the two.
 
 use aes::Aes256Enc;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes_gcm::AesGcm;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aead::{AeadInOut, inout::InOutBuf};
+use gcm::GcmKey;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use crate::gcm;
 use crate::header::{NONCE_LEN, TAG_LEN};
 use crate::secret::KEY_LEN;
+
+/// Length of the part of a nonce that a key is derived for, in bytes; the rest is as long.
+pub const PREFIX_LEN: usize = 12;
+
+/// GCM only ever encrypts blocks, so the half of the key schedule that decrypts them is not computed.
+type Gcm = AesGcm<Aes256Enc, U12>;
 
 /// A key ready for use: its AES key schedule and the CMAC subkey K1. Wiped on drop.
 #[derive(ZeroizeOnDrop)]
 pub struct XaesKey {
     cipher: Aes256Enc,
     k1: [u8; 16],
+}
+
+/// The AES-256-GCM key that an [`XaesKey`] derives for the nonces that begin with a prefix, ready for use; or none, which
+/// it is while all its bytes are zero. Wiped on drop.
+pub struct DerivedKey {
+    prefix: [u8; PREFIX_LEN],
+    gcm: GcmKey,
 }
 
 /// It does not open: another key, another context, or changed bytes. Which of them is not known.
@@ -45,6 +65,12 @@ impl XaesKey {
         XaesKey { cipher, k1 }
     }
 
+    /// Makes `derived` the key for nonces that begin with `prefix`, in place of what it was.
+    pub fn derive(&self, prefix: &[u8; PREFIX_LEN], derived: &mut DerivedKey) {
+        derived.gcm.set(&self.derived_bytes(prefix));
+        derived.prefix = *prefix;
+    }
+
     /// Encrypts `buf` in place and gives the tag over it and `aad`. A nonce must never come twice under a key.
     ///
     /// # Errors
@@ -55,8 +81,10 @@ impl XaesKey {
         aad: &[u8],
         buf: &mut [u8],
     ) -> Result<[u8; TAG_LEN], TooLong> {
-        let (key, iv) = self.derive(nonce);
-        gcm::seal(&key, &iv, aad, buf)
+        let (prefix, iv) = halves(nonce);
+        let gcm = Gcm::new((&*self.derived_bytes(prefix)).into());
+        let tag = gcm.encrypt_inout_detached(iv.into(), aad, InOutBuf::from(buf));
+        tag.map(Into::into).map_err(|_| TooLong)
     }
 
     /// Decrypts `buf` in place when the tag over it and `aad`, compared in constant time, is right.
@@ -70,24 +98,83 @@ impl XaesKey {
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), DoesNotOpen> {
-        let (key, iv) = self.derive(nonce);
-        gcm::open(&key, &iv, aad, buf, tag)
+        let (prefix, iv) = halves(nonce);
+        let gcm = Gcm::new((&*self.derived_bytes(prefix)).into());
+        gcm.decrypt_inout_detached(iv.into(), aad, InOutBuf::from(buf), tag.into())
+            .map_err(|_| DoesNotOpen)
     }
 
-    /// The AES-256-GCM key for `nonce` and the nonce that it is used with.
-    fn derive(&self, nonce: &[u8; NONCE_LEN]) -> (Zeroizing<[u8; KEY_LEN]>, [u8; 12]) {
+    /// The AES-256-GCM key for nonces that begin with `prefix`.
+    fn derived_bytes(&self, prefix: &[u8; PREFIX_LEN]) -> Zeroizing<[u8; KEY_LEN]> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         for (counter, block) in (1..).zip(key.as_chunks_mut::<16>().0) {
             block[..4].copy_from_slice(&[0, counter, b'X', 0]);
-            block[4..].copy_from_slice(&nonce[..12]);
+            block[4..].copy_from_slice(prefix);
             for (byte, k1) in block.iter_mut().zip(&self.k1) {
                 *byte ^= k1;
             }
             self.cipher.encrypt_block(block.into());
         }
-        let mut iv = [0; 12];
-        iv.copy_from_slice(&nonce[12..]);
-        (key, iv)
+        key
+    }
+}
+
+impl DerivedKey {
+    /// No key yet.
+    pub fn none() -> DerivedKey {
+        DerivedKey { prefix: [0; PREFIX_LEN], gcm: GcmKey::unset() }
+    }
+
+    /// Whether it is the key for `nonce`, as far as the nonce tells.
+    pub fn serves(&self, nonce: &[u8; NONCE_LEN]) -> bool {
+        self.gcm.is_set() && self.prefix == *halves(nonce).0
+    }
+
+    /// Encrypts `plaintext` to `ciphertext`, which is as long, and writes the tag over it and `aad`. A nonce must never
+    /// come twice under a key.
+    ///
+    /// # Errors
+    /// [`TooLong`], or when it is not the key for `nonce`; no plaintext is then in `ciphertext`.
+    pub fn seal(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        plaintext: &[u8],
+        ciphertext: &mut [u8],
+        tag: &mut [u8; TAG_LEN],
+    ) -> Result<(), TooLong> {
+        if !self.serves(nonce) {
+            return Err(TooLong);
+        }
+        self.gcm.seal(halves(nonce).1, aad, plaintext, ciphertext, tag).map_err(|_| TooLong)
+    }
+
+    /// Decrypts `ciphertext` to `plaintext`, which is as long, when the tag over it and `aad`, compared in constant time,
+    /// is right.
+    ///
+    /// # Errors
+    /// [`DoesNotOpen`], also when it is not the key for `nonce`; `plaintext` then holds none.
+    pub fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8; TAG_LEN],
+        plaintext: &mut [u8],
+    ) -> Result<(), DoesNotOpen> {
+        if !self.serves(nonce) {
+            return Err(DoesNotOpen);
+        }
+        self.gcm.open(halves(nonce).1, aad, ciphertext, tag, plaintext).map_err(|_| DoesNotOpen)
+    }
+}
+
+/// What a key is derived for, and what AES-GCM takes.
+fn halves(nonce: &[u8; NONCE_LEN]) -> (&[u8; PREFIX_LEN], &[u8; NONCE_LEN - PREFIX_LEN]) {
+    let (prefix, iv) = nonce.split_at(PREFIX_LEN);
+    match (prefix.try_into(), iv.try_into()) {
+        (Ok(prefix), Ok(iv)) => (prefix, iv),
+        _ => unreachable!("two halves of 12 bytes"),
     }
 }
 
@@ -99,8 +186,9 @@ mod tests {
     fn all_that_holds_key_bits_is_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>() {}
         wiped::<Aes256Enc>();
-        wiped::<gcm::Gcm>();
+        wiped::<Gcm>();
         wiped::<XaesKey>();
+        assert!(std::mem::needs_drop::<DerivedKey>());
     }
 
     #[test]
@@ -115,5 +203,42 @@ mod tests {
         assert_eq!((opened, buf), (Err(DoesNotOpen), sealed));
         let opened = key.open_in_place(&[2; 24], b"a", &mut buf, &tag);
         assert_eq!((opened, buf), (Ok(()), *b"sixteen and more"));
+    }
+
+    /// Each implementation opens what the other seals, at every length around blocks.
+    #[test]
+    fn both_implementations_are_the_same_cipher() {
+        let key = XaesKey::new(&[7; KEY_LEN]);
+        let nonce: [u8; NONCE_LEN] = std::array::from_fn(|at| at as u8);
+        let mut derived = DerivedKey::none();
+        key.derive(halves(&nonce).0, &mut derived);
+        for len in (0..=300).chain([511, 512, 513, 4096, 65_537]) {
+            let plaintext: Vec<u8> = (0..len).map(|at| at as u8).collect();
+            let aad = &plaintext[..len.min(50)];
+            let (mut one, mut other) = (plaintext.clone(), vec![0; len]);
+            let tag = key.seal_in_place(&nonce, aad, &mut one).unwrap_or_default();
+            let mut same = [0; TAG_LEN];
+            assert_eq!(derived.seal(&nonce, aad, &plaintext, &mut other, &mut same), Ok(()));
+            assert_eq!((&one, tag), (&other, same));
+            assert_eq!(derived.open(&nonce, aad, &one, &tag, &mut other), Ok(()));
+            assert_eq!(key.open_in_place(&nonce, aad, &mut one, &tag), Ok(()));
+            assert_eq!((&one, &other), (&plaintext, &plaintext));
+        }
+    }
+
+    /// Neither one that was never derived, nor one that a fork has zeroed, nor one for another prefix.
+    #[test]
+    fn a_key_serves_its_prefix_only() {
+        let key = XaesKey::new(&[7; KEY_LEN]);
+        let mut derived = DerivedKey::none();
+        for prefix in [[0; PREFIX_LEN], [1; PREFIX_LEN]] {
+            let nonce = [prefix[0]; NONCE_LEN];
+            assert!(!derived.serves(&nonce));
+            let sealed = derived.seal(&nonce, b"", &[1; 16], &mut [0; 16], &mut [0; 16]);
+            assert_eq!(sealed, Err(TooLong));
+            key.derive(&prefix, &mut derived);
+            assert!(derived.serves(&nonce));
+        }
+        assert!(!derived.serves(&[0; NONCE_LEN]));
     }
 }

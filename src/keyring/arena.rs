@@ -1,5 +1,7 @@
 //! Where secrets live: pages of their own, locked in memory, left out of core dumps, zeroed in a
-//! child after fork, wiped when a secret is dropped and when the process ends.
+//! child after fork, wiped when a secret is dropped and when the process ends. A page that nobody
+//! may touch stands before and after them, so that running over the end of something else stops
+//! there.
 
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
@@ -48,7 +50,8 @@ impl<T> Deref for Locked<T> {
     type Target = T;
     fn deref(&self) -> &T {
         // SAFETY: written by `new`, ours until dropped. After a fork the child reads zeros, which
-        // are a valid `T` for the types kept here; their users notice (`Cache::key`).
+        // are a valid `T` for the types kept here; their users notice (the id of a key, the
+        // transaction of a run of nonces, a derived key that is none).
         unsafe { self.0.as_ref() }
     }
 }
@@ -94,6 +97,18 @@ pub fn wipe_all() {
     });
 }
 
+/// Whether no byte of this thread's secrets is left.
+#[cfg(test)]
+pub fn is_zero() -> bool {
+    ARENA.with_borrow(|arena| {
+        arena.chunks.iter().all(|chunk| {
+            // SAFETY: mapped for as long as the process lives, and written by this thread alone.
+            let bytes = unsafe { std::slice::from_raw_parts(chunk.as_ptr(), CHUNK) };
+            bytes.iter().all(|byte| *byte == 0)
+        })
+    })
+}
+
 impl Arena {
     fn take(&mut self, size: usize) -> Result<NonNull<u8>> {
         if let Some(slot) = self.free.get_mut(&size).and_then(Vec::pop) {
@@ -122,29 +137,32 @@ fn slot_size<T>() -> usize {
 }
 
 fn map_chunk() -> Result<NonNull<u8>> {
-    // SAFETY: a fresh private mapping; advice and lock concern it alone. Where the lock is
+    // SAFETY: a fresh private mapping; rights, advice and lock concern it alone. Where the lock is
     // refused the work goes on, and `envelope.stats` says so.
     unsafe {
-        let pages = libc::mmap(
+        let guard = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(CHUNK);
+        let all = libc::mmap(
             std::ptr::null_mut(),
-            CHUNK,
-            libc::PROT_READ | libc::PROT_WRITE,
+            CHUNK + 2 * guard,
+            libc::PROT_NONE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
             -1,
             0,
         );
-        if pages == libc::MAP_FAILED {
+        if all == libc::MAP_FAILED {
             return Err(Error::System(std::io::Error::last_os_error().to_string()));
         }
-        if libc::mlock(pages, CHUNK) != 0 {
-            UNLOCKED.set(true);
-        }
-        if libc::madvise(pages, CHUNK, libc::MADV_DONTDUMP) != 0
+        let pages = all.byte_add(guard);
+        if libc::mprotect(pages, CHUNK, libc::PROT_READ | libc::PROT_WRITE) != 0
+            || libc::madvise(pages, CHUNK, libc::MADV_DONTDUMP) != 0
             || libc::madvise(pages, CHUNK, libc::MADV_WIPEONFORK) != 0
         {
             let error = std::io::Error::last_os_error().to_string();
-            libc::munmap(pages, CHUNK);
+            libc::munmap(all, CHUNK + 2 * guard);
             return Err(Error::System(error));
+        }
+        if libc::mlock(pages, CHUNK) != 0 {
+            UNLOCKED.set(true);
         }
         NonNull::new(pages.cast()).ok_or_else(|| Error::System("no memory".into()))
     }

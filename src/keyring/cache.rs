@@ -1,23 +1,42 @@
 //! Unwrapped data keys of this backend, each within its limits.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use envelope::header::KeyId;
 use envelope::secret::DataKey;
-use envelope::value::SealKey;
 
 use crate::catalog::rows::{self, DataKeyRow};
-use crate::error::{Error, Result};
-use crate::keyring::arena::Locked;
+use crate::error::Result;
+use crate::keyring::arena;
+use crate::keyring::hash::IdMap;
+use crate::keyring::identity::{self, Identity};
 use crate::keyring::limits::{Limits, OwnLimits};
-use crate::pg::clock;
+use crate::keyring::unwrapped::{self, Unwrapped};
+use crate::pg::{clock, report};
 use crate::settings;
 
 thread_local! {
-    static KEYS: RefCell<HashMap<KeyId, Entry>> = RefCell::new(HashMap::new());
+    static KEYS: RefCell<IdMap<Slot, Entry>> = RefCell::new(IdMap::default());
+    /// Keys in the order in which they were unwrapped, each with its number; of a key's places
+    /// only the last counts.
+    static ORDER: RefCell<VecDeque<(Slot, u64)>> = const { RefCell::new(VecDeque::new()) };
+    /// How often a key was unwrapped.
+    static UNWRAPS: Cell<u64> = const { Cell::new(0) };
+    /// How often everything that was read has been put in doubt.
+    static DOUBTS: Cell<u64> = const { Cell::new(0) };
     /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
     static WIPED_AT: Cell<u64> = const { Cell::new(0) };
+    /// It was said that memory is not locked.
+    static WARNED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A data key, and the identity that the KMS gave it to: no other is handed it.
+type Slot = (KeyId, Identity);
+
+/// Where the key stands for whoever asks now.
+fn slot(key_id: KeyId) -> Slot {
+    (key_id, identity::current())
 }
 
 const WIPE_EVERY_MS: u64 = 1000;
@@ -26,27 +45,21 @@ const WIPE_EVERY_MS: u64 = 1000;
 struct Entry {
     row: DataKeyRow,
     limits: Limits,
-    /// The catalog or the settings may have changed since `row` and `limits` were read.
-    doubtful: bool,
+    /// What [`DOUBTS`] was when `row` and `limits` were read: when it has moved on, the catalog or
+    /// the settings may have changed since.
+    read_at: u64,
     unwrapped: Option<Unwrapped>,
+    /// Where its key stands in [`ORDER`].
+    order: u64,
     /// The transaction or savepoint that made the key, while it is open.
     made_in: Option<u32>,
 }
 
-struct Unwrapped {
-    key: Locked<SealKey>,
-    /// When, on [`clock::monotonic_ms`]'s scale.
-    since: u64,
-    /// Taken off the time to live, differing from key to key, so that keys fetched together do
-    /// not expire together; in 1/1024 of it, at most a sixteenth.
-    jitter: u64,
-    /// Goes on to be used until then, past its time, while the KMS is out of reach.
-    stale_until: u64,
-    uses: Cell<u64>,
-    bytes: Cell<u64>,
-}
-
 impl Entry {
+    fn is_doubtful(&self) -> bool {
+        self.read_at != DOUBTS.get()
+    }
+
     fn wipe_if_over(&mut self, now: u64) {
         if self.unwrapped.as_ref().is_some_and(|key| key.is_over(&self.limits, now)) {
             self.unwrapped = None;
@@ -54,98 +67,99 @@ impl Entry {
     }
 }
 
-impl Unwrapped {
-    fn expires(&self, limits: &Limits) -> u64 {
-        let ttl = limits.ttl_ms - limits.ttl_ms / 1024 * self.jitter;
-        self.since.saturating_add(ttl)
-    }
-
-    fn is_within(&self, limits: &Limits, now: u64) -> bool {
-        now < self.expires(limits).max(self.stale_until) && !self.is_used_up(limits)
-    }
-
-    /// Not even a KMS that is out of reach lets it be used again.
-    fn is_over(&self, limits: &Limits, now: u64) -> bool {
-        now >= self.expires(limits).saturating_add(limits.stale_ms) || self.is_used_up(limits)
-    }
-
-    fn is_used_up(&self, limits: &Limits) -> bool {
-        limits.uses.is_some_and(|limit| self.uses.get() >= limit)
-            || limits.bytes.is_some_and(|limit| self.bytes.get() >= limit)
-    }
-}
-
-/// Calls `use_key` with the unwrapped key `key_id`, for a value of `bytes` bytes; `None` when it
-/// has to be unwrapped first.
+/// Calls `use_key` with the unwrapped key `key_id` and its limits, for a value of `bytes` bytes;
+/// `None` when it has to be unwrapped first.
 pub fn with_key<T>(
     key_id: KeyId,
     bytes: usize,
-    use_key: impl FnOnce(&SealKey) -> Result<T>,
+    use_key: impl FnOnce(&Unwrapped, &Limits) -> Result<T>,
 ) -> Result<Option<T>> {
-    read_if_doubtful(key_id)?;
-    let used = KEYS.with_borrow(|keys| {
-        let entry = keys.get(&key_id)?;
-        let unwrapped = entry.unwrapped.as_ref()?;
-        // A key whose page was zeroed by a fork has another id.
-        let usable = unwrapped.is_within(&entry.limits, clock::monotonic_ms())
-            && unwrapped.key.key_id() == key_id;
-        usable.then(|| {
-            unwrapped.uses.set(unwrapped.uses.get() + 1);
-            unwrapped.bytes.set(unwrapped.bytes.get().saturating_add(bytes as u64));
-            use_key(&unwrapped.key)
-        })
-    });
+    let slot = slot(key_id);
+    let mut use_key = Some(use_key);
+    let mut used = use_if_known(slot, bytes, &mut use_key);
     if used.is_none() {
-        wipe_if_over(key_id);
+        read_if_doubtful(slot)?;
+        used = use_if_known(slot, bytes, &mut use_key);
+    }
+    if used.is_none() {
+        wipe_if_over(slot);
         wipe_expired()?;
     }
     used.transpose()
 }
 
+/// `None` when the key is not there, is over, or what is known of it is in doubt.
+fn use_if_known<T>(
+    slot: Slot,
+    bytes: usize,
+    use_key: &mut Option<impl FnOnce(&Unwrapped, &Limits) -> Result<T>>,
+) -> Option<Result<T>> {
+    KEYS.with_borrow(|keys| {
+        let entry = keys.get(&slot).filter(|entry| !entry.is_doubtful())?;
+        let unwrapped = entry.unwrapped.as_ref()?;
+        // A key whose page was zeroed by a fork has another id.
+        if !unwrapped.is_within(&entry.limits, clock::monotonic_ms())
+            || unwrapped.key_id() != slot.0
+        {
+            return None;
+        }
+        let use_key = use_key.take()?;
+        unwrapped.note_use(bytes);
+        Some(use_key(unwrapped, &entry.limits))
+    })
+}
+
 /// Whether `key_id` could be used now without being unwrapped.
 pub fn is_usable(key_id: KeyId) -> Result<bool> {
-    read_if_doubtful(key_id)?;
+    let slot = slot(key_id);
+    read_if_doubtful(slot)?;
     Ok(KEYS.with_borrow(|keys| {
-        keys.get(&key_id).is_some_and(|entry| {
+        keys.get(&slot).is_some_and(|entry| {
             let unwrapped = entry.unwrapped.as_ref();
             unwrapped.is_some_and(|key| key.is_within(&entry.limits, clock::monotonic_ms()))
         })
     }))
 }
 
-/// Reads the row and the limits of `key_id` again when they may have changed.
-fn read_if_doubtful(key_id: KeyId) -> Result<()> {
-    if KEYS.with_borrow(|keys| keys.get(&key_id).is_some_and(|entry| entry.doubtful)) {
-        row(key_id)?;
+/// Reads the row and the limits of a key again when they may have changed.
+fn read_if_doubtful(slot: Slot) -> Result<()> {
+    if KEYS.with_borrow(|keys| keys.get(&slot).is_some_and(Entry::is_doubtful)) {
+        row_in(slot)?;
     }
     Ok(())
 }
 
 /// The catalog's row of `key_id`; `None` when no such key is in this database.
 pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
+    row_in(slot(key_id))
+}
+
+fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
     let known = KEYS.with_borrow(|keys| {
-        keys.get(&key_id).filter(|entry| !entry.doubtful).map(|entry| entry.row)
+        keys.get(&slot).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row)
     });
     if known.is_some() {
         return Ok(known);
     }
-    let read = match rows::data_key(key_id)? {
+    let read_at = DOUBTS.get();
+    let read = match rows::data_key(slot.0)? {
         Some(row) => Some((row, limits_of(&row)?)),
         None => None,
     };
     KEYS.with_borrow_mut(|keys| match read {
         None => {
-            keys.remove(&key_id);
+            keys.remove(&slot);
         }
         Some((row, limits)) => {
-            let entry = keys.entry(key_id).or_insert(Entry {
+            let entry = keys.entry(slot).or_insert(Entry {
                 row,
                 limits,
-                doubtful: false,
+                read_at,
                 unwrapped: None,
+                order: 0,
                 made_in: None,
             });
-            (entry.row, entry.limits, entry.doubtful) = (row, limits, false);
+            (entry.row, entry.limits, entry.read_at) = (row, limits, read_at);
             if !row.state.opens() {
                 entry.unwrapped = None;
             }
@@ -162,25 +176,45 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
     Ok(own.within_settings())
 }
 
-/// Keeps an unwrapped key within its limits. `made_in` names the transaction or savepoint that
-/// makes the key; a key unwrapped again stays what it was.
+/// Keeps an unwrapped key within its limits, for whoever asks now. `made_in` names the transaction
+/// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
-    let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
-    let unwrapped = Some(Unwrapped {
-        key: Locked::new(SealKey::from_data_key(data_key))?,
-        since: clock::monotonic_ms(),
-        jitter: u64::from(random % 65),
-        stale_until: 0,
-        uses: Cell::new(0),
-        bytes: Cell::new(0),
-    });
+    let unwrapped = Some(Unwrapped::new(data_key)?);
+    warn_if_unlocked();
+    let read_at = DOUBTS.get();
     let limits = limits_of(&row)?;
+    wipe(row.key_id);
     make_room();
+    let order = UNWRAPS.get() + 1;
+    UNWRAPS.set(order);
     KEYS.with_borrow_mut(|keys| {
-        let made_in = made_in.or_else(|| keys.get(&row.key_id)?.made_in);
-        keys.insert(row.key_id, Entry { row, limits, doubtful: false, unwrapped, made_in });
+        let made_before = || {
+            let mut same = keys.iter().filter(|((key_id, _), _)| *key_id == row.key_id);
+            same.find_map(|(_, entry)| entry.made_in)
+        };
+        let made_in = made_in.or_else(made_before);
+        let slot = slot(row.key_id);
+        keys.insert(slot, Entry { row, limits, read_at, unwrapped, order, made_in });
+        ORDER.with_borrow_mut(|queue| {
+            // What was wiped otherwise stays in the queue until it is as long again as need be.
+            if queue.len() > 2 * keys.len() {
+                queue.retain(|place| stands_at(keys, *place).is_some());
+            }
+            queue.push_back((slot, order));
+        });
     });
     Ok(())
+}
+
+/// Says once in a session that its keys may be swapped out.
+fn warn_if_unlocked() {
+    if !arena::is_memory_locked() && !WARNED.replace(true) {
+        report::warning(
+            "data keys are kept in memory that could not be locked, and may be swapped out".into(),
+            "Raise the server's RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=) by 64 kB a session, or use \
+             encrypted swap.",
+        );
+    }
 }
 
 /// Wipes the keys that were unwrapped longest ago until one more is within
@@ -188,38 +222,49 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
 fn make_room() {
     let Some(limit) = settings::cache_max_keys() else { return };
     KEYS.with_borrow_mut(|keys| {
-        let mut kept: Vec<(u64, KeyId)> = keys
-            .iter()
-            .filter(|(_, entry)| entry.made_in.is_none())
-            .filter_map(|(key_id, entry)| Some((entry.unwrapped.as_ref()?.since, *key_id)))
-            .collect();
-        let excess = (kept.len() + 1).saturating_sub(limit);
-        kept.sort_unstable();
-        for (_, key_id) in kept.into_iter().take(excess) {
-            if let Some(entry) = keys.get_mut(&key_id) {
-                entry.unwrapped = None;
+        ORDER.with_borrow_mut(|queue| {
+            // The key that is about to come is counted already.
+            let mut kept = Vec::new();
+            while unwrapped::count() > limit
+                && let Some(place) = queue.pop_front()
+            {
+                match stands_at(keys, place) {
+                    Some(entry) if entry.made_in.is_some() => kept.push(place),
+                    Some(_) => {
+                        if let Some(entry) = keys.get_mut(&place.0) {
+                            entry.unwrapped = None;
+                        }
+                    }
+                    None => {}
+                }
             }
-        }
+            kept.into_iter().rev().for_each(|place| queue.push_front(place));
+        });
     });
+}
+
+/// The entry whose unwrapped key has this place in the order; `None` when it was wiped, or
+/// unwrapped again later.
+fn stands_at(keys: &IdMap<Slot, Entry>, (slot, order): (Slot, u64)) -> Option<&Entry> {
+    keys.get(&slot).filter(|entry| entry.order == order && entry.unwrapped.is_some())
 }
 
 /// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
 /// `until`, when the KMS is to be asked again.
 pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
     KEYS.with_borrow_mut(|keys| {
-        let Some(entry) = keys.get_mut(&key_id) else { return false };
+        let Some(entry) = keys.get_mut(&slot(key_id)) else { return false };
         let limits = entry.limits;
         let Some(unwrapped) = entry.unwrapped.as_mut() else { return false };
-        let last = unwrapped.expires(&limits).saturating_add(limits.stale_ms);
-        unwrapped.stale_until = until.min(last);
+        unwrapped.serve_stale(&limits, until);
         unwrapped.is_within(&limits, clock::monotonic_ms())
     })
 }
 
-/// Wipes one key: the KMS refuses it.
+/// Wipes one key: the KMS refuses it to whoever asks now.
 pub fn wipe(key_id: KeyId) {
     KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&key_id) {
+        if let Some(entry) = keys.get_mut(&slot(key_id)) {
             entry.unwrapped = None;
         }
     });
@@ -227,7 +272,7 @@ pub fn wipe(key_id: KeyId) {
 
 /// The catalog or the settings may have changed: every row is read again before its key is used.
 pub fn doubt_all() {
-    KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.doubtful = true));
+    DOUBTS.set(DOUBTS.get() + 1);
 }
 
 /// Wipes all; how many keys that were. Which of them an open transaction has made is still known.
@@ -242,7 +287,7 @@ pub fn flush() -> usize {
 
 /// Unwrapped keys.
 pub fn len() -> usize {
-    KEYS.with_borrow(|keys| keys.values().filter(|entry| entry.unwrapped.is_some()).count())
+    unwrapped::count()
 }
 
 /// Lets go of keys whose maker `is_gone` says will not commit here, wiping them.
@@ -263,9 +308,9 @@ pub fn hand_over(from: impl Fn(u32) -> bool, to: Option<u32>) {
     });
 }
 
-fn wipe_if_over(key_id: KeyId) {
+fn wipe_if_over(slot: Slot) {
     KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&key_id) {
+        if let Some(entry) = keys.get_mut(&slot) {
             entry.wipe_if_over(clock::monotonic_ms());
         }
     });
@@ -280,12 +325,13 @@ fn wipe_expired() -> Result<()> {
         return Ok(());
     }
     WIPED_AT.set(now);
-    let doubtful: Vec<KeyId> = KEYS.with_borrow(|keys| {
-        let kept = keys.iter().filter(|(_, entry)| entry.doubtful && entry.unwrapped.is_some());
-        kept.map(|(key_id, _)| *key_id).collect()
+    let doubtful: Vec<Slot> = KEYS.with_borrow(|keys| {
+        let kept =
+            keys.iter().filter(|(_, entry)| entry.is_doubtful() && entry.unwrapped.is_some());
+        kept.map(|(slot, _)| *slot).collect()
     });
-    for key_id in doubtful {
-        row(key_id)?;
+    for slot in doubtful {
+        row_in(slot)?;
     }
     KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.wipe_if_over(now)));
     Ok(())

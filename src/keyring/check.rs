@@ -3,6 +3,7 @@
 use envelope::derive::key_id;
 use envelope::wrap::EncryptionContext;
 
+use crate::audit::{self, Action};
 use crate::error::{Error, Result};
 use crate::keyring::kek;
 use crate::pg::guc;
@@ -36,7 +37,11 @@ fn attempt(uri: &str, passed: &mut usize) -> Result<()> {
     *passed += 1;
     let unwrapped = named.provider().unwrap(&generated.wrap.bytes, &context).map_err(kms)?;
     *passed += 1;
-    if key_id(&unwrapped) != key_id(&generated.data_key) {
+    audit::log(Action::Check, |event| {
+        event.kek = Some(named.uri());
+        event.kms_request_id = unwrapped.request_id.clone();
+    });
+    if key_id(&unwrapped.data_key) != key_id(&generated.data_key) {
         return Err(Error::Corrupt("the KMS gave another data key back than it made".into()));
     }
     *passed += 1;

@@ -10,13 +10,13 @@ use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyRow, Purpose, State, WrappedKey};
+use crate::audit::{self, Action};
+use crate::catalog::rows::{DataKeyRow, Purpose, State, Verb, WrappedKey};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
-use crate::keyring::table::{self, Table};
-use crate::keyring::{cache, ends, failures, kek, stale, unwrap};
+use crate::keyring::table::{self, Table, plain_name};
+use crate::keyring::{cache, ends, failures, kek, orphans, stale, unwrap};
 use crate::kms::{Generated, Wrap};
-use crate::pg::relation::{self, Kind};
 use crate::pg::{guc, lock, xact};
 use crate::settings;
 
@@ -26,6 +26,9 @@ pub fn on_first_use(table: &Table) -> Result<()> {
     let refused = |because| Err(Error::NoKey { table: table.name(), because });
     if let Some(why) = xact::forbids_writing() {
         return refused(why);
+    }
+    if !table.allows(Verb::Manage) {
+        return refused("by a role that may not manage its keys");
     }
     if !settings::auto_create_key() {
         return refused("while envelope.auto_create_key is off");
@@ -66,10 +69,13 @@ fn create(
     context: Option<EncryptionContext>,
 ) -> Result<Option<KeyId>> {
     let root = table.root();
-    check_kind(root)?;
+    table::require_can_have_keys(root)?;
     let own = match Keyring::of(root)? {
         Some(keyring) => rows::keyring(keyring.id)?,
-        None => None,
+        None => {
+            orphans::warn_of(&plain_name(root)?)?;
+            None
+        }
     };
     let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
     let used = match kek.or(own_kek) {
@@ -80,11 +86,11 @@ fn create(
         Some(context) => context,
         None => default_context(root)?,
     };
-    let Generated { data_key, wrap } = generate(&used, &context, table)?;
+    let Generated { data_key, wrap, request_id } = generate(&used, &context, table)?;
 
     // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
     lock::keep_relation(root);
-    check_kind(root)?;
+    table::require_can_have_keys(root)?;
     let class = catalog::oid_of(c"keyring")?;
     lock::lock_object(class, root);
     let keyring = Keyring::of(root)?;
@@ -97,6 +103,13 @@ fn create(
     let row = write(root, keyring, key_id, kek, &context, &wrap)?;
     ends::key_made();
     cache::insert(row, &data_key, Some(xact::current_sub()))?;
+    audit::log(Action::Create, |event| {
+        event.table = Some(table.name());
+        event.keyring_id = audit::keyring(row.keyring_id);
+        event.key_id = audit::key(key_id);
+        event.kek = Some(wrap.kek.to_string());
+        event.kms_request_id = request_id;
+    });
     stale::look_again();
     Ok(Some(key_id))
 }
@@ -125,7 +138,7 @@ fn generate(used: &kek::Named, context: &EncryptionContext, table: &Table) -> Re
     let key_id = envelope::derive::key_id(&generated.data_key);
     let wrapped = generated.wrap.bytes.clone();
     let wrap = WrappedKey { kek: stored, kms_context: context.clone(), wrapped };
-    unwrap::ask(key_id, &wrap).map_err(failed)?;
+    unwrap::ask(key_id, &wrap, &table.name()).map_err(failed)?;
     Ok(generated)
 }
 
@@ -142,13 +155,17 @@ fn write(
         Some(keyring) => (keyring.id, keyring.last_version + 1),
         None => {
             let keyring_id = write::random_uuid()?;
-            write::insert_keyring(keyring_id, root, &plain_name(root)?, kek, context)?;
+            write::insert_keyring(keyring_id, &plain_name(root)?, kek, Some(context), "{}")?;
+            write::links::insert(keyring_id, root, true)?;
             (keyring_id, 1)
         }
     };
-    let stored_kek = wrap.kek.to_string();
-    write::insert_data_key(key_id, keyring_id, version, &stored_kek, context, &wrap.bytes)?;
-    Ok(DataKeyRow { key_id, keyring_id, purpose: Purpose::Seal, version, state: State::Active })
+    let (purpose, state) = (Purpose::Seal, State::Active);
+    let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
+    write::insert_data_key(&row)?;
+    let (kek, wrapped) = (wrap.kek.to_string(), wrap.bytes.clone());
+    write::insert_wrap(key_id, &WrappedKey { kek, kms_context: context.clone(), wrapped })?;
+    Ok(row)
 }
 
 /// The keyring that a table seals with, as the catalog has it now.
@@ -172,25 +189,8 @@ impl Keyring {
     }
 }
 
-fn check_kind(root: pg_sys::Oid) -> Result<()> {
-    let what = match relation::kind(root) {
-        Kind::Table => return Ok(()),
-        Kind::Temporary => "temporary table",
-        Kind::Other => "relation",
-        Kind::Missing => return Err(Error::NoRelation(relation::display_name(root))),
-    };
-    Err(Error::NotATable { what, table: relation::display_name(root) })
-}
-
 /// `{"database": …, "table": "schema.table"}` as the names are now: for key policies and for the
 /// KMS's log. It is stored with the wrap, so that a later rename changes nothing.
 fn default_context(root: pg_sys::Oid) -> Result<EncryptionContext> {
     Ok([("database", guc::current_database()), ("table", plain_name(root)?)].into_iter().collect())
-}
-
-/// `schema.table` without quotes: for people and key policies, never looked up.
-fn plain_name(relation: pg_sys::Oid) -> Result<String> {
-    let (schema, name) = relation::qualified_name(relation)
-        .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
-    Ok(format!("{schema}.{name}"))
 }

@@ -9,12 +9,11 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog;
 use crate::catalog::rows::{self, State};
 use crate::catalog::write::states;
 use crate::error::{Error, Result};
 use crate::keyring::retire::ManagedKey;
-use crate::keyring::{in_use, stale, table};
+use crate::keyring::{in_use, links, orphans, stale, table};
 use crate::pg::relation::{self, display_name};
 use crate::pg::{lock, report, xact};
 use crate::settings;
@@ -48,7 +47,8 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
         return Err(Error::IsPartition { table: table.name(), root });
     }
     // No other session makes a key for it now, or has made one that is not seen here.
-    lock::lock_object(catalog::oid_of(c"keyring")?, relation);
+    links::keep(relation)?;
+    links::lock_table(relation)?;
     let mut destroyed = 0;
     for keyring_id in own_keyrings(relation)? {
         for key in rows::data_keys(keyring_id)? {
@@ -80,7 +80,7 @@ fn own_keyrings(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
         keyrings.extend(rows::keyring_tables(*member)?.into_iter().map(|row| row.keyring_id));
     }
     for keyring_id in &keyrings {
-        for (user, _) in rows::tables_of(*keyring_id)? {
+        for user in rows::tables_of(*keyring_id)?.iter().filter_map(orphans::living_table) {
             if relation::partition_root(user) != root {
                 let (table, other) = (display_name(root), display_name(user));
                 return Err(Error::KeyringShared { table, other });
@@ -97,7 +97,7 @@ fn require_read_committed(function: &'static str) -> Result<()> {
 
 fn tell(message: String) {
     stale::look_again();
-    report::notice(
+    report::notice_at_length(
         message,
         "This database forgets it when the transaction commits. WAL, replicas and backups keep the \
          wrapped key until they expire: whoever has one of them and the KEK can open values again.",

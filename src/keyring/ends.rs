@@ -1,26 +1,39 @@
-//! What the ends of transactions and of the backend mean for keys.
+//! What the ends of transactions, of a client's use of the session and of the backend mean for keys.
 //!
 //! A key made in a transaction or savepoint that rolls back is in no catalog: it leaves the cache
 //! at that moment, before anything else can be sealed under it. `PREPARE TRANSACTION` counts as an
-//! end too: the key's fate is decided elsewhere. With nothing made, each end costs one branch.
+//! end too: the key's fate is decided elsewhere. With nothing made, each end costs a branch
+//! or two. Runs of nonces end here as well, by their transaction's number.
 
 use std::cell::Cell;
 
 use pgrx::{pg_guard, pg_sys};
 
-use crate::keyring::{arena, cache, mark_stale};
-use crate::kms;
+use crate::keyring::{arena, cache, flush, mark_stale};
+use crate::pg::discard;
 use crate::pg::xact::{self, End};
+use crate::{audit, kms};
 
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
     static MADE: Cell<bool> = const { Cell::new(false) };
+    /// Counts top-level transactions, from 1.
+    static TRANSACTION: Cell<u64> = const { Cell::new(1) };
+}
+
+/// A number that no other top-level transaction of this process has; never 0.
+pub fn transaction() -> u64 {
+    TRANSACTION.get()
 }
 
 /// From now on every end is acted upon. To be called once.
 pub fn watch() {
     xact::on_end(at_end);
     xact::on_exit(at_exit);
+    // The session's next client is another: nothing of the former one's stays in memory.
+    discard::on_discard_all(|| {
+        flush();
+    });
 }
 
 /// A key was made in the innermost transaction or savepoint that is open now.
@@ -29,6 +42,10 @@ pub fn key_made() {
 }
 
 fn at_end(end: End) {
+    if matches!(end, End::Commit | End::Abort | End::Prepare) {
+        audit::end_statement();
+        TRANSACTION.set(TRANSACTION.get() + 1);
+    }
     if !MADE.get() {
         return;
     }

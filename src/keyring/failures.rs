@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use envelope::header::KeyId;
 
+use crate::keyring::identity::{self, Identity};
 use crate::kms::{Kind, KmsError};
 use crate::pg::clock;
 
@@ -18,11 +19,19 @@ thread_local! {
     static FAILURES: RefCell<HashMap<Subject, Failure>> = RefCell::new(HashMap::new());
 }
 
-/// A KEK that is out of reach is so for every key; one that refuses does so for one key.
+/// A KEK that is out of reach is so for every key; one that refuses does so for one key. Both for
+/// who asked: another identity may be let in, or ask elsewhere for its own credentials.
 #[derive(PartialEq, Eq, Hash)]
 struct Subject {
     kek: String,
     key: Option<KeyId>,
+    identity: Identity,
+}
+
+impl Subject {
+    fn new(kek: &str, key: Option<KeyId>, identity: Identity) -> Subject {
+        Subject { kek: kek.to_string(), key, identity }
+    }
 }
 
 struct Failure {
@@ -33,13 +42,17 @@ struct Failure {
 
 /// The failure that still stands for `key` under `kek`, if one does.
 pub fn standing(kek: &str, key: Option<KeyId>) -> Option<KmsError> {
+    if FAILURES.with_borrow(HashMap::is_empty) {
+        return None;
+    }
+    standing_for(identity::current(), kek, key)
+}
+
+fn standing_for(identity: Identity, kek: &str, key: Option<KeyId>) -> Option<KmsError> {
     let now = clock::monotonic_ms();
     FAILURES.with_borrow(|failures| {
-        if failures.is_empty() {
-            return None;
-        }
         [None, key].into_iter().find_map(|key| {
-            let failure = failures.get(&Subject { kek: kek.to_string(), key })?;
+            let failure = failures.get(&Subject::new(kek, key, identity))?;
             (now < failure.until).then(|| failure.error.clone())
         })
     })
@@ -48,13 +61,17 @@ pub fn standing(kek: &str, key: Option<KeyId>) -> Option<KmsError> {
 /// Remembers `error`, if it is the KMS's: what is wrong with a wrap or a URI is mended in the
 /// catalog, and looked at again at once.
 pub fn remember(kek: &str, key: Option<KeyId>, error: &KmsError) {
+    remember_for(identity::current(), kek, key, error);
+}
+
+fn remember_for(identity: Identity, kek: &str, key: Option<KeyId>, error: &KmsError) {
     if matches!(error.kind, Kind::InvalidWrap | Kind::BadUri) {
         return;
     }
     let key = if is_out_of_reach(error.kind) { None } else { key };
     let now = clock::monotonic_ms();
     FAILURES.with_borrow_mut(|failures| {
-        let subject = Subject { kek: kek.to_string(), key };
+        let subject = Subject::new(kek, key, identity);
         let delay =
             failures.get(&subject).map_or(FIRST, |failure| (failure.delay * 2).min(LONGEST));
         failures.insert(subject, Failure { error: error.clone(), delay, until: now + delay });
@@ -63,11 +80,15 @@ pub fn remember(kek: &str, key: Option<KeyId>, error: &KmsError) {
 
 /// The KMS answered: what stood for `key` and for the KEK is over.
 pub fn forget(kek: &str, key: Option<KeyId>) {
+    if !FAILURES.with_borrow(HashMap::is_empty) {
+        forget_for(identity::current(), kek, key);
+    }
+}
+
+fn forget_for(identity: Identity, kek: &str, key: Option<KeyId>) {
     FAILURES.with_borrow_mut(|failures| {
-        if !failures.is_empty() {
-            failures.remove(&Subject { kek: kek.to_string(), key: None });
-            failures.remove(&Subject { kek: kek.to_string(), key });
-        }
+        failures.remove(&Subject::new(kek, None, identity));
+        failures.remove(&Subject::new(kek, key, identity));
     });
 }
 
@@ -91,40 +112,44 @@ mod tests {
 
     fn delay(kek: &str) -> u64 {
         FAILURES.with_borrow(|failures| {
-            failures.get(&Subject { kek: kek.into(), key: None }).map_or(0, |failure| failure.delay)
+            failures
+                .get(&Subject::new(kek, None, Identity::SERVER))
+                .map_or(0, |failure| failure.delay)
         })
     }
 
     #[test]
     fn the_delay_doubles_up_to_its_bound_and_starts_again_after_success() {
         let delays: Vec<u64> = std::iter::repeat_with(|| {
-            remember("k", None, &error(Kind::Unavailable));
+            remember_for(Identity::SERVER, "k", None, &error(Kind::Unavailable));
             delay("k")
         })
         .take(8)
         .collect();
         assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert!(standing("k", None).is_some());
-        forget("k", None);
-        assert!(standing("k", None).is_none());
-        remember("k", None, &error(Kind::Unavailable));
+        assert!(standing_for(Identity::SERVER, "k", None).is_some());
+        forget_for(Identity::SERVER, "k", None);
+        assert!(standing_for(Identity::SERVER, "k", None).is_none());
+        remember_for(Identity::SERVER, "k", None, &error(Kind::Unavailable));
         assert_eq!(delay("k"), 100);
     }
 
     #[test]
     fn what_the_catalog_mends_is_not_remembered() {
-        remember("wrap", None, &error(Kind::InvalidWrap));
-        assert!(standing("wrap", None).is_none());
+        remember_for(Identity::SERVER, "wrap", None, &error(Kind::InvalidWrap));
+        assert!(standing_for(Identity::SERVER, "wrap", None).is_none());
     }
 
     #[test]
     fn a_kek_out_of_reach_is_so_for_every_key_a_refusal_for_one() {
         let (one, other) = (Some(KeyId([1; 16])), Some(KeyId([2; 16])));
-        remember("away", one, &error(Kind::Throttled));
-        assert!(standing("away", other).is_some());
-        remember("strict", one, &error(Kind::Denied));
-        assert!(standing("strict", one).is_some());
-        assert!(standing("strict", other).is_none());
-        assert!(standing("elsewhere", one).is_none());
+        remember_for(Identity::SERVER, "away", one, &error(Kind::Throttled));
+        assert!(standing_for(Identity::SERVER, "away", other).is_some());
+        remember_for(Identity::SERVER, "strict", one, &error(Kind::Denied));
+        assert!(standing_for(Identity::SERVER, "strict", one).is_some());
+        assert!(standing_for(Identity::SERVER, "strict", other).is_none());
+        assert!(standing_for(Identity::SERVER, "elsewhere", one).is_none());
+        assert!(standing_for(Identity::ANOTHER, "away", one).is_none());
+        assert!(standing_for(Identity::ANOTHER, "strict", one).is_none());
     }
 }

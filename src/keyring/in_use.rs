@@ -16,9 +16,10 @@ use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows;
 use crate::catalog::tables::with_bytea_columns;
+use crate::catalog::{rows, whole};
 use crate::error::{Error, Result};
+use crate::keyring::orphans;
 use crate::pg::column::{self, Column};
 use crate::pg::relation::{self, Kind, display_name};
 use crate::pg::table_scan::{self, Extent};
@@ -33,7 +34,7 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
         search.whole(member, &column::all_bytea(member))?;
         read.insert(member);
     }
-    for (relation, name) in rows::sealed_columns()? {
+    for (relation, name) in whole::sealed_columns()? {
         if !read.contains(&relation) {
             search.registered(relation, &name)?;
         }
@@ -52,9 +53,10 @@ fn locked_family(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
     let mut locked = HashSet::new();
     loop {
         let mut roots: Vec<_> = rows::tables_of(keyring_id)?
-            .into_iter()
-            .map(|(table, _)| relation::partition_root(table))
-            .filter(|root| !locked.contains(root) && relation::kind(*root) != Kind::Missing)
+            .iter()
+            .filter_map(orphans::living_table)
+            .map(relation::partition_root)
+            .filter(|root| !locked.contains(root))
             .collect();
         // One order for all, so that two sessions do not wait for each other.
         roots.sort_unstable_by_key(|root| root.to_u32());

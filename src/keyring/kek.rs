@@ -6,13 +6,15 @@ use std::path::Path;
 
 use crate::catalog::rows;
 use crate::error::{Error, Result};
+use crate::keyring::identity::{self, Identity};
 use crate::kms::{self, KekUri, KmsError, Provider};
-use crate::pg::{clock, report};
+use crate::pg::{acl, clock, report};
 use crate::settings;
 
 thread_local! {
-    /// What KMS aliases stand for, as the KMS last said in this backend.
-    static ALIASES: RefCell<HashMap<String, Resolved>> = RefCell::new(HashMap::new());
+    /// What KMS aliases stand for, as the KMS last said in this backend to one who asked: an alias is
+    /// looked up in the account of that one.
+    static ALIASES: RefCell<HashMap<(Identity, String), Resolved>> = RefCell::new(HashMap::new());
 }
 
 /// What an alias stood for, and until when that counts.
@@ -28,11 +30,14 @@ pub struct Named {
 }
 
 /// The KEK with that URI: 22023 when it is none, 42501 when `envelope.allowed_keks` leaves it out.
+///
+/// An alias of a key that is allowed is allowed, too. Only for who may name any KEK is the KMS asked
+/// what an alias stands for: its answer would tell others which aliases there are.
 pub fn named(uri: &str) -> Result<Named> {
     let parsed: KekUri = uri.parse().map_err(|error| kms_error(error, "use a KEK".into()))?;
     let text = parsed.to_string();
     let mut allowed = is_allowed(&text)?;
-    if !allowed && is_alias(&text) {
+    if !allowed && is_alias(&text) && may_be_looked_up(&text) {
         allowed = match resolved(&text)? {
             Some(key) => is_allowed(&key)?,
             None => false,
@@ -69,6 +74,11 @@ pub fn default() -> Result<Named> {
         );
     }
     named(&uri.to_string())
+}
+
+/// Whether it was a superuser who named it, now or in the settings.
+fn may_be_looked_up(alias: &str) -> bool {
+    acl::is_superuser() || settings::default_kek().as_deref() == Some(alias)
 }
 
 impl Named {
@@ -125,7 +135,8 @@ fn is_alias(pattern: &str) -> bool {
 fn resolved(alias: &str) -> Result<Option<String>> {
     let now = clock::monotonic_ms();
     let known = ALIASES.with_borrow(|aliases| {
-        let resolved = aliases.get(alias).filter(|resolved| now < resolved.until)?;
+        let asked = (identity::current(), alias.to_string());
+        let resolved = aliases.get(&asked).filter(|resolved| now < resolved.until)?;
         Some(resolved.key.clone())
     });
     if known.is_some() {
@@ -142,7 +153,9 @@ fn resolved(alias: &str) -> Result<Option<String>> {
 
 fn note_alias(alias: String, key: String) {
     let until = clock::monotonic_ms() + settings::cache_limits().ttl_ms;
-    ALIASES.with_borrow_mut(|aliases| aliases.insert(alias, Resolved { key, until }));
+    ALIASES.with_borrow_mut(|aliases| {
+        aliases.insert((identity::current(), alias), Resolved { key, until })
+    });
 }
 
 /// A KMS error with what it was for.

@@ -1,6 +1,7 @@
 //! How long and how much an unwrapped key is used before the KMS is asked again. The settings
 //! bound everyone; a keyring's own limits can only be tighter.
 
+use envelope::session::MAX_VALUES;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -17,10 +18,12 @@ pub struct Limits {
     pub bytes: Option<u64>,
     /// Milliseconds beyond `ttl_ms` while the KMS is out of reach.
     pub stale_ms: u64,
+    /// Values sealed under nonces that follow one another, at least 1.
+    pub session_values: u32,
 }
 
 /// A keyring's own limits, as they stand in `envelope.keyring.limits`; names and units are those
-/// of the settings.
+/// of the settings, where there is one.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct OwnLimits {
@@ -31,15 +34,17 @@ pub struct OwnLimits {
     cache_max_bytes: Option<u64>,
     /// Seconds.
     cache_max_stale: Option<u64>,
+    /// 1: every value's nonce is drawn anew. No setting bounds it, the format does.
+    session_max_values: Option<u64>,
 }
 
 impl OwnLimits {
-    /// 22023 for JSON that is no object of the four numbers.
+    /// 22023 for JSON that is no object of these numbers.
     pub fn parse(json: &str) -> Result<OwnLimits> {
         match serde_json::from_str(json) {
             Ok(OwnLimits { cache_ttl: Some(0), .. }) | Err(_) => Err(Error::BadArgument(
                 "limits must be an object of non-negative integers: cache_ttl (s, at least 1), \
-                 cache_max_uses, cache_max_bytes (kB), cache_max_stale (s)"
+                 cache_max_uses, cache_max_bytes (kB), cache_max_stale (s), session_max_values"
                     .into(),
             )),
             Ok(limits) => Ok(limits),
@@ -61,12 +66,19 @@ impl OwnLimits {
             uses: tighter(shared.uses, self.cache_max_uses),
             bytes: tighter(shared.bytes, own_bytes),
             stale_ms: shared.stale_ms.min(ms(self.cache_max_stale)),
+            session_values: session_values(self.session_max_values),
         }
     }
 }
 
 fn ms(seconds: Option<u64>) -> u64 {
     seconds.map_or(u64::MAX, |seconds| seconds.saturating_mul(1000))
+}
+
+/// 0 and more than the format allows are the format's own limit.
+fn session_values(own: Option<u64>) -> u32 {
+    let own = own.and_then(|values| u32::try_from(values).ok()).filter(|values| *values > 0);
+    own.map_or(MAX_VALUES, |values| values.min(MAX_VALUES))
 }
 
 /// The smaller of two limits, where 0 and `None` mean none.
@@ -90,6 +102,15 @@ mod tests {
         assert_eq!(tighter(None, Some(5)), Some(5));
         assert_eq!(tighter(Some(5), Some(3)), Some(3));
         assert_eq!(tighter(Some(3), Some(5)), Some(3));
+    }
+
+    #[test]
+    fn a_session_has_at_least_one_value_and_at_most_the_formats() {
+        assert_eq!(session_values(None), MAX_VALUES);
+        assert_eq!(session_values(Some(0)), MAX_VALUES);
+        assert_eq!(session_values(Some(1)), 1);
+        assert_eq!(session_values(Some(100)), 100);
+        assert_eq!(session_values(Some(u64::MAX)), MAX_VALUES);
     }
 
     #[test]

@@ -12,23 +12,33 @@ mod check_all;
 mod columns;
 mod create;
 mod destroy;
+mod drops;
 mod ends;
 mod failures;
+mod grant;
+mod hash;
+mod identity;
 mod in_use;
 mod kek;
 mod limits;
+mod links;
 mod nonce;
+mod orphans;
 mod reencrypt;
+mod reseal;
 mod retire;
+mod rights;
 mod stale;
 mod table;
+mod transfer;
 mod unwrap;
+mod unwrapped;
 mod warm;
 
-use envelope::header::{HEADER_LEN, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
-use envelope::value::SealKey;
+use envelope::header::{KeyId, OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::pg::relation;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
@@ -36,16 +46,24 @@ use crate::settings;
 
 pub use arena::is_memory_locked;
 pub use check::check_kek;
-pub use check_all::check_all;
+pub use check_all::{Outcome, check_all};
 pub use columns::{register_column, unregister_column};
 pub use create::create_key;
 pub use destroy::{destroy_key, shred};
+pub use drops::watch as watch_drops;
+pub use grant::{Who, grant, has_privilege, revoke};
+pub use identity::changed as identity_changed;
 pub use limits::Limits;
+pub use links::{adopt, share};
 pub use reencrypt::{Window, next_window, window_done};
+pub use reseal::reseal;
 pub use retire::{retire_key, unretire_key};
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
+use table::Table;
 pub use table::{Whose, whose};
+pub use transfer::{export, import};
+use unwrapped::Unwrapped;
 pub use warm::{set_limits, warm};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
@@ -71,6 +89,20 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
         return Err(Error::TooLong(plaintext.len()));
     }
     settings::check_unplanted()?;
+    with_sealing_key(relation, plaintext.len(), |key, limits| {
+        let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
+        key.seal(limits, context, plaintext, frame.as_mut_slice())?;
+        Ok(frame)
+    })
+}
+
+/// Calls `use_key` with the active key of `relation`, for a value of `bytes` bytes; makes that key
+/// if there is none and the current role may.
+fn with_sealing_key<T>(
+    relation: pg_sys::Oid,
+    bytes: usize,
+    use_key: impl Fn(&Unwrapped, &Limits) -> Result<T>,
+) -> Result<T> {
     for _ in 0..ATTEMPTS {
         let table = table::get(relation)?;
         table.require_seal_right()?;
@@ -78,14 +110,8 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
             create::on_first_use(&table)?;
             continue;
         };
-        let sealed = cache::with_key(key_id, plaintext.len(), |key| {
-            let mut frame = VarlenaBuf::framed(HEADER_LEN + NONCE_LEN, plaintext, TAG_LEN);
-            key.seal_in_place(&nonce::fresh()?, context, frame.as_mut_slice())
-                .map_err(|_| Error::TooLong(plaintext.len()))?;
-            Ok(frame)
-        })?;
-        match sealed {
-            Some(sealed) => return Ok(sealed),
+        match cache::with_key(key_id, bytes, &use_key)? {
+            Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,
         }
     }
@@ -101,49 +127,27 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     let table = table::get(relation)?;
     table.require_any_open_right()?;
     let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
-    with_opening_key(table, &sealed, |key| {
-        let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
-        match key.open_in_place(&sealed, context, opened.as_mut_slice()) {
-            Ok(()) => Ok(opened),
+    with_opening_key(table, Table::require_opens, &sealed, |key| {
+        let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
+        match key.open(&sealed, context, opened.as_mut_slice())? {
+            Ok(()) => {
+                audit::opened(relation, sealed.key_id);
+                Ok(opened)
+            }
             Err(_) => Err(does_not_open(relation)),
         }
     })
-}
-
-/// `value`, sealed under any key that `relation` may open with, sealed anew under its active key;
-/// `None` when it is under that key already. What comes out was opened again and compared.
-pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
-    settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    table.require_any_open_right()?;
-    table.require_seal_right()?;
-    let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
-    if table.sealing_key()? == Some(sealed.key_id) {
-        return Ok(None);
-    }
-    let mut plaintext = open(relation, context, value)?;
-    let outcome = seal_and_compare(relation, context, plaintext.as_mut_slice());
-    plaintext.wipe_and_free();
-    outcome.map(Some)
-}
-
-fn seal_and_compare(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
-    let mut sealed = seal(relation, context, plaintext)?;
-    let mut opened = open(relation, context, sealed.as_mut_slice())?;
-    let is_same = opened.as_mut_slice() == plaintext;
-    opened.wipe_and_free();
-    if is_same { Ok(sealed) } else { Err(does_not_open(relation)) }
 }
 
 /// Whether `value` opens under a key of `relation`, without giving it out. For the trigger, whose
 /// user needs the right to seal.
 pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
-    with_opening_key(table::get(relation)?, &sealed, |key| {
-        let mut opened = VarlenaBuf::copy_of(sealed.ciphertext);
-        let verified = key.open_in_place(&sealed, context, opened.as_mut_slice());
+    with_opening_key(table::get(relation)?, Table::require_verifies, &sealed, |key| {
+        let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
+        let verified = key.open(&sealed, context, opened.as_mut_slice());
         opened.wipe_and_free();
-        verified.map_err(|_| does_not_open(relation))
+        verified?.map_err(|_| does_not_open(relation))
     })
 }
 
@@ -153,17 +157,17 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
     table::get(relation)?.require_seal_right()
 }
 
-/// Calls `use_key` with the key of `sealed`, which must belong to a keyring that `table` opens
-/// with.
+/// Calls `use_key` with the key of `sealed`, once `require` finds nothing against it.
 fn with_opening_key<T>(
-    mut table: table::Table,
+    mut table: Table,
+    require: impl Fn(&Table, KeyId) -> Result<()>,
     sealed: &Sealed<'_>,
-    use_key: impl Fn(&SealKey) -> Result<T>,
+    use_key: impl Fn(&Unwrapped) -> Result<T>,
 ) -> Result<T> {
     let key_id = sealed.key_id;
     for _ in 0..ATTEMPTS {
-        table.require_opens(key_id)?;
-        match cache::with_key(key_id, sealed.ciphertext.len(), &use_key)? {
+        require(&table, key_id)?;
+        match cache::with_key(key_id, sealed.ciphertext.len(), |key, _| use_key(key))? {
             Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,
         }

@@ -17,6 +17,7 @@ use crate::keyring::columns;
 use crate::keyring::table::{self, Table};
 use crate::pg::encoding;
 use crate::pg::relation::{self, display_name};
+use crate::pg::xact;
 use crate::settings;
 
 /// Pages to be worked on, and the keys in question.
@@ -126,17 +127,22 @@ pub fn window_done(
     job.next_block = to_block;
     job.found += found;
     job.moved += moved;
-    let batch_size = i64::from(batch_size);
-    if found > batch_size {
-        job.window_blocks = (job.window_blocks / 2).max(1);
-    } else if found < batch_size / 2 {
-        job.window_blocks = job.window_blocks.saturating_mul(2).min(MOST_BLOCKS);
-    }
+    job.window_blocks = window_blocks(job.window_blocks, found, batch_size.into());
     job.store_rows(moved, skipped)
+}
+
+/// How many pages are to be next, when so many held `found` values: about as many as hold a batch,
+/// at most twice as many as now.
+fn window_blocks(now: i32, found: i64, batch_size: i64) -> i32 {
+    let twice = i64::from(now) * 2;
+    let fitting = (i64::from(now) * batch_size).checked_div(found).unwrap_or(twice);
+    let next = fitting.min(twice).clamp(1, MOST_BLOCKS.into());
+    i32::try_from(next).unwrap_or(MOST_BLOCKS)
 }
 
 fn managed(relation: pg_sys::Oid) -> Result<Table> {
     settings::check_unplanted()?;
+    xact::require_writable(c"re-encryption");
     let table = table::get(relation)?;
     table.require_manage_right()?;
     Ok(table)

@@ -2,12 +2,14 @@
 
 use envelope::header::KeyId;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, State};
 use crate::catalog::write::states;
 use crate::error::{Error, Result};
-use crate::keyring::{stale, table};
+use crate::keyring::{orphans, stale, table};
 use crate::pg::acl;
 use crate::pg::relation::display_name;
+use crate::pg::xact;
 use crate::settings;
 
 /// Refuses to open what `key_id` has sealed, from the end of this transaction on.
@@ -34,22 +36,20 @@ impl ManagedKey {
     /// keyring; when there is none any more, unless it is a superuser.
     pub fn named(key_id: KeyId) -> Result<ManagedKey> {
         settings::check_unplanted()?;
+        xact::require_writable(c"a change of data keys");
         let row = rows::data_key(key_id)?.ok_or(Error::UnknownKey(key_id))?;
-        let mut seals_for = None;
-        for (relation, seals) in rows::tables_of(row.keyring_id)? {
-            if seals {
-                table::get(relation)?.require_manage_right()?;
-                seals_for = Some(display_name(relation));
-            }
+        let tables = rows::tables_of(row.keyring_id)?;
+        for sealing in tables.iter().filter(|link| link.seals).filter_map(orphans::living_table) {
+            table::get(sealing)?.require_manage_right()?;
         }
-        let table = match seals_for {
-            Some(table) => table,
-            None if acl::is_superuser() => last_seen(&row)?,
-            None => {
-                let table = last_seen(&row)?;
-                return Err(Error::NoRight { action: "manage data keys of", table });
-            }
+        let sealing = orphans::sealing_table(&tables);
+        let table = match sealing {
+            Some(table) => display_name(table),
+            None => rows::keyring(row.keyring_id)?.map(|it| it.table_name).unwrap_or_default(),
         };
+        if sealing.is_none() && !acl::is_superuser() {
+            return Err(Error::NoRight { action: "manage data keys of", table });
+        }
         Ok(ManagedKey { row, table })
     }
 
@@ -69,6 +69,7 @@ impl ManagedKey {
         let key = self.row.key_id;
         if states::change(key, from, to, reason)? {
             stale::look_again();
+            self.tell(to, reason);
             return Ok(());
         }
         // Another session may have changed it since it was read.
@@ -78,16 +79,23 @@ impl ManagedKey {
         }
         Err(Error::KeyState { key, table: self.table.clone(), state: state.name() })
     }
+
+    fn tell(&self, state: State, reason: Option<&str>) {
+        let action = match state {
+            State::Destroyed => Action::Destroy,
+            State::Retired => Action::Retire,
+            State::DecryptOnly | State::Active => Action::Unretire,
+        };
+        audit::log(action, |event| {
+            event.table = Some(self.table.clone());
+            event.key_id = audit::key(self.row.key_id);
+            event.detail = reason.map(str::to_string);
+        });
+    }
 }
 
 /// The error of a destroyed key: when that was, and why.
 pub fn destroyed(key: KeyId, table: String) -> Result<Error> {
     let (at, reason) = rows::last_change(key)?.ok_or(Error::UnknownKey(key))?;
     Ok(Error::KeyDestroyed { key, table, at, reason })
-}
-
-fn last_seen(row: &DataKeyRow) -> Result<String> {
-    let keyrings = rows::keyrings()?;
-    let named = keyrings.into_iter().find(|(id, _)| *id == row.keyring_id);
-    Ok(named.map(|(_, table)| table).unwrap_or_default())
 }

@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 
-use crate::keyring::{cache, ends, failures, table};
-use crate::{catalog, pg};
+use crate::keyring::{cache, ends, failures, identity, table};
+use crate::{audit, catalog, pg};
 
 thread_local! {
     static STALE: Cell<bool> = const { Cell::new(false) };
@@ -38,7 +38,11 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     // SAFETY: the call's own information.
     let first_call = fcinfo.is_some_and(|fcinfo| unsafe { pg::call::is_first(fcinfo) });
     let statement = pg::xact::statement_start();
-    if STATEMENT.replace(statement) != statement || first_call {
+    let is_next = STATEMENT.replace(statement) != statement;
+    if is_next {
+        audit::end_statement();
+    }
+    if is_next || first_call {
         pg::xact::accept_invalidations();
     }
     if STALE.replace(false) {
@@ -53,4 +57,5 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
 pub fn look_again() {
     table::forget_all();
     cache::doubt_all();
+    identity::changed();
 }

@@ -2,23 +2,31 @@
 //! Read from the catalog when it is first asked for, and again when anything may have changed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb};
 use crate::error::{Error, Result};
+use crate::keyring::hash::IdMap;
+use crate::keyring::identity::{self, Identity};
 use crate::keyring::retire::destroyed;
+use crate::keyring::rights::{self, Rights};
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 
 thread_local! {
-    static TABLES: RefCell<HashMap<pg_sys::Oid, Table>> = RefCell::new(HashMap::new());
+    /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
+    /// others, row by row.
+    static TABLES: RefCell<IdMap<Asked, Table>> = RefCell::new(IdMap::default());
 }
+
+/// A table, the role that asks, and as whom it would ask the KMS: what an alias among the allowed
+/// KEKs stands for may depend on it.
+type Asked = (pg_sys::Oid, pg_sys::Oid, Identity);
 
 /// A table as its keyrings see it. Cheap to clone.
 #[derive(Clone)]
@@ -28,17 +36,21 @@ struct Known {
     relation: pg_sys::Oid,
     /// The table whose keyring seals: the partition root, or the relation itself.
     root: pg_sys::Oid,
-    /// The role that the rights below are for.
-    role: pg_sys::Oid,
-    owns_root: bool,
+    /// What the role may do with the keyring that seals; an owner, also while there is none.
+    rights: Rights,
     links: Vec<Link>,
     sealing: Option<Sealing>,
+    /// The key that [`Table::require_opens`] last found good, which the next value mostly names.
+    opens: Cell<Option<KeyId>>,
 }
 
 /// A keyring that the table opens with.
 struct Link {
     keyring_id: Uuid,
+    /// The root's own, or that of a partition from before it was attached.
+    seals: bool,
     may_open: bool,
+    may_manage: bool,
 }
 
 struct Sealing {
@@ -51,21 +63,23 @@ struct Sealing {
 
 /// The table `relation`, for the current role.
 pub fn get(relation: pg_sys::Oid) -> Result<Table> {
-    let role = acl::current_role();
-    let known = TABLES.with_borrow(|tables| tables.get(&relation).cloned());
-    if let Some(table) = known
-        && table.0.role == role
-    {
+    let asked = (relation, acl::current_role(), identity::current());
+    if let Some(table) = TABLES.with_borrow(|tables| tables.get(&asked).cloned()) {
         return Ok(table);
     }
-    let table = Table(Rc::new(read(relation, role)?));
-    TABLES.with_borrow_mut(|tables| tables.insert(relation, table.clone()));
+    let table = as_seen_by(relation, asked.1)?;
+    TABLES.with_borrow_mut(|tables| tables.insert(asked, table.clone()));
     Ok(table)
+}
+
+/// The table `relation`, for any role: read from the catalog, and not kept.
+pub fn as_seen_by(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Table> {
+    Ok(Table(Rc::new(read(relation, role)?)))
 }
 
 /// Forgets everything read so far.
 pub fn forget_all() {
-    TABLES.with_borrow_mut(HashMap::clear);
+    TABLES.with_borrow_mut(IdMap::clear);
 }
 
 fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
@@ -73,18 +87,31 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         return Err(Error::NoRelation(relation::display_name(relation)));
     }
     let root = relation::partition_root(relation);
-    let mut links = Vec::new();
-    let mut sealing = None;
+    let owners =
+        |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
+    let mut known = Known {
+        relation,
+        root,
+        rights: owners(root),
+        links: Vec::new(),
+        sealing: None,
+        opens: Cell::new(None),
+    };
     for table in if root == relation { vec![root] } else { vec![root, relation] } {
-        let may_open = acl::owns_relation(role, table);
-        for row in rows::keyring_tables(table)? {
-            if row.seals && table == root {
-                sealing = active_key(row.keyring_id)?;
+        for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
+            let rights = match owners(table) {
+                Rights::ALL => Rights::ALL,
+                _ => rights::granted(role, keyring_id)?,
+            };
+            if seals && table == root {
+                known.rights = rights;
+                known.sealing = active_key(keyring_id)?;
             }
-            links.push(Link { keyring_id: row.keyring_id, may_open });
+            let (may_open, may_manage) = (rights.allow(Verb::Decrypt), rights.allow(Verb::Manage));
+            known.links.push(Link { keyring_id, seals, may_open, may_manage });
         }
     }
-    Ok(Known { relation, root, role, owns_root: acl::owns_relation(role, root), links, sealing })
+    Ok(known)
 }
 
 fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
@@ -99,12 +126,12 @@ fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
 impl Sealing {
     /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
     /// could read what is sealed. Also when no wrap is left: nobody could.
-    fn require_allowed(&self) -> Result<()> {
+    fn require_allowed(&self, table: &Table) -> Result<()> {
         if self.allowed.get() {
             return Ok(());
         }
         if self.keks.is_empty() {
-            return Err(Error::Corrupt(format!("data key {} has no wrapped key", self.key_id)));
+            return Err(Error::NoWrap { key: self.key_id, table: table.name() });
         }
         for kek in &self.keks {
             if !kek::is_allowed(kek)? {
@@ -127,51 +154,79 @@ impl Table {
         self.0.root
     }
 
+    /// Whether the role may do that. To open, one of the table's keyrings is enough; the owner of
+    /// a table without keys may too, and learns of the value instead.
+    pub fn allows(&self, verb: Verb) -> bool {
+        let opens = || verb == Verb::Decrypt && self.0.links.iter().any(|link| link.may_open);
+        self.0.rights.allow(verb) || opens()
+    }
+
     /// 42501 unless the current role may seal.
     pub fn require_seal_right(&self) -> Result<()> {
-        if self.0.owns_root { Ok(()) } else { Err(self.no_right("seal values of")) }
+        self.require(Verb::Encrypt)
     }
 
     /// 42501 unless the current role may make and change keys.
     pub fn require_manage_right(&self) -> Result<()> {
-        if self.0.owns_root { Ok(()) } else { Err(self.no_right("manage data keys of")) }
+        self.require(Verb::Manage)
     }
 
-    /// 42501 unless the current role may open with at least one of the table's keyrings; the
-    /// owner of a table without keys learns of the value instead.
+    /// 42501 unless the current role may open with at least one of the table's keyrings.
     pub fn require_any_open_right(&self) -> Result<()> {
-        if self.0.owns_root || self.0.links.iter().any(|link| link.may_open) {
-            Ok(())
-        } else {
-            Err(self.no_right("open values of"))
-        }
+        self.require(Verb::Decrypt)
+    }
+
+    fn require(&self, verb: Verb) -> Result<()> {
+        if self.allows(verb) { Ok(()) } else { Err(self.no_right(verb)) }
+    }
+
+    /// The key that seals, by the catalog; whether its KEKs are allowed is not looked at.
+    pub fn active_key(&self) -> Option<KeyId> {
+        self.0.sealing.as_ref().map(|sealing| sealing.key_id)
     }
 
     /// The key that seals, `None` when it has yet to be made. An error when one of its wraps is
     /// under a KEK that is not allowed.
     pub fn sealing_key(&self) -> Result<Option<KeyId>> {
         let Some(sealing) = &self.0.sealing else { return Ok(None) };
-        sealing.require_allowed()?;
+        sealing.require_allowed(self)?;
         Ok(Some(sealing.key_id))
     }
 
     /// Whether `key_id` may open values of this table, by the key's state and the role's right.
     pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
-        let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
-        if !self.has(key.keyring_id) {
-            return Err(Error::OtherTable(self.name()));
+        if self.0.opens.get() == Some(key_id) {
+            return Ok(());
         }
+        let key = self.own_key(key_id)?;
         if !self.open_keyrings().any(|keyring_id| keyring_id == key.keyring_id) {
-            return Err(self.no_right("open values of"));
+            return Err(self.no_right(Verb::Decrypt));
+        }
+        self.require_opening_state(key)?;
+        self.0.opens.set(Some(key_id));
+        Ok(())
+    }
+
+    /// Whether values under `key_id` are good values of this table, by the key's state; whoever
+    /// may seal may know, and gets nothing to read.
+    pub fn require_verifies(&self, key_id: KeyId) -> Result<()> {
+        self.require_opening_state(self.own_key(key_id)?)
+    }
+
+    fn own_key(&self, key_id: KeyId) -> Result<DataKeyRow> {
+        let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
+        if self.has(key.keyring_id) { Ok(key) } else { Err(Error::OtherTable(self.name())) }
+    }
+
+    fn require_opening_state(&self, key: DataKeyRow) -> Result<()> {
+        if key.state.opens() && key.purpose == Purpose::Seal {
+            return Ok(());
         }
         if key.state == State::Destroyed {
-            return Err(destroyed(key_id, self.name())?);
+            return Err(destroyed(key.key_id, self.name())?);
         }
-        if !key.state.opens() || key.purpose != Purpose::Seal {
-            let state = key.state.name();
-            return Err(Error::KeyState { key: key_id, table: self.name(), state });
-        }
-        Ok(())
+        let state = key.state.name();
+        Err(Error::KeyState { key: key.key_id, table: self.name(), state })
     }
 
     /// The keyrings that the current role may open with.
@@ -179,12 +234,29 @@ impl Table {
         self.0.links.iter().filter(|link| link.may_open).map(|link| link.keyring_id)
     }
 
+    /// The keyrings that the table seals with or, a partition, has sealed with, and whose keys the
+    /// current role may manage. 42501 when it may manage none.
+    pub fn managed_keyrings(&self) -> Result<Vec<Uuid>> {
+        let managed = self.0.links.iter().filter(|link| link.seals && link.may_manage);
+        let managed: Vec<Uuid> = managed.map(|link| link.keyring_id).collect();
+        if managed.is_empty() {
+            self.require_manage_right()?;
+        }
+        Ok(managed)
+    }
+
     /// For messages.
     pub fn name(&self) -> String {
         relation::display_name(self.0.relation)
     }
 
-    fn no_right(&self, action: &'static str) -> Error {
+    fn no_right(&self, verb: Verb) -> Error {
+        let action = match verb {
+            Verb::Encrypt => "seal values of",
+            Verb::Decrypt => "open values of",
+            Verb::Search => "search values of",
+            Verb::Manage => "manage data keys of",
+        };
         Error::NoRight { action, table: self.name() }
     }
 
@@ -211,4 +283,22 @@ pub fn whose(relation: pg_sys::Oid, key_id: KeyId) -> Result<Whose> {
         Some(key) if get(relation)?.has(key.keyring_id) => Whose::Ours,
         Some(_) => Whose::Others,
     })
+}
+
+/// `schema.table` without quotes: for people and key policies, never looked up.
+pub fn plain_name(relation: pg_sys::Oid) -> Result<String> {
+    let (schema, name) = relation::qualified_name(relation)
+        .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
+    Ok(format!("{schema}.{name}"))
+}
+
+/// An error unless `relation` can have keys.
+pub fn require_can_have_keys(relation: pg_sys::Oid) -> Result<()> {
+    let what = match relation::kind(relation) {
+        Kind::Table => return Ok(()),
+        Kind::Temporary => "temporary table",
+        Kind::Other => "relation",
+        Kind::Missing => return Err(Error::NoRelation(relation::display_name(relation))),
+    };
+    Err(Error::NotATable { what, table: relation::display_name(relation) })
 }

@@ -3,11 +3,12 @@
 use envelope::header::KeyId;
 use envelope::secret::DataKey;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, WrappedKey};
 use crate::error::{Error, Result};
 use crate::keyring::table::Table;
 use crate::keyring::{cache, failures, kek};
-use crate::kms::{self, KekUri, Kind, KmsError};
+use crate::kms::{self, KekUri, Kind, KmsError, Unwrapped};
 use crate::pg::clock;
 use crate::settings;
 
@@ -17,13 +18,10 @@ use crate::settings;
 pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     let row = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
     let wraps = rows::wrapped_keys(key_id)?;
-    let error = match unwrap(key_id, &wraps) {
+    let error = match unwrap(key_id, &wraps, &table.name()) {
         Ok(Some(data_key)) => return cache::insert(row, &data_key, None),
         Ok(None) => {
-            return Err(Error::Corrupt(format!(
-                "data key {key_id} of table {} has no wrapped key",
-                table.name()
-            )));
+            return Err(Error::NoWrap { key: key_id, table: table.name() });
         }
         Err(error) => error,
     };
@@ -45,10 +43,11 @@ const STALE_LEASE: u64 = 1_000;
 fn unwrap(
     key_id: KeyId,
     wraps: &[WrappedKey],
+    table: &str,
 ) -> std::result::Result<Option<Box<DataKey>>, KmsError> {
     let mut away = None;
     for wrap in wraps {
-        match unwrap_one(key_id, wrap) {
+        match unwrap_one(key_id, wrap, table) {
             Ok(data_key) => return Ok(Some(data_key)),
             Err(error) if failures::is_out_of_reach(error.kind) => away = Some(error),
             Err(error) => return Err(error),
@@ -57,11 +56,15 @@ fn unwrap(
     away.map_or(Ok(None), Err)
 }
 
-fn unwrap_one(key_id: KeyId, wrap: &WrappedKey) -> std::result::Result<Box<DataKey>, KmsError> {
+fn unwrap_one(
+    key_id: KeyId,
+    wrap: &WrappedKey,
+    table: &str,
+) -> std::result::Result<Box<DataKey>, KmsError> {
     if let Some(error) = failures::standing(&wrap.kek, Some(key_id)) {
         return Err(error);
     }
-    match ask(key_id, wrap) {
+    match ask(key_id, wrap, table) {
         Ok(data_key) => {
             failures::forget(&wrap.kek, Some(key_id));
             Ok(data_key)
@@ -73,11 +76,22 @@ fn unwrap_one(key_id: KeyId, wrap: &WrappedKey) -> std::result::Result<Box<DataK
     }
 }
 
-/// The data key behind `wrap`, past the cache; an error when it is another than `key_id`.
-pub fn ask(key_id: KeyId, wrap: &WrappedKey) -> std::result::Result<Box<DataKey>, KmsError> {
+/// The data key behind `wrap`, past the cache; an error when it is another than `key_id`. `table`
+/// is for the audit.
+pub fn ask(
+    key_id: KeyId,
+    wrap: &WrappedKey,
+    table: &str,
+) -> std::result::Result<Box<DataKey>, KmsError> {
     let uri: KekUri = wrap.kek.parse()?;
     let provider = kms::provider(&uri, &settings::kms())?;
-    let data_key = provider.unwrap(&wrap.wrapped, &wrap.kms_context)?;
+    let Unwrapped { data_key, request_id } = provider.unwrap(&wrap.wrapped, &wrap.kms_context)?;
+    audit::log(Action::Unwrap, |event| {
+        event.table = Some(table.to_string());
+        event.key_id = audit::key(key_id);
+        event.kek = Some(wrap.kek.clone());
+        event.kms_request_id = request_id.clone();
+    });
     if envelope::derive::key_id(&data_key) == key_id {
         Ok(data_key)
     } else {
@@ -85,7 +99,7 @@ pub fn ask(key_id: KeyId, wrap: &WrappedKey) -> std::result::Result<Box<DataKey>
             kind: Kind::InvalidWrap,
             kek: wrap.kek.clone(),
             message: "unwrapped another data key than the one stored".into(),
-            request_id: None,
+            request_id,
             hint: Some("The wrapped key in the catalog was changed or swapped.".into()),
         })
     }

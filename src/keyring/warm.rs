@@ -2,24 +2,34 @@
 
 use pgrx::pg_sys;
 
+use crate::audit::{self, Action};
+use crate::catalog::rows::Verb;
 use crate::catalog::{rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::limits::OwnLimits;
 use crate::keyring::{cache, stale, table, unwrap};
 use crate::settings;
 
-/// Unwraps the keys that `relation` opens with, as far as they are not; how many that were.
+/// Unwraps the keys that the current role may use for `relation`, as far as they are not: those
+/// that it opens with, and the one that it seals with. How many that were.
 pub fn warm(relation: pg_sys::Oid) -> Result<usize> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
-    table.require_any_open_right()?;
-    let mut unwrapped = 0;
+    let mut wanted = Vec::new();
+    if table.allows(Verb::Encrypt) {
+        wanted.extend(table.active_key());
+    } else {
+        table.require_any_open_right()?;
+    }
     for keyring_id in table.open_keyrings() {
-        for key in rows::data_keys(keyring_id)? {
-            if key.state.opens() && !cache::is_usable(key.key_id)? {
-                unwrap::into_cache(key.key_id, &table)?;
-                unwrapped += 1;
-            }
+        let keys = rows::data_keys(keyring_id)?.into_iter().filter(|key| key.state.opens());
+        wanted.extend(keys.map(|key| key.key_id));
+    }
+    let mut unwrapped = 0;
+    for key_id in wanted {
+        if !cache::is_usable(key_id)? {
+            unwrap::into_cache(key_id, &table)?;
+            unwrapped += 1;
         }
     }
     Ok(unwrapped)
@@ -34,6 +44,11 @@ pub fn set_limits(relation: pg_sys::Oid, limits: &str) -> Result<()> {
     let keyring_id = rows::sealing_keyring(table.root())?
         .ok_or_else(|| Error::NoKey { table: table.name(), because: "by this call" })?;
     write::update_limits(keyring_id, limits)?;
+    audit::log(Action::SetLimits, |event| {
+        event.table = Some(table.name());
+        event.keyring_id = audit::keyring(keyring_id);
+        event.detail = Some(limits.to_string());
+    });
     stale::look_again();
     Ok(())
 }

@@ -3,11 +3,13 @@
 //! Every answer is checked before it counts: the key that KMS says it used must be the one that
 //! was asked for, a data key must be 32 bytes.
 //!
-//! What is wiped: the data key, and the copies that this file makes. What is not: the copies that
-//! the AWS client makes of requests and answers while it sends, parses and decrypts them.
+//! The client copies requests and answers, with the data key in them, while it sends, decrypts and
+//! parses them. All of these copies are on this library's heap, which wipes what is given back
+//! (`pg::heap`), and they are given back with the answer, since the connection closes ([`closing`]).
 
 mod answer;
 mod client;
+mod closing;
 mod endpoint;
 mod fault;
 mod short;
@@ -32,7 +34,7 @@ use zeroize::Zeroizing;
 use self::client::ClientConfig;
 use self::fault::{Operation, Request};
 use super::{
-    AwsKey, Config, Counted, Generated, KekUri, Kind, KmsError, Provider, Wrap, runtime,
+    AwsKey, Config, Counted, Generated, KekUri, Kind, KmsError, Provider, Unwrapped, Wrap, runtime,
     unwrap_and_wrap,
 };
 
@@ -140,7 +142,7 @@ impl Provider for AwsProvider {
             let data_key = request.data_key(answer.plaintext, id.as_deref())?;
             let named = answer.key_id.as_deref();
             let wrap = request.wrap(&key, named, answer.ciphertext_blob, id.as_deref())?;
-            Ok(Generated { data_key, wrap })
+            Ok(Generated { data_key, wrap, request_id: id })
         })
     }
 
@@ -162,11 +164,7 @@ impl Provider for AwsProvider {
         })
     }
 
-    fn unwrap(
-        &self,
-        wrapped: &[u8],
-        context: &EncryptionContext,
-    ) -> Result<Box<DataKey>, KmsError> {
+    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
         let (key, context) = (self.key.clone(), pairs(context));
         let wrapped = self.sendable(wrapped)?;
         self.call(Operation::Decrypt, |client, request| async move {
@@ -182,7 +180,7 @@ impl Provider for AwsProvider {
             let id = answer.request_id().map(str::to_owned);
             let data_key = request.data_key(answer.plaintext, id.as_deref())?;
             request.answered_under(&key, answer.key_id.as_deref(), id.as_deref())?;
-            Ok(data_key)
+            Ok(Unwrapped { data_key, request_id: id })
         })
     }
 

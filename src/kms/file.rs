@@ -14,7 +14,7 @@ use envelope::secret::{DataKey, KEY_LEN as KEK_LEN};
 use envelope::wrap::{EncryptionContext, FileKek, UnwrapError};
 use zeroize::Zeroizing;
 
-use super::{Generated, KekUri, Kind, KmsError, Provider, Wrap};
+use super::{Generated, KekUri, Kind, KmsError, Provider, Unwrapped, Wrap};
 
 pub use self::create::{create_default, default_uri};
 
@@ -46,20 +46,16 @@ impl Provider for FileProvider {
         let kek = read_kek(&self.path, &self.kek)?;
         let data_key = DataKey::from_fn(|key| random(key, &self.kek))?;
         let wrap = self.wrap_with(&kek, &data_key, context)?;
-        Ok(Generated { data_key, wrap })
+        Ok(Generated { data_key, wrap, request_id: None })
     }
 
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
         self.wrap_with(&read_kek(&self.path, &self.kek)?, data_key, context)
     }
 
-    fn unwrap(
-        &self,
-        wrapped: &[u8],
-        context: &EncryptionContext,
-    ) -> Result<Box<DataKey>, KmsError> {
+    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
         let kek = read_kek(&self.path, &self.kek)?;
-        kek.unwrap(wrapped, context).map_err(|error| {
+        let data_key = kek.unwrap(wrapped, context).map_err(|error| {
             let hint = match &error {
                 UnwrapError::OtherKek { .. } => {
                     "Put the key file back that the wrap was made under."
@@ -67,7 +63,8 @@ impl Provider for FileProvider {
                 _ => "The wrap was changed, or belongs to another encryption context.",
             };
             KmsError::new(Kind::InvalidWrap, &self.kek, error.to_string()).with_hint(hint)
-        })
+        })?;
+        Ok(Unwrapped { data_key, request_id: None })
     }
 
     fn check(&self) -> Result<KekUri, KmsError> {

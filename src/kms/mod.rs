@@ -4,6 +4,7 @@
 //! in, a data key or its wrap comes out. The one thing taken from the rest is the wait in
 //! [`runtime`], so that a slow KMS can be cancelled like any other wait of a backend.
 
+mod assumed;
 mod aws;
 mod error;
 pub mod file;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 
+pub use self::assumed::AssumedRole;
 pub use self::error::{Kind, KmsError};
 pub use self::uri::{AwsKey, KekUri};
 
@@ -30,6 +32,16 @@ pub struct Generated {
     pub data_key: Box<DataKey>,
     /// The same key under the KEK.
     pub wrap: Wrap,
+    /// The KMS's own number of the request.
+    pub request_id: Option<String>,
+}
+
+/// A data key that a wrap gave back.
+pub struct Unwrapped {
+    /// The key itself, wiped when dropped.
+    pub data_key: Box<DataKey>,
+    /// The KMS's own number of the request.
+    pub request_id: Option<String>,
 }
 
 /// A data key under a KEK, as the catalog stores it.
@@ -64,8 +76,7 @@ pub trait Provider: Any {
     /// # Errors
     /// As [`Self::generate`]; [`Kind::InvalidWrap`] when the wrap, the KEK and the context do not
     /// belong together.
-    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext)
-    -> Result<Box<DataKey>, KmsError>;
+    fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError>;
 
     /// Moves a wrap of this KEK under the KEK of `to`. A provider that can keep the key inside the
     /// KMS overrides this.
@@ -101,7 +112,7 @@ fn unwrap_and_wrap(
     to: &dyn Provider,
     to_context: &EncryptionContext,
 ) -> Result<Wrap, KmsError> {
-    to.wrap(&*from.unwrap(wrapped, context)?, to_context)
+    to.wrap(&from.unwrap(wrapped, context)?.data_key, to_context)
 }
 
 /// What an administrator sets about reaching a KMS. A change makes a new client.
@@ -111,6 +122,8 @@ pub struct Config {
     pub aws_region: Option<String>,
     /// Another endpoint than AWS's own: one URL, or `region=url` pairs divided by commas.
     pub aws_endpoint_url: Option<String>,
+    /// As whom AWS KMS is asked; unset: as the server itself.
+    pub aws_role: Option<AssumedRole>,
     /// The most that one operation may take, with its retries and with finding credentials.
     pub timeout: Duration,
     /// How often a request is sent at most, the first time included.

@@ -4,13 +4,24 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-use crate::pg::datum::owned_cstring;
+use crate::pg::datum::{owned_cstring, owned_name};
 use crate::pg::relation;
+
+unsafe extern "C" {
+    // miscadmin.h. pgrx's binding guards against errors, which costs a row more than all else here.
+    fn GetUserId() -> pg_sys::Oid;
+}
 
 /// The role whose rights count now: inside a SECURITY DEFINER function, its owner.
 pub fn current_role() -> pg_sys::Oid {
+    // SAFETY: reads a variable of this backend, and raises nothing.
+    unsafe { GetUserId() }
+}
+
+/// The role that logged in, or that `SET SESSION AUTHORIZATION` put in its place.
+pub fn session_role() -> pg_sys::Oid {
     // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::GetUserId() }
+    unsafe { pg_sys::GetSessionUserId() }
 }
 
 /// Whether the current role is a superuser.
@@ -31,6 +42,25 @@ pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
     }
 }
 
+/// Whether `role` has the rights of `other`: is it, inherits from it, or is a superuser. One that
+/// was dropped has no members.
+pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    // SAFETY: walks memberships in the system cache.
+    unsafe { pg_sys::has_privs_of_role(role, other) }
+}
+
+/// Whether there is such a role.
+pub fn role_exists(role: pg_sys::Oid) -> bool {
+    quoted_role(role).is_some()
+}
+
+/// The role of exactly that name, if there is one.
+pub fn role_called(name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: `name` is NUL-terminated; with `missing_ok` a missing role gives 0.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::InvalidOid).then_some(role)
+}
+
 /// The name of a role in the server's encoding, quoted where SQL needs it; `None` when it is gone.
 pub fn quoted_role(role: pg_sys::Oid) -> Option<CString> {
     // SAFETY: with `noerr` a missing role gives a null pointer; quoting gives its argument back
@@ -39,6 +69,13 @@ pub fn quoted_role(role: pg_sys::Oid) -> Option<CString> {
         let name = owned_cstring(pg_sys::GetUserNameFromId(role, true))?;
         Some(CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_owned())
     }
+}
+
+/// For people and logs: the name without quotes, or the OID of a role that is gone.
+pub fn display_role(role: pg_sys::Oid) -> String {
+    // SAFETY: with `noerr` a missing role gives a null pointer.
+    let name = unsafe { owned_name(pg_sys::GetUserNameFromId(role, true)) };
+    name.unwrap_or_else(|| format!("with OID {}", role.to_u32()))
 }
 
 /// The role that bears `name` (as SQL would quote it), if one does.

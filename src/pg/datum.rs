@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 
+use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
@@ -22,6 +23,13 @@ pub fn owned_cstring(raw: *mut c_char) -> Option<CString> {
         pg_sys::pfree(raw.cast());
         Some(name)
     }
+}
+
+/// An OID as a parameter of type `kind`, which is stored as oid is; 0 too, of which pgrx's own
+/// conversion makes SQL NULL.
+pub fn oid_as(kind: pg_sys::Oid, value: pg_sys::Oid) -> DatumWithOid<'static> {
+    // SAFETY: both kinds are passed by value, in the low bytes of a datum.
+    unsafe { DatumWithOid::new(i64::from(value.to_u32()), kind) }
 }
 
 /// The 16 bytes of a uuid datum.

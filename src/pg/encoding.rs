@@ -41,8 +41,10 @@ impl NotText {
 /// UTF-8 of `text`, which is in the server's encoding. Only in a SQL_ASCII database can it be
 /// [`NotText::Invalid`].
 pub fn to_utf8(text: &[u8]) -> Result<Converted<'_>, NotText> {
+    if text.is_ascii() {
+        return Ok(Converted::Same(text));
+    }
     match server_encoding() {
-        _ if text.is_ascii() => Ok(Converted::Same(text)),
         UTF8 => Ok(Converted::Same(text)),
         SQL_ASCII if std::str::from_utf8(text).is_err() => Err(NotText::Invalid),
         SQL_ASCII => Ok(Converted::Same(text)),

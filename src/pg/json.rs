@@ -1,10 +1,12 @@
 //! jsonb to and from Rust.
 
-use pgrx::callconv::{Arg, ArgAbi};
-use pgrx::datum::FromDatum;
+use std::ffi::CString;
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::{Datum, FromDatum};
 use pgrx::pg_sys;
 
-use crate::pg::encoding;
+use crate::pg::encoding::{self, NotText};
 
 /// The text of a jsonb datum, in UTF-8.
 ///
@@ -26,45 +28,60 @@ pub unsafe fn text_of_jsonb(datum: pg_sys::Datum) -> String {
     }
 }
 
-/// A jsonb argument.
-pub enum JsonText {
-    /// As JSON text in UTF-8.
-    Text(String),
-    /// Longer than [`LONGEST`]; not copied.
-    TooLong,
+/// A jsonb argument or result.
+pub struct Jsonb(pg_sys::Datum);
+
+impl Jsonb {
+    /// From JSON text in UTF-8.
+    pub fn from_text(json: &str) -> Result<Jsonb, NotText> {
+        let text =
+            CString::new(&*encoding::from_utf8(json.as_bytes())?).map_err(|_| NotText::Invalid)?;
+        let argument = Some(pg_sys::Datum::from(text.as_ptr()));
+        // SAFETY: jsonb_in takes a NUL-terminated string and answers with a palloc'd jsonb.
+        let jsonb = unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[argument]) };
+        jsonb.map(Jsonb).ok_or(NotText::Invalid)
+    }
+
+    /// As JSON text in UTF-8; `None` when it is longer than `longest` bytes, which is seen before
+    /// any of it is copied.
+    pub fn text(&self, longest: usize) -> Option<String> {
+        // SAFETY: the datum is a jsonb, an argument's or our own.
+        unsafe {
+            if pg_sys::toast_raw_datum_size(self.0) > longest {
+                return None;
+            }
+            Some(text_of_jsonb(self.0))
+        }
+    }
 }
 
-/// Bytes of the jsonb.
-pub const LONGEST: usize = 64 * 1024;
-
-impl FromDatum for JsonText {
+impl FromDatum for Jsonb {
     unsafe fn from_polymorphic_datum(
         datum: pg_sys::Datum,
         is_null: bool,
         _typoid: pg_sys::Oid,
     ) -> Option<Self> {
-        if is_null {
-            return None;
-        }
-        // SAFETY: pgrx passes the datum of a jsonb argument.
-        unsafe {
-            if pg_sys::toast_raw_datum_size(datum) > LONGEST {
-                return Some(JsonText::TooLong);
-            }
-            Some(JsonText::Text(text_of_jsonb(datum)))
-        }
+        if is_null { None } else { Some(Jsonb(datum)) }
     }
 }
 
-// SAFETY: a non-null argument of a function declared with jsonb is a jsonb.
-unsafe impl<'fcx> ArgAbi<'fcx> for JsonText {
+// SAFETY: a non-null argument of a function declared with jsonb is a jsonb, which outlives the call.
+unsafe impl<'fcx> ArgAbi<'fcx> for Jsonb {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
+        // SAFETY: as above; pgrx hands only non-null arguments to this.
         match unsafe { arg.unbox_arg_using_from_datum() } {
-            Some(text) => text,
-            None => JsonText::TooLong,
+            Some(jsonb) => jsonb,
+            None => Jsonb(pg_sys::Datum::null()),
         }
     }
 }
 
-pgrx::impl_sql_translatable!(JsonText, "jsonb");
+// SAFETY: the datum is a palloc'd jsonb.
+unsafe impl BoxRet for Jsonb {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above, in the function's memory context.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
+pgrx::impl_sql_translatable!(Jsonb, "jsonb");

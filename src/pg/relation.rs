@@ -92,6 +92,23 @@ pub unsafe fn name_list(name: &CStr) -> *mut pg_sys::List {
     }
 }
 
+/// The owner of `relation`; `None` when it is gone.
+pub fn owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: the tuple is released before its field's copy is returned.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as std::ffi::c_int,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
 /// The relation `name` in the schema `schema`, if there is one: a system-cache look-up.
 pub fn in_schema(schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: `name` is NUL-terminated; a missing relation gives 0.
@@ -99,11 +116,33 @@ pub fn in_schema(schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
     (relation != pg_sys::InvalidOid).then_some(relation)
 }
 
+/// The type `name` in the schema `schema`, if there is one: a system-cache look-up.
+pub fn type_in_schema(schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: `name` is NUL-terminated; a missing type gives 0.
+    let found = unsafe {
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as std::ffi::c_int,
+            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(schema),
+            pg_sys::Datum::null(),
+            pg_sys::Datum::null(),
+        )
+    };
+    (found != pg_sys::InvalidOid).then_some(found)
+}
+
 /// The schema that bears `name`, if one does.
 pub fn schema_named(name: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: `name` is NUL-terminated; with `missing_ok` a missing schema gives 0.
     let schema = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
     (schema != pg_sys::InvalidOid).then_some(schema)
+}
+
+/// The relation `name` in the schema `schema`, without quotes and in UTF-8, if there is one.
+pub fn plainly_named(schema: &str, name: &str) -> Option<pg_sys::Oid> {
+    let here = |text: &str| CString::new(&*encoding::from_utf8(text.as_bytes()).ok()?).ok();
+    in_schema(schema_named(&here(schema)?)?, &here(name)?)
 }
 
 /// Pages of a table's main file; `None` when it is gone, or stores no rows of its own.

@@ -1,7 +1,10 @@
 //! Messages that are not errors, and what PostgreSQL adds to any message. Errors are
 //! `crate::error`'s.
 
+use std::ffi::{CString, c_char, c_int};
+
 use pgrx::pg_sys::elog::PgLogLevel;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name, pg_sys};
 
@@ -14,11 +17,52 @@ pub fn warning(message: String, hint: &str) {
 }
 
 /// A NOTICE to the client.
-pub fn notice(message: String, detail: &str, hint: &str) {
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, function_name!())
+pub fn notice(message: String) {
+    leave_out_copy_line();
+    let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
+    ErrorReport::new(code, message, function_name!()).report(PgLogLevel::NOTICE);
+}
+
+/// A NOTICE to the client that has more to say.
+pub fn notice_at_length(message: String, detail: &str, hint: &str) {
+    leave_out_copy_line();
+    let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
+    ErrorReport::new(code, message, function_name!())
         .set_detail(detail)
         .set_hint(hint)
         .report(PgLogLevel::NOTICE);
+}
+
+/// Raises an error where no caller takes it: in PostgreSQL's hooks, below `#[pg_guard]`.
+pub fn raise(report: ErrorReport) {
+    report.report(PgLogLevel::ERROR);
+}
+
+/// A line of ASCII text for the server's log alone: neither the client sees it, nor does the log
+/// add the statement or its context.
+pub fn to_log(line: String) {
+    let Ok(line) = CString::new(line) else { return };
+    // SAFETY: PostgreSQL's own sequence of calls; the texts outlive it. It may raise a cancel that
+    // has come meanwhile, and so goes through the same guard as pgrx's own calls.
+    unsafe {
+        pg_guard_ffi_boundary(|| {
+            if errstart(pg_sys::LOG_SERVER_ONLY as c_int, std::ptr::null()) {
+                errmsg_internal(c"%s".as_ptr(), line.as_ptr());
+                errhidestmt(true);
+                errhidecontext(true);
+                errfinish(c"audit.rs".as_ptr(), 0, c"to_log".as_ptr());
+            }
+        });
+    }
+}
+
+unsafe extern "C-unwind" {
+    // utils/elog.h: what pgrx keeps to itself.
+    fn errstart(level: c_int, domain: *const c_char) -> bool;
+    fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errhidestmt(hide: bool) -> c_int;
+    fn errhidecontext(hide: bool) -> c_int;
+    fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }
 
 /// COPY adds the line it is at to every message raised meanwhile, as CONTEXT: the plaintext of a

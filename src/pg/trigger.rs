@@ -1,6 +1,6 @@
 //! A trigger's call: who fired it, with which row.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 
 use pgrx::callconv::{BoxRet, FcInfo};
@@ -8,7 +8,7 @@ use pgrx::datum::Datum;
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
-use crate::pg::varlena::VarlenaBuf;
+use crate::pg::varlena::{VarlenaBuf, palloc};
 
 unsafe extern "C" {
     // utils/datum.h, which pgrx does not bind; raises nothing.
@@ -16,8 +16,12 @@ unsafe extern "C" {
         one: pg_sys::Datum,
         other: pg_sys::Datum,
         by_value: bool,
-        length: std::ffi::c_int,
+        length: c_int,
     ) -> bool;
+    // executor/spi.h, without the guard of pgrx's bindings: for a column that exists they raise
+    // nothing, and a guard costs a row more than they do.
+    fn SPI_fnumber(descriptor: pg_sys::TupleDesc, name: *const c_char) -> c_int;
+    fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
 }
 
 /// The call of a trigger function.
@@ -25,11 +29,17 @@ pub struct TriggerCall<'a> {
     data: &'a pg_sys::TriggerData,
 }
 
-/// The row a BEFORE trigger hands on.
+/// The row that a BEFORE trigger is given and hands on, changed or not.
 pub struct Row<'a> {
+    /// As it was given.
     tuple: pg_sys::HeapTuple,
-    call: PhantomData<&'a ()>,
+    slot: &'a mut pg_sys::TupleTableSlot,
+    /// All values, once one was replaced: the slot's own stay as they are.
+    changed: Option<&'a mut [pg_sys::Datum]>,
 }
+
+/// The tuple that a BEFORE trigger answers with.
+pub struct Tuple<'a>(pg_sys::HeapTuple, PhantomData<&'a ()>);
 
 impl<'a> TriggerCall<'a> {
     /// `None` when the function is not called as a trigger.
@@ -98,56 +108,104 @@ impl<'a> TriggerCall<'a> {
         // SPI_ERROR_NOATTRIBUTE, or a negative number for a system column.
         unsafe {
             let descriptor = (*self.data.tg_relation).rd_att;
-            let number = pg_sys::SPI_fnumber(descriptor, name.as_ptr());
+            let number = SPI_fnumber(descriptor, name.as_ptr());
             if number <= 0 {
                 return None;
             }
-            Some((number as i16, pg_sys::SPI_gettypeid(descriptor, number)))
+            Some((number as i16, SPI_gettypeid(descriptor, number)))
         }
     }
 
-    /// The row as it is about to be stored.
-    pub fn new_row(&self) -> Row<'a> {
-        let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
-        Row { tuple, call: PhantomData }
-    }
-
-    /// A column of the row about to be stored; `None` for NULL.
-    pub fn new_value(&self, row: &Row<'a>, column: i16) -> Option<pg_sys::Datum> {
-        self.value(row.tuple, column)
+    /// The row as it is about to be stored. To be called once: it borrows PostgreSQL's slot.
+    pub fn new_row(&self) -> Option<Row<'a>> {
+        let (tuple, slot) = if self.is_update() {
+            (self.data.tg_newtuple, self.data.tg_newslot)
+        } else {
+            (self.data.tg_trigtuple, self.data.tg_trigslot)
+        };
+        // SAFETY: the slot of the tuple, which nothing else uses while the trigger runs.
+        let slot = unsafe { slot.as_mut() }?;
+        Some(Row { tuple, slot, changed: None })
     }
 
     /// A column of the row that UPDATE replaces; `None` for NULL, and on INSERT.
     pub fn old_value(&self, column: i16) -> Option<pg_sys::Datum> {
-        if self.is_update() { self.value(self.data.tg_trigtuple, column) } else { None }
+        if !self.is_update() {
+            return None;
+        }
+        // SAFETY: the slot of the old row, which nothing else uses while this reads it.
+        let slot = unsafe { self.data.tg_trigslot.as_mut() }?;
+        value(slot, column)
+    }
+}
+
+impl<'a> Row<'a> {
+    /// A column's value; `None` for NULL.
+    pub fn value(&mut self, column: i16) -> Option<pg_sys::Datum> {
+        let own = value(self.slot, column)?;
+        Some(self.changed.as_ref().map_or(own, |changed| changed[index(column)]))
     }
 
-    fn value(&self, tuple: pg_sys::HeapTuple, column: i16) -> Option<pg_sys::Datum> {
-        let mut is_null = true;
-        // SAFETY: `column` came from `column()` of the same relation.
-        let datum = unsafe {
-            let descriptor = (*self.data.tg_relation).rd_att;
-            pg_sys::SPI_getbinval(tuple, descriptor, i32::from(column), &mut is_null)
-        };
-        if is_null { None } else { Some(datum) }
+    /// Replaces a column's value, which is not NULL.
+    pub fn replace(&mut self, column: i16, value: VarlenaBuf) {
+        let slot = &mut *self.slot;
+        let changed = self.changed.get_or_insert_with(|| {
+            // SAFETY: `natts` values stand in the slot once they are taken out of its tuple, and as
+            // many fit into what is allocated, in the trigger's memory context.
+            unsafe {
+                let count = (*slot.tts_tupleDescriptor).natts;
+                take_out(slot, count);
+                let count = count.unsigned_abs() as usize;
+                let copy = palloc(count * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
+                copy.copy_from_nonoverlapping(slot.tts_values, count);
+                std::slice::from_raw_parts_mut(copy, count)
+            }
+        });
+        changed[index(column)] = value.into_datum();
     }
 
-    /// The row with one column replaced.
-    pub fn with_value(&self, row: Row<'a>, column: i16, value: VarlenaBuf) -> Row<'a> {
-        let (mut column, mut datum, mut is_null) =
-            (std::ffi::c_int::from(column), value.into_datum(), false);
-        // SAFETY: copies the tuple into the trigger's memory context; `column` is one of its own.
-        let tuple = unsafe {
-            pg_sys::heap_modify_tuple_by_cols(
-                row.tuple,
-                (*self.data.tg_relation).rd_att,
-                1,
-                &mut column,
-                &mut datum,
-                &mut is_null,
-            )
-        };
-        Row { tuple, call: PhantomData }
+    /// The tuple to answer with: the one given, unless a value was replaced.
+    pub fn into_tuple(self) -> Tuple<'a> {
+        let Some(values) = self.changed else { return Tuple(self.tuple, PhantomData) };
+        // SAFETY: values and nulls are those of the descriptor's columns. The new tuple, in the
+        // trigger's memory context, stands where the old one does, as `heap_modify_tuple` has it.
+        unsafe {
+            let tuple = pg_sys::heap_form_tuple(
+                self.slot.tts_tupleDescriptor,
+                values.as_mut_ptr(),
+                self.slot.tts_isnull,
+            );
+            (*(*tuple).t_data).t_ctid = (*(*self.tuple).t_data).t_ctid;
+            (*tuple).t_self = (*self.tuple).t_self;
+            (*tuple).t_tableOid = (*self.tuple).t_tableOid;
+            Tuple(tuple, PhantomData)
+        }
+    }
+}
+
+/// Where a column stands among a row's values.
+fn index(column: i16) -> usize {
+    usize::from(column.unsigned_abs()) - 1
+}
+
+/// A column's value in a slot; `None` for NULL.
+fn value(slot: &mut pg_sys::TupleTableSlot, column: i16) -> Option<pg_sys::Datum> {
+    // SAFETY: `column` is one of the slot's relation, and taken out of its tuple.
+    unsafe {
+        take_out(slot, column.into());
+        let is_null = *slot.tts_isnull.add(index(column));
+        if is_null { None } else { Some(*slot.tts_values.add(index(column))) }
+    }
+}
+
+/// Has PostgreSQL take the first `count` columns out of the slot's tuple, as far as it has not.
+///
+/// # Safety
+/// The slot has that many columns.
+unsafe fn take_out(slot: &mut pg_sys::TupleTableSlot, count: c_int) {
+    if c_int::from(slot.tts_nvalid) < count {
+        // SAFETY: by contract.
+        unsafe { pg_sys::slot_getsomeattrs_int(slot, count) }
     }
 }
 
@@ -159,11 +217,11 @@ pub fn is_same_stored_value(old: pg_sys::Datum, new: pg_sys::Datum) -> bool {
 }
 
 // SAFETY: a trigger function returns the tuple's pointer, as PostgreSQL asks.
-unsafe impl BoxRet for Row<'_> {
+unsafe impl BoxRet for Tuple<'_> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: as above; the tuple lives in the trigger's memory context or is the caller's.
-        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.tuple)) }
+        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
     }
 }
 
-pgrx::impl_sql_translatable!(Row<'_>, "trigger");
+pgrx::impl_sql_translatable!(Tuple<'_>, "trigger");

@@ -59,6 +59,7 @@ impl Deref for Varlena<'_> {
 }
 
 impl Drop for Varlena<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(copy) = self.detoasted
             && !std::thread::panicking()
@@ -94,6 +95,30 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Varlena<'fcx> {
 
 pgrx::impl_sql_translatable!(Varlena<'_>, "bytea");
 
+unsafe extern "C" {
+    // utils/palloc.h, without the guard of pgrx's binding.
+    fn MemoryContextAllocExtended(
+        context: pg_sys::MemoryContext,
+        size: pg_sys::Size,
+        flags: std::ffi::c_int,
+    ) -> *mut std::ffi::c_void;
+}
+
+/// As PostgreSQL's, without a guard against its errors unless there is one to be raised: that
+/// costs a row more than the allocation.
+///
+/// # Safety
+/// `size` is at most PostgreSQL's limit.
+pub unsafe fn palloc(size: usize) -> *mut std::ffi::c_void {
+    let flags = pg_sys::MCXT_ALLOC_NO_OOM as std::ffi::c_int;
+    // SAFETY: with that flag it raises nothing for an allowed size, and answers null when there is
+    // no memory. Asked again, PostgreSQL raises its own error.
+    unsafe {
+        let memory = MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, size, flags);
+        if memory.is_null() { pg_sys::palloc(size) } else { memory }
+    }
+}
+
 /// The first bytes of a bytea datum, at most `count`, fetching no more of it than needed.
 ///
 /// # Safety
@@ -117,40 +142,6 @@ pub unsafe fn first_bytes<'a>(datum: pg_sys::Datum, count: usize) -> Varlena<'a>
     }
 }
 
-/// A `bytea` argument of which no more than the first `COUNT` bytes are fetched.
-pub struct FirstBytes<'a, const COUNT: usize>(Varlena<'a>);
-
-impl<const COUNT: usize> Deref for FirstBytes<'_, COUNT> {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl<const COUNT: usize> FromDatum for FirstBytes<'_, COUNT> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        // SAFETY: pgrx passes the datum of a bytea argument.
-        if is_null { None } else { Some(FirstBytes(unsafe { first_bytes(datum, COUNT) })) }
-    }
-}
-
-// SAFETY: as for `Varlena`.
-unsafe impl<'fcx, const COUNT: usize> ArgAbi<'fcx> for FirstBytes<'fcx, COUNT> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        match unsafe { arg.unbox_arg_using_from_datum() } {
-            Some(bytes) => bytes,
-            None => FirstBytes(Varlena { bytes: &[], detoasted: None }),
-        }
-    }
-}
-
-pgrx::impl_sql_translatable!(FirstBytes<'_, { envelope::header::HEADER_LEN }>, "bytea");
-
 /// A palloc'd varlena under construction, handed to PostgreSQL when it is done.
 pub struct VarlenaBuf {
     varlena: NonNull<pg_sys::varlena>,
@@ -158,41 +149,47 @@ pub struct VarlenaBuf {
 }
 
 impl VarlenaBuf {
-    /// `before` zero bytes, then a copy of `body`, then `after` zero bytes; the caller has
-    /// checked that the sum is at most [`MAX_LEN`].
-    pub fn framed(before: usize, body: &[u8], after: usize) -> VarlenaBuf {
-        let len = before + body.len() + after;
-        // SAFETY: palloc answers with memory of that size or raises; every byte is written
-        // before a slice of it is made.
+    /// `len` bytes, at most [`MAX_LEN`], which the caller writes: what stands there before is
+    /// whatever was in that memory.
+    pub fn of_len(len: usize) -> VarlenaBuf {
+        // SAFETY: palloc answers with memory of that size, which is allowed, or raises. What it holds was written by
+        // PostgreSQL or the kernel, so that to the compiler it is bytes, though unknown ones.
         unsafe {
-            let varlena = pg_sys::palloc(len + pg_sys::VARHDRSZ).cast::<pg_sys::varlena>();
+            let varlena = palloc(len + pg_sys::VARHDRSZ).cast::<pg_sys::varlena>();
             pgrx::set_varsize_4b(varlena, (len + pg_sys::VARHDRSZ) as i32);
-            let data = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
-            data.write_bytes(0, before);
-            data.add(before).copy_from_nonoverlapping(body.as_ptr(), body.len());
-            data.add(before + body.len()).write_bytes(0, after);
             VarlenaBuf { varlena: NonNull::new_unchecked(varlena), len }
         }
     }
 
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> VarlenaBuf {
-        VarlenaBuf::framed(0, bytes, 0)
+        let mut copy = VarlenaBuf::of_len(bytes.len());
+        copy.as_mut_slice().copy_from_slice(bytes);
+        copy
     }
 
     /// The bytes after the length word.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: `framed` made and initialised `len` bytes there; `self` is their only owner.
+        // SAFETY: `of_len` made `len` bytes there; `self` is their only owner.
         unsafe {
             let data = self.varlena.as_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
             std::slice::from_raw_parts_mut(data, self.len)
         }
     }
 
+    /// As [`Self::as_mut_slice`], to be read.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: as above.
+        unsafe {
+            let data = self.varlena.as_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
+            std::slice::from_raw_parts(data, self.len)
+        }
+    }
+
     /// Zeroes the bytes and gives the memory back at once.
     pub fn wipe_and_free(mut self) {
         self.as_mut_slice().zeroize();
-        // SAFETY: palloc'd by `framed`, and given to nobody.
+        // SAFETY: palloc'd by `of_len`, and given to nobody.
         unsafe { pg_sys::pfree(self.varlena.as_ptr().cast()) }
     }
 

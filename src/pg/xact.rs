@@ -1,6 +1,13 @@
 //! Transactions: their ends, their nesting, what they forbid.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
+
+unsafe extern "C" {
+    // access/xact.h. pgrx's binding guards against errors, which a row need not pay for.
+    fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+}
 
 /// How a transaction or savepoint ended, as told to [`on_end`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,10 +98,20 @@ pub fn is_read_committed() -> bool {
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as std::ffi::c_int }
 }
 
+/// Raises PostgreSQL's own error (25006, or 25000 in a parallel operation) where `what` cannot be
+/// done since it writes.
+pub fn require_writable(what: &CStr) {
+    // SAFETY: `what` is NUL-terminated and put into the message.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(what.as_ptr());
+        pg_sys::PreventCommandIfParallelMode(what.as_ptr());
+    }
+}
+
 /// The moment the client's current statement began, in PostgreSQL's microseconds.
 pub fn statement_start() -> i64 {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    // SAFETY: reads a variable of this backend, and raises nothing.
+    unsafe { GetCurrentStatementStartTimestamp() }
 }
 
 /// Learns what other backends have changed; registered callbacks are called.

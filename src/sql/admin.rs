@@ -7,14 +7,18 @@ use pgrx::{name, pg_extern, pg_sys};
 
 use crate::catalog::rows::parse_context;
 use crate::error::{Error, Result};
+use crate::keyring::{self, Outcome};
+use crate::kms;
 use crate::pg::encoding;
-use crate::pg::json::{self, JsonText};
+use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 use crate::sql::{begin, required};
-use crate::{keyring, kms};
 
 /// AWS KMS takes an encryption context of at most 8 KiB.
 const LONGEST_CONTEXT: usize = 8192;
+
+/// Bytes of a jsonb: more than any context or limits have.
+const LONGEST_JSONB: usize = 64 * 1024;
 
 /// Bytes of a KEK's URI: more than a path or an ARN has.
 const LONGEST_URI: usize = 4096;
@@ -23,7 +27,7 @@ const LONGEST_URI: usize = 4096;
 fn envelope_create_key(
     relation: Option<pg_sys::Oid>,
     kek: Option<Varlena<'_>>,
-    kms_context: Option<JsonText>,
+    kms_context: Option<Jsonb>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
@@ -35,12 +39,14 @@ fn envelope_create_key(
 fn create_key(
     relation: Option<pg_sys::Oid>,
     kek: Option<&str>,
-    kms_context: Option<JsonText>,
+    kms_context: Option<Jsonb>,
 ) -> Result<envelope::header::KeyId> {
     let context = match kms_context {
         None => None,
-        Some(JsonText::Text(json)) if json.len() <= LONGEST_CONTEXT => Some(parse_context(&json)?),
-        Some(_) => return Err(too_long("kms_context", LONGEST_CONTEXT)),
+        Some(json) => match json.text(LONGEST_JSONB) {
+            Some(json) if json.len() <= LONGEST_CONTEXT => Some(parse_context(&json)?),
+            _ => return Err(too_long("kms_context", LONGEST_CONTEXT)),
+        },
     };
     keyring::create_key(required(relation, "relation")?, kek, context)
 }
@@ -52,7 +58,7 @@ fn uri_text(uri: &[u8]) -> Result<String> {
     Ok(encoding::to_string(uri))
 }
 
-fn too_long(what: &str, longest: usize) -> Error {
+pub(super) fn too_long(what: &str, longest: usize) -> Error {
     Error::BadArgument(format!("{what} must have at most {longest} bytes"))
 }
 
@@ -69,15 +75,13 @@ fn envelope_warm(
 #[pg_extern(sql = false)]
 fn envelope_set_limits(
     relation: Option<pg_sys::Oid>,
-    limits: Option<JsonText>,
+    limits: Option<Jsonb>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
     begin(fcinfo);
     let (relation, limits) = (required(relation, "relation")?, required(limits, "limits")?);
-    match limits {
-        JsonText::Text(limits) => Ok(keyring::set_limits(relation, &limits)?),
-        JsonText::TooLong => Err(too_long("limits", json::LONGEST).into()),
-    }
+    let limits = limits.text(LONGEST_JSONB).ok_or_else(|| too_long("limits", LONGEST_JSONB))?;
+    Ok(keyring::set_limits(relation, &limits)?)
 }
 
 type Step = (String, bool, Option<String>, Option<String>);
@@ -121,8 +125,8 @@ fn envelope_check() -> std::result::Result<
     TableIterator<
         'static,
         (
-            name!(relation, String),
-            name!(keyring_id, Uuid),
+            name!(relation, Option<String>),
+            name!(keyring_id, Option<Uuid>),
             name!(key_id, Option<Uuid>),
             name!(kek, Option<String>),
             name!(ok, bool),
@@ -134,11 +138,17 @@ fn envelope_check() -> std::result::Result<
 > {
     keyring::begin_statement(None);
     Ok(TableIterator::new(keyring::check_all()?.into_iter().map(|finding| {
-        let (_, ok, sqlstate, message) = shown(("", finding.outcome));
+        let (ok, sqlstate, message) = match finding.outcome {
+            Outcome::Well => (true, None, None),
+            Outcome::Note(note) => (true, None, Some(note.into())),
+            Outcome::Broken(error) => {
+                (false, Some(error.sqlstate_text()), Some(encoding::shown(error.to_string())))
+            }
+        };
         (
-            encoding::shown(finding.table),
-            Uuid::from_bytes(*finding.keyring_id.as_bytes()),
-            finding.key_id.map(|key_id| Uuid::from_bytes(key_id.0)),
+            finding.table.map(encoding::shown),
+            finding.keyring_id.map(|id| Uuid::from_bytes(*id.as_bytes())),
+            finding.key_id.map(|id| Uuid::from_bytes(id.0)),
             finding.kek,
             ok,
             sqlstate,

@@ -8,7 +8,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
 use crate::keyring;
-use crate::pg::varlena::FirstBytes;
+use crate::pg::call::Arguments;
 use crate::sql::{begin, required};
 
 #[pg_extern(sql = false)]
@@ -36,6 +36,8 @@ fn envelope_unregister_column(
 /// Fetches no more of a value than its header: a census reads every row of a table. A value that
 /// was cut names its key, too.
 #[pg_extern(sql = false)]
-fn envelope_key_id_of(value: FirstBytes<'_, HEADER_LEN>) -> Option<Uuid> {
-    peek_key_id(&value).map(|key_id| Uuid::from_bytes(key_id.0))
+fn envelope_key_id_of(fcinfo: pg_sys::FunctionCallInfo) -> Option<Uuid> {
+    // SAFETY: the call's own information; the argument is declared bytea.
+    let header = unsafe { Arguments::of(fcinfo).first_bytes(0, HEADER_LEN) };
+    peek_key_id(&header?).map(|key_id| Uuid::from_bytes(key_id.0))
 }

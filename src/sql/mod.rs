@@ -8,7 +8,9 @@ mod columns;
 mod context;
 mod destroy;
 mod inspect;
+mod keyrings;
 mod reencrypt;
+mod rights;
 mod seal_trigger;
 mod values;
 

@@ -8,22 +8,18 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::keyring::{self, Window};
-use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::pg::varlena::VarlenaBuf;
 use crate::sql::values::with_value;
 use crate::sql::{begin, required};
 
 #[pg_extern(sql = false)]
 fn envelope_reseal(
-    relation: Option<pg_sys::Oid>,
-    sealed: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Option<VarlenaBuf>, ErrorReport> {
-    let reseal = |relation, context: &[u8], sealed: &[u8]| {
+    Ok(with_value(fcinfo, |relation, context, sealed| {
         let resealed = keyring::reseal(relation, context, sealed)?;
         Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
-    };
-    Ok(with_value(relation, sealed, context, fcinfo, reseal)?)
+    })?)
 }
 
 #[pg_extern(sql = false)]

@@ -14,7 +14,7 @@ use crate::keyring::{self, Whose};
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::report::WithoutCopyLine;
-use crate::pg::trigger::{Row, TriggerCall, is_same_stored_value};
+use crate::pg::trigger::{TriggerCall, Tuple, is_same_stored_value};
 use crate::pg::varlena::{Varlena, VarlenaBuf, first_bytes};
 use crate::sql::begin;
 
@@ -24,7 +24,7 @@ const NO_CONTEXT: &[u8] = b"";
 #[pg_extern(sql = false)]
 fn envelope_seal(
     fcinfo: pg_sys::FunctionCallInfo,
-) -> std::result::Result<Row<'static>, ErrorReport> {
+) -> std::result::Result<Tuple<'static>, ErrorReport> {
     let sealed = {
         let _row_of_copy = WithoutCopyLine::begin();
         begin(fcinfo);
@@ -36,22 +36,22 @@ fn envelope_seal(
     Ok(sealed?)
 }
 
-fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Row<'a>> {
+fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Tuple<'a>> {
     check_use(call)?;
-    let mut row = call.new_row();
+    let mut row = call.new_row().ok_or(Error::TriggerMisuse("must be called with a row"))?;
     for argument in call.arguments() {
         let column = bytea_column(call, argument)?;
-        let Some(new) = call.new_value(&row, column) else { continue };
+        let Some(new) = row.value(column) else { continue };
         if is_kept_from_before(call, column, new)? {
             continue;
         }
         // SAFETY: a non-null bytea of the row, which outlives this loop's turn.
         let value = unsafe { Varlena::from_datum(new) };
         if let Some(sealed) = sealed_or_kept(call.relation_oid(), argument, &value)? {
-            row = call.with_value(row, column, sealed);
+            row.replace(column, sealed);
         }
     }
-    Ok(row)
+    Ok(row.into_tuple())
 }
 
 fn check_use(call: &TriggerCall<'_>) -> Result<()> {

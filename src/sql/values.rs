@@ -5,67 +5,50 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::keyring;
+use crate::pg::call::Arguments;
 use crate::pg::encoding::{self, Converted};
-use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::pg::varlena::VarlenaBuf;
 use crate::sql::{LONGEST_CONTEXT, begin, required};
 
 type Answer = std::result::Result<Option<VarlenaBuf>, ErrorReport>;
 
 #[pg_extern(sql = false)]
-fn envelope_encrypt(
-    relation: Option<pg_sys::Oid>,
-    plaintext: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Answer {
-    Ok(with_value(relation, plaintext, context, fcinfo, keyring::seal)?)
+fn envelope_encrypt(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
+    Ok(with_value(fcinfo, keyring::seal)?)
 }
 
 #[pg_extern(sql = false)]
-fn envelope_decrypt(
-    relation: Option<pg_sys::Oid>,
-    sealed: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Answer {
-    Ok(with_value(relation, sealed, context, fcinfo, keyring::open)?)
+fn envelope_decrypt(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
+    Ok(with_value(fcinfo, keyring::open)?)
 }
 
 #[pg_extern(sql = false)]
-fn envelope_encrypt_text(
-    relation: Option<pg_sys::Oid>,
-    plaintext: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Answer {
-    let seal_text = |relation, context: &[u8], plaintext: &[u8]| {
+fn envelope_encrypt_text(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
+    Ok(with_value(fcinfo, |relation, context, plaintext| {
         keyring::seal(relation, context, &utf8(plaintext)?)
-    };
-    Ok(with_value(relation, plaintext, context, fcinfo, seal_text)?)
+    })?)
 }
 
 #[pg_extern(sql = false)]
-fn envelope_decrypt_text(
-    relation: Option<pg_sys::Oid>,
-    sealed: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Answer {
-    let open_text = |relation, context: &[u8], sealed: &[u8]| {
+fn envelope_decrypt_text(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
+    Ok(with_value(fcinfo, |relation, context, sealed| {
         in_server_encoding(keyring::open(relation, context, sealed)?)
-    };
-    Ok(with_value(relation, sealed, context, fcinfo, open_text)?)
+    })?)
 }
 
-/// NULL value, NULL result; NULL relation or context, an error even then.
+/// The arguments are `relation`, a value, `context`. NULL value, NULL result; NULL relation or
+/// context, an error even then.
+#[inline]
 pub(super) fn with_value(
-    relation: Option<pg_sys::Oid>,
-    value: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
     fcinfo: pg_sys::FunctionCallInfo,
-    work: impl Fn(pg_sys::Oid, &[u8], &[u8]) -> Result<VarlenaBuf>,
+    work: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<VarlenaBuf>,
 ) -> Result<Option<VarlenaBuf>> {
     begin(fcinfo);
+    // SAFETY: the call's own information; the four are declared (regclass, bytea or text, text).
+    let (relation, value, context) = unsafe {
+        let arguments = Arguments::of(fcinfo);
+        (arguments.oid(0), arguments.varlena(1), arguments.varlena(2))
+    };
     let relation = required(relation, "relation")?;
     let context = required(context, "context")?;
     if context.len() > LONGEST_CONTEXT {

@@ -96,7 +96,8 @@ def aws_cluster(moto, kms_proxy):
         "envelope.aws_endpoint_url": kms_proxy.url,
         "envelope.kms_timeout": "4s",
     }
-    with Cluster(conf=conf, env=kms.CREDENTIALS) as c:
+    env = {**kms.CREDENTIALS, "AWS_ENDPOINT_URL_STS": kms_proxy.url}
+    with Cluster(conf=conf, env=env) as c:
         yield c
 
 

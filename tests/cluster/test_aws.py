@@ -3,6 +3,7 @@
 import concurrent.futures
 
 import pytest
+from sqlstate import fails
 
 ROWS = 100_000
 
@@ -86,6 +87,18 @@ def test_alias_is_stored_as_arn(aws, moto, aws_cluster):
         assert aws.value("SELECT kek FROM envelope.wrapped_key") == f"aws-kms://{arn}"
     finally:
         aws_cluster.set(envelope__allowed_keks=None)
+
+
+def test_an_alias_is_looked_up_for_superusers_only(aws, moto, proxy, aws_cluster):
+    """KMS's answer tells whether there is such an alias, and where it leads."""
+    moto.client().create_alias(AliasName="alias/there", TargetKeyId=moto.create_key())
+    aws.sql(f"CREATE TABLE t (v bytea); ALTER TABLE t OWNER TO {aws.low}")
+    for alias in ("alias/there", "alias/elsewhere", "arn:aws:kms:us-east-1:123456789012:alias/there"):
+        with fails("42501"):
+            aws.sql(f"SELECT envelope.create_key('t', 'aws-kms://{alias}')", user=aws.low)
+    assert proxy.counts == {}
+    steps = aws.sql("SELECT step, sqlstate FROM envelope.check_kek('aws-kms://alias/there')")
+    assert steps == [("allowed", "42501")] and proxy.counts == {"DescribeKey": 1}
 
 
 def test_parallel_workers_open_too(aws, proxy):

@@ -22,7 +22,8 @@ def shared(aws_cluster):
 @pytest.fixture
 def aws(shared, proxy):
     """As new for each test: to make a database for each would take longer than most of them."""
-    shared.sql('DROP EXTENSION "pgrx-example" CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public; '
+    shared.sql('SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE; '
+               'DROP SCHEMA public CASCADE; CREATE SCHEMA public; '
                'GRANT USAGE ON SCHEMA public TO PUBLIC; CREATE EXTENSION "pgrx-example" SCHEMA public')
     return shared
 

@@ -2,6 +2,8 @@
 
 from sqlstate import fails
 
+DROP = 'SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE'
+
 
 def test_in_another_schema(cluster):
     cluster.sql("CREATE DATABASE in_schema")
@@ -24,7 +26,7 @@ def test_drop_and_create_again(db):
         db.sql('DROP EXTENSION "pgrx-example"')
     with db.connect() as other:
         other.execute("SELECT envelope_decrypt('people', ssn) FROM people")
-        db.sql('DROP EXTENSION "pgrx-example" CASCADE')
+        db.sql(DROP)
         db.sql('CREATE EXTENSION "pgrx-example"')
         # The keys are gone from the catalog, so from the other backend's cache too.
         with fails("42704"):
@@ -33,5 +35,5 @@ def test_drop_and_create_again(db):
 
 def test_columns_survive_drop_cascade(db):
     db.people(rows=["123"])
-    db.sql('DROP EXTENSION "pgrx-example" CASCADE')
+    db.sql(DROP)
     assert db.value("SELECT octet_length(ssn) FROM people") == 58 + 3

@@ -181,7 +181,7 @@ def test_the_extension_made_again_elsewhere_empties_the_cache(db):
     with db.connect() as c:
         sealed = c.execute("SELECT ssn FROM people").fetchone()[0]
         assert c.execute("SELECT envelope_decrypt_text('people', %s)", (sealed,)).fetchone() == ("x",)
-        db.sql('DROP EXTENSION "pgrx-example" CASCADE')
+        db.sql('SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE')
         db.sql('CREATE EXTENSION "pgrx-example"')
         with pytest.raises(psycopg.Error) as caught:
             c.execute("SELECT envelope_decrypt_text('people', %s)", (sealed,))

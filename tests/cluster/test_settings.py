@@ -1,11 +1,15 @@
 """No login role sets or blanks a setting of ours; superusers may."""
 
+import socket
+import struct
+
 import psycopg
 import pytest
 from sqlstate import fails
 
-SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "kms_timeout",
-            "kms_max_attempts", "cache_ttl", "auto_create_key"]
+SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "aws_role_arn", "kms_timeout",
+            "kms_max_attempts", "cache_ttl", "cache_max_keys", "cache_max_uses", "cache_max_bytes", "cache_max_stale",
+            "auto_create_key", "allow_drop", "audit"]
 USE = "SELECT envelope_encrypt('t', 'x')"
 
 
@@ -120,6 +124,93 @@ def test_superuser_sets_for_a_role_and_a_database(granted):
         c.execute(USE)
         assert c.execute("SHOW envelope.cache_ttl").fetchone() == ("2min",)
         assert c.execute("SHOW envelope.kms_max_attempts").fetchone() == ("2",)
+
+
+def test_the_list_above_is_whole(granted):
+    with granted.connect() as c:
+        c.execute(USE)
+        defined = c.execute("SELECT name FROM pg_settings WHERE name LIKE 'envelope.%'").fetchall()
+    assert sorted(name for name, in defined) == sorted(f"envelope.{name}" for name in SETTINGS)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("definer", [False, True])
+def test_low_role_cannot_set_them_for_a_function(granted, loaded, definer):
+    """Not by a SET clause either, whether the library is there when the function is made and called, or comes later."""
+    granted.sql(f"GRANT CREATE ON SCHEMA public TO {granted.low}")
+    with granted.connect(granted.low) as c:
+        if loaded:
+            c.execute(USE)
+        for name, value in (("allowed_keks", "file:///elsewhere/*"), ("auto_create_key", "off")):
+            try:
+                c.execute(f"CREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE plpgsql "
+                          f"{'SECURITY DEFINER' if definer else ''} SET envelope.{name} = '{value}' AS "
+                          "$$ BEGIN PERFORM envelope_encrypt('t', 'x'); "
+                          f"RETURN current_setting('envelope.{name}'); END $$")
+                assert c.execute("SELECT f()").fetchone() != (value,)
+            except psycopg.Error as e:
+                assert e.sqlstate == "42501"
+            c.execute(USE)
+
+
+def test_a_superusers_function_sets_them_for_its_own_calls(granted):
+    granted.sql("CREATE FUNCTION f() RETURNS bytea LANGUAGE plpgsql SECURITY DEFINER "
+                "SET search_path = public SET envelope.allowed_keks = 'file:///elsewhere/*' "
+                "AS $$ BEGIN RETURN envelope_encrypt('t', 'x'); END $$")
+    with granted.connect(granted.low) as c:
+        for _ in range(2):
+            c.execute(USE)
+            with fails("42501"):
+                c.execute("SELECT f()")
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_databases_owner_cannot_store_them(granted, loaded):
+    granted.sql(f"ALTER DATABASE {granted.name} OWNER TO {granted.low}")
+    with granted.connect(granted.low) as c:
+        if loaded:
+            c.execute(USE)
+        for name in SETTINGS:
+            for whose in (f"DATABASE {granted.name}", f"ROLE {granted.low} IN DATABASE {granted.name}", "ROLE ALL"):
+                with fails("42501"):
+                    c.execute(f"ALTER {whose} SET envelope.{name} = ''")
+
+
+def test_startup_options_with_a_session_preload(own_cluster, database):
+    """The library comes after the client's options, and before its first statement."""
+    db = database(own_cluster(conf={"session_preload_libraries": "pgrx-example"}).start())
+    db.sql(f"CREATE TABLE t (v bytea); ALTER TABLE t OWNER TO {db.low}")
+    for options in ("-c envelope.allowed_keks=", "-c envelope.allowed_keks= -c session_preload_libraries="):
+        try:
+            with db.connect(db.low, options=options) as c:
+                with fails("42501"):
+                    c.execute(USE)
+        except psycopg.OperationalError as e:
+            assert "permission denied" in str(e)
+    with db.connect(db.low) as c:
+        c.execute(USE)
+
+
+def test_startup_packet(granted):
+    """A client may name any setting in its first packet, without any `options`."""
+    answers = raw_session(granted, granted.low, {"envelope.allowed_keks": ""}, USE)
+    assert b"C42501\0" in answers and b"envelope.allowed_keks" in answers
+    answers = raw_session(granted, granted.low, {"application_name": "x"}, USE)
+    assert b"C42501\0" not in answers and b"SELECT 1\0" in answers
+
+
+def raw_session(db, user, settings, query):
+    """What the server sends in a session that begins with these settings and asks one query."""
+    startup = {"user": user, "database": db.name, **settings}
+    pairs = b"".join(f"{name}\0{value}\0".encode() for name, value in startup.items())
+    packet = struct.pack("!i", 196608) + pairs + b"\0"
+    text = query.encode() + b"\0"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(f"{db.cluster.base}/.s.PGSQL.{db.cluster.port}")
+        s.sendall(struct.pack("!i", len(packet) + 4) + packet)
+        s.sendall(b"Q" + struct.pack("!i", len(text) + 4) + text + b"X" + struct.pack("!i", 4))
+        return b"".join(iter(lambda: s.recv(65536), b""))
 
 
 def test_config_file_counts(own_cluster, database):

@@ -36,6 +36,17 @@ def keys(db):
 # -- prepared transactions ------------------------------------------------------------------------------------------
 
 
+def test_what_was_sealed_before_prepare_and_after_shares_no_run_of_nonces(prepared):
+    prepared.people(rows=["first"])
+    with prepared.connect() as c:
+        c.execute("BEGIN")
+        before = insert(c, row=(2, b"x"))
+        c.execute(f"PREPARE TRANSACTION '{prepared.name}'")
+        after = insert(c, row=(3, b"x"))
+        c.execute(f"COMMIT PREPARED '{prepared.name}'")
+    assert before[18:30] != after[18:30]
+
+
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_a_prepared_key_is_nobodys_until_it_is_committed(prepared, end):
     prepared.people()
@@ -362,7 +373,8 @@ CHANGES = {
     "truncated": ("TRUNCATE envelope.data_key", "42704"),
     "unlinked": ("TRUNCATE envelope.keyring_table", "22023"),
     "owner": ("ALTER TABLE people OWNER TO postgres", "42501"),
-    "extension": ('DROP EXTENSION "pgrx-example" CASCADE; CREATE EXTENSION "pgrx-example"', "42704"),
+    "extension": ('SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE; '
+                  'CREATE EXTENSION "pgrx-example"', "42704"),
 }
 
 

@@ -153,9 +153,10 @@ class Cluster:
         return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PGHOST": str(self.base), "PGPORT": str(self.port),
                 "PGUSER": user, "PGDATABASE": dbname}
 
-    def client(self, program, *args, dbname="postgres", user="postgres"):
-        """Runs pg_dump, pg_restore, psql of the server's own version; what it printed."""
-        done = subprocess.run([str(place.PG_BIN / program), *map(str, args)], env=self.client_env(dbname, user),
+    def client(self, program, *args, dbname="postgres", user="postgres", options=""):
+        """Runs pg_dump, pg_restore, psql of the server's own version; what it printed. `options` are PGOPTIONS."""
+        env = {**self.client_env(dbname, user), "PGOPTIONS": options}
+        done = subprocess.run([str(place.PG_BIN / program), *map(str, args)], env=env,
                               stdin=subprocess.DEVNULL, text=True, capture_output=True)
         if done.returncode != 0:
             raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stderr}")

@@ -74,6 +74,18 @@ internal = error("KMSInternalException", 500)
 unavailable = error("DependencyTimeoutException", 503)
 
 
+def sts_error(code, status=403):
+    """An error as STS says it."""
+    body = (f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>by the test</Message></Error>"
+            "<RequestId>1</RequestId></ErrorResponse>")
+    return lambda x: x.answer(status, "text/xml", body.encode())
+
+
+def deny_all_but(*callers):
+    """A key policy that lets only these in."""
+    return lambda x: (none if x.caller in callers else deny)(x)
+
+
 def plaintext_of(length, other=None):
     """Answers with a data key of so many bytes: random, or `other`."""
 

@@ -4,6 +4,7 @@ import collections
 import http.client
 import http.server
 import json
+import re
 import socket
 import struct
 import threading
@@ -14,19 +15,23 @@ from . import faults
 
 class FaultProxy:
     """Counts what arrives (`counts["Decrypt"]`), keeps each request's JSON, and answers through `fault` where one is
-    set: for so many `times`, or until `clear`."""
+    set: for so many `times`, or until `clear`. STS goes through it, too: `callers` has each operation with the name of
+    the assumed role's session that asked for it, `server` for the server itself. With a `tls` certificate it is HTTPS."""
 
-    def __init__(self, upstream):
+    def __init__(self, upstream, tls=None):
         self._upstream = urllib.parse.urlsplit(upstream).netloc
+        self._tls = tls
         self._lock = threading.Lock()
         self._faults = {}
         self.released = threading.Event()
         self.counts = collections.Counter()
         self.requests = []
+        self.callers = []
+        self._assumed = {}
         self._server = None
         self.port = 0
         self.listen()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
     # -- faults -------------------------------------------------------------------------------------------------
 
@@ -46,6 +51,7 @@ class FaultProxy:
         with self._lock:
             self.counts.clear()
             self.requests.clear()
+            self.callers.clear()
 
     def _next_fault(self, operation):
         with self._lock:
@@ -71,6 +77,8 @@ class FaultProxy:
 
         self._server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        if self._tls:
+            self._server.socket = self._tls.context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def refuse(self):
@@ -91,13 +99,23 @@ class FaultProxy:
 
     # -- traffic ------------------------------------------------------------------------------------------------
 
-    def arrived(self, operation, body):
+    def arrived(self, operation, request, caller):
         # Its fault is taken first: who waits for the count may then change the faults.
         fault = self._next_fault(operation)
         with self._lock:
             self.counts[operation] += 1
-            self.requests.append((operation, json.loads(body or b"{}")))
+            self.requests.append((operation, request))
+            self.callers.append((operation, caller))
         return fault
+
+    def caller(self, access_key):
+        return self._assumed.get(access_key, "server")
+
+    def assumed(self, session, answer):
+        """STS gave these credentials to that session."""
+        access_key = re.search(rb"<AccessKeyId>(\w+)<", answer)
+        if access_key:
+            self._assumed[access_key[1].decode()] = session
 
     def forward(self, path, headers, body):
         """Status, headers and body of the endpoint's answer."""
@@ -144,9 +162,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        fault = self.owner.arrived(operation, body)
-        (fault or faults.none)(Exchange(self, body))
+        target = self.headers.get("X-Amz-Target")
+        if target:
+            operation, request = target.rpartition(".")[2], json.loads(body or b"{}")
+        else:
+            request = dict(urllib.parse.parse_qsl(body.decode()))
+            operation = request.get("Action", "")
+        access_key = re.search(r"Credential=(\w+)/", self.headers.get("Authorization", ""))
+        caller = self.owner.caller(access_key and access_key[1])
+        fault = self.owner.arrived(operation, request, caller)
+        (fault or faults.none)(Exchange(self, body, request, caller))
 
     def log_message(self, *_):
         """Counts say what tests need to know."""
@@ -155,13 +180,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class Exchange:
     """One request, as a fault sees it."""
 
-    def __init__(self, handler, body):
+    def __init__(self, handler, body, request, caller):
         self._handler = handler
         self._body = body
+        self.request = request
+        self.caller = caller
         self.released = handler.owner.released
 
     def upstream(self):
-        return self._handler.owner.forward(self._handler.path, dict(self._handler.headers), self._body)
+        answer = self._handler.owner.forward(self._handler.path, dict(self._handler.headers), self._body)
+        if self.request.get("Action") == "AssumeRole":
+            self._handler.owner.assumed(self.request["RoleSessionName"], answer[2])
+        return answer
 
     def answer(self, status, content_type, body, length=None):
         """`length` promises another length than the body has."""

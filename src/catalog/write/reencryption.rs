@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::spi::{self, Spi, SpiHeapTupleData};
 use uuid::Uuid;
 
-use super::{pg_uuid, random_uuid};
+use super::{pg_uuid, random_uuid, touch};
 use crate::catalog::schema;
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
@@ -151,6 +151,12 @@ impl Job {
 fn uuid(row: &SpiHeapTupleData<'_>, column: usize) -> spi::Result<Uuid> {
     let id = row.get::<PgUuid>(column)?;
     Ok(id.map(|id| Uuid::from_bytes(*id.as_bytes())).unwrap_or_default())
+}
+
+/// Forgets the jobs of a table that is being dropped.
+pub fn forget(relation: pg_sys::Oid) -> Result<()> {
+    touch("DELETE FROM envelope.reencryption WHERE relation::oid = $1", &[relation.into()])?;
+    Ok(())
 }
 
 /// Runs one statement as the owner of the schema; what `read` makes of its first row.

@@ -2,17 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use envelope::xaes::XaesKey;
+use envelope::xaes::{DerivedKey, XaesKey};
 use shake::Shake128;
 use shake::digest::{ExtendableOutput, Update, XofReader};
 
-/// Seals, opens again, and gives ciphertext ‖ tag.
+/// Seals and opens again, by both implementations, and gives ciphertext ‖ tag.
 fn seal(key: &[u8; 32], nonce: &[u8; 24], plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
     let key = XaesKey::new(key);
     let mut buf = plaintext.to_vec();
     let tag = key.seal_in_place(nonce, aad, &mut buf).unwrap();
     let sealed = [&buf[..], &tag].concat();
     key.open_in_place(nonce, aad, &mut buf, &tag).unwrap();
+    assert_eq!(buf, plaintext);
+
+    let mut derived = DerivedKey::none();
+    key.derive(nonce.first_chunk().unwrap(), &mut derived);
+    let (mut other, mut same) = (vec![0; buf.len()], [0; 16]);
+    derived.seal(nonce, aad, plaintext, &mut other, &mut same).unwrap();
+    assert_eq!([&other[..], &same].concat(), sealed);
+    derived.open(nonce, aad, &other, &tag, &mut buf).unwrap();
     assert_eq!(buf, plaintext);
     sealed
 }

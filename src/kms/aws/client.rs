@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_kms::Client;
 
-use super::super::{AwsKey, Config, KekUri, Kind, KmsError};
+use super::super::{AssumedRole, AwsKey, Config, KekUri, Kind, KmsError};
+use super::closing::Closing;
 use super::endpoint::Endpoints;
 use super::fault::Request;
 use super::short::ShortAnswers;
@@ -22,6 +24,7 @@ const MAX_CLIENTS: usize = 16;
 pub(super) struct ClientConfig {
     region: Option<String>,
     endpoints: Option<Endpoints>,
+    role: Option<AssumedRole>,
     pub(super) timeout: Duration,
     max_attempts: u32,
 }
@@ -37,7 +40,11 @@ impl ClientConfig {
                 let kek = KekUri::Aws(key.clone());
                 KmsError::new(Kind::BadUri, kek, format!("envelope.aws_endpoint_url: {why}"))
             })?;
+        if let Some(role) = &config.aws_role {
+            role.arn()?;
+        }
         Ok(Self {
+            role: config.aws_role.clone(),
             region: key.region().map(str::to_owned).or_else(|| set(&config.aws_region)),
             endpoints,
             timeout: config.timeout,
@@ -67,7 +74,10 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
     let mut builder = aws_sdk_kms::config::Builder::from(&shared);
     builder
         .set_endpoint_url(endpoint.map(str::to_owned).or(shared.endpoint_url().map(str::to_owned)));
-    let client = Client::from_conf(builder.interceptor(ShortAnswers).build());
+    if let Some(role) = &config.role {
+        builder = builder.credentials_provider(assume(role, &shared).await?);
+    }
+    let client = Client::from_conf(builder.interceptor(ShortAnswers).interceptor(Closing).build());
     CLIENTS.with_borrow_mut(|clients| {
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
@@ -75,6 +85,13 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
         clients.insert(config.clone(), client.clone());
     });
     Ok(client)
+}
+
+/// The credentials of an assumed role, which the client renews in time. STS is asked with the
+/// server's own; its endpoint is AWS's, or what the SDK's own `AWS_ENDPOINT_URL_STS` says.
+async fn assume(role: &AssumedRole, shared: &SdkConfig) -> Result<AssumeRoleProvider, KmsError> {
+    let provider = AssumeRoleProvider::builder(role.arn()?).session_name(role.session_name());
+    Ok(provider.configure(shared).build().await)
 }
 
 /// Descriptors that making a client and its first connection take, with some to spare.

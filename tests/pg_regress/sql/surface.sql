@@ -13,6 +13,16 @@ FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
 WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
   AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgrx-example')
 ORDER BY c.oid::regclass::text COLLATE "C";
+-- All of it belongs to who made the extension.
+SELECT d.classid::regclass, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+WHERE d.deptype = 'e' AND e.extname = 'pgrx-example'
+  AND e.extowner IS DISTINCT FROM CASE d.classid
+      WHEN 'pg_proc'::regclass THEN (SELECT proowner FROM pg_proc p WHERE p.oid = d.objid)
+      WHEN 'pg_class'::regclass THEN (SELECT relowner FROM pg_class c WHERE c.oid = d.objid)
+      WHEN 'pg_type'::regclass THEN (SELECT typowner FROM pg_type t WHERE t.oid = d.objid)
+      WHEN 'pg_namespace'::regclass THEN (SELECT nspowner FROM pg_namespace n WHERE n.oid = d.objid)
+      WHEN 'pg_event_trigger'::regclass THEN (SELECT evtowner FROM pg_event_trigger t WHERE t.oid = d.objid)
+      ELSE e.extowner END;
 -- Everything explains itself.
 SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS no_comment
 FROM pg_depend d
@@ -35,3 +45,6 @@ ORDER BY 1;
 SELECT envelope.flush_cache() AS loaded;
 SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'envelope.%'
   AND name <> 'envelope.file_kek_directory' ORDER BY 1;
+SELECT e.evtname, e.evtevent, e.evtfoid::regprocedure AS function, e.evtenabled AS enabled, cardinality(e.evttags) AS tags
+FROM pg_event_trigger e JOIN pg_depend d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid
+WHERE d.deptype = 'e' ORDER BY 1;

@@ -107,7 +107,8 @@ pub(super) fn unsent(causes: &str) -> (Kind, &'static str) {
 }
 
 const CREDENTIALS_HINT: &str = "Give the server's process AWS credentials that are valid: \
-    environment, profile, web identity, container or instance role. Check its clock as well.";
+    environment, profile, web identity, container or instance role. Check its clock as well. A role \
+    of envelope.aws_role_arn must let them assume it.";
 
 const UNAVAILABLE_HINT: &str = "Can the server reach the KMS endpoint? See \
     envelope.aws_endpoint_url, envelope.kms_timeout and envelope.kms_max_attempts.";
@@ -117,8 +118,8 @@ pub(super) fn hint(kind: Kind, operation: Operation) -> String {
     let hint = match kind {
         Kind::Denied => {
             return format!(
-                "Allow {} to the server's AWS identity, in the key's policy or in IAM, with this \
-                 encryption context.",
+                "Allow {} to the server's AWS identity (or to the role of envelope.aws_role_arn), in \
+                 the key's policy or in IAM, with this encryption context.",
                 operation.iam_actions()
             );
         }

@@ -1,0 +1,197 @@
+//! One line in the server's log for every event of a key: who, what, which table, which key, which
+//! KEK, and the number of the request at the KMS, by which its own log can be joined.
+//!
+//! A line is [`PREFIX`] and a JSON object in ASCII, whatever the database's encoding. It goes to the
+//! log alone, without the statement and its context, which may hold plaintext. It says what was
+//! done, at the moment it was; the transaction may still roll back.
+
+mod opened;
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::pg::{acl, guc, report};
+use crate::settings::{self, AuditLevel};
+
+pub use opened::{end_statement, opened};
+
+/// What every line begins with.
+const PREFIX: &str = "envelope audit: ";
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A table was given the keyring of a dropped one.
+    Adopt,
+    /// Keys or a KEK were tried, to see whether they can be used.
+    Check,
+    /// A data key was made.
+    Create,
+    /// The wraps of a data key were deleted.
+    Destroy,
+    /// A keyring left as JSON, its data keys wrapped.
+    Export,
+    /// A right on keys was given.
+    Grant,
+    /// A keyring came as JSON.
+    Import,
+    /// Values were opened: how many in one statement.
+    Open,
+    /// A right was missing, here or at the KMS.
+    Refuse,
+    /// A data key no longer opens what it has sealed, for now.
+    Retire,
+    /// A right on keys was taken back.
+    Revoke,
+    /// The limits of a table's keys were changed.
+    SetLimits,
+    /// A table may open with the keyring of another.
+    Share,
+    /// A retired data key opens again.
+    Unretire,
+    /// A KMS, or a key file, unwrapped a data key.
+    Unwrap,
+}
+
+impl Action {
+    /// From which setting of `envelope.audit` on it is told.
+    fn level(self) -> AuditLevel {
+        match self {
+            Action::Refuse => AuditLevel::Off,
+            Action::Open => AuditLevel::All,
+            _ => AuditLevel::Ddl,
+        }
+    }
+}
+
+/// A line. Fields that an event does not have are left out of it.
+#[derive(Serialize)]
+pub struct Event {
+    event: Action,
+    database: String,
+    /// Whose rights counted.
+    role: String,
+    /// Who logged in.
+    session_role: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyring_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kek: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grantee: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verb: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Of the error that the client got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    /// That error's message, or a change's new value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Event {
+    /// By the current role, with nothing else said yet.
+    pub fn new(event: Action) -> Event {
+        Event {
+            event,
+            database: guc::current_database(),
+            role: acl::display_role(acl::current_role()),
+            session_role: acl::display_role(acl::session_role()),
+            table: None,
+            keyring_id: None,
+            key_id: None,
+            kek: None,
+            kms_request_id: None,
+            grantee: None,
+            verb: None,
+            count: None,
+            sqlstate: None,
+            detail: None,
+        }
+    }
+
+    fn line(&self) -> String {
+        // Nothing here can fail to be JSON.
+        format!("{PREFIX}{}", ascii(&serde_json::to_string(self).unwrap_or_default()))
+    }
+}
+
+/// Tells of `action`, if `envelope.audit` asks for it: only then is `fill` called.
+pub fn log(action: Action, fill: impl FnOnce(&mut Event)) {
+    if settings::audit() >= action.level() {
+        let mut event = Event::new(action);
+        fill(&mut event);
+        report::to_log(event.line());
+    }
+}
+
+/// Tells of an error that is a refusal: for want of a right here, or one of the server's at the KMS.
+/// Always, whatever `envelope.audit` says.
+pub fn refused(error: &Error) {
+    if error.is_refusal() {
+        log(Action::Refuse, |event| {
+            let (table, kek, request_id) = error.subject();
+            event.table = table;
+            event.kek = kek;
+            event.kms_request_id = request_id;
+            event.sqlstate = Some(error.sqlstate_text());
+            event.detail = Some(error.to_string());
+        });
+    }
+}
+
+/// As it stands in a line.
+pub fn key(key_id: KeyId) -> Option<String> {
+    Some(key_id.to_string())
+}
+
+/// As it stands in a line.
+pub fn keyring(keyring_id: Uuid) -> Option<String> {
+    Some(keyring_id.to_string())
+}
+
+/// As it stands in a line.
+pub fn role(role: pg_sys::Oid) -> Option<String> {
+    Some(acl::display_role(role))
+}
+
+/// JSON with every other character than ASCII's escaped.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_ascii_and_reads_back() {
+        let text = "schl\u{fc}ssel \u{1f511}\n\"";
+        let json = ascii(&serde_json::to_string(text).unwrap_or_default());
+        assert!(json.bytes().all(|byte| byte.is_ascii() && byte >= b' '));
+        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
+    }
+}

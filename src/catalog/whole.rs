@@ -1,0 +1,71 @@
+//! The catalog's tables from end to end, for what looks at every keyring. No index is used, so
+//! that it works while the extension is being dropped, too.
+
+use std::ffi::{CStr, CString};
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::catalog::rows::{self, KeyringTable, required};
+use crate::catalog::scan::{self, Row};
+use crate::error::Result;
+
+/// A keyring by its table's name as last seen.
+pub struct NamedKeyring {
+    pub id: Uuid,
+    pub table_name: String,
+}
+
+/// Every keyring.
+pub fn keyrings() -> Result<Vec<NamedKeyring>> {
+    all(c"keyring", |row| {
+        Ok(NamedKeyring {
+            id: Uuid::from_bytes(required(row.uuid(1), "keyring.keyring_id")?),
+            table_name: required(row.text(2), "keyring.table_name")?,
+        })
+    })
+}
+
+/// Every use of a keyring by a table.
+pub fn keyring_tables() -> Result<Vec<KeyringTable>> {
+    all(c"keyring_table", rows::keyring_table_row)
+}
+
+/// The columns registered as holding sealed values, those of tables that are gone left out.
+pub fn sealed_columns() -> Result<Vec<(pg_sys::Oid, CString)>> {
+    let columns = all(c"sealed_column", |row| {
+        let relation = required(row.oid(2), "sealed_column.relation")?;
+        Ok((relation, required(row.name(3), "sealed_column.column_name")?))
+    })?;
+    Ok(columns.into_iter().filter(|(relation, _)| *relation != pg_sys::InvalidOid).collect())
+}
+
+/// The id and the keyring of every data key.
+pub fn data_keys() -> Result<Vec<(KeyId, Uuid)>> {
+    all(c"data_key", |row| {
+        Ok((
+            KeyId(required(row.uuid(1), "data_key.key_id")?),
+            Uuid::from_bytes(required(row.uuid(2), "data_key.keyring_id")?),
+        ))
+    })
+}
+
+/// The key id and the KEK of every wrapped key.
+pub fn wraps() -> Result<Vec<(KeyId, String)>> {
+    all(c"wrapped_key", |row| {
+        Ok((
+            KeyId(required(row.uuid(1), "wrapped_key.key_id")?),
+            required(row.text(2), "wrapped_key.kek")?,
+        ))
+    })
+}
+
+fn all<T>(table: &CStr, read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    scan::all(table, |row| {
+        found.push(read(row)?);
+        Ok(true)
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,45 @@
+//! Keyrings whose table is gone.
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::catalog::rows::{self, KeyringTable};
+use crate::catalog::whole;
+use crate::error::Result;
+use crate::pg::relation::{self, Kind};
+use crate::pg::report;
+
+/// The table of a link, if it is there. A link may name a table that was dropped unseen (in
+/// single-user mode, where no event trigger fires).
+pub fn living_table(link: &KeyringTable) -> Option<pg_sys::Oid> {
+    let is_there =
+        link.relation != pg_sys::InvalidOid && relation::kind(link.relation) != Kind::Missing;
+    is_there.then_some(link.relation)
+}
+
+/// The table that seals with the keyring these are the links of; `None`: it is orphaned.
+pub fn sealing_table(links: &[KeyringTable]) -> Option<pg_sys::Oid> {
+    links.iter().filter(|link| link.seals).find_map(living_table)
+}
+
+/// A table of that name is about to get a new keyring: says so when one of that name was dropped,
+/// since what it sealed (in a backup, say) does not open with the new one.
+pub fn warn_of(table_name: &str) -> Result<()> {
+    let mut orphaned = Vec::new();
+    for keyring in whole::keyrings()? {
+        if keyring.table_name == table_name
+            && sealing_table(&rows::tables_of(keyring.id)?).is_none()
+        {
+            orphaned.push(keyring.id);
+        }
+    }
+    if !orphaned.is_empty() {
+        let ids = orphaned.iter().map(Uuid::to_string).collect::<Vec<_>>().join(", ");
+        report::warning(
+            format!("a table {table_name} that was dropped has left keyring {ids}"),
+            "The new data key does not open what was sealed for that table, in a backup or a copy. \
+             To open that, too: SELECT envelope.adopt_keyring(keyring_id, relation).",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A table's keyrings as JSON, out of one database and into another. Data keys stay wrapped:
+//! whoever reads it needs the KEK.
+
+mod document;
+mod plan;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::audit::{self, Action};
+use crate::catalog::rows;
+use crate::error::{Error, Result};
+use crate::keyring::transfer::document::{Transferred, TransferredKeyring};
+use crate::keyring::transfer::plan::Plan;
+use crate::keyring::{kek, links, orphans, stale, table};
+use crate::pg::relation::{self, Kind};
+use crate::pg::{acl, report};
+use crate::settings;
+
+/// The keyring that `relation` seals with, and those beside it that it opens with, as JSON text.
+/// For those who may manage its keys.
+pub fn export(relation: pg_sys::Oid) -> Result<String> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    let no_key = || Error::NoKey { table: table.name(), because: "by this call" };
+    let sealing = rows::sealing_keyring(table.root())?.ok_or_else(no_key)?;
+    let (schema, name) = relation::qualified_name(table.root()).ok_or_else(no_key)?;
+    let mut ids = vec![sealing];
+    for id in table.open_keyrings() {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    let read = |id| read_keyring(id, id == sealing);
+    let keyrings = ids.into_iter().map(read).collect::<Result<_>>()?;
+    let exported = Transferred { schema, table: name, keyrings };
+    for TransferredKeyring { id, .. } in &exported.keyrings {
+        audit::log(Action::Export, |event| {
+            event.table = Some(table.name());
+            event.keyring_id = audit::keyring(*id);
+        });
+    }
+    document::write(&exported)
+}
+
+fn read_keyring(id: Uuid, seals: bool) -> Result<TransferredKeyring> {
+    let keyring = rows::keyring(id)?.ok_or(Error::UnknownKeyring(id))?;
+    let with_wraps = |key: rows::DataKeyHistory| {
+        let wraps = rows::wrapped_keys(key.row.key_id)?;
+        Ok((key, wraps))
+    };
+    let keys = rows::data_key_histories(id)?.into_iter().map(with_wraps).collect::<Result<_>>()?;
+    Ok(TransferredKeyring { id, seals, keyring, keys })
+}
+
+/// Brings the keyrings in `json` into this database and gives them to `relation`; without one, to
+/// the table that bears the name they came with, if that seals with nothing yet. What is here
+/// stays as it is, and gains what is missing, after that was unwrapped and compared. The id of the
+/// keyring that seals. For superusers: wraps from elsewhere are what this server asks its KMS to
+/// open.
+pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
+    settings::check_unplanted()?;
+    if !acl::is_superuser() {
+        return Err(Error::SuperuserOnly("import a keyring"));
+    }
+    let imported = document::read(json)?;
+    let target = match relation {
+        Some(relation) => Some(relation),
+        None => namesake(&imported)?,
+    };
+    if let Some(target) = target {
+        table::require_can_have_keys(target)?;
+    }
+    // The KMS is asked before any lock is taken.
+    require_allowed(&imported)?;
+    let tried = Plan::of(&imported)?;
+    tried.try_wraps(&imported.table_name())?;
+    if let Some(target) = target {
+        links::keep(target)?;
+    }
+    lock(&imported, target)?;
+    let plan = Plan::of(&imported)?;
+    plan.require_tried(&tried)?;
+    plan.carry_out()?;
+    if let Some(target) = target {
+        give(&imported, target, relation.is_none())?;
+    }
+    stale::look_again();
+    for TransferredKeyring { id, .. } in &imported.keyrings {
+        audit::log(Action::Import, |event| {
+            event.table =
+                Some(target.map_or_else(|| imported.table_name(), relation::display_name));
+            event.keyring_id = audit::keyring(*id);
+        });
+    }
+    Ok(imported.sealing().id)
+}
+
+/// The table that bears the name the keyrings came with, if it seals with nothing yet and no other
+/// table seals with them.
+fn namesake(imported: &Transferred) -> Result<Option<pg_sys::Oid>> {
+    let Some(relation) = relation::plainly_named(&imported.schema, &imported.table) else {
+        return Ok(None);
+    };
+    let is_free = relation::kind(relation) == Kind::Table
+        && rows::sealing_keyring(relation::partition_root(relation))?.is_none()
+        && orphans::sealing_table(&rows::tables_of(imported.sealing().id)?).is_none();
+    Ok(is_free.then_some(relation))
+}
+
+/// 42501 unless every KEK is allowed here.
+fn require_allowed(imported: &Transferred) -> Result<()> {
+    for TransferredKeyring { keyring, keys, .. } in &imported.keyrings {
+        if let Some(kek) = &keyring.default_kek {
+            kek::named(kek)?;
+        }
+        for wrap in keys.iter().flat_map(|(_, wraps)| wraps) {
+            if !kek::is_allowed(&wrap.kek)? {
+                return Err(Error::KekNotAllowed(wrap.kek.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In one order, so that two imports at once do not wait for each other.
+fn lock(imported: &Transferred, target: Option<pg_sys::Oid>) -> Result<()> {
+    let mut ids: Vec<Uuid> = imported.keyrings.iter().map(|keyring| keyring.id).collect();
+    ids.sort_unstable();
+    ids.into_iter().try_for_each(links::lock_keyring)?;
+    target.map_or(Ok(()), links::lock_table)
+}
+
+fn give(imported: &Transferred, target: pg_sys::Oid, by_name: bool) -> Result<()> {
+    let sealing = imported.sealing().id;
+    let seals = links::link(sealing, target)?;
+    for keyring in imported.keyrings.iter().filter(|keyring| !keyring.seals) {
+        links::let_open(keyring.id, target)?;
+    }
+    if by_name && seals {
+        let table = relation::display_name(target);
+        report::notice(format!("table {table} seals with imported keyring {sealing}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What an import has to add to the catalog. Made twice: before the KMS is asked, and again under
+//! the locks, when nobody else can add any of it.
+
+use std::collections::HashSet;
+
+use envelope::header::KeyId;
+
+use crate::catalog::rows::{self, DataKeyHistory, DataKeyRow, State, WrappedKey};
+use crate::catalog::write;
+use crate::error::{Error, Result};
+use crate::keyring::transfer::document::{Transferred, TransferredKeyring};
+use crate::keyring::{kek, unwrap};
+
+/// What is missing here.
+#[derive(Default)]
+pub struct Plan<'a> {
+    keyrings: Vec<&'a TransferredKeyring>,
+    keys: Vec<DataKeyHistory>,
+    wraps: Vec<(KeyId, &'a WrappedKey)>,
+}
+
+impl<'a> Plan<'a> {
+    /// 42710 when what is imported contradicts what is here.
+    pub fn of(imported: &'a Transferred) -> Result<Plan<'a>> {
+        let mut plan = Plan::default();
+        for keyring in &imported.keyrings {
+            if rows::keyring(keyring.id)?.is_none() {
+                plan.keyrings.push(keyring);
+            }
+            let here = rows::data_keys(keyring.id)?;
+            for (key, wraps) in &keyring.keys {
+                if plan.add_key(&here, key)? {
+                    plan.add_wraps(key.row.key_id, wraps)?;
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Adds a data key unless it is here; whether it may have wraps. One that was destroyed here
+    /// stays so.
+    fn add_key(&mut self, here: &[DataKeyRow], key: &DataKeyHistory) -> Result<bool> {
+        let DataKeyRow { key_id, keyring_id, purpose, version, state } = key.row;
+        if let Some(known) = rows::data_key(key_id)? {
+            let same = known.keyring_id == keyring_id
+                && known.purpose == purpose
+                && known.version == version;
+            return if same {
+                Ok(known.state != State::Destroyed)
+            } else {
+                Err(conflict(format!(
+                    "data key {key_id} is here with another keyring, purpose or version"
+                )))
+            };
+        }
+        let of_purpose = || here.iter().filter(|known| known.purpose == purpose);
+        if let Some(known) = of_purpose().find(|known| known.version == version) {
+            return Err(conflict(format!(
+                "version {version} of keyring {keyring_id} is data key {} here, and data key \
+                 {key_id} in the import",
+                known.key_id
+            )));
+        }
+        // Of two active keys the one that is here goes on sealing; the other opens.
+        let is_second = state == State::Active && of_purpose().any(|k| k.state == State::Active);
+        let state = if is_second { State::DecryptOnly } else { state };
+        let row = DataKeyRow { state, ..key.row };
+        self.keys.push(DataKeyHistory { row, reason: key.reason.clone(), ..*key });
+        Ok(true)
+    }
+
+    fn add_wraps(&mut self, key_id: KeyId, wraps: &'a [WrappedKey]) -> Result<()> {
+        let here = rows::wrapped_keys(key_id)?;
+        for wrap in wraps {
+            match here.iter().find(|known| known.kek == wrap.kek) {
+                None => self.wraps.push((key_id, wrap)),
+                Some(known) if known.wrapped == wrap.wrapped => {}
+                Some(_) => {
+                    return Err(conflict(format!(
+                        "data key {key_id} is wrapped by KEK {} here, in other bytes",
+                        wrap.kek
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Unwraps what is to be added and compares it with its key id. `table` is where it came from.
+    pub fn try_wraps(&self, table: &str) -> Result<()> {
+        for (key_id, wrap) in &self.wraps {
+            unwrap::ask(*key_id, wrap, table).map_err(|error| {
+                kek::kms_error(error, format!("unwrap data key {key_id}, which is to be imported"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// An error when there is a wrap to add that was not tried.
+    pub fn require_tried(&self, tried: &Plan<'_>) -> Result<()> {
+        let tried: HashSet<(KeyId, &str)> =
+            tried.wraps.iter().map(|(key_id, wrap)| (*key_id, wrap.kek.as_str())).collect();
+        match self.wraps.iter().find(|(key_id, wrap)| !tried.contains(&(*key_id, &wrap.kek))) {
+            None => Ok(()),
+            Some((key_id, _)) => Err(conflict(format!(
+                "data key {key_id} changed while it was imported: import again"
+            ))),
+        }
+    }
+
+    /// Writes it.
+    pub fn carry_out(&self) -> Result<()> {
+        for TransferredKeyring { id, keyring, .. } in &self.keyrings {
+            write::insert_keyring(
+                *id,
+                &keyring.table_name,
+                keyring.default_kek.as_deref(),
+                keyring.kms_context.as_ref(),
+                &keyring.limits,
+            )?;
+        }
+        for key in &self.keys {
+            write::insert_data_key_history(key)?;
+        }
+        for (key_id, wrap) in &self.wraps {
+            write::insert_wrap(*key_id, wrap)?;
+        }
+        Ok(())
+    }
+}
+
+fn conflict(what: String) -> Error {
+    Error::KeyringConflict(what)
+}

@@ -1,0 +1,55 @@
+//! PostgreSQL's object_access_hook: told of every table before it is dropped, whichever command
+//! takes it along.
+
+use std::sync::OnceLock;
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::{pg_guard, pg_sys};
+
+static CALLBACK: OnceLock<fn(pg_sys::Oid)> = OnceLock::new();
+static PREVIOUS: OnceLock<pg_sys::object_access_hook_type> = OnceLock::new();
+
+/// From now on calls `callback` with every relation that a statement is about to drop, while the
+/// relation can still be looked up. To be called once.
+pub fn on_relation_drop(callback: fn(pg_sys::Oid)) {
+    if CALLBACK.set(callback).is_err() {
+        return;
+    }
+    // SAFETY: libraries are loaded by one thread; the function lives as long as the library, and
+    // whoever was there before is called by ours.
+    unsafe {
+        let _ = PREVIOUS.set(pg_sys::object_access_hook);
+        pg_sys::object_access_hook = Some(at_access);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn at_access(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    part: std::ffi::c_int,
+    arg: *mut std::ffi::c_void,
+) {
+    if let Some(Some(previous)) = PREVIOUS.get() {
+        // SAFETY: the arguments are handed on as they came; it may raise, hence the guard.
+        unsafe { pg_guard_ffi_boundary(|| previous(access, class, object, part, arg)) };
+    }
+    if access != pg_sys::ObjectAccessType::OAT_DROP
+        || class != pg_sys::RelationRelationId
+        || part != 0
+    {
+        return;
+    }
+    // SAFETY: the argument of OAT_DROP is an ObjectAccessDrop, or null.
+    let flags =
+        unsafe { arg.cast::<pg_sys::ObjectAccessDrop>().as_ref() }.map(|drop| drop.dropflags);
+    // What PostgreSQL drops for itself: a heap that VACUUM FULL has replaced, temporary tables.
+    let is_internal =
+        flags.unwrap_or(0) & pg_sys::PERFORM_DELETION_INTERNAL as std::ffi::c_int != 0;
+    if let Some(callback) = CALLBACK.get()
+        && !is_internal
+    {
+        callback(object);
+    }
+}

@@ -1,0 +1,46 @@
+//! Statements that write, by SPI.
+
+use std::ffi::{CString, c_char, c_int};
+
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+use pgrx::spi::Spi;
+
+/// Runs one writing statement; how many rows it touched. It sees what is committed now: under the
+/// snapshot of a REPEATABLE READ transaction it would miss the rows that others made since, as
+/// foreign keys would, which PostgreSQL checks in the same way.
+pub fn write(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64, String> {
+    let statement = CString::new(sql).map_err(|error| error.to_string())?;
+    let mut types: Vec<pg_sys::Oid> = args.iter().map(DatumWithOid::oid).collect();
+    let null = |arg: &DatumWithOid<'_>| if arg.datum().is_none() { b'n' } else { b' ' } as c_char;
+    let nulls: Vec<c_char> = args.iter().map(null).collect();
+    let mut values: Vec<pg_sys::Datum> = args
+        .iter()
+        .map(|arg| arg.datum().map_or(pg_sys::Datum::null(), |datum| datum.sans_lifetime()))
+        .collect();
+    // SAFETY: the three arrays have one element a parameter and outlive the execution, and so
+    // does what the arguments point to. SPI takes a copy of the snapshot. An error raised in
+    // between unwinds to PostgreSQL, which ends the SPI connection.
+    unsafe {
+        Spi::check_status(pg_sys::SPI_connect()).map_err(|error| error.to_string())?;
+        let plan = pg_sys::SPI_prepare(statement.as_ptr(), args.len() as c_int, types.as_mut_ptr());
+        if plan.is_null() {
+            let code = pg_sys::SPI_result;
+            return Err(format!("SPI_prepare: {code}"));
+        }
+        let status = pg_sys::SPI_execute_snapshot(
+            plan,
+            values.as_mut_ptr(),
+            nulls.as_ptr(),
+            pg_sys::GetLatestSnapshot(),
+            std::ptr::null_mut(),
+            false,
+            true,
+            0,
+        );
+        let rows = pg_sys::SPI_processed;
+        Spi::check_status(status).map_err(|error| error.to_string())?;
+        Spi::check_status(pg_sys::SPI_finish()).map_err(|error| error.to_string())?;
+        Ok(rows)
+    }
+}

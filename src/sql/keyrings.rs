@@ -1,0 +1,70 @@
+//! Keyrings of dropped, copied and moved tables.
+
+use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_extern, pg_sys};
+
+use crate::error::Error;
+use crate::keyring;
+use crate::pg::encoding::NotText;
+use crate::pg::json::Jsonb;
+use crate::sql::admin::too_long;
+use crate::sql::{begin, required};
+
+/// Bytes of an exported keyring: ten thousand wraps and more.
+const LONGEST_KEYRING: usize = 16 * 1024 * 1024;
+
+type Answer<T> = std::result::Result<T, ErrorReport>;
+
+#[pg_extern(sql = false)]
+fn envelope_adopt_keyring(
+    keyring_id: Option<Uuid>,
+    relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer<()> {
+    begin(fcinfo);
+    let keyring_id = required(keyring_id, "keyring_id")?;
+    let keyring_id = uuid::Uuid::from_bytes(*keyring_id.as_bytes());
+    Ok(keyring::adopt(keyring_id, required(relation, "relation")?)?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_share_keyring(
+    from_relation: Option<pg_sys::Oid>,
+    to_relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer<()> {
+    begin(fcinfo);
+    let from = required(from_relation, "from_relation")?;
+    Ok(keyring::share(from, required(to_relation, "to_relation")?)?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_export_keyring(
+    relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer<Jsonb> {
+    begin(fcinfo);
+    let json = keyring::export(required(relation, "relation")?)?;
+    let jsonb = Jsonb::from_text(&json)
+        .map_err(|why| Error::NotText { untranslatable: why == NotText::Untranslatable })?;
+    Ok(jsonb)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_import_keyring(
+    keyring: Option<Jsonb>,
+    relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer<Uuid> {
+    begin(fcinfo);
+    let json = required(keyring, "keyring")?;
+    let json = json.text(LONGEST_KEYRING).ok_or_else(|| too_long("a keyring", LONGEST_KEYRING))?;
+    let keyring_id = keyring::import(&json, relation)?;
+    Ok(Uuid::from_bytes(*keyring_id.as_bytes()))
+}
+
+/// Event trigger before commands that may drop tables. Its only work is done by then: to call it
+/// PostgreSQL has loaded the library, which watches what is dropped.
+#[pg_extern(sql = false)]
+fn envelope_watch_drops(_fcinfo: pg_sys::FunctionCallInfo) {}

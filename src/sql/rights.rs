@@ -1,0 +1,87 @@
+//! Rights on keys: giving, taking, asking.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_extern, pg_sys};
+
+use crate::error::Result;
+use crate::keyring::{self, Who};
+use crate::pg::encoding;
+use crate::pg::varlena::Varlena;
+use crate::sql::{begin, required};
+
+type Answer = std::result::Result<Option<bool>, ErrorReport>;
+
+// A `name` datum points to its bytes, ended by a zero, as a cstring does.
+
+#[pg_extern(sql = false)]
+fn envelope_grant_key(
+    relation: Option<pg_sys::Oid>,
+    role: Option<&CStr>,
+    verb: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    Ok(change(relation, role, verb, fcinfo, keyring::grant)?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_revoke_key(
+    relation: Option<pg_sys::Oid>,
+    role: Option<&CStr>,
+    verb: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    Ok(change(relation, role, verb, fcinfo, keyring::revoke)?)
+}
+
+fn change(
+    relation: Option<pg_sys::Oid>,
+    role: Option<&CStr>,
+    verb: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+    apply: impl Fn(pg_sys::Oid, &CStr, &str) -> Result<()>,
+) -> Result<()> {
+    begin(fcinfo);
+    let (relation, role) = (required(relation, "relation")?, required(role, "role")?);
+    apply(relation, role, &encoding::to_string(&required(verb, "verb")?))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_has_key_privilege(
+    relation: pg_sys::Oid,
+    verb: Varlena<'_>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer {
+    has_privilege(&Who::Current, relation, &verb, fcinfo)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_has_key_privilege_by_name(
+    role: &CStr,
+    relation: pg_sys::Oid,
+    verb: Varlena<'_>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer {
+    has_privilege(&Who::Named(role), relation, &verb, fcinfo)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_has_key_privilege_by_oid(
+    role: pg_sys::Oid,
+    relation: pg_sys::Oid,
+    verb: Varlena<'_>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer {
+    has_privilege(&Who::Numbered(role), relation, &verb, fcinfo)
+}
+
+fn has_privilege(
+    who: &Who<'_>,
+    relation: pg_sys::Oid,
+    verb: &[u8],
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer {
+    begin(fcinfo);
+    Ok(keyring::has_privilege(who, relation, &encoding::to_string(verb))?)
+}

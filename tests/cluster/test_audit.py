@@ -1,0 +1,190 @@
+"""The audit: a line of JSON for each event of a key, in the server's log and nowhere else."""
+
+import contextlib
+
+import psycopg
+import pytest
+from harness import faults
+from harness.audit import Audit
+from sqlstate import fails
+
+NEEDLE = "a-plaintext-that-occurs-nowhere-else"
+OPEN = "SELECT count(envelope_decrypt_text('people', ssn)) FROM people"
+REQUEST_ID = "11111111-2222-3333-4444-555555555555"
+
+
+@contextlib.contextmanager
+def level(cluster, value):
+    """While `envelope.audit` is `value`, for sessions that begin meanwhile."""
+    cluster.sql(f"ALTER ROLE ALL SET envelope.audit = '{value}'")
+    try:
+        yield Audit(cluster)
+    finally:
+        cluster.sql("ALTER ROLE ALL RESET envelope.audit")
+
+
+def of(line, *names):
+    return tuple(line.get(name) for name in names)
+
+
+@pytest.mark.parametrize("value, told", [
+    ("off", []),
+    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check"]),
+    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check"]),
+])
+def test_what_each_setting_tells(aws, value, told):
+    with level(aws.cluster, value) as audit, aws.connect() as c:
+        c.execute("CREATE TABLE people (ssn bytea)")
+        c.execute("SELECT envelope.create_key('people')")
+        c.execute(f"SELECT envelope.grant_key('people', '{aws.low}', 'decrypt')")
+        c.execute(f"SELECT envelope.revoke_key('people', '{aws.low}', 'decrypt')")
+        c.execute("""SELECT envelope.set_limits('people', '{"cache_ttl": 60}')""")
+        c.execute("INSERT INTO people VALUES (envelope_encrypt_text('people', 'x'))")
+        c.execute(OPEN)
+        c.execute("SELECT envelope.check()")
+        assert audit.events() == told
+
+
+def test_what_the_lines_hold(aws):
+    aws.people(rows=["x"])
+    key_id, keyring_id, kek = map(str, aws.sql("SELECT key_id, keyring_id, keks[1] FROM envelope.keys")[0])
+    aws.sql(f"ALTER TABLE people OWNER TO {aws.low}")
+    with level(aws.cluster, "all") as audit, aws.connect() as c:
+        c.execute(f"SET ROLE {aws.low}")
+        c.execute(OPEN)
+        c.execute("SELECT envelope.grant_key('people', 'postgres', 'search')")
+    unwrap, opened, grant = audit.lines()
+    who = {"database": aws.name, "role": aws.low, "session_role": "postgres", "table": "public.people"}
+    assert unwrap == {"event": "unwrap", **who, "key_id": key_id, "kek": kek, "kms_request_id": REQUEST_ID}
+    assert opened == {"event": "open", **who, "key_id": key_id, "count": 1}
+    assert grant == {"event": "grant", **who, "keyring_id": keyring_id, "grantee": "postgres", "verb": "search"}
+
+
+@pytest.mark.parametrize("value", ["off", "all"])
+def test_refusals_are_always_told(aws, proxy, value):
+    aws.people(rows=["x"])
+    aws.sql("GRANT ALL ON people TO PUBLIC; CREATE TABLE mine (v bytea)")
+    aws.sql(f"ALTER TABLE mine OWNER TO {aws.low}")
+    with level(aws.cluster, value) as audit:
+        for statement in (OPEN, "INSERT INTO people VALUES (2, 'x')", "SELECT envelope.create_key('people')",
+                          "SELECT envelope.create_key('mine', 'file:///etc/passwd')"):
+            with fails("42501"):
+                aws.sql(statement, user=aws.low)
+        # Also where the error is caught, and where the options are.
+        aws.sql("DO $$ BEGIN PERFORM envelope_decrypt('people', ssn) FROM people; "
+                "EXCEPTION WHEN insufficient_privilege THEN END $$", user=aws.low)
+        with aws.connect(aws.low, options="-c envelope.audit=off") as c, fails("42501"):
+            c.execute(OPEN)
+        # KMS refuses the server.
+        proxy.fault("Decrypt", faults.deny)
+        with fails("28000"):
+            aws.sql(OPEN)
+        refused = audit.lines("refuse")
+    assert [of(line, "role", "sqlstate") for line in refused] == 6 * [(aws.low, "42501")] + [("postgres", "28000")]
+    assert [line.get("table") for line in refused[:3]] == 3 * ["public.people"]
+    assert refused[3]["kek"] == "file:///etc/passwd"
+    assert "envelope.audit" in refused[5]["detail"]
+    assert refused[6]["kms_request_id"] == REQUEST_ID and refused[6]["kek"].startswith("aws-kms://arn:")
+
+
+def test_what_is_no_refusal_is_not_told(db):
+    db.people(rows=["x"])
+    audit = Audit(db.cluster)
+    for sqlstate, statement in (("22000", "SELECT envelope_decrypt('people', '\\x00')"),
+                                ("42710", "SELECT envelope.create_key('people')"),
+                                ("42P01", "SELECT envelope_encrypt(0, '')")):
+        with fails(sqlstate):
+            db.sql(statement)
+    assert audit.lines() == []
+
+
+class TestOpened:
+    """One line a statement, table, key and role; how many values, not which."""
+
+    @pytest.fixture
+    def audit(self, db):
+        db.people(rows=["x"])
+        db.sql("INSERT INTO people SELECT i, 'x' FROM generate_series(2, 1000) i")
+        with level(db.cluster, "all") as audit:
+            yield audit
+
+    def test_one_line_for_many_rows(self, db, audit):
+        db.sql(OPEN)
+        assert [line["count"] for line in audit.lines("open")] == [1000]
+
+    def test_a_line_each_statement_of_a_transaction(self, db, audit):
+        with db.connect(autocommit=False) as c:
+            for limit in (3, 5):
+                c.execute(f"SELECT envelope_decrypt('people', ssn) FROM people LIMIT {limit}")
+            assert [line["count"] for line in audit.lines("open")] == [3]
+            c.rollback()
+        assert [line["count"] for line in audit.lines("open")] == [3, 5]
+
+    def test_what_a_failing_statement_has_opened(self, db, audit):
+        with fails("22012"):
+            db.sql("SELECT 1 / (7 - id) FROM (SELECT id, envelope_decrypt('people', ssn) AS opened FROM people "
+                   "ORDER BY id OFFSET 0) p WHERE opened = 'x'")
+        assert [line["count"] for line in audit.lines("open")] == [7]
+
+    def test_a_terminated_session(self, db, audit):
+        with pytest.raises(psycopg.OperationalError), db.connect(autocommit=False) as c:
+            c.execute("SELECT envelope_decrypt('people', ssn) FROM people LIMIT 4")
+            db.sql("SELECT pg_terminate_backend(%s, 10000)", (c.info.backend_pid,))
+            c.execute("SELECT 1")
+        assert [line["count"] for line in audit.lines("open")] == [4]
+
+    def test_roles_and_tables_apart(self, db, audit):
+        db.sql("CREATE TABLE other (v bytea); INSERT INTO other VALUES (envelope_encrypt('other', 'y'))")
+        db.sql("CREATE FUNCTION lent(bytea) RETURNS bytea LANGUAGE sql SECURITY DEFINER SET search_path = public "
+               "AS $$ SELECT envelope_decrypt('people', $1) $$")
+        db.sql(f"GRANT SELECT ON people, other TO {db.low}; SELECT envelope.grant_key('other', '{db.low}', 'decrypt')")
+        db.sql("SELECT lent(ssn), envelope_decrypt('other', v) FROM people, other WHERE id <= 2", user=db.low)
+        lines = {of(line, "role", "session_role", "table", "count") for line in audit.lines("open")}
+        assert lines == {("postgres", db.low, "public.people", 2), (db.low, db.low, "public.other", 2)}
+
+    def test_parallel_workers_count_their_own(self, db, audit):
+        with db.connect() as c:
+            for setting in ("min_parallel_table_scan_size = 0", "parallel_setup_cost = 0", "parallel_tuple_cost = 0",
+                            "max_parallel_workers_per_gather = 2"):
+                c.execute(f"SET {setting}")
+            assert "Workers Planned: 2" in str(c.execute("EXPLAIN " + OPEN).fetchall())
+            c.execute(OPEN)
+        assert sum(line["count"] for line in audit.lines("open")) == 1000
+
+    def test_more_keys_than_are_kept_in_mind(self, db, audit):
+        db.sql("CREATE TABLE many (t regclass, v bytea)")
+        for i in range(70):
+            db.sql(f"CREATE TABLE m{i} ()")
+        db.sql("INSERT INTO many SELECT t, envelope_encrypt(t, 'x') FROM "
+               "(SELECT ('m' || i)::regclass AS t FROM generate_series(0, 69) i) m")
+        assert db.value("SELECT count(envelope_decrypt(t, v)) FROM many, generate_series(1, 2)") == 140
+        assert sum(line["count"] for line in audit.lines("open")) == 140
+
+
+def test_a_line_goes_to_the_log_alone_and_says_nothing_else(db):
+    """Neither the statement nor its context, which hold what the client sent."""
+    db.people()
+    db.sql("SELECT envelope.create_key('people')")
+    heard = []
+    with level(db.cluster, "all") as audit, db.connect(options="-c client_min_messages=debug5") as c:
+        c.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+        with c.cursor().copy("COPY people FROM STDIN") as copy:
+            copy.write_row((1, NEEDLE))
+        c.execute(f"SELECT envelope_decrypt_text('people', ssn) = '{NEEDLE}' FROM people")
+        c.execute("SELECT envelope.flush_cache()")
+        c.execute(f"DO $$ BEGIN PERFORM envelope_decrypt_text('people', ssn) = '{NEEDLE}' FROM people; END $$")
+    assert audit.events() == ["unwrap", "open", "unwrap", "open"]
+    assert NEEDLE not in audit.text()
+    assert heard and not any("audit" in message for message in heard)
+
+
+def test_lines_are_ascii_in_every_encoding(cluster):
+    cluster.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with level(cluster, "ddl") as audit, cluster.connect("latin") as c:
+        c.execute('CREATE EXTENSION "pgrx-example"')
+        name = '"größe ""x"""'
+        c.execute(f"CREATE TABLE {name} (v bytea)")
+        c.execute(f"SELECT envelope.create_key('{name}')")
+        created, = audit.lines("create")
+    assert created["table"] == "public." + name and created["database"] == "latin"
+    assert audit.text().isascii()

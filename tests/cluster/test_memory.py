@@ -1,0 +1,217 @@
+"""Where keys are in a backend's memory, read from outside: in locked pages while they are cached, and then nowhere."""
+
+import base64
+import resource
+import time
+
+import pytest
+from harness import faults, memory, process
+from harness import moto as kms
+from harness.cluster import Cluster
+from harness.proxy import FaultProxy
+from harness.tls import Certificate
+from interop import open as reader
+from sqlstate import fails
+
+OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
+# Beyond AWS-LC's threshold as well as below it.
+USE = "SELECT envelope_decrypt('people', envelope_encrypt('people', repeat('x', n)::bytea)) FROM (VALUES (1), (5000)) v(n)"
+WRAPS = "SELECT w.wrapped, w.kms_context FROM envelope.wrapped_key w JOIN envelope.keys k USING (key_id) WHERE relation = %s"
+
+
+@pytest.fixture(scope="module")
+def tls_cluster(moto):
+    """A cluster that asks KMS over TLS, as every real one does."""
+    with Certificate() as certificate, FaultProxy(moto.url, certificate) as proxy:
+        conf = {"envelope.default_kek": kms.kek(moto.create_key()), "envelope.aws_endpoint_url": proxy.url}
+        with Cluster(conf=conf, env={**kms.CREDENTIALS, "SSL_CERT_FILE": certificate.path}) as c:
+            yield c
+
+
+class Backend:
+    """A session, and what is to be looked for in its memory."""
+
+    def __init__(self, db, moto):
+        self.db, self.moto, self.secrets = db, moto, {}
+        self.c = db.connect()
+        self.pid = self.c.info.backend_pid
+
+    def know(self, table="public.people"):
+        """The data key of a table as this session sees it, unwrapped outside."""
+        wrapped, context = self.c.execute(WRAPS, (table,)).fetchone()
+        kek = self.db.cluster.base / "data.kek" / "default.kek"
+        if bytes(wrapped[:2]) == reader.WRAPPED:
+            dek = reader.unwrap(kek.read_bytes(), bytes(wrapped), context)
+            self.secrets["KEK"] = kek.read_bytes()
+            self.secrets["wrap key"] = reader.expand(kek.read_bytes(), "envelope/1 wrap", 32)
+        else:
+            dek = self.moto.client().decrypt(CiphertextBlob=bytes(wrapped), EncryptionContext=context)["Plaintext"]
+        self.seal_key = reader.expand(dek, "envelope/1 seal", 32)
+        # As it came, as KMS writes it, and as HMAC takes it.
+        self.secrets.update({"data key": dek, "half": dek[:16], "other half": dek[16:], "JSON": base64.b64encode(dek),
+                             "hex": dek.hex().encode(), "inner pad": bytes(b ^ 0x36 for b in dek)})
+
+    def cached_in(self):
+        """The mappings that hold the key that seals. Nothing that it came from is anywhere, as soon as the client's
+        thread has closed its connection."""
+        for name, secret in self.secrets.items():
+            process.wait_until(lambda: memory.holding(self.pid, secret) == [], 5, f"no {name} in memory")
+        return memory.holding(self.pid, self.seal_key)
+
+
+@pytest.fixture(params=["file", "http", "https"])
+def backend(request, database, moto):
+    cluster = request.getfixturevalue({"file": "cluster", "http": "aws_cluster", "https": "tls_cluster"}[request.param])
+    if request.param == "http":
+        request.getfixturevalue("proxy")
+    db = database(cluster)
+    db.people(rows=["secret"])
+    backend = Backend(db, moto)
+    with backend.c:
+        yield backend
+
+
+def test_the_search_finds_what_is_there(backend):
+    text = f"needle {backend.pid}"
+    backend.c.execute("SELECT set_config('application_name', %s, false)", (text,))
+    assert memory.holding(backend.pid, text.encode())
+
+
+def test_cached_keys_are_in_locked_pages_alone(backend):
+    assert backend.c.execute(OPEN).fetchone() == ("secret",)
+    backend.c.execute(USE)
+    backend.know()
+    found = backend.cached_in()
+    assert found
+    for mapping in found:
+        # Locked, in no core dump, not in a forked child.
+        assert {"lo", "dd", "wf"} <= mapping.flags, mapping
+        around = [m for m in memory.mappings(backend.pid) if mapping.start in (m.end, m.start) or mapping.end == m.start]
+        assert [m.perms for m in around] == ["---p", "rw-p", "---p"]
+    assert backend.c.execute("SELECT memory_locked FROM envelope.stats").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("wiped_by", ["SELECT envelope.flush_cache()", "DISCARD ALL"])
+def test_wiped(backend, wiped_by):
+    backend.c.execute(OPEN)
+    backend.c.execute(USE)
+    backend.know()
+    assert backend.cached_in()
+    backend.c.execute(wiped_by)
+    assert backend.cached_in() == []
+    assert backend.c.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (0,)
+    # And the session goes on.
+    assert backend.c.execute(OPEN).fetchone() == ("secret",)
+    assert backend.cached_in()
+
+
+def test_a_key_that_was_rolled_back(backend):
+    """The session that made it had it in clear."""
+    c = backend.c
+    c.execute("BEGIN; CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
+    backend.know("public.t")
+    assert backend.cached_in()
+    c.execute("ROLLBACK")
+    assert backend.cached_in() == []
+
+
+def test_a_new_key_that_is_kept(backend):
+    c = backend.c
+    c.execute("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
+    backend.know("public.t")
+    assert backend.cached_in()
+
+
+def test_past_its_time(backend):
+    """An expired key goes with the next look-up that misses."""
+    c = backend.c
+    backend.db.sql("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
+    c.execute("SET envelope.cache_ttl = '1s'")
+    c.execute(OPEN)
+    backend.know()
+    assert backend.cached_in()
+    time.sleep(1.5)
+    c.execute("SELECT envelope_decrypt('t', v) FROM t")
+    assert backend.cached_in() == []
+
+
+def test_put_out_by_another(backend):
+    c = backend.c
+    backend.db.sql("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
+    c.execute("SET envelope.cache_max_keys = 1")
+    c.execute(OPEN)
+    backend.know()
+    assert backend.cached_in()
+    c.execute("SELECT envelope_decrypt('t', v) FROM t")
+    assert backend.cached_in() == []
+
+
+def test_refused_by_the_kms(aws, proxy, moto):
+    aws.people(rows=["secret"])
+    backend = Backend(aws, moto)
+    with backend.c as c:
+        c.execute("SET envelope.cache_ttl = '1s'; SET envelope.cache_max_stale = '1h'")
+        c.execute(OPEN)
+        backend.know()
+        assert backend.cached_in()
+        proxy.fault("Decrypt", faults.deny)
+        time.sleep(1.5)
+        with fails("28000"):
+            c.execute(OPEN)
+        assert backend.cached_in() == []
+
+
+class TestDiscard:
+    """The hook that DISCARD ALL needs is in the way of nothing."""
+
+    def test_other_discards_leave_keys(self, db):
+        db.people(rows=["x"])
+        with db.connect() as c:
+            c.execute(OPEN)
+            for what in ("PLANS", "SEQUENCES", "TEMP"):
+                c.execute(f"DISCARD {what}")
+            assert c.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (1,)
+
+    def test_errors_of_utility_statements_are_as_they_were(self, db):
+        db.people(rows=["x"])
+        db.sql("CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN "
+               "RAISE EXCEPTION 'm' USING ERRCODE = 'ZX042', DETAIL = 'd', HINT = 'h', COLUMN = 'c'; END $$")
+        with db.connect() as c:
+            c.execute(OPEN)
+            for statement in ("CALL p()", "DO $$ BEGIN CALL p(); END $$"):
+                with fails("ZX042") as caught:
+                    c.execute(statement)
+                said = caught.value.diag
+                assert (said.message_detail, said.message_hint, said.column_name) == ("d", "h", "c")
+                assert "PL/pgSQL function p()" in said.context
+            assert c.execute(OPEN).fetchone() == ("x",)
+
+    def test_other_hooks_go_on(self, own_cluster, database):
+        db = database(own_cluster(conf={"shared_preload_libraries": "pg_stat_statements"}).start())
+        db.sql("CREATE EXTENSION pg_stat_statements")
+        db.people(rows=["x"])
+        with db.connect() as c:
+            c.execute(OPEN)
+            c.execute("DISCARD ALL")
+        assert db.value("SELECT calls FROM pg_stat_statements WHERE query = 'DISCARD ALL'") == 1
+
+
+def test_memory_that_cannot_be_locked(own_cluster, database):
+    """RLIMIT_MEMLOCK 0: it goes on, and says so once a session."""
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, limits[1]))
+    try:
+        c = own_cluster().start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+    db = database(c)
+    db.people(rows=["x"])
+    db.sql("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'y'))")
+    said = []
+    with db.connect() as session:
+        session.add_notice_handler(lambda notice: said.append((notice.severity, notice.message_primary)))
+        assert session.execute(OPEN).fetchone() == ("x",)
+        assert session.execute("SELECT envelope_decrypt_text('t', v) FROM t").fetchone() == ("y",)
+        assert session.execute("SELECT memory_locked FROM envelope.stats").fetchone() == (False,)
+    assert [severity for severity, _ in said] == ["WARNING"] and "locked" in said[0][1]
+    assert "could not be locked" in c.log.read_text()

@@ -1,0 +1,105 @@
+"""Rights on keys as other sessions see them change: the next statement counts, whatever was known before."""
+
+import pytest
+from sqlstate import fails
+
+OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
+
+
+@pytest.fixture
+def report(db):
+    """The low role opens by a grant to the role `group_…`, whose member it is; another table is in use beside."""
+    db.group = f"group_{db.name}"
+    db.people(rows=["secret"])
+    db.sql(f"CREATE ROLE {db.group}; GRANT {db.group} TO {db.low}; GRANT ALL ON people TO PUBLIC")
+    db.sql(f"SELECT envelope.grant_key('people', '{db.group}', 'decrypt')")
+    return db
+
+
+CHANGES = {
+    "revoke_key": ("SELECT envelope.revoke_key('people', '{group}', 'decrypt')",
+                   "SELECT envelope.grant_key('people', '{group}', 'decrypt')"),
+    "membership": ("REVOKE {group} FROM {low}", "GRANT {group} TO {low}"),
+    "catalog": ("DELETE FROM envelope.key_grant", "SELECT envelope.grant_key('people', '{group}', 'decrypt')"),
+    "truncate": ("TRUNCATE envelope.key_grant", "SELECT envelope.grant_key('people', '{group}', 'decrypt')"),
+}
+
+
+@pytest.mark.parametrize("isolation", ["autocommit", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_another_session_changes_counts_at_once(report, change, isolation):
+    away, back = (sql.format(group=report.group, low=report.low) for sql in CHANGES[change])
+    with report.connect(report.low) as c:
+        if isolation != "autocommit":
+            c.execute(f"BEGIN ISOLATION LEVEL {isolation}")
+        assert c.execute(OPEN).fetchall() == [("secret",)]
+        report.sql(away)
+        c.execute("SAVEPOINT s") if isolation != "autocommit" else None
+        with fails("42501"):
+            c.execute(OPEN)
+        c.execute("ROLLBACK TO s") if isolation != "autocommit" else None
+        report.sql(back)
+        assert c.execute(OPEN).fetchall() == [("secret",)]
+
+
+def test_the_tables_owner_changes(report):
+    report.sql(f"REVOKE {report.group} FROM {report.low}; ALTER TABLE people OWNER TO {report.low}")
+    with report.connect(report.low) as c:
+        assert c.execute(OPEN).fetchall() == [("secret",)]
+        report.sql("ALTER TABLE people OWNER TO postgres")
+        with fails("42501"):
+            c.execute(OPEN)
+
+
+def test_a_superuser_no_more(report):
+    report.sql(f"REVOKE {report.group} FROM {report.low}; ALTER ROLE {report.low} SUPERUSER")
+    with report.connect(report.low) as c:
+        assert c.execute(OPEN).fetchall() == [("secret",)]
+        report.sql(f"ALTER ROLE {report.low} NOSUPERUSER")
+        with fails("42501"):
+            c.execute(OPEN)
+
+
+def test_a_dropped_role_that_is_still_connected(report):
+    """PostgreSQL drops a role under its sessions; what it was granted itself ends with it."""
+    report.sql(f"REVOKE {report.group} FROM {report.low}; SELECT envelope.grant_key('people', '{report.low}', 'decrypt')")
+    with report.connect(report.low) as c:
+        assert c.execute(OPEN).fetchall() == [("secret",)]
+        report.sql(f"DROP ROLE {report.low}")
+        with fails("42501"):
+            c.execute(OPEN)
+
+
+def test_parallel_workers_ask_for_the_leaders_role(report):
+    number = report.value("SELECT current_setting('server_version_num')::int")
+    force = "force_parallel_mode" if number < 160000 else "debug_parallel_query"
+    with report.connect(report.low, options=f"-c {force}=on") as c:
+        assert c.execute(OPEN).fetchall() == [("secret",)]
+        report.sql(f"REVOKE {report.group} FROM {report.low}")
+        with fails("42501"):
+            c.execute(OPEN)
+
+
+def test_a_dba_owns_nothing_and_opens_nothing(db):
+    """CREATEROLE, CREATEDB, the database itself, monitoring, reading and writing everything: none is a right on keys."""
+    dba = f"dba_{db.name}"
+    db.people(rows=["secret"])
+    db.sql("SELECT envelope.grant_key('people', 'postgres', 'search')")
+    db.sql(f"CREATE ROLE {dba} LOGIN CREATEROLE CREATEDB IN ROLE pg_monitor, pg_read_all_data, pg_write_all_data")
+    db.sql(f"ALTER DATABASE {db.name} OWNER TO {dba}")
+    with db.connect(dba) as c:
+        assert c.execute("SELECT count(*) FROM people").fetchone() == (1,)
+        for statement in (OPEN, "SELECT envelope_encrypt('people', 'x')", "INSERT INTO people VALUES (2, 'x')",
+                          f"SELECT envelope.grant_key('people', '{dba}', 'decrypt')",
+                          "SELECT envelope.set_limits('people', '{}')", "SELECT envelope.warm('people')",
+                          f"UPDATE envelope.key_grant SET grantee = '{dba}'::regrole",
+                          "INSERT INTO envelope.key_grant SELECT gen_random_uuid(), keyring_id, "
+                          f"'{dba}'::regrole, 'decrypt' FROM envelope.keyring",
+                          "UPDATE envelope.keyring SET limits = '{}'", "DELETE FROM envelope.wrapped_key",
+                          "UPDATE envelope.keyring_table SET seals = false", "TRUNCATE envelope.data_key",
+                          "UPDATE envelope.data_key SET state = 'retired'"):
+            with fails("42501"):
+                c.execute(statement)
+        # What monitoring shows: the keys' names and states, and who may use them.
+        assert c.execute("SELECT relation, state FROM envelope.keys").fetchall() == [("public.people", "active")]
+        assert c.execute("SELECT DISTINCT grantee FROM envelope.key_privileges").fetchall() == [("postgres",)]
