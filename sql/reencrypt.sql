@@ -44,12 +44,12 @@ CREATE FUNCTION envelope.reencrypt_rows(
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
   AS $$
   DECLARE
-    pages text := pg_catalog.format(
+    pages pg_catalog.text := pg_catalog.format(
       'FROM ONLY %s WHERE ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid
        AND envelope.key_id_of(%I) OPERATOR(pg_catalog.=) ANY ($1)',
       relation, pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block), column_name);
     free pg_catalog.tid[];
-    role text := pg_catalog.current_setting('session_replication_role');
+    role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
   BEGIN
     moved := 0;
     EXECUTE 'SELECT pg_catalog.count(*) ' OPERATOR(pg_catalog.||) pages INTO met USING old_keys;
@@ -105,7 +105,7 @@ CREATE PROCEDURE envelope.reencrypt(
     begins boolean;
     met bigint;
     moved bigint;
-    idle_since timestamptz;
+    idle_since pg_catalog.timestamptz;
   BEGIN
     COMMIT;  -- in a transaction block an error, before anything is done
     IF relation IS NULL THEN
@@ -159,7 +159,7 @@ CREATE VIEW envelope.progress WITH (security_barrier) AS
   SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
          CASE WHEN p.finished_at IS NULL AND p.rows_per_second OPERATOR(pg_catalog.>) 0
               THEN p.updated_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(
-                     secs => (p.rows_left OPERATOR(pg_catalog./) p.rows_per_second)::double precision)
+                     secs => (p.rows_left OPERATOR(pg_catalog./) p.rows_per_second)::pg_catalog.float8)
          END AS eta,
          p.started_at, p.updated_at, p.finished_at
   FROM (SELECT r.relation::pg_catalog.text AS relation, r.column_name, r.key_id, r.pass, r.rows_done, r.rows_skipped,
@@ -170,8 +170,10 @@ CREATE VIEW envelope.progress WITH (security_barrier) AS
                       r.found OPERATOR(pg_catalog.*) (r.blocks OPERATOR(pg_catalog.-) r.next_block)
                         OPERATOR(pg_catalog./) r.next_block
                END AS rows_left,
-               pg_catalog.round((r.rows_done OPERATOR(pg_catalog.-) r.rows_at_resume) OPERATOR(pg_catalog./)
-                 NULLIF(EXTRACT(EPOCH FROM r.updated_at OPERATOR(pg_catalog.-) r.resumed_at), 0)) AS rows_per_second,
+               CASE WHEN r.updated_at OPERATOR(pg_catalog.>) r.resumed_at THEN
+                 pg_catalog.round((r.rows_done OPERATOR(pg_catalog.-) r.rows_at_resume) OPERATOR(pg_catalog./)
+                   EXTRACT(EPOCH FROM r.updated_at OPERATOR(pg_catalog.-) r.resumed_at))
+               END AS rows_per_second,
                r.started_at, r.updated_at, r.finished_at
         FROM envelope.reencryption r
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid

@@ -142,7 +142,7 @@ def test_writers_go_on(db):
             for i in range(10**9):
                 if stop.is_set():
                     return
-                row = first + (i * 37) % (ROWS // 3)
+                row = first + (i * 7) % (ROWS // 3)
                 value = f"w{first}-{i}"
                 if i % 3:
                     c.execute("UPDATE people SET ssn = %s WHERE id = %s", (value.encode(), row))

@@ -5,8 +5,17 @@ source "$(dirname "$0")/../setup/env.sh"
 pg=$(major)
 extension=$("$(tree_pg_config "$pg" dev)" --sharedir)/extension
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
+# These run with their caller's rights and read the caller's expression with the caller's search_path. A procedure that
+# commits cannot set one either.
+unpinned=(
+    'envelope.reencrypt_rows(relation regclass,column_name name,context text,from_block bigint,to_block bigint,old_keys uuid[],quiet boolean,OUT met bigint,OUT moved bigint)'
+    'envelope.reencrypt_verify(relation regclass,column_name name,context text,from_block bigint,to_block bigint,active_key uuid)'
+    'envelope.reencrypt(relation regclass,column_name name,batch_size integer,context text,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean)'
+)
+flags=()
+for function in "${unpinned[@]}"; do flags+=(--proc-without-search-path "$function"); done
 # pgspot does not know bodies of standard SQL, so it gets them as strings. Such a body is parsed when the function is
 # made, with the script's search_path: names in it must be qualified as everywhere else.
 # shellcheck disable=SC2016 # a dollar quote of SQL
 sed 's/^  BEGIN ATOMIC$/  SET search_path = pg_catalog, pg_temp AS $body$/; s/^  END;$/  $body$;/' \
-    "$extension/pgrx-example--$version.sql" | "$VENV/bin/pgspot"
+    "$extension/pgrx-example--$version.sql" | "$VENV/bin/pgspot" "${flags[@]}"
