@@ -6,12 +6,13 @@
 //! are those that a concurrent UPDATE moved to pages already read.
 
 use std::ffi::CStr;
+use std::ops::Range;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
 
 use crate::catalog::rows::{self, Purpose, State};
-use crate::catalog::write::reencryption::Job;
+use crate::catalog::write::reencryption::{self, Job};
 use crate::error::{Error, Result};
 use crate::keyring::columns;
 use crate::keyring::table::{self, Table};
@@ -108,34 +109,36 @@ fn go_on(job: &mut Job, blocks: i64) -> Result<Option<bool>> {
     Ok(Some(is_idle))
 }
 
-/// Notes that the pages before `to_block` are done: `found` values were under other keys, of which
-/// `moved` were brought to the active one. To be called in the transaction that has done it.
+/// Notes that the pages from `blocks.start` up to `blocks.end` are done: `found` values were under
+/// other keys, of which `moved` were brought to the active one. To be called in the transaction that
+/// has done it.
 pub fn window_done(
     relation: pg_sys::Oid,
     column: &CStr,
     batch_size: i32,
-    to_block: i64,
+    blocks: Range<i64>,
     found: i64,
     moved: i64,
 ) -> Result<()> {
     managed(relation)?;
-    let column = encoding::to_string(column.to_bytes());
-    let mut job = Job::lock(relation, &column)?
-        .ok_or_else(|| Error::BadArgument("no re-encryption of that column is under way".into()))?;
-    // A row found free and not changed is one that a concurrent UPDATE has won.
-    let skipped = (found - moved).max(0);
-    job.next_block = to_block;
-    job.found += found;
-    job.moved += moved;
-    job.window_blocks = window_blocks(job.window_blocks, found, batch_size.into());
-    job.store_rows(moved, skipped)
+    let done = reencryption::Done {
+        to_block: blocks.end,
+        window_blocks: window_blocks(blocks.end - blocks.start, found, batch_size.into()),
+        found,
+        moved,
+    };
+    if reencryption::note(relation, &encoding::to_string(column.to_bytes()), &done)? {
+        Ok(())
+    } else {
+        Err(Error::BadArgument("no re-encryption of that column is under way".into()))
+    }
 }
 
-/// How many pages are to be next, when so many held `found` values: about as many as hold a batch,
-/// at most twice as many as now.
-fn window_blocks(now: i32, found: i64, batch_size: i64) -> i32 {
-    let twice = i64::from(now) * 2;
-    let fitting = (i64::from(now) * batch_size).checked_div(found).unwrap_or(twice);
+/// How many pages are to be next, when `now` pages held `found` values: about as many as hold a
+/// batch, at most twice as many as now.
+fn window_blocks(now: i64, found: i64, batch_size: i64) -> i32 {
+    let twice = now.saturating_mul(2);
+    let fitting = now.saturating_mul(batch_size).checked_div(found).unwrap_or(twice);
     let next = fitting.min(twice).clamp(1, MOST_BLOCKS.into());
     i32::try_from(next).unwrap_or(MOST_BLOCKS)
 }

@@ -65,6 +65,7 @@ fn envelope_reencrypt_note(
     relation: Option<pg_sys::Oid>,
     column_name: Option<&CStr>,
     batch_size: Option<i32>,
+    from_block: Option<i64>,
     to_block: Option<i64>,
     found: Option<i64>,
     moved: Option<i64>,
@@ -75,7 +76,7 @@ fn envelope_reencrypt_note(
         required(relation, "relation")?,
         required(column_name, "column_name")?,
         required(batch_size, "batch_size")?,
-        required(to_block, "to_block")?,
+        required(from_block, "from_block")?..required(to_block, "to_block")?,
         required(found, "found")?,
         required(moved, "moved")?,
     )?)

@@ -11,7 +11,7 @@ from harness.cluster import Cluster
 
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
 BATCH = 1000
-CONF = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "jit": "off"}
+CONF = {"fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "jit": "off"}
 
 # As many rows a batch and a commit each, by ranges of pages too.
 UPDATE_ITSELF = """

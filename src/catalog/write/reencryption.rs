@@ -95,14 +95,6 @@ impl Job {
         self.update("finished_at = NULL")
     }
 
-    /// Stores the place after a part of the table, in which so many rows were moved and so many
-    /// could not be had.
-    pub fn store_rows(&self, moved: i64, skipped: i64) -> Result<()> {
-        self.update(&format!(
-            "rows_done = rows_done + {moved}, rows_skipped = rows_skipped + {skipped}"
-        ))
-    }
-
     /// Nothing is left to do.
     pub fn finish(&self) -> Result<()> {
         self.update("finished_at = clock_timestamp()")
@@ -151,6 +143,35 @@ impl Job {
 fn uuid(row: &SpiHeapTupleData<'_>, column: usize) -> spi::Result<Uuid> {
     let id = row.get::<PgUuid>(column)?;
     Ok(id.map(|id| Uuid::from_bytes(*id.as_bytes())).unwrap_or_default())
+}
+
+/// Pages of a table that were worked on.
+pub struct Done {
+    pub to_block: i64,
+    /// How many pages are to be next.
+    pub window_blocks: i32,
+    pub found: i64,
+    pub moved: i64,
+}
+
+/// Notes that the pages are done; false when there is no such job.
+pub fn note(relation: pg_sys::Oid, column: &str, done: &Done) -> Result<bool> {
+    let rows = touch(
+        "UPDATE envelope.reencryption
+         SET next_block = $3, window_blocks = $4, found = found + $5, moved = moved + $6,
+             rows_done = rows_done + $6, rows_skipped = rows_skipped + greatest($5 - $6, 0),
+             updated_at = clock_timestamp()
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name",
+        &[
+            relation.into(),
+            column.as_bytes().into(),
+            done.to_block.into(),
+            done.window_blocks.into(),
+            done.found.into(),
+            done.moved.into(),
+        ],
+    )?;
+    Ok(rows == 1)
 }
 
 /// Forgets the jobs of a table that is being dropped.

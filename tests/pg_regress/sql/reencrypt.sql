@@ -26,7 +26,7 @@ GRANT SELECT ON members TO envelope_other;
 SET ROLE envelope_other;
 SELECT envelope.reseal('members', ssn) FROM members WHERE id = 99;
 SELECT * FROM envelope.reencrypt_window('members', 'ssn', 1000, true);
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, 1, 1, 1);
+SELECT envelope.reencrypt_note('members', 'ssn', 1000, 0, 1, 1, 1);
 CALL envelope.reencrypt('members', 'ssn');
 RESET ROLE;
 
