@@ -45,6 +45,7 @@ bench: ## nanoseconds a row beside pgcrypto, and KMS requests
 	@tests/setup/all.sh release
 	@tests/setup/install.sh release
 	@tests/run/python.sh release bench/bench.py
+	@tests/run/python.sh release bench/reencrypt.py
 
 install: ## a release build into the PostgreSQL of PG_CONFIG
 	@tests/setup/system-install.sh "$(PG_CONFIG)"

@@ -156,10 +156,12 @@ CREATE PROCEDURE envelope.reencrypt(
         COMMIT;
         IF moved OPERATOR(pg_catalog.>) 0 THEN
           PERFORM pg_catalog.pg_sleep(EXTRACT(EPOCH FROM pause));
-          WHILE envelope.replication_lag() OPERATOR(pg_catalog.>) max_lag LOOP
-            COMMIT;
-            PERFORM pg_catalog.pg_sleep(0.1);
-          END LOOP;
+          IF max_lag IS NOT NULL THEN
+            WHILE envelope.replication_lag() OPERATOR(pg_catalog.>) max_lag LOOP
+              COMMIT;
+              PERFORM pg_catalog.pg_sleep(0.1);
+            END LOOP;
+          END IF;
         END IF;
       END LOOP;
     END LOOP;

@@ -1,10 +1,12 @@
 //! Statements that write, by SPI.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int};
 
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
-use pgrx::spi::Spi;
+use pgrx::spi::{self, OwnedPreparedStatement, Spi, SpiTupleTable};
 
 /// Runs one writing statement; how many rows it touched. It sees what is committed now: under the
 /// snapshot of a REPEATABLE READ transaction it would miss the rows that others made since, as
@@ -43,4 +45,32 @@ pub fn write(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64, String> {
         Spi::check_status(pg_sys::SPI_finish()).map_err(|error| error.to_string())?;
         Ok(rows)
     }
+}
+
+thread_local! {
+    static KEPT: RefCell<HashMap<&'static str, &'static OwnedPreparedStatement>> =
+        RefCell::new(HashMap::new());
+}
+
+/// Runs a statement that a session runs again and again; what `read` makes of its rows. Its plan is
+/// kept to the end of the session: to make it costs more than to run it.
+pub fn run_kept<T>(
+    sql: &'static str,
+    args: &[DatumWithOid<'_>],
+    read: impl FnOnce(SpiTupleTable<'_>) -> spi::Result<T>,
+) -> spi::Result<T> {
+    Spi::connect_mut(|client| {
+        let plan = match KEPT.with_borrow(|kept| kept.get(sql).copied()) {
+            Some(plan) => plan,
+            None => {
+                let types: Vec<_> = args.iter().map(|arg| arg.oid().into()).collect();
+                let plan = client.prepare_mut(sql, &types)?.keep();
+                // Never freed: by the time the backend ends, PostgreSQL has nothing to free it with.
+                let plan: &'static OwnedPreparedStatement = Box::leak(Box::new(plan));
+                KEPT.with_borrow_mut(|kept| kept.insert(sql, plan));
+                plan
+            }
+        };
+        read(client.update(plan, None, args)?)
+    })
 }

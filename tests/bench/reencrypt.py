@@ -3,6 +3,7 @@
 what becomes of the table's size."""
 
 import os
+import statistics
 import threading
 import time
 
@@ -11,6 +12,7 @@ from harness.cluster import Cluster
 
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
 BATCH = 1000
+REPETITIONS = int(os.environ.get("BENCH_REPETITIONS", "5"))
 CONF = {"fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "jit": "off"}
 
 # As many rows a batch and a commit each, by ranges of pages too.
@@ -42,11 +44,11 @@ def size(connection):
 
 
 def peak_memory(pid, done):
-    """The most private memory, in MB, that a backend has held until `done` is set."""
+    """The most memory of its own, in MB, that a backend has held until `done` is set."""
     most = 0
     while not done.wait(0.05):
-        with open(f"/proc/{pid}/smaps_rollup") as f:
-            kb = sum(int(line.split()[1]) for line in f if line.startswith(("Private_Clean", "Private_Dirty")))
+        with open(f"/proc/{pid}/status") as f:
+            kb = next(int(line.split()[1]) for line in f if line.startswith("RssAnon"))
         most = max(most, kb / 1024)
     return most
 
@@ -65,26 +67,41 @@ def timed(connection, call):
         watch.join()
 
 
+CALLS = {
+    "UPDATE t SET c = c": f"CALL update_itself({BATCH})",
+    "reencrypt": f"CALL envelope.reencrypt('t', 'c', {BATCH})",
+    "reencrypt, verify => false": f"CALL envelope.reencrypt('t', 'c', {BATCH}, verify => false)",
+}
+
+
+def once(cluster, rows, call):
+    """Seconds, peak memory, and the table's size before and after."""
+    with cluster.connect() as c:
+        table(c, rows)
+        sealed.second_version(c.execute, "t")
+    # A session of its own: what another has used before is not counted.
+    with cluster.connect() as c:
+        c.execute("SELECT envelope.warm('t')")
+        before = size(c)
+        seconds, (memory,) = timed(c, call)
+        return seconds, memory, before, size(c)
+
+
 def compare(cluster):
-    print(f"\nRe-encryption of 64-byte values in batches of {BATCH}, and the same UPDATE with nothing to do")
-    print(f"{'':34} {'rows':>9} {'s':>7} {'rows/s':>9} {'peak MB':>8} {'MB before':>10} {'after':>6}")
+    print(f"\nRe-encryption of 64-byte values in batches of {BATCH} beside the same UPDATE with nothing to do; medians of "
+          f"{REPETITIONS} interleaved repetitions")
+    print(f"{'':28} {'rows':>9} {'s':>7} {'rows/s':>9} {'times':>6} {'peak MB':>8} {'MB before':>10} {'after':>6}")
     for rows in (ROWS // 10, ROWS):
-        took = {}
-        for what, call in (("UPDATE t SET c = c", f"CALL update_itself({BATCH})"),
-                           ("reencrypt", f"CALL envelope.reencrypt('t', 'c', {BATCH})"),
-                           ("reencrypt, verify => false", f"CALL envelope.reencrypt('t', 'c', {BATCH}, verify => false)")):
-            # A session each: what one has used before is not counted.
-            with cluster.connect() as c:
-                table(c, rows)
-                sealed.second_version(c.execute, "t")
-                c.execute("SELECT envelope.warm('t')")
-            with cluster.connect() as c:
-                before = size(c)
-                took[what], memory = timed(c, call)
-                print(f"{what:34} {rows:>9} {took[what]:>7.1f} {rows / took[what]:>9,.0f} {memory[0]:>8.1f} "
-                      f"{before:>10.0f} {size(c):>6.0f}", flush=True)
-        for what in list(took)[1:]:
-            print(f"  {what}: {took[what] / took['UPDATE t SET c = c']:.2f} times the UPDATE")
+        runs = {name: [] for name in CALLS}
+        for _ in range(REPETITIONS):
+            for name, call in CALLS.items():
+                runs[name].append(once(cluster, rows, call))
+        base = None
+        for name, samples in runs.items():
+            seconds, memory, before, after = map(statistics.median, zip(*samples, strict=True))
+            base = base or seconds
+            print(f"{name:28} {rows:>9} {seconds:>7.2f} {rows / seconds:>9,.0f} {seconds / base:>6.2f} {memory:>8.1f} "
+                  f"{before:>10.0f} {after:>6.0f}", flush=True)
 
 
 def bloat(cluster):

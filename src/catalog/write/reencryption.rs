@@ -11,6 +11,7 @@ use super::{pg_uuid, random_uuid, touch};
 use crate::catalog::schema;
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
+use crate::pg::spi::run_kept;
 
 /// A row of `envelope.reencryption`; what its fields mean is said there.
 pub struct Job {
@@ -29,7 +30,7 @@ pub struct Job {
 impl Job {
     /// The job of a column, locked to the end of the transaction.
     pub fn lock(relation: pg_sys::Oid, column: &str) -> Result<Option<Job>> {
-        query(
+        query_kept(
             "SELECT id, key_id, pass, next_block, blocks, window_blocks, found, moved,
                     left_before, finished_at IS NOT NULL
              FROM envelope.reencryption
@@ -156,12 +157,12 @@ pub struct Done {
 
 /// Notes that the pages are done; false when there is no such job.
 pub fn note(relation: pg_sys::Oid, column: &str, done: &Done) -> Result<bool> {
-    let rows = touch(
+    let noted = query_kept(
         "UPDATE envelope.reencryption
          SET next_block = $3, window_blocks = $4, found = found + $5, moved = moved + $6,
              rows_done = rows_done + $6, rows_skipped = rows_skipped + greatest($5 - $6, 0),
              updated_at = clock_timestamp()
-         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name",
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name RETURNING 1",
         &[
             relation.into(),
             column.as_bytes().into(),
@@ -170,8 +171,9 @@ pub fn note(relation: pg_sys::Oid, column: &str, done: &Done) -> Result<bool> {
             done.found.into(),
             done.moved.into(),
         ],
+        |_| Ok(()),
     )?;
-    Ok(rows == 1)
+    Ok(noted.is_some())
 }
 
 /// Forgets the jobs of a table that is being dropped.
@@ -192,4 +194,15 @@ fn query<T>(
         rows.next().map(|row| read(&row)).transpose()
     })
     .map_err(|error: spi::Error| Error::Corrupt(format!("catalog write failed: {error}")))
+}
+
+/// As [`query`], of a statement that is run for every batch.
+fn query_kept<T>(
+    sql: &'static str,
+    args: &[DatumWithOid<'_>],
+    read: impl Fn(&SpiHeapTupleData<'_>) -> spi::Result<T>,
+) -> Result<Option<T>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    run_kept(sql, args, |mut rows| rows.next().map(|row| read(&row)).transpose())
+        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
 }
