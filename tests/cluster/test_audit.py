@@ -29,8 +29,10 @@ def of(line, *names):
 
 @pytest.mark.parametrize("value, told", [
     ("off", []),
-    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check"]),
-    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check"]),
+    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check", "share", "export", "adopt",
+             "import"]),
+    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check", "share", "export",
+             "adopt", "import"]),
 ])
 def test_what_each_setting_tells(aws, value, told):
     with level(aws.cluster, value) as audit, aws.connect() as c:
@@ -42,6 +44,12 @@ def test_what_each_setting_tells(aws, value, told):
         c.execute("INSERT INTO people VALUES (envelope_encrypt_text('people', 'x'))")
         c.execute(OPEN)
         c.execute("SELECT envelope.check()")
+        c.execute("CREATE TABLE beside (); CREATE TABLE next ()")
+        c.execute("SELECT envelope.share_keyring('people', 'beside')")
+        exported, = c.execute("SELECT envelope.export_keyring('people')::text").fetchone()
+        c.execute("DROP TABLE beside, people")
+        c.execute("SELECT envelope.adopt_keyring(keyring_id, 'next') FROM envelope.keys")
+        c.execute("SELECT envelope.import_keyring(%s, 'next')", (exported,))
         assert audit.events() == told
 
 
