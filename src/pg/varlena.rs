@@ -119,11 +119,9 @@ pub unsafe fn palloc(size: usize) -> *mut std::ffi::c_void {
     }
 }
 
-/// A palloc'd varlena under construction, handed to PostgreSQL when it is done.
-pub struct VarlenaBuf {
-    varlena: NonNull<pg_sys::varlena>,
-    len: usize,
-}
+/// A palloc'd varlena under construction, handed to PostgreSQL when it is done. One word, so that
+/// it is passed on in a register.
+pub struct VarlenaBuf(NonNull<pg_sys::varlena>);
 
 impl VarlenaBuf {
     /// `len` bytes, at most [`MAX_LEN`], which the caller writes: what stands there before is
@@ -134,7 +132,7 @@ impl VarlenaBuf {
         unsafe {
             let varlena = palloc(len + pg_sys::VARHDRSZ).cast::<pg_sys::varlena>();
             pgrx::set_varsize_4b(varlena, (len + pg_sys::VARHDRSZ) as i32);
-            VarlenaBuf { varlena: NonNull::new_unchecked(varlena), len }
+            VarlenaBuf(NonNull::new_unchecked(varlena))
         }
     }
 
@@ -147,10 +145,11 @@ impl VarlenaBuf {
 
     /// The bytes after the length word.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: `of_len` made `len` bytes there; `self` is their only owner.
+        // SAFETY: `of_len` made the bytes that the length word counts; `self` is their only owner.
         unsafe {
-            let data = self.varlena.as_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
-            std::slice::from_raw_parts_mut(data, self.len)
+            let varlena = self.0.as_ptr();
+            let len = pgrx::varsize_4b(varlena) - pg_sys::VARHDRSZ;
+            std::slice::from_raw_parts_mut(varlena.cast::<u8>().add(pg_sys::VARHDRSZ), len)
         }
     }
 
@@ -158,12 +157,12 @@ impl VarlenaBuf {
     pub fn wipe_and_free(mut self) {
         self.as_mut_slice().zeroize();
         // SAFETY: palloc'd by `of_len`, and given to nobody.
-        unsafe { pg_sys::pfree(self.varlena.as_ptr().cast()) }
+        unsafe { pg_sys::pfree(self.0.as_ptr().cast()) }
     }
 
     /// Gives the memory to PostgreSQL; its memory context frees it.
     pub fn into_datum(self) -> pg_sys::Datum {
-        pg_sys::Datum::from(self.varlena.as_ptr())
+        pg_sys::Datum::from(self.0.as_ptr())
     }
 }
 
