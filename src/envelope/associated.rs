@@ -7,20 +7,20 @@ use crate::header::HEADER_LEN;
 const ON_STACK: usize = 256;
 
 /// Calls `f` with `header` (18 bytes) ‖ `context`.
+#[inline]
 pub(crate) fn with_associated_data<R>(
     header: &[u8],
     context: &[u8],
     f: impl FnOnce(&[u8]) -> R,
 ) -> R {
-    if context.is_empty() {
-        return f(header);
-    }
+    if context.is_empty() { f(header) } else { with_context(header, context, f) }
+}
+
+#[inline(never)]
+fn with_context<R>(header: &[u8], context: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
     let len = header.len() + context.len();
-    if context.len() > ON_STACK {
-        let mut whole = Vec::with_capacity(len);
-        whole.extend_from_slice(header);
-        whole.extend_from_slice(context);
-        return f(&whole);
+    if len > HEADER_LEN + ON_STACK {
+        return f(&[header, context].concat());
     }
     let mut whole = [0; HEADER_LEN + ON_STACK];
     whole[..header.len()].copy_from_slice(header);

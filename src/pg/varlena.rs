@@ -24,6 +24,7 @@ pub struct Varlena<'a> {
 impl<'a> Varlena<'a> {
     /// # Safety
     /// `datum` is a non-null varlena that outlives `'a`.
+    #[inline]
     pub unsafe fn from_datum(datum: pg_sys::Datum) -> Varlena<'a> {
         let raw = datum.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the caller passes a varlena; detoasting gives the same pointer or a palloc'd
