@@ -28,7 +28,7 @@ impl Hasher for IdHasher {
         self.write_u64(oid.into());
     }
 
-    /// How long an id is: always the same.
+    /// How long an id is, which is always the same; or as whom the KMS is asked, of which there are few.
     #[inline]
     fn write_usize(&mut self, _length: usize) {}
 
