@@ -180,7 +180,6 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
 /// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
     let unwrapped = Some(Unwrapped::new(data_key)?);
-    warn_if_unlocked();
     let read_at = DOUBTS.get();
     let limits = limits_of(&row)?;
     wipe(row.key_id);
@@ -201,6 +200,8 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
             queue.push_back((slot, order));
         });
     });
+    // Last: a cancel that comes with it finds all in its place.
+    warn_if_unlocked();
     Ok(())
 }
 
