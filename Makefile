@@ -41,11 +41,10 @@ torture: setup ## random programs on a server that is killed again and again (MI
 	@tests/setup/install.sh dev
 	@tests/run/python.sh dev -m torture.program --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
-bench: ## nanoseconds a row beside pgcrypto, and KMS requests
+bench: ## everything that is measured, into docs/bench
 	@tests/setup/all.sh release
 	@tests/setup/install.sh release
-	@tests/run/python.sh release bench/bench.py
-	@tests/run/python.sh release bench/reencrypt.py
+	@tests/run/python.sh release -m bench.bench
 
 install: ## a release build into the PostgreSQL of PG_CONFIG
 	@tests/setup/system-install.sh "$(PG_CONFIG)"

@@ -69,7 +69,7 @@ CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_set_limits_wrapper';
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
-  'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale';
+  'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale; and session_max_values, 1 to draw every nonce anew';
 
 CREATE FUNCTION envelope.grant_key(relation regclass, role name, verb text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE

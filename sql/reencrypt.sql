@@ -8,7 +8,7 @@ COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
 
 CREATE FUNCTION envelope.reencrypt_window(
     relation regclass, column_name name, batch_size integer, begins boolean)
-  RETURNS TABLE (from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
+  RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_reencrypt_window_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean) IS
@@ -41,7 +41,7 @@ COMMENT ON FUNCTION envelope.replication_lag() IS
 -- so that the update is tried without: when it meets a row that is held it gives up at once, having held
 -- nobody up, and takes the long way.
 CREATE FUNCTION envelope.reencrypt_rows(
-    relation regclass, column_name name, context text, from_block bigint, to_block bigint,
+    relation regclass, column_name name, context text, pass integer, from_block bigint, to_block bigint,
     old_keys uuid[], quiet boolean, OUT met bigint, OUT moved bigint)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
   AS $$
@@ -53,10 +53,21 @@ CREATE FUNCTION envelope.reencrypt_rows(
     update pg_catalog.text := pg_catalog.format(
       'UPDATE ONLY %1$s SET %2$I = envelope.reseal(%3$s, %2$I, %4$s) WHERE ',
       relation, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''));
+    number pg_catalog.text := pg_catalog.format('SELECT pg_catalog.count(*) FROM ONLY %s WHERE %s', relation, old);
     role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
     timeout pg_catalog.text := pg_catalog.current_setting('lock_timeout');
     held boolean := false;
   BEGIN
+    met := 0;
+    moved := 0;
+    -- After the first pass there is mostly nothing left.
+    IF pass OPERATOR(pg_catalog.>) 1 THEN
+      EXECUTE number INTO met USING old_keys;
+      IF met OPERATOR(pg_catalog.=) 0 THEN
+        RETURN;
+      END IF;
+      met := 0;
+    END IF;
     IF quiet THEN
       PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
     END IF;
@@ -75,14 +86,12 @@ CREATE FUNCTION envelope.reencrypt_rows(
     IF quiet THEN
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
-    met := 0;
     IF held OR moved OPERATOR(pg_catalog.=) 0 THEN
-      EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM ONLY %s WHERE %s', relation, old)
-        INTO met USING old_keys;
+      EXECUTE number INTO met USING old_keys;
     END IF;
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
-COMMENT ON FUNCTION envelope.reencrypt_rows(regclass, name, text, bigint, bigint, uuid[], boolean) IS
+COMMENT ON FUNCTION envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean) IS
   'For envelope.reencrypt: brings the values on some pages to the active key';
 
 CREATE FUNCTION envelope.reencrypt_verify(
@@ -148,7 +157,7 @@ CREATE PROCEDURE envelope.reencrypt(
           idle_since := NULL;
         END IF;
         SELECT r.met, r.moved INTO met, moved
-          FROM envelope.reencrypt_rows(part, column_name, context, step.from_block, step.to_block, step.old_keys, quiet) r;
+          FROM envelope.reencrypt_rows(part, column_name, context, step.pass, step.from_block, step.to_block, step.old_keys, quiet) r;
         IF verify AND met OPERATOR(pg_catalog.=) 0 THEN
           PERFORM envelope.reencrypt_verify(part, column_name, context, step.from_block, step.to_block, step.active_key);
         END IF;

@@ -76,7 +76,7 @@ pub struct Event {
     /// Whose rights counted.
     role: String,
     /// Who logged in.
-    session_role: String,
+    login_role: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ impl Event {
             event,
             database: guc::current_database(),
             role: acl::display_role(acl::current_role()),
-            session_role: acl::display_role(acl::session_role()),
+            login_role: acl::display_role(acl::login_role()),
             table: None,
             keyring_id: None,
             key_id: None,

@@ -129,7 +129,7 @@ pub fn init() {
         (1, 7 * 24 * 3600),
         GucFlags::UNIT_S,
     );
-    // Keys; 0 is no limit: a key takes some 400 bytes.
+    // Keys; 0 is no limit: a key takes some 3 kB with what is kept beside it.
     define_int(
         c"envelope.cache_max_keys",
         c"Most unwrapped data keys that a backend keeps.",

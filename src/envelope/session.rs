@@ -25,7 +25,7 @@ use zeroize::Zeroize;
 
 use crate::header::{KeyId, NONCE_LEN};
 use crate::value::SealKey;
-use crate::xaes::{DerivedKey, PREFIX_LEN};
+use crate::xaes::{DerivedKey, IV_LEN, halves};
 
 /// The most values of a session.
 pub const MAX_VALUES: u32 = 1 << 16;
@@ -37,8 +37,7 @@ pub const MAX_BYTES: u64 = 1 << 30;
 pub struct Session {
     pub(crate) key_id: KeyId,
     pub(crate) derived: DerivedKey,
-    prefix: [u8; PREFIX_LEN],
-    /// The other half of the next nonce, below 2^96.
+    /// The half of the next nonce that counts, below 2^96; the other one is the derived key's.
     next: u128,
     values_left: u32,
     bytes_left: u64,
@@ -50,7 +49,6 @@ impl Session {
         Session {
             key_id: KeyId([0; 16]),
             derived: DerivedKey::none(),
-            prefix: [0; PREFIX_LEN],
             next: 0,
             values_left: 0,
             bytes_left: 0,
@@ -60,36 +58,34 @@ impl Session {
     /// Begins anew, under `key`, for at most `values` values (never more than [`MAX_VALUES`]). `random` is 24 bytes that
     /// nobody has used, of a cryptographic source.
     pub fn begin(&mut self, key: &SealKey, random: &[u8; NONCE_LEN], values: u32) {
-        self.prefix.copy_from_slice(&random[..PREFIX_LEN]);
-        key.xaes().derive(&self.prefix, &mut self.derived);
+        let (prefix, start) = halves(random);
+        key.xaes().derive(prefix, &mut self.derived);
         self.key_id = key.key_id();
-        self.next =
-            random[PREFIX_LEN..].iter().fold(0, |start, byte| start << 8 | u128::from(*byte));
+        self.next = start.iter().fold(0, |start, byte| start << 8 | u128::from(*byte));
         self.values_left = values.min(MAX_VALUES);
         self.bytes_left = MAX_BYTES;
     }
 
-    /// The nonce for a value of `len` bytes; `None`, now and from here on, when the session has none left for it.
-    pub(crate) fn next_nonce(&mut self, len: u64) -> Option<[u8; NONCE_LEN]> {
+    /// The counting half of the nonce for a value of `len` bytes; `None`, now and from here on, when the session has none
+    /// left for it.
+    pub(crate) fn next_iv(&mut self, len: u64) -> Option<[u8; IV_LEN]> {
         if self.values_left == 0 || len > self.bytes_left {
             self.values_left = 0;
             return None;
         }
         self.values_left -= 1;
         self.bytes_left -= len;
-        let mut nonce = [0; NONCE_LEN];
-        nonce[..PREFIX_LEN].copy_from_slice(&self.prefix);
-        nonce[PREFIX_LEN..]
-            .copy_from_slice(&self.next.to_be_bytes()[16 - (NONCE_LEN - PREFIX_LEN)..]);
+        let mut iv = [0; IV_LEN];
+        iv.copy_from_slice(&self.next.to_be_bytes()[size_of::<u128>() - IV_LEN..]);
         self.next = (self.next + 1) % (1 << 96);
-        Some(nonce)
+        Some(iv)
     }
 }
 
 impl Drop for Session {
     /// The derived key wipes itself.
     fn drop(&mut self) {
-        (self.prefix, self.next).zeroize();
+        self.next.zeroize();
     }
 }
 
@@ -115,55 +111,55 @@ mod tests {
     fn the_first_nonce_is_what_was_drawn_and_each_is_one_more() {
         let random = std::array::from_fn(|at| at as u8);
         let mut session = begun(random, 3);
-        assert_eq!(session.next_nonce(0), Some(random));
-        let mut second = random;
-        second[23] += 1;
-        assert_eq!(session.next_nonce(0), Some(second));
+        let (prefix, mut iv) = (*halves(&random).0, *halves(&random).1);
+        assert_eq!(session.derived.prefix(), &prefix);
+        assert_eq!(session.next_iv(0), Some(iv));
+        iv[11] += 1;
+        assert_eq!(session.next_iv(0), Some(iv));
     }
 
     #[test]
     fn the_counter_wraps_at_96_bits() {
         let mut session = begun([0xFF; NONCE_LEN], 2);
-        assert_eq!(session.next_nonce(0), Some([0xFF; NONCE_LEN]));
-        let wrapped = std::array::from_fn(|at| if at < PREFIX_LEN { 0xFF } else { 0 });
-        assert_eq!(session.next_nonce(0), Some(wrapped));
+        assert_eq!(session.next_iv(0), Some([0xFF; IV_LEN]));
+        assert_eq!(session.next_iv(0), Some([0; IV_LEN]));
     }
 
     #[test]
     fn a_session_has_65_536_values_all_different() {
         for asked in [MAX_VALUES, u32::MAX] {
             let mut session = begun([0xFF; NONCE_LEN], asked);
-            let mut nonces = std::collections::HashSet::new();
-            while let Some(nonce) = session.next_nonce(16) {
-                assert!(nonces.insert(nonce));
+            let mut ivs = std::collections::HashSet::new();
+            while let Some(iv) = session.next_iv(16) {
+                assert!(ivs.insert(iv));
             }
-            assert_eq!(nonces.len(), 65_536);
-            assert_eq!(session.next_nonce(0), None);
+            assert_eq!(ivs.len(), 65_536);
+            assert_eq!(session.next_iv(0), None);
         }
     }
 
     #[test]
     fn a_session_has_a_gibibyte() {
         let mut session = begun([1; NONCE_LEN], MAX_VALUES);
-        assert!(session.next_nonce((1 << 30) - 10).is_some());
-        assert!(session.next_nonce(10).is_some());
-        assert!(session.next_nonce(0).is_some());
-        assert!(session.next_nonce(1).is_none());
+        assert!(session.next_iv((1 << 30) - 10).is_some());
+        assert!(session.next_iv(10).is_some());
+        assert!(session.next_iv(0).is_some());
+        assert!(session.next_iv(1).is_none());
         // What did not fit has ended it, for shorter values too.
-        assert!(session.next_nonce(0).is_none());
-        assert!(begun([1; NONCE_LEN], 1).next_nonce(1 << 30).is_some());
-        assert!(begun([1; NONCE_LEN], 1).next_nonce((1 << 30) + 1).is_none());
+        assert!(session.next_iv(0).is_none());
+        assert!(begun([1; NONCE_LEN], 1).next_iv(1 << 30).is_some());
+        assert!(begun([1; NONCE_LEN], 1).next_iv((1 << 30) + 1).is_none());
     }
 
     #[test]
     fn a_session_of_one_value_has_one_nonce() {
         let mut session = begun([1; NONCE_LEN], 1);
-        assert!(session.next_nonce(0).is_some());
-        assert_eq!(session.next_nonce(0), None);
+        assert!(session.next_iv(0).is_some());
+        assert_eq!(session.next_iv(0), None);
     }
 
     #[test]
     fn none_is_over() {
-        assert_eq!(Session::none().next_nonce(0), None);
+        assert_eq!(Session::none().next_iv(0), None);
     }
 }

@@ -6,10 +6,10 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::associated::with_associated_data;
 use crate::derive;
-use crate::header::{self, HEADER_LEN, KeyId, MARKER, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
+use crate::header::{HEADER_LEN, KeyId, MARKER, OVERHEAD, Sealed, TAG_LEN};
 use crate::secret::{DataKey, KEY_LEN};
 use crate::session::{MAX_BYTES, Session};
-use crate::xaes::{DerivedKey, DoesNotOpen, PREFIX_LEN, TooLong, XaesKey};
+use crate::xaes::{DerivedKey, DoesNotOpen, PREFIX_LEN, TooLong, XaesKey, halves};
 
 /// What seals and opens the values of one data key: its id and its cipher. Wiped on drop.
 #[derive(ZeroizeOnDrop)]
@@ -73,7 +73,8 @@ impl SealKey {
         if len > MAX_BYTES {
             return Err(TooLong.into());
         }
-        let (head, rest) = frame.split_first_chunk_mut().ok_or(SealError::FrameLength)?;
+        let (head, rest) =
+            frame.split_at_mut_checked(OVERHEAD - TAG_LEN).ok_or(SealError::FrameLength)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(SealError::FrameLength)?;
         if ciphertext.len() != plaintext.len() {
             return Err(SealError::FrameLength);
@@ -81,11 +82,14 @@ impl SealKey {
         if session.key_id != self.key_id {
             return Err(SealError::SessionOver);
         }
-        let nonce = session.next_nonce(len).ok_or(SealError::SessionOver)?;
-        let header = header::build(MARKER, self.key_id);
-        fill(head, &header, &nonce);
-        with_associated_data(&header, context, |aad| {
-            session.derived.seal(&nonce, aad, plaintext, ciphertext, tag)
+        let iv = session.next_iv(len).ok_or(SealError::SessionOver)?;
+        let (header, nonce) = head.split_at_mut(HEADER_LEN);
+        header[..MARKER.len()].copy_from_slice(&MARKER);
+        header[MARKER.len()..].copy_from_slice(&self.key_id.0);
+        nonce[..PREFIX_LEN].copy_from_slice(session.derived.prefix());
+        nonce[PREFIX_LEN..].copy_from_slice(&iv);
+        with_associated_data(header, context, |aad| {
+            session.derived.seal(&iv, aad, plaintext, ciphertext, tag)
         })?;
         Ok(())
     }
@@ -106,13 +110,13 @@ impl SealKey {
         if sealed.key_id != self.key_id {
             return Err(DoesNotOpen);
         }
-        if last.key_id != self.key_id || !last.derived.serves(sealed.nonce) {
-            let (prefix, _) = sealed.nonce.split_first_chunk::<PREFIX_LEN>().ok_or(DoesNotOpen)?;
+        let (prefix, iv) = halves(sealed.nonce);
+        if last.key_id != self.key_id || !last.derived.is_for(prefix) {
             self.xaes.derive(prefix, &mut last.derived);
             last.key_id = self.key_id;
         }
         with_associated_data(sealed.header, context, |aad| {
-            last.derived.open(sealed.nonce, aad, sealed.ciphertext, sealed.tag, plaintext)
+            last.derived.open(iv, aad, sealed.ciphertext, sealed.tag, plaintext)
         })
     }
 }
@@ -122,12 +126,6 @@ impl Opening {
     pub fn none() -> Opening {
         Opening { key_id: KeyId([0; 16]), derived: DerivedKey::none() }
     }
-}
-
-/// What stands before the ciphertext.
-fn fill(head: &mut [u8; OVERHEAD - TAG_LEN], header: &[u8; HEADER_LEN], nonce: &[u8; NONCE_LEN]) {
-    head[..HEADER_LEN].copy_from_slice(header);
-    head[HEADER_LEN..].copy_from_slice(nonce);
 }
 
 #[cfg(test)]
@@ -144,7 +142,7 @@ mod tests {
     /// A session of `key` under the nonce of threes.
     fn session(key: &SealKey) -> Session {
         let mut session = Session::none();
-        session.begin(key, &[3; NONCE_LEN], 2);
+        session.begin(key, &[3; 24], 2);
         session
     }
 

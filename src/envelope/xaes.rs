@@ -19,8 +19,10 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use crate::header::{NONCE_LEN, TAG_LEN};
 use crate::secret::KEY_LEN;
 
-/// Length of the part of a nonce that a key is derived for, in bytes; the rest is as long.
+/// Length of the half of a nonce that a key is derived for, in bytes.
 pub const PREFIX_LEN: usize = 12;
+/// Length of the other half, which AES-GCM takes.
+pub const IV_LEN: usize = NONCE_LEN - PREFIX_LEN;
 
 /// GCM only ever encrypts blocks, so the half of the key schedule that decrypts them is not computed.
 type Gcm = AesGcm<Aes256Enc, U12>;
@@ -125,52 +127,51 @@ impl DerivedKey {
         DerivedKey { prefix: [0; PREFIX_LEN], gcm: GcmKey::unset() }
     }
 
-    /// Whether it is the key for `nonce`, as far as the nonce tells.
-    pub fn serves(&self, nonce: &[u8; NONCE_LEN]) -> bool {
-        self.gcm.is_set() && self.prefix == *halves(nonce).0
+    /// What it was derived for.
+    pub fn prefix(&self) -> &[u8; PREFIX_LEN] {
+        &self.prefix
     }
 
-    /// Encrypts `plaintext` to `ciphertext`, which is as long, and writes the tag over it and `aad`. A nonce must never
-    /// come twice under a key.
+    /// Whether it was derived for `prefix`.
+    pub fn is_for(&self, prefix: &[u8; PREFIX_LEN]) -> bool {
+        self.gcm.is_set() && self.prefix == *prefix
+    }
+
+    /// Encrypts `plaintext` to `ciphertext`, which is as long, and writes the tag over it and `aad`. The nonce is the
+    /// prefix ‖ `iv`, and must never come twice under a key.
     ///
     /// # Errors
-    /// [`TooLong`], or when it is not the key for `nonce`; no plaintext is then in `ciphertext`.
+    /// [`TooLong`], also when there is no key; no plaintext is then in `ciphertext`.
     pub fn seal(
         &self,
-        nonce: &[u8; NONCE_LEN],
+        iv: &[u8; IV_LEN],
         aad: &[u8],
         plaintext: &[u8],
         ciphertext: &mut [u8],
         tag: &mut [u8; TAG_LEN],
     ) -> Result<(), TooLong> {
-        if !self.serves(nonce) {
-            return Err(TooLong);
-        }
-        self.gcm.seal(halves(nonce).1, aad, plaintext, ciphertext, tag).map_err(|_| TooLong)
+        self.gcm.seal(iv, aad, plaintext, ciphertext, tag).map_err(|_| TooLong)
     }
 
     /// Decrypts `ciphertext` to `plaintext`, which is as long, when the tag over it and `aad`, compared in constant time,
-    /// is right.
+    /// is right. The nonce is the prefix ‖ `iv`.
     ///
     /// # Errors
-    /// [`DoesNotOpen`], also when it is not the key for `nonce`; `plaintext` then holds none.
+    /// [`DoesNotOpen`], also when there is no key; `plaintext` then holds none.
     pub fn open(
         &self,
-        nonce: &[u8; NONCE_LEN],
+        iv: &[u8; IV_LEN],
         aad: &[u8],
         ciphertext: &[u8],
         tag: &[u8; TAG_LEN],
         plaintext: &mut [u8],
     ) -> Result<(), DoesNotOpen> {
-        if !self.serves(nonce) {
-            return Err(DoesNotOpen);
-        }
-        self.gcm.open(halves(nonce).1, aad, ciphertext, tag, plaintext).map_err(|_| DoesNotOpen)
+        self.gcm.open(iv, aad, ciphertext, tag, plaintext).map_err(|_| DoesNotOpen)
     }
 }
 
 /// What a key is derived for, and what AES-GCM takes.
-fn halves(nonce: &[u8; NONCE_LEN]) -> (&[u8; PREFIX_LEN], &[u8; NONCE_LEN - PREFIX_LEN]) {
+pub(crate) fn halves(nonce: &[u8; NONCE_LEN]) -> (&[u8; PREFIX_LEN], &[u8; IV_LEN]) {
     let (prefix, iv) = nonce.split_at(PREFIX_LEN);
     match (prefix.try_into(), iv.try_into()) {
         (Ok(prefix), Ok(iv)) => (prefix, iv),
@@ -210,17 +211,18 @@ mod tests {
     fn both_implementations_are_the_same_cipher() {
         let key = XaesKey::new(&[7; KEY_LEN]);
         let nonce: [u8; NONCE_LEN] = std::array::from_fn(|at| at as u8);
+        let (prefix, iv) = halves(&nonce);
         let mut derived = DerivedKey::none();
-        key.derive(halves(&nonce).0, &mut derived);
+        key.derive(prefix, &mut derived);
         for len in (0..=300).chain([511, 512, 513, 4096, 65_537]) {
             let plaintext: Vec<u8> = (0..len).map(|at| at as u8).collect();
             let aad = &plaintext[..len.min(50)];
             let (mut one, mut other) = (plaintext.clone(), vec![0; len]);
             let tag = key.seal_in_place(&nonce, aad, &mut one).unwrap_or_default();
             let mut same = [0; TAG_LEN];
-            assert_eq!(derived.seal(&nonce, aad, &plaintext, &mut other, &mut same), Ok(()));
+            assert_eq!(derived.seal(iv, aad, &plaintext, &mut other, &mut same), Ok(()));
             assert_eq!((&one, tag), (&other, same));
-            assert_eq!(derived.open(&nonce, aad, &one, &tag, &mut other), Ok(()));
+            assert_eq!(derived.open(iv, aad, &one, &tag, &mut other), Ok(()));
             assert_eq!(key.open_in_place(&nonce, aad, &mut one, &tag), Ok(()));
             assert_eq!((&one, &other), (&plaintext, &plaintext));
         }
@@ -228,17 +230,16 @@ mod tests {
 
     /// Neither one that was never derived, nor one that a fork has zeroed, nor one for another prefix.
     #[test]
-    fn a_key_serves_its_prefix_only() {
+    fn a_key_is_for_its_prefix_only() {
         let key = XaesKey::new(&[7; KEY_LEN]);
         let mut derived = DerivedKey::none();
+        let sealed = derived.seal(&[0; IV_LEN], b"", &[1; 16], &mut [0; 16], &mut [0; 16]);
+        assert_eq!(sealed, Err(TooLong));
         for prefix in [[0; PREFIX_LEN], [1; PREFIX_LEN]] {
-            let nonce = [prefix[0]; NONCE_LEN];
-            assert!(!derived.serves(&nonce));
-            let sealed = derived.seal(&nonce, b"", &[1; 16], &mut [0; 16], &mut [0; 16]);
-            assert_eq!(sealed, Err(TooLong));
+            assert!(!derived.is_for(&prefix));
             key.derive(&prefix, &mut derived);
-            assert!(derived.serves(&nonce));
+            assert!(derived.is_for(&prefix));
         }
-        assert!(!derived.serves(&[0; NONCE_LEN]));
+        assert!(!derived.is_for(&[0; PREFIX_LEN]));
     }
 }

@@ -67,6 +67,7 @@ impl GcmKey {
     ///
     /// # Errors
     /// [`Refused`]; what stands in `ciphertext` and `tag` is then no part of the plaintext.
+    #[inline]
     pub fn seal(
         &self,
         iv: &[u8; IV_LEN],
@@ -106,6 +107,7 @@ impl GcmKey {
     ///
     /// # Errors
     /// [`Refused`]; `plaintext` then holds none.
+    #[inline]
     pub fn open(
         &self,
         iv: &[u8; IV_LEN],

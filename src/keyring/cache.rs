@@ -180,20 +180,17 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
 /// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
     let unwrapped = Some(Unwrapped::new(data_key)?);
-    warn_if_unlocked();
     let read_at = DOUBTS.get();
     let limits = limits_of(&row)?;
     wipe(row.key_id);
     make_room();
     let order = UNWRAPS.get() + 1;
     UNWRAPS.set(order);
+    let slot = slot(row.key_id);
     KEYS.with_borrow_mut(|keys| {
-        let made_before = || {
-            let mut same = keys.iter().filter(|((key_id, _), _)| *key_id == row.key_id);
-            same.find_map(|(_, entry)| entry.made_in)
-        };
+        let made_before =
+            || identity::all().find_map(|identity| keys.get(&(slot.0, identity))?.made_in);
         let made_in = made_in.or_else(made_before);
-        let slot = slot(row.key_id);
         keys.insert(slot, Entry { row, limits, read_at, unwrapped, order, made_in });
         ORDER.with_borrow_mut(|queue| {
             // What was wiped otherwise stays in the queue until it is as long again as need be.
@@ -203,6 +200,8 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
             queue.push_back((slot, order));
         });
     });
+    // Last: a cancel that comes with it finds all in its place.
+    warn_if_unlocked();
     Ok(())
 }
 

@@ -18,6 +18,7 @@ pub fn check_kek(uri: &str) -> Vec<(&'static str, Result<()>)> {
     let outcome = attempt(uri, &mut passed);
     let mut steps: Vec<_> = STEPS.iter().take(passed).map(|step| (*step, Ok(()))).collect();
     if let (Err(error), Some(step)) = (outcome, STEPS.get(passed)) {
+        audit::refused(&error);
         steps.push((step, Err(error)));
     }
     steps

@@ -61,6 +61,11 @@ pub fn check_all() -> Result<Vec<Finding>> {
         findings.extend(breaks::strays(&known)?);
         findings.extend(breaks::of_triggers()?);
     }
+    for finding in &findings {
+        if let Outcome::Broken(error) = &finding.outcome {
+            audit::refused(error);
+        }
+    }
     audit::log(Action::Check, |event| event.count = Some(findings.len() as u64));
     Ok(findings)
 }

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, Verb};
+use crate::catalog::rows::Verb;
 use crate::catalog::write;
 use crate::error::{Error, Result};
 use crate::keyring::{rights, stale, table};
@@ -17,8 +17,9 @@ use crate::settings;
 /// PostgreSQL's name for everybody; no role can bear it.
 const PUBLIC: &CStr = c"public";
 
-/// Lets `role` do `verbs` with the keys of `relation`, on the keyring that it seals with: a
-/// partition's root's.
+/// Lets `role` do `verbs` with the keys of `relation`, on the keyring that it seals with (a
+/// partition's root's) and, of a partition, on the one that it sealed with before it was attached:
+/// as far as the current role may manage them.
 pub fn grant(relation: pg_sys::Oid, role: &CStr, verbs: &str) -> Result<()> {
     change(relation, role, verbs, Action::Grant, write::insert_grant)
 }
@@ -37,22 +38,25 @@ fn change(
 ) -> Result<()> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
-    table.require_manage_right()?;
+    let keyrings = table.managed_keyrings()?;
     let verbs = rights::verbs(verbs)?;
     let grantee = grantee(role)?;
-    let keyring_id = rows::sealing_keyring(table.root())?
-        .ok_or_else(|| Error::NoKey { table: table.name(), because: "by this call" })?;
-    // A role's OID may be another role's some day, and DROP ROLE tells nobody. So what a gone role
-    // has left goes whenever the keyring's rights change.
-    write::delete_grants_to_nobody(keyring_id)?;
-    for verb in verbs {
-        write_one(keyring_id, grantee, verb)?;
-        audit::log(action, |event| {
-            event.table = Some(table.name());
-            event.keyring_id = audit::keyring(keyring_id);
-            event.grantee = audit::role(grantee);
-            event.verb = Some(verb.name());
-        });
+    if keyrings.is_empty() {
+        return Err(Error::NoKey { table: table.name(), because: "by this call" });
+    }
+    for keyring_id in keyrings {
+        // A role's OID may be another role's some day, and DROP ROLE tells nobody. So what a gone
+        // role has left goes whenever the keyring's rights change.
+        write::delete_grants_to_nobody(keyring_id)?;
+        for verb in &verbs {
+            write_one(keyring_id, grantee, *verb)?;
+            audit::log(action, |event| {
+                event.table = Some(table.name());
+                event.keyring_id = audit::keyring(keyring_id);
+                event.grantee = audit::role(grantee);
+                event.verb = Some(verb.name());
+            });
+        }
     }
     stale::look_again();
     Ok(())

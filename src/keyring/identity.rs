@@ -59,6 +59,11 @@ pub fn current() -> Identity {
     identity
 }
 
+/// All that there have been.
+pub fn all() -> impl Iterator<Item = Identity> {
+    (0..=ASSUMED.with_borrow(Vec::len)).map(Identity)
+}
+
 fn identity_of(role: AssumedRole) -> Identity {
     ASSUMED.with_borrow_mut(|assumed| {
         let place = assumed.iter().position(|known| *known == role).unwrap_or_else(|| {

@@ -72,6 +72,7 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
         audit::log(Action::Share, |event| {
             event.table = Some(relation::display_name(to));
             event.keyring_id = audit::keyring(keyring_id);
+            event.detail = Some(format!("of {}", source.name()));
         });
     }
     stale::look_again();

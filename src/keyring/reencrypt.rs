@@ -23,6 +23,8 @@ use crate::settings;
 
 /// Pages to be worked on, and the keys in question.
 pub struct Window {
+    /// How often the table is being read.
+    pub pass: i32,
     pub from_block: i64,
     pub to_block: i64,
     /// The table is read for the next time, and the last time has brought it no further.
@@ -74,6 +76,7 @@ pub fn next_window(
     }
     let Some(is_idle) = go_on(&mut job, blocks.into())? else { return Ok(None) };
     Ok(Some(Window {
+        pass: job.pass,
         from_block: job.next_block,
         to_block: job.blocks.min(job.next_block + i64::from(job.window_blocks)),
         is_idle,

@@ -214,7 +214,7 @@ impl Table {
     }
 
     fn own_key(&self, key_id: KeyId) -> Result<DataKeyRow> {
-        let key = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
+        let Some(key) = cache::row(key_id)? else { return Err(Error::UnknownKey(key_id)) };
         if self.has(key.keyring_id) { Ok(key) } else { Err(Error::OtherTable(self.name())) }
     }
 

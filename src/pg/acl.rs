@@ -18,10 +18,10 @@ pub fn current_role() -> pg_sys::Oid {
     unsafe { GetUserId() }
 }
 
-/// The role that logged in, or that `SET SESSION AUTHORIZATION` put in its place.
-pub fn session_role() -> pg_sys::Oid {
+/// The role that logged in, whatever SET SESSION AUTHORIZATION and SET ROLE have said since.
+pub fn login_role() -> pg_sys::Oid {
     // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::GetSessionUserId() }
+    unsafe { pg_sys::GetAuthenticatedUserId() }
 }
 
 /// Whether the current role is a superuser.

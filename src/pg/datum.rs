@@ -2,10 +2,12 @@
 
 use std::ffi::{CStr, CString, c_char};
 
-use pgrx::datum::DatumWithOid;
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::{Datum, DatumWithOid};
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
+use crate::pg::varlena::palloc;
 
 /// Copies and frees a palloc'd C string in the server's encoding; `None` for a null pointer.
 pub fn owned_name(raw: *mut c_char) -> Option<String> {
@@ -45,3 +47,28 @@ pub unsafe fn uuid_bytes(datum: pg_sys::Datum) -> [u8; 16] {
 pub fn uuid_datum(bytes: &[u8; 16]) -> pg_sys::Datum {
     pg_sys::Datum::from(bytes.as_ptr())
 }
+
+/// A palloc'd uuid, handed to PostgreSQL.
+pub struct UuidBuf(*mut [u8; 16]);
+
+impl UuidBuf {
+    /// A copy of `bytes`.
+    pub fn copy_of(bytes: &[u8; 16]) -> UuidBuf {
+        // SAFETY: palloc answers with memory of that size, or raises.
+        unsafe {
+            let copy = palloc(size_of::<[u8; 16]>()).cast::<[u8; 16]>();
+            copy.write(*bytes);
+            UuidBuf(copy)
+        }
+    }
+}
+
+// SAFETY: the datum is a palloc'd uuid, as results are.
+unsafe impl BoxRet for UuidBuf {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above, in the function's memory context.
+        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
+    }
+}
+
+pgrx::impl_sql_translatable!(UuidBuf, "uuid");

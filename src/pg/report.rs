@@ -10,17 +10,23 @@ use pgrx::{PgSqlErrorCode, function_name, pg_sys};
 
 /// A WARNING to the client and the log.
 pub fn warning(message: String, hint: &str) {
-    leave_out_copy_line();
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, function_name!())
-        .set_hint(hint)
-        .report(PgLogLevel::WARNING);
+    let warning = ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, function_name!());
+    tell(warning.set_hint(hint), PgLogLevel::WARNING);
 }
 
 /// A NOTICE to the client.
 pub fn notice(message: String) {
-    leave_out_copy_line();
     let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
-    ErrorReport::new(code, message, function_name!()).report(PgLogLevel::NOTICE);
+    tell(ErrorReport::new(code, message, function_name!()), PgLogLevel::NOTICE);
+}
+
+/// After a message below ERROR PostgreSQL looks for a cancel, and raises it. pgrx lets that jump
+/// over the frames of who called, with what they own: secrets would stay unwiped. Guarded, it
+/// unwinds them.
+fn tell(report: ErrorReport, level: PgLogLevel) {
+    leave_out_copy_line();
+    // SAFETY: what the closure owns is dropped by pgrx before PostgreSQL may jump.
+    unsafe { pg_guard_ffi_boundary(|| report.report(level)) }
 }
 
 /// A NOTICE to the client that has more to say.

@@ -24,6 +24,7 @@ pub struct Varlena<'a> {
 impl<'a> Varlena<'a> {
     /// # Safety
     /// `datum` is a non-null varlena that outlives `'a`.
+    #[inline]
     pub unsafe fn from_datum(datum: pg_sys::Datum) -> Varlena<'a> {
         let raw = datum.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the caller passes a varlena; detoasting gives the same pointer or a palloc'd
@@ -142,11 +143,9 @@ pub unsafe fn first_bytes<'a>(datum: pg_sys::Datum, count: usize) -> Varlena<'a>
     }
 }
 
-/// A palloc'd varlena under construction, handed to PostgreSQL when it is done.
-pub struct VarlenaBuf {
-    varlena: NonNull<pg_sys::varlena>,
-    len: usize,
-}
+/// A palloc'd varlena under construction, handed to PostgreSQL when it is done. One word, so that
+/// it is passed on in a register.
+pub struct VarlenaBuf(NonNull<pg_sys::varlena>);
 
 impl VarlenaBuf {
     /// `len` bytes, at most [`MAX_LEN`], which the caller writes: what stands there before is
@@ -157,7 +156,7 @@ impl VarlenaBuf {
         unsafe {
             let varlena = palloc(len + pg_sys::VARHDRSZ).cast::<pg_sys::varlena>();
             pgrx::set_varsize_4b(varlena, (len + pg_sys::VARHDRSZ) as i32);
-            VarlenaBuf { varlena: NonNull::new_unchecked(varlena), len }
+            VarlenaBuf(NonNull::new_unchecked(varlena))
         }
     }
 
@@ -170,10 +169,11 @@ impl VarlenaBuf {
 
     /// The bytes after the length word.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: `of_len` made `len` bytes there; `self` is their only owner.
+        // SAFETY: `of_len` made the bytes that the length word counts; `self` is their only owner.
         unsafe {
-            let data = self.varlena.as_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
-            std::slice::from_raw_parts_mut(data, self.len)
+            let varlena = self.0.as_ptr();
+            let len = pgrx::varsize_4b(varlena) - pg_sys::VARHDRSZ;
+            std::slice::from_raw_parts_mut(varlena.cast::<u8>().add(pg_sys::VARHDRSZ), len)
         }
     }
 
@@ -181,8 +181,9 @@ impl VarlenaBuf {
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: as above.
         unsafe {
-            let data = self.varlena.as_ptr().cast::<u8>().add(pg_sys::VARHDRSZ);
-            std::slice::from_raw_parts(data, self.len)
+            let varlena = self.0.as_ptr();
+            let len = pgrx::varsize_4b(varlena) - pg_sys::VARHDRSZ;
+            std::slice::from_raw_parts(varlena.cast::<u8>().add(pg_sys::VARHDRSZ), len)
         }
     }
 
@@ -190,12 +191,12 @@ impl VarlenaBuf {
     pub fn wipe_and_free(mut self) {
         self.as_mut_slice().zeroize();
         // SAFETY: palloc'd by `of_len`, and given to nobody.
-        unsafe { pg_sys::pfree(self.varlena.as_ptr().cast()) }
+        unsafe { pg_sys::pfree(self.0.as_ptr().cast()) }
     }
 
     /// Gives the memory to PostgreSQL; its memory context frees it.
     pub fn into_datum(self) -> pg_sys::Datum {
-        pg_sys::Datum::from(self.varlena.as_ptr())
+        pg_sys::Datum::from(self.0.as_ptr())
     }
 }
 

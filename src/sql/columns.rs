@@ -3,12 +3,12 @@
 use std::ffi::CStr;
 
 use envelope::header::{HEADER_LEN, peek_key_id};
-use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
 use crate::keyring;
 use crate::pg::call::Arguments;
+use crate::pg::datum::UuidBuf;
 use crate::sql::{begin, required};
 
 #[pg_extern(sql = false)]
@@ -36,8 +36,8 @@ fn envelope_unregister_column(
 /// Fetches no more of a value than its header: a census reads every row of a table. A value that
 /// was cut names its key, too.
 #[pg_extern(sql = false)]
-fn envelope_key_id_of(fcinfo: pg_sys::FunctionCallInfo) -> Option<Uuid> {
+fn envelope_key_id_of(fcinfo: pg_sys::FunctionCallInfo) -> Option<UuidBuf> {
     // SAFETY: the call's own information; the argument is declared bytea.
     let header = unsafe { Arguments::of(fcinfo).first_bytes(0, HEADER_LEN) };
-    peek_key_id(&header?).map(|key_id| Uuid::from_bytes(key_id.0))
+    peek_key_id(&header?).map(|key_id| UuidBuf::copy_of(&key_id.0))
 }

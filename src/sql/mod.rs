@@ -23,7 +23,8 @@ const LONGEST_CONTEXT: usize = 64 * 1024;
 
 /// The value of an argument that must not be NULL.
 fn required<T>(argument: Option<T>, name: &'static str) -> Result<T> {
-    argument.ok_or(Error::NullArgument(name))
+    let Some(argument) = argument else { return Err(Error::NullArgument(name)) };
+    Ok(argument)
 }
 
 /// The head of every function: what other backends have changed is known from here on.

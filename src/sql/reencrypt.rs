@@ -9,8 +9,8 @@ use pgrx::{name, pg_extern, pg_sys};
 
 use crate::keyring::{self, Window};
 use crate::pg::varlena::VarlenaBuf;
+use crate::sql::required;
 use crate::sql::values::with_value;
-use crate::sql::{begin, required};
 
 #[pg_extern(sql = false)]
 fn envelope_reseal(
@@ -33,6 +33,7 @@ fn envelope_reencrypt_window(
     TableIterator<
         'static,
         (
+            name!(pass, i32),
             name!(from_block, i64),
             name!(to_block, i64),
             name!(is_idle, bool),
@@ -51,6 +52,7 @@ fn envelope_reencrypt_window(
     )?;
     Ok(TableIterator::new(window.into_iter().map(|window: Window| {
         (
+            window.pass,
             window.from_block,
             window.to_block,
             window.is_idle,
@@ -69,9 +71,8 @@ fn envelope_reencrypt_note(
     to_block: Option<i64>,
     found: Option<i64>,
     moved: Option<i64>,
-    fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
-    begin(fcinfo);
+    keyring::begin_statement(None);
     Ok(keyring::window_done(
         required(relation, "relation")?,
         required(column_name, "column_name")?,

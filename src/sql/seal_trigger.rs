@@ -30,15 +30,19 @@ fn envelope_seal(
         begin(fcinfo);
         // SAFETY: the call's own information, which outlives the call.
         let call = unsafe { TriggerCall::from_fcinfo(fcinfo) };
-        call.ok_or(Error::TriggerMisuse("must be called as a trigger"))
-            .and_then(|call| seal_row(&call))
+        match call {
+            Some(call) => seal_row(&call),
+            None => Err(Error::TriggerMisuse("must be called as a trigger")),
+        }
     };
     Ok(sealed?)
 }
 
 fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Tuple<'a>> {
     check_use(call)?;
-    let mut row = call.new_row().ok_or(Error::TriggerMisuse("must be called with a row"))?;
+    let Some(mut row) = call.new_row() else {
+        return Err(Error::TriggerMisuse("must be called with a row"));
+    };
     for argument in call.arguments() {
         let column = bytea_column(call, argument)?;
         let Some(new) = row.value(column) else { continue };

@@ -1,26 +1,24 @@
-#!/usr/bin/env python3
-"""CALL envelope.reencrypt of a million 64-byte values beside `UPDATE t SET c = c` in batches as large: time, memory, and
-what becomes of the table's size."""
+"""CALL envelope.reencrypt of 64-byte values beside `UPDATE t SET c = c` in batches as large, and what it leaves of the
+table."""
 
 import os
 import statistics
 import threading
-import time
 
 from harness import sealed
-from harness.cluster import Cluster
+
+from . import place, timing
 
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
 BATCH = 1000
-REPETITIONS = int(os.environ.get("BENCH_REPETITIONS", "5"))
-CONF = {"fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "jit": "off"}
+REPETITIONS = 5
 
-# As many rows a batch and a commit each, by ranges of pages too.
+# By ranges of pages too, with a commit each.
 UPDATE_ITSELF = """
 CREATE PROCEDURE update_itself(batch int) LANGUAGE plpgsql AS $$
 DECLARE
   pages int := pg_relation_size('t') / 8192;
-  step int := batch / (SELECT count(*) FROM t WHERE ctid < '(10,0)') * 10;
+  step int := batch * 10 / (SELECT count(*) FROM t WHERE ctid < '(10,0)');
 BEGIN
   FOR page IN 0 .. pages BY step LOOP
     EXECUTE format('UPDATE t SET c = c WHERE ctid >= %L AND ctid < %L',
@@ -28,108 +26,79 @@ BEGIN
     COMMIT;
   END LOOP;
 END $$"""
+CALLS = {
+    "update": f"CALL update_itself({BATCH})",
+    "verified": f"CALL envelope.reencrypt('t', 'c', {BATCH})",
+    "not verified": f"CALL envelope.reencrypt('t', 'c', {BATCH}, verify => false)",
+}
 
 
-def table(connection, rows):
+def measure():
+    """Seconds on a processor and the backend's own memory (kB), by number of rows and call, and the table's size (MB)
+    before and after, with and without VACUUM beside it."""
+    with place.server() as cluster:
+        with cluster.connect() as connection:
+            place.extensions(connection)
+            connection.execute(UPDATE_ITSELF)
+        results = {"rows": ROWS, "seconds": {}, "kB": {}}
+        for rows in (ROWS // 10, ROWS):
+            runs = {name: [] for name in CALLS}
+            for _ in range(REPETITIONS):
+                for name, call in CALLS.items():
+                    runs[name].append(once(cluster, rows, call))
+            for name, samples in runs.items():
+                seconds, memory = map(statistics.median, zip(*samples, strict=True))
+                results["seconds"][f"{name} {rows}"], results["kB"][f"{name} {rows}"] = seconds, memory
+        results["MB"] = {"alone": sizes(cluster, lambda: None), "vacuumed": sizes(cluster, lambda: cluster.sql("VACUUM t"))}
+        return results
+
+
+def fill(connection, rows):
     connection.execute("DROP TABLE IF EXISTS t")
     connection.execute("CREATE TABLE t (id int PRIMARY KEY, c bytea)")
     connection.execute("INSERT INTO t SELECT g, envelope_encrypt('t', sha512(g::text::bytea)) "
                        f"FROM generate_series(1, {rows}) g")
+    sealed.second_version(connection.execute, "t")
     connection.execute("VACUUM ANALYZE t")
     connection.execute("CHECKPOINT")
 
 
-def size(connection):
-    return connection.execute("SELECT pg_total_relation_size('t')").fetchone()[0] / 1e6
-
-
-def peak_memory(pid, done):
-    """The most memory of its own, in MB, that a backend has held until `done` is set."""
-    most = 0
-    while not done.wait(0.05):
-        with open(f"/proc/{pid}/status") as f:
-            kb = next(int(line.split()[1]) for line in f if line.startswith("RssAnon"))
-        most = max(most, kb / 1024)
-    return most
-
-
-def timed(connection, call):
-    """Seconds, and the backend's peak memory."""
-    done, memory = threading.Event(), []
-    watch = threading.Thread(target=lambda: memory.append(peak_memory(connection.info.backend_pid, done)))
-    watch.start()
-    started = time.perf_counter()
-    try:
-        connection.execute(call)
-        return time.perf_counter() - started, memory
-    finally:
-        done.set()
-        watch.join()
-
-
-CALLS = {
-    "UPDATE t SET c = c": f"CALL update_itself({BATCH})",
-    "reencrypt": f"CALL envelope.reencrypt('t', 'c', {BATCH})",
-    "reencrypt, verify => false": f"CALL envelope.reencrypt('t', 'c', {BATCH}, verify => false)",
-}
-
-
 def once(cluster, rows, call):
-    """Seconds, peak memory, and the table's size before and after."""
-    with cluster.connect() as c:
-        table(c, rows)
-        sealed.second_version(c.execute, "t")
-    # A session of its own: what another has used before is not counted.
-    with cluster.connect() as c:
-        c.execute("SELECT envelope.warm('t')")
-        before = size(c)
-        seconds, (memory,) = timed(c, call)
-        return seconds, memory, before, size(c)
+    with cluster.connect() as connection:
+        fill(connection, rows)
+    # A backend of its own: what another has used before is not counted.
+    with cluster.connect() as connection:
+        connection.execute("SELECT envelope.warm('t')")
+        pid = connection.info.backend_pid
+        ns = timing.on_processor(pid, lambda: connection.execute(call))
+        return ns / 1e9, own_memory(pid)
 
 
-def compare(cluster):
-    print(f"\nRe-encryption of 64-byte values in batches of {BATCH} beside the same UPDATE with nothing to do; medians of "
-          f"{REPETITIONS} interleaved repetitions")
-    print(f"{'':28} {'rows':>9} {'s':>7} {'rows/s':>9} {'times':>6} {'peak MB':>8} {'MB before':>10} {'after':>6}")
-    for rows in (ROWS // 10, ROWS):
-        runs = {name: [] for name in CALLS}
-        for _ in range(REPETITIONS):
-            for name, call in CALLS.items():
-                runs[name].append(once(cluster, rows, call))
-        base = None
-        for name, samples in runs.items():
-            seconds, memory, before, after = map(statistics.median, zip(*samples, strict=True))
-            base = base or seconds
-            print(f"{name:28} {rows:>9} {seconds:>7.2f} {rows / seconds:>9,.0f} {seconds / base:>6.2f} {memory:>8.1f} "
-                  f"{before:>10.0f} {after:>6.0f}", flush=True)
+def own_memory(pid):
+    """The most that a backend has held, in kB, without the shared buffers that it has touched."""
+    with open(f"/proc/{pid}/status") as f:
+        fields = dict(line.split(":", 1) for line in f)
+    return int(fields["VmHWM"].split()[0]) - int(fields["RssShmem"].split()[0])
 
 
-def bloat(cluster):
-    """Another session vacuums meanwhile, as autovacuum would."""
-    print("\nThe same with VACUUM t in another session, over and over")
-    with cluster.connect() as c, cluster.connect() as vacuum:
-        table(c, ROWS)
-        sealed.second_version(c.execute, "t")
-        before, done = size(c), threading.Event()
+def sizes(cluster, meanwhile):
+    """The table before and after, while another session does something over and over."""
 
-        def keep_vacuuming():
-            while not done.wait(0.2):
-                vacuum.execute("VACUUM t")
+    def size():
+        return cluster.sql("SELECT pg_total_relation_size('t')")[0][0] / 1e6
 
-        thread = threading.Thread(target=keep_vacuuming)
-        thread.start()
+    def repeat():
+        while not done.wait(0.2):
+            meanwhile()
+
+    with cluster.connect() as connection:
+        fill(connection, ROWS)
+        before, done = size(), threading.Event()
+        other = threading.Thread(target=repeat)
+        other.start()
         try:
-            started = time.perf_counter()
-            c.execute(f"CALL envelope.reencrypt('t', 'c', {BATCH})")
+            connection.execute(CALLS["verified"])
         finally:
             done.set()
-            thread.join()
-        print(f"{time.perf_counter() - started:.1f} s, {before:.0f} MB before, {size(c):.0f} MB after")
-
-
-if __name__ == "__main__":
-    with Cluster(conf=CONF) as cluster:
-        cluster.sql('CREATE EXTENSION "pgrx-example"')
-        cluster.sql(UPDATE_ITSELF)
-        compare(cluster)
-        bloat(cluster)
+            other.join()
+        return [before, size()]

@@ -1,10 +1,12 @@
 """The audit: a line of JSON for each event of a key, in the server's log and nowhere else."""
 
 import contextlib
+import csv
+import io
 
 import psycopg
 import pytest
-from harness import faults
+from harness import faults, process
 from harness.audit import Audit
 from sqlstate import fails
 
@@ -29,8 +31,10 @@ def of(line, *names):
 
 @pytest.mark.parametrize("value, told", [
     ("off", []),
-    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check"]),
-    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check"]),
+    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check", "share", "export", "adopt",
+             "import"]),
+    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check", "share", "export",
+             "adopt", "import"]),
 ])
 def test_what_each_setting_tells(aws, value, told):
     with level(aws.cluster, value) as audit, aws.connect() as c:
@@ -42,6 +46,12 @@ def test_what_each_setting_tells(aws, value, told):
         c.execute("INSERT INTO people VALUES (envelope_encrypt_text('people', 'x'))")
         c.execute(OPEN)
         c.execute("SELECT envelope.check()")
+        c.execute("CREATE TABLE beside (); CREATE TABLE next ()")
+        c.execute("SELECT envelope.share_keyring('people', 'beside')")
+        exported, = c.execute("SELECT envelope.export_keyring('people')::text").fetchone()
+        c.execute("DROP TABLE beside, people")
+        c.execute("SELECT envelope.adopt_keyring(keyring_id, 'next') FROM envelope.keys")
+        c.execute("SELECT envelope.import_keyring(%s, 'next')", (exported,))
         assert audit.events() == told
 
 
@@ -54,7 +64,7 @@ def test_what_the_lines_hold(aws):
         c.execute(OPEN)
         c.execute("SELECT envelope.grant_key('people', 'postgres', 'search')")
     unwrap, opened, grant = audit.lines()
-    who = {"database": aws.name, "role": aws.low, "session_role": "postgres", "table": "public.people"}
+    who = {"database": aws.name, "role": aws.low, "login_role": "postgres", "table": "public.people"}
     assert unwrap == {"event": "unwrap", **who, "key_id": key_id, "kek": kek, "kms_request_id": REQUEST_ID}
     assert opened == {"event": "open", **who, "key_id": key_id, "count": 1}
     assert grant == {"event": "grant", **who, "keyring_id": keyring_id, "grantee": "postgres", "verb": "search"}
@@ -85,6 +95,49 @@ def test_refusals_are_always_told(aws, proxy, value):
     assert refused[3]["kek"] == "file:///etc/passwd"
     assert "envelope.audit" in refused[5]["detail"]
     assert refused[6]["kms_request_id"] == REQUEST_ID and refused[6]["kek"].startswith("aws-kms://arn:")
+
+
+def test_refusals_that_a_check_meets(aws, proxy):
+    aws.people(rows=["x"])
+    proxy.fault("*", faults.deny)
+    audit = Audit(aws.cluster)
+    assert aws.sql("SELECT sqlstate FROM envelope.check()") == [("28000",)]
+    assert aws.sql("SELECT sqlstate FROM envelope.check_kek(%s)", (aws.cluster.conf["envelope.default_kek"],)) == [
+        (None,), ("28000",)]
+    assert [line["sqlstate"] for line in audit.lines("refuse")] == 2 * ["28000"]
+
+
+def test_who_logged_in(db):
+    """Not who it was made to look like."""
+    db.people(rows=["x"])
+    audit = Audit(db.cluster)
+    with db.connect() as c:
+        c.execute(f"SET SESSION AUTHORIZATION {db.low}")
+        with fails("42501"):
+            c.execute("SELECT envelope.create_key('people')")
+    assert [of(line, "role", "login_role") for line in audit.lines()] == [(db.low, "postgres")]
+
+
+def test_a_forged_line_has_a_context(own_cluster, database):
+    """What tells an audit's line from one that RAISE LOG writes, where both are read: in a CSV log."""
+    c = own_cluster(conf={"logging_collector": "on", "log_destination": "csvlog", "log_filename": "audit"}).start()
+    db = database(c)
+    db.people(rows=["x"])
+    line = 'envelope audit: {"event":"create"}'
+    db.sql(f"DO $$ BEGIN RAISE LOG '%', '{line}'; END $$", user=db.low)
+    with fails("42501"):
+        db.sql("SELECT envelope.create_key('people')", user=db.low)
+    message, context = 13, 18
+    logged = c.data / "log" / "audit.csv"
+
+    def lines():
+        rows = csv.reader(io.StringIO(logged.read_text()))
+        return [row for row in rows if row[message].startswith("envelope audit: ")]
+
+    process.wait_until(lambda: len(lines()) == 2, 10, "both lines")
+    rows = lines()
+    assert [row[message] == line for row in rows] == [True, False]
+    assert rows[0][context] and not rows[1][context]
 
 
 def test_what_is_no_refusal_is_not_told(db):
@@ -139,7 +192,7 @@ class TestOpened:
                "AS $$ SELECT envelope_decrypt('people', $1) $$")
         db.sql(f"GRANT SELECT ON people, other TO {db.low}; SELECT envelope.grant_key('other', '{db.low}', 'decrypt')")
         db.sql("SELECT lent(ssn), envelope_decrypt('other', v) FROM people, other WHERE id <= 2", user=db.low)
-        lines = {of(line, "role", "session_role", "table", "count") for line in audit.lines("open")}
+        lines = {of(line, "role", "login_role", "table", "count") for line in audit.lines("open")}
         assert lines == {("postgres", db.low, "public.people", 2), (db.low, db.low, "public.other", 2)}
 
     def test_parallel_workers_count_their_own(self, db, audit):

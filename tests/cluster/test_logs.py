@@ -1,11 +1,25 @@
-"""The server's log holds nothing that came from us: no plaintext, also not by way of COPY's context."""
+"""The server's log holds nothing that came from us: no key, no plaintext, also not by way of COPY's context."""
+
+import base64
 
 import psycopg
 import pytest
-from harness import faults
+from harness import faults, place
+from harness.disk import files_holding
+from interop import open as reader
 from sqlstate import fails
 
 NEEDLE = "a-plaintext-that-occurs-nowhere-else"
+
+# All that PostgreSQL can be made to tell, and ourselves.
+TALKATIVE = {
+    "shared_preload_libraries": "pgrx-example, auto_explain, pg_stat_statements",
+    "log_statement": "all", "log_min_messages": "debug5", "log_error_verbosity": "verbose",
+    "log_min_duration_statement": "0", "log_parser_stats": "on", "debug_print_plan": "on", "debug_print_rewritten": "on",
+    "auto_explain.log_min_duration": "0", "auto_explain.log_analyze": "on", "auto_explain.log_verbose": "on",
+    "auto_explain.log_nested_statements": "on", "pg_stat_statements.track": "all",
+    "pg_stat_statements.track_utility": "on", "envelope.audit": "all",
+}
 
 
 def copy_in(db, options=""):
@@ -47,3 +61,106 @@ def test_other_errors_of_copy_still_name_the_line(db):
             copy.write_row((2, "x"))
             copy.write_row(("no number", "x"))
     assert caught.value.sqlstate == "22P02" and "line 2" in caught.value.diag.context
+
+
+def forms(secret):
+    """How bytes may be written, beside as they are."""
+    return [secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret).rstrip(b"="),
+            base64.urlsafe_b64encode(secret).rstrip(b"="), ", ".join(map(str, secret)).encode()]
+
+
+def test_the_regression_suite_tells_no_key(own_cluster):
+    """Every script of it, on a server that tells all it can: no data key, none derived from it and no KEK is in the log,
+    in a catalog, in statistics of statements or anywhere else on disk."""
+    c = own_cluster(conf=TALKATIVE).start()
+    c.sql("CREATE DATABASE regression")
+    c.sql("CREATE EXTENSION pg_stat_statements", dbname="regression")
+    scripts = sorted((place.ROOT / "tests/pg_regress/sql").glob("*.sql"), key=lambda p: (p.stem != "setup", p.stem))
+    for script in scripts:
+        c.client("psql", "-qX", "-o", "/dev/null", "-f", script, dbname="regression")
+    kek = (c.base / "data.kek" / "default.kek").read_bytes()
+    secrets = [kek, reader.expand(kek, "envelope/1 wrap", 32)]
+    for wrapped, context in c.sql("SELECT wrapped, kms_context FROM envelope.wrapped_key", dbname="regression"):
+        dek = reader.unwrap(kek, bytes(wrapped), context)
+        secrets += [dek, reader.expand(dek, "envelope/1 seal", 32)]
+    assert len(secrets) > 20
+    c.stop()
+    log = c.log.read_bytes()
+    for secret in secrets:
+        for form in forms(secret):
+            assert form not in log
+        assert files_holding(c.data, secret) == [] and files_holding(c.data, secret.hex().encode()) == []
+    # The search finds what is told: a wrapped key in a statement's text would do.
+    assert b"envelope audit: " in log and b"Query Text" in log
+
+
+# Made while the statement runs, so that no statement's text holds it: who tells it has it from a value.
+MADE = """CREATE FUNCTION needle() RETURNS text LANGUAGE sql VOLATILE AS
+  $$ SELECT string_agg(chr(ascii(c) - 1), '' ORDER BY n)
+     FROM regexp_split_to_table('{}', '') WITH ORDINALITY AS t (c, n) $$"""
+
+# What succeeds.
+WORK = """
+INSERT INTO people SELECT i, convert_to(needle(), 'UTF8') FROM generate_series(1, 3) i
+INSERT INTO people VALUES (1, convert_to(needle(), 'UTF8')) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn
+UPDATE people SET ssn = convert_to(needle() || needle(), 'UTF8') WHERE id = 2
+INSERT INTO people SELECT 4, convert_to(repeat(needle(), 5000), 'UTF8')
+UPDATE people SET ssn = envelope_encrypt_text('people', needle()) WHERE id = 3
+SELECT envelope_decrypt_text('people', ssn) = needle() FROM people
+SELECT count(*) FROM people WHERE envelope_decrypt('people', ssn) = convert_to(needle(), 'UTF8')
+SELECT envelope_decrypt_text('people', envelope_encrypt_text('people', needle(), needle()), needle()) = needle()
+SELECT envelope.inspect(ssn) FROM people
+SELECT envelope.is_sealed(convert_to(needle(), 'UTF8'))
+SELECT envelope.check()
+EXPLAIN (ANALYZE, VERBOSE) SELECT envelope_decrypt_text('people', ssn) FROM people
+ANALYZE people
+CREATE TABLE copied AS SELECT ssn FROM people
+"""
+
+# What fails, with the SQLSTATE: of ours, or of PostgreSQL's over a sealed value.
+FAILURES = r"""
+22000 SELECT envelope_decrypt('people', convert_to(needle(), 'UTF8'))
+22000 SELECT envelope_decrypt('people', envelope_encrypt_text('people', needle()), needle())
+22000 SELECT envelope_decrypt('people', set_byte(ssn, 60, get_byte(ssn, 60) # 1)) FROM people WHERE id = 4
+22000 INSERT INTO people SELECT 9, substr(ssn, 1, 50) || convert_to(needle(), 'UTF8') FROM people WHERE id = 1
+22021 SELECT envelope_decrypt_text('people', envelope_encrypt('people', convert_to(needle(), 'UTF8') || '\xff'))
+54000 SELECT envelope_encrypt_text('people', 'x', repeat(needle(), 5000))
+42704 INSERT INTO people SELECT 9, overlay(ssn PLACING convert_to(substr(needle(), 1, 4), 'UTF8') FROM 3) FROM people WHERE id = 1
+42710 SELECT envelope.create_key('people', needle())
+22023 SELECT envelope.create_key('empty', NULL, jsonb_build_array(needle()))
+22023 SELECT envelope.set_limits('people', jsonb_build_object(needle(), 1))
+22023 SELECT envelope.grant_key('people', 'postgres', needle())
+23505 INSERT INTO people VALUES (1, convert_to(needle(), 'UTF8'))
+23514 INSERT INTO people VALUES (-1, convert_to(needle(), 'UTF8'))
+57014 INSERT INTO people SELECT i, convert_to(needle(), 'UTF8') FROM generate_series(100, 1000000) i
+"""
+
+
+def test_a_value_is_told_by_nobody(own_cluster, database):
+    """Sealed, opened, refused, cancelled, by whatever statement: a plaintext that the statement does not spell out is not
+    in the log, in pg_stat_statements, in a heap, in the WAL, in statistics or in any other file."""
+    c = own_cluster(conf=TALKATIVE).start()
+    db = database(c)
+    db.sql("CREATE EXTENSION pg_stat_statements")
+    db.sql(MADE.format("".join(chr(ord(letter) + 1) for letter in NEEDLE)))
+    db.people()
+    db.sql("ALTER TABLE people ADD CHECK (id > 0); CREATE TABLE empty (v bytea)")
+    with db.connect() as session:
+        assert session.execute("SELECT needle()").fetchone() == (NEEDLE,)
+        for statement in WORK.strip().splitlines():
+            session.execute(statement)
+        for line in FAILURES.strip().splitlines():
+            sqlstate, statement = line.split(" ", 1)
+            if sqlstate == "57014":
+                session.execute("SET statement_timeout = '200ms'")
+            with fails(sqlstate):
+                session.execute(statement)
+    told = db.sql("SELECT query FROM pg_stat_statements")
+    assert len(told) > 20 and not any(NEEDLE in query for query, in told)
+    c.sql("CHECKPOINT")
+    assert NEEDLE not in c.log.read_text(errors="replace")
+    assert files_holding(c.data, NEEDLE.encode()) == []
+    # What PostgreSQL itself tells of an opened value, the search finds.
+    with fails("22P02"):
+        db.sql("SELECT envelope_decrypt_text('people', ssn)::int FROM people WHERE id = 1")
+    assert NEEDLE in c.log.read_text(errors="replace")

@@ -16,11 +16,13 @@ fn seal(key: &[u8; 32], nonce: &[u8; 24], plaintext: &[u8], aad: &[u8]) -> Vec<u
     assert_eq!(buf, plaintext);
 
     let mut derived = DerivedKey::none();
-    key.derive(nonce.first_chunk().unwrap(), &mut derived);
+    let (prefix, iv) = nonce.split_first_chunk().unwrap();
+    let iv = iv.try_into().unwrap();
+    key.derive(prefix, &mut derived);
     let (mut other, mut same) = (vec![0; buf.len()], [0; 16]);
-    derived.seal(nonce, aad, plaintext, &mut other, &mut same).unwrap();
+    derived.seal(iv, aad, plaintext, &mut other, &mut same).unwrap();
     assert_eq!([&other[..], &same].concat(), sealed);
-    derived.open(nonce, aad, &other, &tag, &mut buf).unwrap();
+    derived.open(iv, aad, &other, &tag, &mut buf).unwrap();
     assert_eq!(buf, plaintext);
     sealed
 }

@@ -170,6 +170,26 @@ SELECT envelope_decrypt_text('desk.log_1', v), envelope.has_key_privilege('desk.
 SELECT envelope_encrypt('desk.log_1', 'x');
 RESET ROLE;
 
+-- A partition that was sealed by itself before: what is given and taken holds for both keyrings.
+SET ROLE envelope_owner;
+CREATE TABLE desk.log_2 (id int, v bytea);
+INSERT INTO desk.log_2 VALUES (2, envelope_encrypt('desk.log_2', 'own'));
+SELECT envelope.grant_key('desk.log_2', 'envelope_report', 'decrypt');
+ALTER TABLE desk.log ATTACH PARTITION desk.log_2 FOR VALUES IN (2);
+INSERT INTO desk.log VALUES (2, envelope_encrypt('desk.log', 'root'));
+GRANT SELECT ON desk.log_2 TO envelope_report;
+SET ROLE envelope_report;
+SELECT desk.outcome('SELECT envelope_decrypt(''desk.log_2'', ' || quote_literal(v) || ')') FROM desk.log_2;
+SET ROLE envelope_owner;
+SELECT envelope.grant_key('desk.log_2', 'envelope_report', 'decrypt');
+SET ROLE envelope_report;
+SELECT envelope_decrypt_text('desk.log_2', v) FROM desk.log_2;
+SET ROLE envelope_owner;
+SELECT envelope.revoke_key('desk.log_2', 'envelope_report', 'decrypt');
+SET ROLE envelope_report;
+SELECT desk.outcome('SELECT envelope_decrypt(''desk.log_2'', ' || quote_literal(v) || ')') FROM desk.log_2;
+RESET ROLE;
+
 -- DROP ROLE is not held up, and what it leaves is reported, and goes with the next change of rights.
 CREATE ROLE envelope_leaver;
 SELECT envelope.grant_key('desk.claims', 'envelope_leaver', 'decrypt, manage');

@@ -1,0 +1,80 @@
+"""docs/bench: results.json for machines, README.md for people, and plots."""
+
+import json
+import platform
+
+from harness import place as tree
+
+from . import plot, targets
+
+PLACE = tree.ROOT / "docs" / "bench"
+
+
+def machine(version):
+    with open("/proc/cpuinfo") as f:
+        model = next(line.split(":", 1)[1].strip() for line in f if line.startswith("model name"))
+    return {"processor": model, "kernel": platform.release(), "postgresql": version}
+
+
+def write(results):
+    PLACE.mkdir(exist_ok=True)
+    (PLACE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    for way in ("seal", "open"):
+        (PLACE / f"{way}.svg").write_text(by_size(results, way))
+    (PLACE / "cold.svg").write_text(cold_start(results))
+    (PLACE / "README.md").write_text("\n".join(text(results)) + "\n")
+
+
+def by_size(results, way):
+    names = {"ours": "envelope", "pgcrypto": "pgcrypto aes-256-cbc", "floor": "floor: copy + AES-GCM"}
+    series = {shown: [(size["size"], size[way][name]) for size in results["sizes"]] for name, shown in names.items()}
+    return plot.lines(f"Time to {way} a value in a query, above a bare scan", "bytes", "nanoseconds", series)
+
+
+def cold_start(results):
+    series = {f"{kms}, ms": list(enumerate(results["cold"][kms]["statements ms"], 1)) for kms in ("file", "aws")}
+    series["KMS requests so far"] = list(enumerate(results["cold"]["aws"]["requests"], 1))
+    return plot.lines("The first statements of a new backend that seal", "statement", "milliseconds, requests", series,
+                      log=False, shown=lambda value: f"{value:g}")
+
+
+def text(results):
+    m = results["machine"]
+    yield from ("# Benchmarks", "", "`make bench` writes this directory. It sets up what is missing, builds a release for "
+                "plain x86-64 (the ciphers look at run time for what the processor has), and measures on a server of its "
+                "own, with trigger, rights and time to live as they are for a user.", "",
+                f"{m['processor']}, Linux {m['kernel']}, {m['postgresql']}. Each figure is the median of "
+                f"{results['repetitions']} interleaved repetitions of a backend's time on its processor; what counts is the ratio of two of them. All are in "
+                "[results.json](results.json).", "", "![seal](seal.svg)", "", "![open](open.svg)", "",
+                "![cold start](cold.svg)", "", "## Aims", "", "| work | aim | measured | |", "|---|---|---|---|")
+    for work, aim, measured, met in targets.rows(results):
+        yield f"| {work} | {aim} | {measured} | {'' if met is None else 'met' if met else '**not met**'} |"
+    yield from ("", "## Nanoseconds a value above a bare scan", "",
+                "The floor is a copy of the value in SQL plus one call, in a process of its own, of the fastest AES-256-GCM "
+                "at that size, with its key kept.", "",
+                "| size | seal | pgcrypto | floor | open | pgcrypto | floor |", "|--:|--:|--:|--:|--:|--:|--:|")
+    for size in results["sizes"]:
+        cells = [f"{size[way][name]:,.0f}" for way in ("seal", "open") for name in ("ours", "pgcrypto", "floor")]
+        yield f"| {targets.named(size['size'])} | {' | '.join(cells)} |"
+    first = results["sizes"][0]
+    yield from ("", "Where no two values were sealed together (a nonce drawn anew for each, as single-row transactions "
+                f"and `session_max_values` 1 have it), sealing 16 B takes {first['seal']['nonces drawn anew']:,.0f} and "
+                f"opening it {first['open']['nonces drawn anew']:,.0f}.", "", "## Writing", "",
+                "| | without a trigger | sealing | PL/pgSQL, RETURN NEW |", "|---|--:|--:|--:|")
+    copy, inserts = results["copy"], results["inserts"]
+    yield f"| COPY, ms | {copy['bare']:,.0f} | {copy['sealed']:,.0f} | {copy['plpgsql']:,.0f} |"
+    yield f"| INSERTs a second | {inserts['bare']:,.0f} | {inserts['sealed']:,.0f} | |"
+    storage = results["storage"]
+    yield from ("", "20,000 values of 4 KiB into a sealed column: "
+                + ", ".join(f"{m['ms']:,.0f} ms and {m['MB']:,.0f} MB with `STORAGE {kind}`" for kind, m in storage.items())
+                + ".", "", "## Outside the database", "",
+                "One value of 16 B stored, and one read, by a statement of its own over a local socket, from Python; "
+                "microseconds, round trip included.", "", "| | store | read |", "|---|--:|--:|")
+    for name, took in results["peers"].items():
+        yield f"| {name} | {took['store']:,.0f} | {took['read']:,.0f} |"
+    aws = results["cold"]["aws"]
+    yield from ("", "## KMS", "",
+                f"A new backend's first value: {aws['first ms']:.1f} ms with a KMS that answers in "
+                f"{aws['round trip ms']:.1f} ms, one request; the second: {aws['statements ms'][1]:.2f} ms, none. "
+                f"100,000 rows sealed on a cold cache: {aws['requests to seal 100,000 rows']} request; opened: "
+                f"{aws['requests to open 100,000 rows']}.")

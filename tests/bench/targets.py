@@ -1,0 +1,68 @@
+"""What was aimed at, what was measured, and whether that is it: each a ratio within one run."""
+
+
+def rows(results):
+    """[(work, target, measured, met)]; `met` is None where nothing was aimed at."""
+    found = [row for size in results["sizes"] for row in of_size(size)]
+    copy, inserts, parallel = results["copy"], results["inserts"], results["parallel"]
+    ours, theirs = copy["sealed"] - copy["bare"], copy["plpgsql"] - copy["bare"]
+    found.append(at_most("COPY of 1,000,000 narrow rows: time added, to that of a PL/pgSQL trigger of RETURN NEW",
+                         ours / theirs, 1))
+    found.append(at_least("single-row INSERT by prepared statement: rate, to that without the trigger",
+                          inserts["ratio"], 0.95))
+    found.append(at_least("parallel scan that opens: two workers, to one process", parallel["1"] / parallel["2"], 1.8))
+    ns = results["many keys"]["ns"]
+    found.append(at_most("16 B sealed: 10,000 tables, 20 values at a time, to 10 tables",
+                         ns["run_10000"] / ns["run_10"], 1.1))
+    found.append(at_most("16 B sealed: 10,000 tables in turn, to 10 tables", ns["turn_10000"] / ns["turn_10"], 1.1))
+    found += of_reencryption(results["reencrypt"])
+    found.append(reported("memory a key", f"{results['many keys']['bytes a key']:,.0f} B"))
+    for kms in ("file", "aws"):
+        cold = results["cold"][kms]
+        found.append(reported(f"first use in a new backend, {kms}: above the KMS round trip",
+                              f"{cold['above it ms']:.1f} ms"))
+        found.append(reported(f"memory of a backend before and after first use, {kms}",
+                              f"{cold['kB before'] / 1024:.1f} and {cold['kB after'] / 1024:.1f} MB"))
+    return found
+
+
+def of_reencryption(result):
+    rows, seconds, kb, mb = result["rows"], result["seconds"], result["kB"], result["MB"]
+    update = seconds[f"update {rows}"]
+    work = f"re-encryption of {rows:,} values of 64 B"
+    yield at_most(f"{work}: to UPDATE t SET c = c in the same batches", seconds[f"verified {rows}"] / update, 1.5)
+    yield at_most(f"{work}: the same without verification", seconds[f"not verified {rows}"] / update, 1.5)
+    yield at_most(f"{work}: memory, to a tenth of the rows", kb[f"verified {rows}"] / kb[f"verified {rows // 10}"], 1.1)
+    yield reported(f"{work}: MB of the table before and after", "{:.0f} and {:.0f}".format(*mb["alone"]))
+    yield reported(f"{work}: the same with VACUUM beside it", "{:.0f} and {:.0f}".format(*mb["vacuumed"]))
+
+
+def of_size(result):
+    size = result["size"]
+    for way in ("seal", "open"):
+        m = result[way]
+        what = f"{way} {named(size)}"
+        if size == 16:
+            yield at_most(f"{what}: to pgcrypto aes-256-cbc", m["ours"] / m["pgcrypto"], 0.25)
+            yield at_most(f"{what}: to <code>v || v</code> + {m['library']}", m["ours"] / m["floor"], 1.5)
+        elif size in (1024, 65_536, 1_048_576):
+            yield at_most(f"{what}: to a copy + {m['library']}", m["ours"] / m["floor"], 1.3)
+
+
+def named(size):
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit:
+            return f"{size // unit} {name}"
+    return f"{size} B"
+
+
+def at_most(work, ratio, bound):
+    return work, f"at most {bound}", f"{ratio:.2f}", ratio <= bound
+
+
+def at_least(work, ratio, bound):
+    return work, f"at least {bound}", f"{ratio:.2f}", ratio >= bound
+
+
+def reported(work, measured):
+    return work, "reported", measured, None

@@ -1,0 +1,79 @@
+"""What the sealing trigger costs: COPY of many narrow rows, and single-row INSERTs by prepared statement."""
+
+import re
+import statistics
+
+from . import place, timing
+
+ROWS = 1_000_000
+NOP = "CREATE FUNCTION nop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+SECONDS = 1
+ROUNDS = 30
+
+
+def copy():
+    """Milliseconds for 1,000,000 rows of an int and 16 bytes: without a trigger, with ours, with one in PL/pgSQL that
+    only does RETURN NEW."""
+    with place.server() as cluster, cluster.connect() as connection:
+        place.extensions(connection)
+        connection.execute(NOP)
+        connection.execute("CREATE TABLE bare (id int, v bytea)")
+        connection.execute("CREATE TABLE plpgsql (id int, v bytea)")
+        connection.execute("CREATE TRIGGER nop BEFORE INSERT OR UPDATE ON plpgsql FOR EACH ROW EXECUTE FUNCTION nop()")
+        place.sealed_table(connection, "sealed")
+        file = cluster.data / "rows.copy"
+        connection.execute(f"COPY (SELECT g, substr(sha512(convert_to(g::text, 'UTF8')), 1, 16) "
+                           f"FROM generate_series(1, {ROWS}) g) TO '{file}'")
+
+        def load(table):
+            connection.execute(f"TRUNCATE {table}")
+            return lambda: connection.execute(f"COPY {table} FROM '{file}'")
+
+        pid, samples = connection.info.backend_pid, {"bare": [], "sealed": [], "plpgsql": []}
+        for round_ in range(timing.REPETITIONS + 1):
+            for table, taken in samples.items():
+                took = timing.on_processor(pid, load(table))
+                if round_:
+                    taken.append(took / 1e6)
+        return {table: statistics.median(taken) for table, taken in samples.items()}
+
+
+def inserts():
+    """Transactions a second of one client, by pgbench: with the trigger and without, and the ratio of neighbours."""
+    with place.server() as cluster:
+        script = cluster.base / "insert.sql"
+        rates = {"bare": [], "sealed": []}
+        with cluster.connect() as connection:
+            place.extensions(connection)
+            connection.execute("CREATE TABLE bare (id int, v bytea)")
+            place.sealed_table(connection, "sealed")
+        for round_ in range(ROUNDS + 1):
+            for table, found in rates.items():
+                script.write_text("\\set id random(1, 1000000000)\n"
+                                  f"INSERT INTO {table} VALUES (:id, '\\x00112233445566778899aabbccddeeff');\n")
+                out = cluster.client("pgbench", "-n", "-M", "prepared", "-f", script, "-T", SECONDS)
+                if round_:
+                    found.append(float(re.search(r"tps = ([\d.]+)", out)[1]))
+        medians = {table: statistics.median(found) for table, found in rates.items()}
+        ratios = [sealed / bare for bare, sealed in zip(rates["bare"], rates["sealed"])]
+        return {**medians, "ratio": statistics.median(ratios)}
+
+
+def storage():
+    """Milliseconds to store 20,000 sealed values of 4 KiB, and MB they take, by the column's storage."""
+    found = {}
+    with place.server() as cluster, cluster.connect() as connection:
+        place.extensions(connection)
+        works = {}
+        connection.execute("CREATE TABLE source AS SELECT g AS id, (SELECT string_agg(sha512(convert_to(g || '.' || i, "
+                           "'UTF8')), '') FROM generate_series(1, 64) i) AS v FROM generate_series(1, 20000) g")
+        for kind in ("EXTENDED", "EXTERNAL"):
+            place.sealed_table(connection, kind.lower())
+            connection.execute(f"ALTER TABLE {kind.lower()} ALTER v SET STORAGE {kind}")
+            works[kind] = lambda kind=kind: (connection.execute(f"TRUNCATE {kind}"),
+                                             connection.execute(f"INSERT INTO {kind} SELECT * FROM source"))
+        took = timing.interleaved(works)
+        for kind, ns in took.items():
+            size = connection.execute("SELECT pg_total_relation_size(%s)", (kind.lower(),)).fetchone()[0]
+            found[kind] = {"ms": ns / 1e6, "MB": size / 1e6}
+    return found
