@@ -17,6 +17,7 @@ pub mod owner;
 pub mod relation;
 pub mod report;
 pub mod spi;
+mod syscache;
 pub mod trigger;
 pub mod varlena;
 pub mod wait;
