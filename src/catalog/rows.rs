@@ -145,6 +145,11 @@ impl Verb {
             Verb::Manage => "manage",
         }
     }
+
+    /// [`Self::name`] back.
+    pub fn named(name: &str) -> Option<Verb> {
+        Self::ALL.into_iter().find(|verb| verb.name() == name)
+    }
 }
 
 /// The keyrings that `relation` itself uses.
@@ -241,7 +246,7 @@ pub fn grants(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, Verb)>> {
     let rows = collect(c"key_grant", c"key_grant_keyring", 2, &key, |row| {
         let grantee = required(row.oid(3), "key_grant.grantee")?;
         let name = required(row.text(4), "key_grant.verb")?;
-        Ok((grantee, Verb::ALL.into_iter().find(|verb| verb.name() == name)))
+        Ok((grantee, Verb::named(&name)))
     })?;
     Ok(rows.into_iter().filter_map(|(grantee, verb)| Some((grantee, verb?))).collect())
 }

@@ -101,7 +101,7 @@ pub fn insert_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Resul
         &[
             pg_uuid(random_uuid()?),
             pg_uuid(keyring_id),
-            oid_as(type_of(c"role_ref")?, grantee),
+            role_ref(grantee)?,
             verb.name().as_bytes().into(),
         ],
     )
@@ -163,6 +163,17 @@ fn data_key_columns(row: &DataKeyRow) -> [DatumWithOid<'static>; 5] {
 fn timestamp(microseconds: i64) -> Result<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(microseconds)
         .map_err(|_| Error::BadArgument("a time is out of range".into()))
+}
+
+/// A table under the type of its column: no cast is needed while the extension is half dropped, and
+/// 0, for one that is gone, stays 0.
+fn table_ref(relation: pg_sys::Oid) -> Result<DatumWithOid<'static>> {
+    Ok(oid_as(type_of(c"table_ref")?, relation))
+}
+
+/// As [`table_ref`], a role.
+fn role_ref(role: pg_sys::Oid) -> Result<DatumWithOid<'static>> {
+    Ok(oid_as(type_of(c"role_ref")?, role))
 }
 
 fn context_json(context: &EncryptionContext) -> Result<Vec<u8>> {

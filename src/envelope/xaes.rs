@@ -17,7 +17,7 @@ use gcm::GcmKey;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::header::{NONCE_LEN, TAG_LEN};
-use crate::secret::KEY_LEN;
+use crate::secret::{KEY_LEN, wipe_stack};
 
 /// Length of the half of a nonce that a key is derived for, in bytes.
 pub const PREFIX_LEN: usize = 12;
@@ -69,6 +69,12 @@ impl XaesKey {
 
     /// Makes `derived` the key for nonces that begin with `prefix`, in place of what it was.
     pub fn derive(&self, prefix: &[u8; PREFIX_LEN], derived: &mut DerivedKey) {
+        self.derive_by_the_stack(prefix, derived);
+        wipe_stack();
+    }
+
+    #[inline(never)]
+    fn derive_by_the_stack(&self, prefix: &[u8; PREFIX_LEN], derived: &mut DerivedKey) {
         derived.gcm.set(&self.derived_bytes(prefix));
         derived.prefix = *prefix;
     }

@@ -229,11 +229,7 @@ fn make_room() {
             {
                 match stands_at(keys, place) {
                     Some(entry) if entry.made_in.is_some() => kept.push(place),
-                    Some(_) => {
-                        if let Some(entry) = keys.get_mut(&place.0) {
-                            entry.unwrapped = None;
-                        }
-                    }
+                    Some(entry) => entry.unwrapped = None,
                     None => {}
                 }
             }
@@ -244,8 +240,8 @@ fn make_room() {
 
 /// The entry whose unwrapped key has this place in the order; `None` when it was wiped, or
 /// unwrapped again later.
-fn stands_at(keys: &IdMap<Slot, Entry>, (slot, order): (Slot, u64)) -> Option<&Entry> {
-    keys.get(&slot).filter(|entry| entry.order == order && entry.unwrapped.is_some())
+fn stands_at(keys: &mut IdMap<Slot, Entry>, (slot, order): (Slot, u64)) -> Option<&mut Entry> {
+    keys.get_mut(&slot).filter(|entry| entry.order == order && entry.unwrapped.is_some())
 }
 
 /// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
@@ -276,17 +272,12 @@ pub fn doubt_all() {
 
 /// Wipes all; how many keys that were. Which of them an open transaction has made is still known.
 pub fn flush() -> usize {
-    let unwrapped = len();
+    let unwrapped = unwrapped::count();
     KEYS.with_borrow_mut(|keys| {
         keys.retain(|_, entry| entry.made_in.is_some());
         keys.values_mut().for_each(|entry| entry.unwrapped = None);
     });
     unwrapped
-}
-
-/// Unwrapped keys.
-pub fn len() -> usize {
-    unwrapped::count()
 }
 
 /// Lets go of keys whose maker `is_gone` says will not commit here, wiping them.

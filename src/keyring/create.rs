@@ -6,6 +6,7 @@
 //! is it known whether its key exists.
 
 use envelope::header::KeyId;
+use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table, plain_name};
 use crate::keyring::{cache, ends, failures, kek, orphans, stale, unwrap};
-use crate::kms::{Generated, Wrap};
+use crate::kms::Generated;
 use crate::pg::{guc, lock, xact};
 use crate::settings;
 
@@ -86,7 +87,7 @@ fn create(
         Some(context) => context,
         None => default_context(root)?,
     };
-    let Generated { data_key, wrap, request_id } = generate(&used, &context, table)?;
+    let NewKey { key_id, data_key, wrap, request_id } = generate(&used, context, table)?;
 
     // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
     lock::keep_relation(root);
@@ -99,47 +100,53 @@ fn create(
         stale::look_again();
         return Ok(None);
     }
-    let key_id = envelope::derive::key_id(&data_key);
-    let row = write(root, keyring, key_id, kek, &context, &wrap)?;
+    let row = write(root, keyring, key_id, kek, &wrap)?;
     ends::key_made();
     cache::insert(row, &data_key, Some(xact::current_sub()))?;
     audit::log(Action::Create, |event| {
         event.table = Some(table.name());
         event.keyring_id = audit::keyring(row.keyring_id);
         event.key_id = audit::key(key_id);
-        event.kek = Some(wrap.kek.to_string());
+        event.kek = Some(wrap.kek);
         event.kms_request_id = request_id;
     });
     stale::look_again();
     Ok(Some(key_id))
 }
 
+/// A data key that is in no catalog yet.
+struct NewKey {
+    key_id: KeyId,
+    data_key: Box<DataKey>,
+    wrap: WrappedKey,
+    request_id: Option<String>,
+}
+
 /// A new data key, with a wrap that is allowed and gives it back. Trying the wrap costs a KMS
 /// request a key; a wrap that does not open would cost every value sealed under the key.
-fn generate(used: &kek::Named, context: &EncryptionContext, table: &Table) -> Result<Generated> {
+fn generate(used: &kek::Named, context: EncryptionContext, table: &Table) -> Result<NewKey> {
     let failed =
         |error| kek::kms_error(error, format!("make a data key for table {}", table.name()));
     let uri = used.uri();
     if let Some(error) = failures::standing(&uri, None) {
         return Err(failed(error));
     }
-    let generated = used.provider().generate(context).map_err(|error| {
+    let made = used.provider().generate(&context).map_err(|error| {
         if failures::is_out_of_reach(error.kind) {
             failures::remember(&uri, None, &error);
         }
         failed(error)
     })?;
     failures::forget(&uri, None);
-    used.note_resolved(&generated.wrap.kek);
-    let stored = generated.wrap.kek.to_string();
-    if !kek::is_allowed(&stored)? {
-        return Err(Error::KekNotAllowed(stored));
+    let Generated { data_key, wrap, request_id } = made;
+    used.note_resolved(&wrap.kek);
+    let wrap = WrappedKey { kek: wrap.kek.to_string(), kms_context: context, wrapped: wrap.bytes };
+    if !kek::is_allowed(&wrap.kek)? {
+        return Err(Error::KekNotAllowed(wrap.kek));
     }
-    let key_id = envelope::derive::key_id(&generated.data_key);
-    let wrapped = generated.wrap.bytes.clone();
-    let wrap = WrappedKey { kek: stored, kms_context: context.clone(), wrapped };
+    let key_id = envelope::derive::key_id(&data_key);
     unwrap::ask(key_id, &wrap, &table.name()).map_err(failed)?;
-    Ok(generated)
+    Ok(NewKey { key_id, data_key, wrap, request_id })
 }
 
 /// Writes the key to the catalog, and the keyring when there is none.
@@ -148,14 +155,14 @@ fn write(
     keyring: Option<Keyring>,
     key_id: KeyId,
     kek: Option<&str>,
-    context: &EncryptionContext,
-    wrap: &Wrap,
+    wrap: &WrappedKey,
 ) -> Result<DataKeyRow> {
     let (keyring_id, version) = match keyring {
         Some(keyring) => (keyring.id, keyring.last_version + 1),
         None => {
             let keyring_id = write::random_uuid()?;
-            write::insert_keyring(keyring_id, &plain_name(root)?, kek, Some(context), "{}")?;
+            let context = Some(&wrap.kms_context);
+            write::insert_keyring(keyring_id, &plain_name(root)?, kek, context, "{}")?;
             write::links::insert(keyring_id, root, true)?;
             (keyring_id, 1)
         }
@@ -163,8 +170,7 @@ fn write(
     let (purpose, state) = (Purpose::Seal, State::Active);
     let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
     write::insert_data_key(&row)?;
-    let (kek, wrapped) = (wrap.kek.to_string(), wrap.bytes.clone());
-    write::insert_wrap(key_id, &WrappedKey { kek, kms_context: context.clone(), wrapped })?;
+    write::insert_wrap(key_id, wrap)?;
     Ok(row)
 }
 

@@ -42,7 +42,7 @@ fn change(
     let verbs = rights::verbs(verbs)?;
     let grantee = grantee(role)?;
     if keyrings.is_empty() {
-        return Err(Error::NoKey { table: table.name(), because: "by this call" });
+        return Err(table.no_key());
     }
     for keyring_id in keyrings {
         // A role's OID may be another role's some day, and DROP ROLE tells nobody. So what a gone

@@ -63,7 +63,7 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
     let shared = source.managed_keyrings()?;
     table::get(to)?.require_manage_right()?;
     if shared.is_empty() {
-        return Err(Error::NoKey { table: source.name(), because: "by this call" });
+        return Err(source.no_key());
     }
     keep(to)?;
     lock_table(to)?;

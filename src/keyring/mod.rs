@@ -72,7 +72,7 @@ const ATTEMPTS: usize = 5;
 
 /// Unwrapped keys in this backend.
 pub fn cached_keys() -> usize {
-    cache::len()
+    unwrapped::count()
 }
 
 /// Wipes every unwrapped key of this backend, and forgets what the KMS refused; how many keys

@@ -59,7 +59,7 @@ pub fn next_window(
         return Err(Error::NotATable { what: "relation", table: display_name(relation) });
     };
     let Some(active_key) = table.sealing_key()? else {
-        return Err(Error::NoKey { table: table.name(), because: "by this call" });
+        return Err(table.no_key());
     };
     let new = || Job::new(active_key, blocks, (batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS));
     let column = encoding::to_string(column.to_bytes());

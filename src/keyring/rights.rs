@@ -52,9 +52,7 @@ pub fn granted(role: pg_sys::Oid, keyring_id: Uuid) -> Result<Rights> {
 /// The verbs in a list such as `encrypt, decrypt`; in any case, as PostgreSQL takes privileges.
 pub fn verbs(list: &str) -> Result<Vec<Verb>> {
     let verb = |name: &str| {
-        let found =
-            Verb::ALL.into_iter().find(|verb| verb.name().eq_ignore_ascii_case(name.trim()));
-        found.ok_or_else(|| {
+        Verb::named(&name.trim().to_ascii_lowercase()).ok_or_else(|| {
             Error::BadArgument("a right on keys is encrypt, decrypt, search or manage".into())
         })
     };

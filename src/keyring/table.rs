@@ -245,6 +245,16 @@ impl Table {
         Ok(managed)
     }
 
+    /// The keyring that its values are sealed with; 42704 while there is none.
+    pub fn sealing_keyring(&self) -> Result<Uuid> {
+        rows::sealing_keyring(self.root())?.ok_or_else(|| self.no_key())
+    }
+
+    /// It has no key, and what was called makes none.
+    pub fn no_key(&self) -> Error {
+        Error::NoKey { table: self.name(), because: "by this call" }
+    }
+
     /// For messages.
     pub fn name(&self) -> String {
         relation::display_name(self.0.relation)

@@ -23,9 +23,8 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
     table.require_manage_right()?;
-    let no_key = || Error::NoKey { table: table.name(), because: "by this call" };
-    let sealing = rows::sealing_keyring(table.root())?.ok_or_else(no_key)?;
-    let (schema, name) = relation::qualified_name(table.root()).ok_or_else(no_key)?;
+    let sealing = table.sealing_keyring()?;
+    let (schema, name) = relation::qualified_name(table.root()).ok_or_else(|| table.no_key())?;
     let mut ids = vec![sealing];
     for id in table.open_keyrings() {
         if !ids.contains(&id) {

@@ -18,11 +18,10 @@ use crate::settings;
 pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     let row = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
     let wraps = rows::wrapped_keys(key_id)?;
-    let error = match unwrap(key_id, &wraps, &table.name()) {
+    let table = table.name();
+    let error = match unwrap(key_id, &wraps, &table) {
         Ok(Some(data_key)) => return cache::insert(row, &data_key, None),
-        Ok(None) => {
-            return Err(Error::NoWrap { key: key_id, table: table.name() });
-        }
+        Ok(None) => return Err(Error::NoWrap { key: key_id, table }),
         Err(error) => error,
     };
     if failures::is_out_of_reach(error.kind) {
@@ -32,7 +31,7 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     } else {
         cache::wipe(key_id);
     }
-    Err(kek::kms_error(error, format!("unwrap data key {key_id} of table {}", table.name())))
+    Err(kek::kms_error(error, format!("unwrap data key {key_id} of table {table}")))
 }
 
 /// Milliseconds for which a stale key is used before the KMS is asked again.

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use envelope::header::{KeyId, Sealed};
-use envelope::secret::DataKey;
+use envelope::secret::{DataKey, wipe_stack};
 use envelope::session::Session;
 use envelope::value::{Opening, SealError, SealKey};
 use envelope::xaes::DoesNotOpen;
@@ -55,8 +55,10 @@ impl Unwrapped {
     /// Derives from `data_key` what seals and opens, as of now.
     pub fn new(data_key: &DataKey) -> Result<Unwrapped> {
         let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
+        let key = ready(data_key);
+        wipe_stack();
         let unwrapped = Unwrapped {
-            key: Locked::new(SealKey::from_data_key(data_key))?,
+            key: key?,
             sealing: RefCell::new(None),
             opening: RefCell::new(None),
             since: clock::monotonic_ms(),
@@ -150,6 +152,12 @@ impl Drop for Unwrapped {
         // At thread exit the count may be gone before the keys.
         let _ = COUNT.try_with(|count| count.set(count.get() - 1));
     }
+}
+
+/// The key in its place. It comes there by way of the stack: the caller wipes what is left below it.
+#[inline(never)]
+fn ready(data_key: &DataKey) -> Result<Locked<SealKey>> {
+    Locked::new(SealKey::from_data_key(data_key))
 }
 
 /// What stands in `slot`, put there on first use.

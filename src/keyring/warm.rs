@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use crate::audit::{self, Action};
 use crate::catalog::rows::Verb;
 use crate::catalog::{rows, write};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keyring::limits::OwnLimits;
 use crate::keyring::{cache, stale, table, unwrap};
 use crate::settings;
@@ -41,8 +41,7 @@ pub fn set_limits(relation: pg_sys::Oid, limits: &str) -> Result<()> {
     let table = table::get(relation)?;
     table.require_manage_right()?;
     OwnLimits::parse(limits)?;
-    let keyring_id = rows::sealing_keyring(table.root())?
-        .ok_or_else(|| Error::NoKey { table: table.name(), because: "by this call" })?;
+    let keyring_id = table.sealing_keyring()?;
     write::update_limits(keyring_id, limits)?;
     audit::log(Action::SetLimits, |event| {
         event.table = Some(table.name());

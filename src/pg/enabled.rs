@@ -1,8 +1,10 @@
 //! Which triggers fire in every session, also where `session_replication_role` is replica.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
+
+use crate::pg::syscache;
 
 /// `tgenabled` and `evtenabled` of ENABLE ALWAYS (commands/trigger.h).
 const ALWAYS: u8 = b'A';
@@ -27,18 +29,9 @@ pub fn trigger_fires_always(relation: pg_sys::Oid, name: &CStr) -> bool {
 
 /// Whether there is an event trigger `name` that fires always.
 pub fn event_trigger_fires_always(name: &CStr) -> bool {
-    // SAFETY: the tuple is released before its field's copy is returned.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::EVENTTRIGGERNAME as c_int,
-            pg_sys::Datum::from(name.as_ptr()),
-        );
-        if tuple.is_null() {
-            return false;
-        }
-        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_event_trigger>();
-        let enabled = (*form).evtenabled as u8;
-        pg_sys::ReleaseSysCache(tuple);
-        enabled == ALWAYS
-    }
+    let cache = pg_sys::SysCacheIdentifier::EVENTTRIGGERNAME;
+    let read = |trigger: &pg_sys::FormData_pg_event_trigger| trigger.evtenabled as u8;
+    // SAFETY: event triggers by name, NUL-terminated.
+    let enabled = unsafe { syscache::field(cache, pg_sys::Datum::from(name.as_ptr()), read) };
+    enabled == Some(ALWAYS)
 }

@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::syscache;
+
 /// While it lives, the current role is the owner of a schema, `search_path` is `pg_catalog`, and
 /// nothing that runs can change role; dropping it puts back what was. On an error PostgreSQL's
 /// own transaction abort does the same.
@@ -56,18 +58,8 @@ impl Drop for ActingAsOwner {
 }
 
 fn schema_owner(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: the tuple is released before its fields' copy is returned.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::NAMESPACEOID as std::ffi::c_int,
-            pg_sys::Datum::from(schema),
-        );
-        if tuple.is_null() {
-            return None;
-        }
-        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>();
-        let owner = (*form).nspowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
-    }
+    let cache = pg_sys::SysCacheIdentifier::NAMESPACEOID;
+    let read = |namespace: &pg_sys::FormData_pg_namespace| namespace.nspowner;
+    // SAFETY: schemas by OID.
+    unsafe { syscache::field(cache, pg_sys::Datum::from(schema), read) }
 }

@@ -7,6 +7,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use crate::pg::datum::{owned_cstring, owned_name};
 use crate::pg::encoding;
+use crate::pg::syscache;
 
 unsafe extern "C-unwind" {
     // catalog/partition.h, which pgrx does not bind.
@@ -94,19 +95,10 @@ pub unsafe fn name_list(name: &CStr) -> *mut pg_sys::List {
 
 /// The owner of `relation`; `None` when it is gone.
 pub fn owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: the tuple is released before its field's copy is returned.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::RELOID as std::ffi::c_int,
-            pg_sys::Datum::from(relation),
-        );
-        if tuple.is_null() {
-            return None;
-        }
-        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
-    }
+    let cache = pg_sys::SysCacheIdentifier::RELOID;
+    let read = |class: &pg_sys::FormData_pg_class| class.relowner;
+    // SAFETY: relations by OID.
+    unsafe { syscache::field(cache, pg_sys::Datum::from(relation), read) }
 }
 
 /// The relation `name` in the schema `schema`, if there is one: a system-cache look-up.

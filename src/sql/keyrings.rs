@@ -6,7 +6,6 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::error::Error;
 use crate::keyring;
-use crate::pg::encoding::NotText;
 use crate::pg::json::Jsonb;
 use crate::sql::admin::too_long;
 use crate::sql::{begin, required};
@@ -47,7 +46,7 @@ fn envelope_export_keyring(
     begin(fcinfo);
     let json = keyring::export(required(relation, "relation")?)?;
     let jsonb = Jsonb::from_text(&json)
-        .map_err(|why| Error::NotText { untranslatable: why == NotText::Untranslatable })?;
+        .map_err(|why| Error::NotText { untranslatable: why.is_untranslatable() })?;
     Ok(jsonb)
 }
 

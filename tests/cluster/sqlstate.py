@@ -7,6 +7,25 @@ import psycopg
 import pytest
 
 
+# What the KMS may do to any request (harness/faults.py), and the SQLSTATE of the statement that asked.
+REFUSED_OR_BROKEN = {
+    "deny": "28000",
+    "disabled": "55000",
+    "missing": "55000",
+    "pending_deletion": "55000",
+    "throttle": "53400",
+    "internal": "58030",
+    "unavailable": "58030",
+    "hang": "58030",
+    "hang_in_body": "58030",
+    "reset": "58030",
+    "truncated": "58030",
+    "garbage": "58030",
+    "short_plaintext": "XX001",
+    "long_plaintext": "XX001",
+}
+
+
 @contextlib.contextmanager
 def fails(sqlstate, within=10.0):
     """The block fails with this SQLSTATE, in so many seconds; gives the error."""

@@ -206,38 +206,37 @@ def test_opposite_orders_end_as_a_deadlock_does(db):
 # -- waiting for the first one --------------------------------------------------------------------------------------
 
 
-def waits_for_a_lock(db, pid):
-    query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-    process.wait_until(lambda: db.value(query, (pid,)), 10, "the session waits for the first one")
-
-
-@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_the_second_waits_for_the_first(db, end):
+@pytest.fixture
+def waiting(db):
+    """Two sessions and the work of the second: it waits for the first, which has made the key."""
     db.people()
     with db.connect() as first, db.connect() as second:
         first.execute("BEGIN")
         first.execute("INSERT INTO people VALUES (1, 'v1')")
         work = Work(second.execute, "INSERT INTO people VALUES (2, 'v2')")
-        waits_for_a_lock(db, second.info.backend_pid)
-        first.execute(end)
-        work.result(20)
+        query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+        pid = second.info.backend_pid
+        process.wait_until(lambda: db.value(query, (pid,)), 10, "the session waits for the first one")
+        yield first, second, work
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_the_second_waits_for_the_first(db, waiting, end):
+    first, _, work = waiting
+    first.execute(end)
+    work.result(20)
     check_keys(db)
     check_rows(db, [1, 2] if end == "COMMIT" else [2])
 
 
-def test_the_wait_can_be_cancelled(db):
-    db.people()
-    with db.connect() as first, db.connect() as second:
-        first.execute("BEGIN")
-        first.execute("INSERT INTO people VALUES (1, 'v1')")
-        work = Work(second.execute, "INSERT INTO people VALUES (2, 'v2')")
-        waits_for_a_lock(db, second.info.backend_pid)
-        db.sql("SELECT pg_cancel_backend(%s)", (second.info.backend_pid,))
-        with fails("57014"):
-            work.result(20)
-        assert second.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (0,)
-        first.execute("COMMIT")
-        second.execute("INSERT INTO people VALUES (2, 'v2')")
+def test_the_wait_can_be_cancelled(db, waiting):
+    first, second, work = waiting
+    db.sql("SELECT pg_cancel_backend(%s)", (second.info.backend_pid,))
+    with fails("57014"):
+        work.result(20)
+    assert second.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (0,)
+    first.execute("COMMIT")
+    second.execute("INSERT INTO people VALUES (2, 'v2')")
     check_keys(db)
     check_rows(db, [1, 2])
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import Database
 from harness import faults, moto as kms, place, process
 from harness.cluster import Cluster
-from sqlstate import fails
+from sqlstate import REFUSED_OR_BROKEN, fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
 # envelope.kms_timeout below is 0.8 s; the rest is for a busy machine.
@@ -147,50 +147,13 @@ def test_no_answer(aws, proxy, silent, self_signed, endpoint, state):
 # -- answers, by the state in which they meet a session -------------------------------------------------------------
 
 
-def drip(x):
-    """The answer a byte at a time, slower than anyone waits."""
-    status, kind, body = x.upstream()
-    # Promises more than there is, so that the connection is not used again.
-    x.answer(status, kind, body[:1], length=len(body))
-    for i in range(1, len(body)):
-        if x.released.wait(0.1):
-            return
-        x._handler.wfile.write(body[i:i + 1])
-        x._handler.wfile.flush()
-
-
-def another_key(x):
-    """A whole answer, but under another KEK than the one asked for."""
-    status, kind, body = x.upstream()
-    x.answer(status, kind, re.sub(rb"[0-9a-f]{8}-(?=[0-9a-f]{4}-[0-9a-f]{4}-)", b"00000000-", body))
-
-
-expired_token = faults.error("ExpiredTokenException")
-
 ANSWERS = {
-    "deny": "28000",
+    **REFUSED_OR_BROKEN,
     "expired_token": "28000",
-    "disabled": "55000",
-    "missing": "55000",
-    "pending_deletion": "55000",
-    "throttle": "53400",
-    "internal": "58030",
-    "unavailable": "58030",
-    "hang": "58030",
-    "hang_in_body": "58030",
     "drip": "58030",
-    "reset": "58030",
-    "truncated": "58030",
-    "garbage": "58030",
-    "short_plaintext": "XX001",
-    "long_plaintext": "XX001",
     "another_plaintext": "XX001",
     "another_key": "XX001",
 }
-
-
-def fault_named(name):
-    return globals().get(name) or getattr(faults, name)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -198,7 +161,7 @@ def fault_named(name):
 def test_answer(aws, proxy, answer, state):
     with session(aws, state) as (c, query):
         proxy.reset_counts()
-        proxy.fault("*", fault_named(answer))
+        proxy.fault("*", getattr(faults, answer))
         with fails(ANSWERS[answer], within=BOUND):
             c.execute(query)
         # A wrap that does not give its key back is noticed by the second request.
@@ -219,7 +182,7 @@ def test_answers_after_the_time_to_live(aws, proxy):
             assert c.execute(OPEN).fetchone() == ("x",)
         time.sleep(1.1)
         for answer, c in sessions.items():
-            proxy.fault("Decrypt", fault_named(answer))
+            proxy.fault("Decrypt", getattr(faults, answer))
             with fails(ANSWERS[answer], within=BOUND):
                 c.execute(OPEN)
             assert c.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (0,), answer
@@ -235,7 +198,7 @@ def test_attempts(aws, proxy, answer, attempts):
         c.execute("SET envelope.kms_timeout = '20s'")
         c.execute(f"SET envelope.kms_max_attempts = {attempts}")
         proxy.reset_counts()
-        proxy.fault("Decrypt", fault_named(answer))
+        proxy.fault("Decrypt", getattr(faults, answer))
         with fails(ANSWERS[answer], within=20):
             c.execute(query)
         assert proxy.counts == {"Decrypt": attempts}
@@ -317,7 +280,7 @@ def signed_by(used):
     def fault(x, wanted=None):
         key = re.search(r"Credential=(\w+)/", x._handler.headers["Authorization"])[1]
         used.append(key)
-        (expired_token if wanted and key != wanted else faults.none)(x)
+        (faults.expired_token if wanted and key != wanted else faults.none)(x)
 
     return fault
 
@@ -418,7 +381,7 @@ def test_interrupt(aws, proxy, silent, witness, where, state, how):
             c.execute(f"SET envelope.aws_endpoint_url = '{scheme}://127.0.0.1:{silent.port}'")
             asked = silent.connected.is_set
         else:
-            proxy.fault("*", fault_named(where))
+            proxy.fault("*", getattr(faults, where))
             asked = lambda: sum(proxy.counts.values()) >= 1
         asking = Asking(c, query)
         process.wait_until(asked, 10, "the request is under way")
@@ -450,7 +413,7 @@ def test_nothing_is_left_of_two_hundred_cancelled_requests(aws, proxy, silent, w
         if where == "silent":
             c.execute(f"SET envelope.aws_endpoint_url = 'http://127.0.0.1:{silent.port}'")
         else:
-            proxy.fault("*", fault_named(where))
+            proxy.fault("*", getattr(faults, where))
         threads, files = resources(c.info.backend_pid)
         proxy.reset_counts()
         c.execute("SET statement_timeout = '10ms'")

@@ -122,26 +122,16 @@ def test_a_new_key_that_is_kept(backend):
     assert backend.cached_in()
 
 
-def test_past_its_time(backend):
-    """An expired key goes with the next look-up that misses."""
+@pytest.mark.parametrize("limit, pause", [("cache_ttl = '1s'", 1.5), ("cache_max_keys = 1", 0)])
+def test_past_its_time_or_put_out_by_another(backend, limit, pause):
+    """A key that a limit ends goes with the next look-up that misses."""
     c = backend.c
     backend.db.sql("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
-    c.execute("SET envelope.cache_ttl = '1s'")
+    c.execute(f"SET envelope.{limit}")
     c.execute(OPEN)
     backend.know()
     assert backend.cached_in()
-    time.sleep(1.5)
-    c.execute("SELECT envelope_decrypt('t', v) FROM t")
-    assert backend.cached_in() == []
-
-
-def test_put_out_by_another(backend):
-    c = backend.c
-    backend.db.sql("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
-    c.execute("SET envelope.cache_max_keys = 1")
-    c.execute(OPEN)
-    backend.know()
-    assert backend.cached_in()
+    time.sleep(pause)
     c.execute("SELECT envelope_decrypt('t', v) FROM t")
     assert backend.cached_in() == []
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 
 AMZ_JSON = "application/x-amz-json-1.1"
 
@@ -32,6 +33,23 @@ def hang_in_body(x):
     status, kind, body = x.upstream()
     x.answer(status, kind, body[: len(body) // 2], length=len(body))
     x.released.wait(120)
+
+
+def drip(x):
+    """The answer a byte at a time, slower than anyone waits."""
+    status, kind, body = x.upstream()
+    # Promises more than there is, so that the connection is not used again.
+    x.answer(status, kind, body[:1], length=len(body))
+    for i in range(1, len(body)):
+        if x.released.wait(0.1):
+            return
+        x.send(body[i:i + 1])
+
+
+def another_key(x):
+    """A whole answer, but under another KEK than the one asked for."""
+    status, kind, body = x.upstream()
+    x.answer(status, kind, re.sub(rb"[0-9a-f]{8}-(?=[0-9a-f]{4}-[0-9a-f]{4}-)", b"00000000-", body))
 
 
 def reset(x):
@@ -64,6 +82,7 @@ def error(code, status=400):
 
 
 deny = error("AccessDeniedException")
+expired_token = error("ExpiredTokenException")
 disabled = error("DisabledException")
 missing = error("NotFoundException")
 pending_deletion = error("KMSInvalidStateException")

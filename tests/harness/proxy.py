@@ -201,17 +201,20 @@ class Exchange:
         h.send_header("x-amzn-RequestId", "11111111-2222-3333-4444-555555555555")
         h.send_header("Content-Length", str(len(body) if length is None else length))
         h.end_headers()
-        h.wfile.write(body)
-        h.wfile.flush()
+        self.send(body)
         if length is not None and length != len(body):
             h.close_connection = True
 
+    def send(self, piece):
+        """More of the answer's body."""
+        self._handler.wfile.write(piece)
+        self._handler.wfile.flush()
+
     def stream(self, piece):
         """Sends it again and again until the other side goes away."""
-        h = self._handler
         try:
             while not self.released.is_set():
-                h.wfile.write(piece)
+                self.send(piece)
         except OSError:
             pass
 

@@ -1,21 +1,17 @@
-//! Which table uses which keyring. Tables and roles go in under their own types: 0, for one that
-//! is gone, stays 0, and no cast is needed while the extension is half dropped.
+//! Which table uses which keyring.
 
-use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::{execute, pg_uuid, random_uuid, touch};
-use crate::catalog::type_of;
+use super::{execute, pg_uuid, random_uuid, role_ref, table_ref, touch};
 use crate::error::Result;
-use crate::pg::datum::oid_as;
 
 /// Lets `relation` use the keyring.
 pub fn insert(keyring_id: Uuid, relation: pg_sys::Oid, seals: bool) -> Result<()> {
     execute(
         "INSERT INTO envelope.keyring_table (id, keyring_id, relation, seals)
          VALUES ($1, $2, $3, $4)",
-        &[pg_uuid(random_uuid()?), pg_uuid(keyring_id), table(relation)?, seals.into()],
+        &[pg_uuid(random_uuid()?), pg_uuid(keyring_id), table_ref(relation)?, seals.into()],
     )
 }
 
@@ -33,7 +29,7 @@ pub fn delete(id: Uuid) -> Result<()> {
 pub fn orphan(id: Uuid, former_owner: pg_sys::Oid) -> Result<()> {
     execute(
         "UPDATE envelope.keyring_table SET relation = $2, former_owner = $3 WHERE id = $1",
-        &[pg_uuid(id), table(pg_sys::InvalidOid)?, oid_as(type_of(c"role_ref")?, former_owner)],
+        &[pg_uuid(id), table_ref(pg_sys::InvalidOid)?, role_ref(former_owner)?],
     )
 }
 
@@ -41,7 +37,7 @@ pub fn orphan(id: Uuid, former_owner: pg_sys::Oid) -> Result<()> {
 pub fn orphan_column(id: Uuid) -> Result<()> {
     execute(
         "UPDATE envelope.sealed_column SET relation = $2 WHERE id = $1",
-        &[pg_uuid(id), table(pg_sys::InvalidOid)?],
+        &[pg_uuid(id), table_ref(pg_sys::InvalidOid)?],
     )
 }
 
@@ -54,8 +50,4 @@ pub fn last_seen(keyring_id: Uuid, table_name: &str) -> Result<()> {
         &[pg_uuid(keyring_id), table_name.as_bytes().into()],
     )
     .map(|_| ())
-}
-
-fn table(relation: pg_sys::Oid) -> Result<DatumWithOid<'static>> {
-    Ok(oid_as(type_of(c"table_ref")?, relation))
 }
