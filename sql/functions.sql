@@ -67,7 +67,7 @@ CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_set_limits_wrapper';
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
-  'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale';
+  'A table''s own limits: of its cached keys, tighter than the settings, and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
 
 CREATE FUNCTION envelope.check_kek(uri text)
   RETURNS TABLE (step text, ok boolean, sqlstate text, message text)
@@ -105,7 +105,7 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
          k.key_id, k.purpose, k.version, k.state,
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
-               ORDER BY w.created_at, w.kek) AS keks,
+               ORDER BY w.position, w.kek) AS keks,
          k.created_at, k.state_changed_at, k.reason
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id

@@ -43,6 +43,30 @@ pub enum Error {
     #[error("data key {key} of table {table} is {state}")]
     KeyState { key: KeyId, table: String, state: &'static str },
 
+    /// The active key is older than it may be.
+    #[error("data key {key} of table {table} has been sealing for {days} days")]
+    PastCryptoperiod { key: KeyId, table: String, days: u64 },
+
+    /// Another session changed the keys between the KMS's answer and the lock.
+    #[error("the data keys of table {0} were changed meanwhile")]
+    ChangedMeanwhile(String),
+
+    /// Another session is changing the keys now, and there was to be no wait for it.
+    #[error("the data keys of table {0} are being changed by another session")]
+    Busy(String),
+
+    /// Not tried, since the KMS was found out of reach just before.
+    #[error("not tried after a KMS was found out of reach")]
+    NotTried,
+
+    /// The catalog cannot be written here.
+    #[error("data keys cannot be changed {0}")]
+    CannotWrite(&'static str),
+
+    /// PostgreSQL refused a write that was undone alone.
+    #[error("{1}")]
+    Raised(PgSqlErrorCode, String),
+
     /// Not a sealed value, or changed, cut, of another context.
     #[error("value does not open under a data key of table {0}")]
     DoesNotOpen(String),
@@ -147,9 +171,14 @@ impl Error {
                 ERRCODE_UNDEFINED_OBJECT
             }
             Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
-            Error::KeyState { .. } | Error::NotInstalled => {
+            Error::KeyState { .. } | Error::PastCryptoperiod { .. } | Error::NotInstalled => {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
+            Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Error::Busy(_) => ERRCODE_LOCK_NOT_AVAILABLE,
+            Error::NotTried => ERRCODE_IO_ERROR,
+            Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Error::Raised(code, _) => *code,
             Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
@@ -204,6 +233,11 @@ impl Error {
             Error::UnknownKey(_) => {
                 "The value comes from another database, or its key was not restored with it."
             }
+            Error::PastCryptoperiod { .. } => {
+                "SELECT envelope.rotate_key(...), or set the table's limit rotate_after."
+            }
+            Error::ChangedMeanwhile(_) => "Nothing of it was done: do it again.",
+            Error::NotTried => "What was done is done: call it again when the KMS is back.",
             Error::DoesNotOpen(_) => "It was changed or cut, or was sealed with another context.",
             Error::NotSealed => {
                 "envelope_decrypt opens what envelope_encrypt or the trigger has sealed."

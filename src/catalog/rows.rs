@@ -56,6 +56,13 @@ pub struct DataKeyRow {
     pub state: State,
 }
 
+impl DataKeyRow {
+    /// Whether new values are sealed under it.
+    pub fn seals(&self) -> bool {
+        self.purpose == Purpose::Seal && self.state == State::Active
+    }
+}
+
 /// What a data key is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -77,6 +84,7 @@ pub enum State {
 }
 
 /// A data key wrapped by a KEK.
+#[derive(Clone, PartialEq, Eq)]
 pub struct WrappedKey {
     pub kek: String,
     pub kms_context: EncryptionContext,
@@ -141,15 +149,51 @@ pub fn data_keys(keyring_id: Uuid) -> Result<Vec<DataKeyRow>> {
     collect(c"data_key", index, 2, &Key::Uuid(keyring_id.as_bytes()), data_key_row)
 }
 
-/// The wraps of a data key.
+/// When a data key was made, in PostgreSQL's microseconds.
+pub fn made_at(key_id: KeyId) -> Result<Option<i64>> {
+    let key = Key::Uuid(&key_id.0);
+    let rows = collect(c"data_key", c"data_key_pkey", 1, &key, |row| {
+        required(row.i64(6), "data_key.created_at")
+    })?;
+    Ok(rows.into_iter().next())
+}
+
+/// The wraps of a data key, in the order in which they are tried.
 pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
-    collect(c"wrapped_key", c"wrapped_key_pkey", 1, &Key::Uuid(&key_id.0), |row| {
-        Ok(WrappedKey {
+    let key = Key::Uuid(&key_id.0);
+    let mut rows = collect(c"wrapped_key", c"wrapped_key_pkey", 1, &key, |row| {
+        let wrap = WrappedKey {
             kek: required(row.text(2), "wrapped_key.kek")?,
             kms_context: parse_context(&required(row.json(3), "wrapped_key.kms_context")?)?,
             wrapped: required(row.bytes(4), "wrapped_key.wrapped")?,
-        })
-    })
+        };
+        Ok((required(row.i32(7), "wrapped_key.position")?, wrap))
+    })?;
+    rows.sort_by(|(one, a), (other, b)| (one, &a.kek).cmp(&(other, &b.kek)));
+    Ok(rows.into_iter().map(|(_, wrap)| wrap).collect())
+}
+
+/// The position of a data key's next wrap, behind all that are there. Read here, since a query in a
+/// SERIALIZABLE transaction would lock what it reads against others' inserts.
+pub fn next_position(key_id: KeyId) -> Result<i32> {
+    let key = Key::Uuid(&key_id.0);
+    let positions = collect(c"wrapped_key", c"wrapped_key_pkey", 1, &key, |row| {
+        required(row.i32(7), "wrapped_key.position")
+    })?;
+    Ok(positions.into_iter().max().unwrap_or(0).saturating_add(1))
+}
+
+/// Values and bytes that were sealed under a data key, as far as they were counted.
+pub fn key_use(key_id: KeyId) -> Result<(u64, u64)> {
+    let key = Key::Uuid(&key_id.0);
+    let samples = collect(c"key_use", c"key_use_key", 2, &key, |row| {
+        let seals = required(row.i64(3), "key_use.seals")?;
+        Ok((seals.unsigned_abs(), required(row.i64(4), "key_use.bytes")?.unsigned_abs()))
+    })?;
+    let add = |sum: (u64, u64), sample: (u64, u64)| {
+        (sum.0.saturating_add(sample.0), sum.1.saturating_add(sample.1))
+    };
+    Ok(samples.into_iter().fold((0, 0), add))
 }
 
 /// Whether any data key of this database is wrapped by a KEK that is no file.

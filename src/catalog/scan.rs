@@ -157,6 +157,11 @@ impl Row {
         self.datum(column).map(|datum| datum.value() as i32)
     }
 
+    /// A bigint column, or a timestamptz in PostgreSQL's microseconds.
+    pub fn i64(&self, column: i16) -> Option<i64> {
+        self.datum(column).map(|datum| datum.value() as i64)
+    }
+
     /// A bytea column.
     pub fn bytes(&self, column: i16) -> Option<Vec<u8>> {
         // SAFETY: as in `uuid`.

@@ -1,5 +1,7 @@
 //! What is written to the extension's tables, each statement by SPI as the owner of the schema.
 
+pub mod lifecycle;
+
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 use pgrx::datum::{DatumWithOid, Uuid as PgUuid};
@@ -7,6 +9,7 @@ use pgrx::pg_sys;
 use pgrx::spi::Spi;
 use uuid::Uuid;
 
+use crate::catalog::rows::{self, DataKeyRow, WrappedKey};
 use crate::catalog::schema;
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
@@ -17,7 +20,7 @@ pub fn insert_keyring(
     relation: pg_sys::Oid,
     table_name: &str,
     default_kek: Option<&str>,
-    kms_context: &EncryptionContext,
+    kms_context: Option<&EncryptionContext>,
 ) -> Result<()> {
     execute(
         "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context)
@@ -27,7 +30,7 @@ pub fn insert_keyring(
             pg_uuid(keyring_id),
             table_name.as_bytes().into(),
             default_kek.map(str::as_bytes).into(),
-            context_json(kms_context)?.into(),
+            kms_context.map(context_json).transpose()?.into(),
         ],
     )?;
     execute(
@@ -46,44 +49,45 @@ pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
     )
 }
 
-/// A new data key for sealing, active, with its one wrap, which was tried.
-pub fn insert_data_key(
-    key_id: KeyId,
-    keyring_id: Uuid,
-    version: i32,
-    kek: &str,
-    kms_context: &EncryptionContext,
-    wrapped: &[u8],
-) -> Result<()> {
+/// A new active data key for sealing; its wraps come by [`insert_wrap`].
+pub fn insert_data_key(row: &DataKeyRow) -> Result<()> {
     execute(
         "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state)
          VALUES ($1, $2, 'seal', $3, 'active') RETURNING 1",
-        &[pg_uuid(key_id.into()), pg_uuid(keyring_id), version.into()],
-    )?;
+        &[pg_uuid(row.key_id.into()), pg_uuid(row.keyring_id), row.version.into()],
+    )
+}
+
+/// A new wrap of a data key, which was tried; it is the last in their order.
+pub fn insert_wrap(key_id: KeyId, wrap: &WrappedKey) -> Result<()> {
     execute(
-        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
-         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())
+        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at, position)
+         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now(), $5)
          RETURNING 1",
         &[
             pg_uuid(key_id.into()),
-            kek.as_bytes().into(),
-            context_json(kms_context)?.into(),
-            wrapped.into(),
+            wrap.kek.as_bytes().into(),
+            context_json(&wrap.kms_context)?.into(),
+            wrap.wrapped.as_slice().into(),
+            rows::next_position(key_id)?.into(),
         ],
     )
 }
 
-/// Runs one statement that must touch exactly one row. Text goes in as UTF-8 bytes, so that it is
-/// right in every server encoding.
+/// Runs one statement that must touch exactly one row.
 fn execute(sql: &str, args: &[DatumWithOid<'_>]) -> Result<()> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    let rows = Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len()))
-        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))?;
-    if rows == 1 {
-        Ok(())
-    } else {
-        Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one")))
+    match touch(sql, args)? {
+        1 => Ok(()),
+        rows => Err(Error::Corrupt(format!("catalog write touched {rows} rows instead of one"))),
     }
+}
+
+/// Runs one statement; how many rows it gave. Text goes in as UTF-8 bytes, so that it is right in
+/// every server encoding.
+fn touch(sql: &str, args: &[DatumWithOid<'_>]) -> Result<usize> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect_mut(|client| client.update(sql, None, args).map(|rows| rows.len()))
+        .map_err(|error| Error::Corrupt(format!("catalog write failed: {error}")))
 }
 
 /// A random UUID (version 4), for rows that nothing derives an id for.

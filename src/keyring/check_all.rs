@@ -4,9 +4,10 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::catalog::rows::{self, DataKeyRow, State};
 use crate::error::{Error, Result};
-use crate::keyring::{kek, unwrap};
+use crate::keyring::limits::OwnLimits;
+use crate::keyring::{kek, unwrap, wear};
 use crate::pg::{acl, relation};
 use crate::settings;
 
@@ -32,6 +33,9 @@ pub fn check_all() -> Result<Vec<Finding>> {
         if is_mine(table) {
             let name = table.map_or(last_seen, relation::display_name);
             check_keyring(keyring_id, &name, &mut findings)?;
+            if table.is_some() {
+                findings.extend(past_cryptoperiod(keyring_id, &name)?);
+            }
         }
     }
     Ok(findings)
@@ -50,8 +54,7 @@ fn check_keyring(keyring_id: Uuid, table: &str, findings: &mut Vec<Finding>) -> 
     let mut add = |key_id, kek, outcome| {
         findings.push(Finding { table: table.to_string(), keyring_id, key_id, kek, outcome });
     };
-    let is_active = |key: &DataKeyRow| key.purpose == Purpose::Seal && key.state == State::Active;
-    if !keys.iter().any(is_active) {
+    if !keys.iter().any(DataKeyRow::seals) {
         add(None, None, Err(Error::Corrupt("the keyring has no active key".into())));
     }
     for key in keys.iter().filter(|key| key.state != State::Destroyed) {
@@ -69,4 +72,19 @@ fn check_keyring(keyring_id: Uuid, table: &str, findings: &mut Vec<Finding>) -> 
         }
     }
     Ok(())
+}
+
+/// What is to be said of a keyring whose active key has been sealing for too long.
+fn past_cryptoperiod(keyring_id: Uuid, table: &str) -> Result<Option<Finding>> {
+    let limits = rows::keyring(keyring_id)?.map(|keyring| OwnLimits::stored(&keyring.limits));
+    let active = rows::data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals);
+    let (Some(seconds), Some(key)) = (limits.unwrap_or_default().cryptoperiod(), active) else {
+        return Ok(None);
+    };
+    let table = table.to_string();
+    Ok(wear::days_beyond(key.key_id, seconds)?.map(|days| {
+        let overdue = Error::PastCryptoperiod { key: key.key_id, table: table.clone(), days };
+        let (key_id, kek) = (Some(key.key_id), None);
+        Finding { table, keyring_id, key_id, kek, outcome: Err(overdue) }
+    }))
 }

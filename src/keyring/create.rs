@@ -10,12 +10,12 @@ use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyRow, Purpose, State, WrappedKey};
+use crate::catalog::rows::{DataKeyRow, Purpose, State};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
+use crate::keyring::new_key::{self, NewKey, Under};
 use crate::keyring::table::{self, Table};
-use crate::keyring::{cache, ends, failures, kek, stale, unwrap};
-use crate::kms::{Generated, Wrap};
+use crate::keyring::{cache, ends, kek, stale};
 use crate::pg::relation::{self, Kind};
 use crate::pg::{guc, lock, xact};
 use crate::settings;
@@ -67,20 +67,8 @@ fn create(
 ) -> Result<Option<KeyId>> {
     let root = table.root();
     check_kind(root)?;
-    let own = match Keyring::of(root)? {
-        Some(keyring) => rows::keyring(keyring.id)?,
-        None => None,
-    };
-    let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
-    let used = match kek.or(own_kek) {
-        Some(uri) => kek::named(uri)?,
-        None => kek::default()?,
-    };
-    let context = match context.or(own.and_then(|own| own.kms_context)) {
-        Some(context) => context,
-        None => default_context(root)?,
-    };
-    let Generated { data_key, wrap } = generate(&used, &context, table)?;
+    let under = under(root, kek, context)?;
+    let new = new_key::make(&under, &table.name())?;
 
     // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
     lock::keep_relation(root);
@@ -93,79 +81,88 @@ fn create(
         stale::look_again();
         return Ok(None);
     }
-    let key_id = envelope::derive::key_id(&data_key);
-    let row = write(root, keyring, key_id, kek, &context, &wrap)?;
-    ends::key_made();
-    cache::insert(row, &data_key, Some(xact::current_sub()))?;
-    stale::look_again();
-    Ok(Some(key_id))
-}
-
-/// A new data key, with a wrap that is allowed and gives it back. Trying the wrap costs a KMS
-/// request a key; a wrap that does not open would cost every value sealed under the key.
-fn generate(used: &kek::Named, context: &EncryptionContext, table: &Table) -> Result<Generated> {
-    let failed =
-        |error| kek::kms_error(error, format!("make a data key for table {}", table.name()));
-    let uri = used.uri();
-    if let Some(error) = failures::standing(&uri, None) {
-        return Err(failed(error));
-    }
-    let generated = used.provider().generate(context).map_err(|error| {
-        if failures::is_out_of_reach(error.kind) {
-            failures::remember(&uri, None, &error);
-        }
-        failed(error)
-    })?;
-    failures::forget(&uri, None);
-    used.note_resolved(&generated.wrap.kek);
-    let stored = generated.wrap.kek.to_string();
-    if !kek::is_allowed(&stored)? {
-        return Err(Error::KekNotAllowed(stored));
-    }
-    let key_id = envelope::derive::key_id(&generated.data_key);
-    let wrapped = generated.wrap.bytes.clone();
-    let wrap = WrappedKey { kek: stored, kms_context: context.clone(), wrapped };
-    unwrap::ask(key_id, &wrap).map_err(failed)?;
-    Ok(generated)
-}
-
-/// Writes the key to the catalog, and the keyring when there is none.
-fn write(
-    root: pg_sys::Oid,
-    keyring: Option<Keyring>,
-    key_id: KeyId,
-    kek: Option<&str>,
-    context: &EncryptionContext,
-    wrap: &Wrap,
-) -> Result<DataKeyRow> {
     let (keyring_id, version) = match keyring {
         Some(keyring) => (keyring.id, keyring.last_version + 1),
         None => {
             let keyring_id = write::random_uuid()?;
+            let context = under.first().map(|first| &first.context);
             write::insert_keyring(keyring_id, root, &plain_name(root)?, kek, context)?;
             (keyring_id, 1)
         }
     };
-    let stored_kek = wrap.kek.to_string();
-    write::insert_data_key(key_id, keyring_id, version, &stored_kek, context, &wrap.bytes)?;
-    Ok(DataKeyRow { key_id, keyring_id, purpose: Purpose::Seal, version, state: State::Active })
+    put_in(keyring_id, version, &new)?;
+    Ok(Some(new.key_id))
+}
+
+/// Which KEKs shall wrap the key, and with which context: those that were named, else those of the
+/// newest key that is there, else the keyring's own, else the settings'.
+fn under(
+    root: pg_sys::Oid,
+    kek: Option<&str>,
+    context: Option<EncryptionContext>,
+) -> Result<Vec<Under>> {
+    let keyring = Keyring::of(root)?;
+    if kek.is_none()
+        && context.is_none()
+        && let Some(newest) = keyring.as_ref().and_then(|keyring| keyring.newest)
+    {
+        let under = new_key::as_for(newest)?;
+        if !under.is_empty() {
+            return Ok(under);
+        }
+    }
+    let own = match keyring {
+        Some(keyring) => rows::keyring(keyring.id)?,
+        None => None,
+    };
+    let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
+    let kek = match kek.or(own_kek) {
+        Some(uri) => kek::named(uri)?,
+        None => kek::default()?,
+    };
+    let context = match context.or(own.and_then(|own| own.kms_context)) {
+        Some(context) => context,
+        None => default_context(root)?,
+    };
+    Ok(vec![Under { kek, context }])
+}
+
+/// Writes the key to the catalog as the keyring's active one, and keeps it for this backend. The
+/// keyring's lock is held, and no key of it is active.
+pub fn put_in(keyring_id: Uuid, version: i32, new: &NewKey) -> Result<()> {
+    let (key_id, purpose, state) = (new.key_id, Purpose::Seal, State::Active);
+    let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
+    write::insert_data_key(&row)?;
+    for wrap in &new.wraps {
+        write::insert_wrap(key_id, wrap)?;
+    }
+    ends::key_made();
+    cache::insert(row, &new.data_key, Some(xact::current_sub()))?;
+    stale::look_again();
+    Ok(())
 }
 
 /// The keyring that a table seals with, as the catalog has it now.
 struct Keyring {
     id: Uuid,
     last_version: i32,
+    /// The newest key that has not been destroyed.
+    newest: Option<KeyId>,
     has_active_key: bool,
 }
 
 impl Keyring {
     fn of(root: pg_sys::Oid) -> Result<Option<Keyring>> {
         let Some(id) = rows::sealing_keyring(root)? else { return Ok(None) };
-        let mut keyring = Keyring { id, last_version: 0, has_active_key: false };
+        let mut keyring = Keyring { id, last_version: 0, newest: None, has_active_key: false };
+        // In the order of their versions.
         for key in rows::data_keys(id)? {
             if key.purpose == Purpose::Seal {
                 keyring.last_version = keyring.last_version.max(key.version);
                 keyring.has_active_key |= key.state == State::Active;
+                if key.state != State::Destroyed {
+                    keyring.newest = Some(key.key_id);
+                }
             }
         }
         Ok(Some(keyring))

@@ -6,6 +6,7 @@
 //! ([`create`]), and the look-up starts again.
 
 mod arena;
+mod auto_rotate;
 mod cache;
 mod check;
 mod check_all;
@@ -14,11 +15,14 @@ mod ends;
 mod failures;
 mod kek;
 mod limits;
+mod new_key;
 mod nonce;
+mod rotate;
 mod stale;
 mod table;
 mod unwrap;
 mod warm;
+mod wear;
 
 use envelope::header::{HEADER_LEN, NONCE_LEN, OVERHEAD, Sealed, TAG_LEN};
 use envelope::value::SealKey;
@@ -30,10 +34,12 @@ use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::settings;
 
 pub use arena::is_memory_locked;
+pub use auto_rotate::{Rotated, rotate_due};
 pub use check::check_kek;
 pub use check_all::check_all;
 pub use create::create_key;
 pub use limits::Limits;
+pub use rotate::rotate_key;
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
 pub use table::{Whose, whose};
@@ -76,7 +82,10 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
             Ok(frame)
         })?;
         match sealed {
-            Some(sealed) => return Ok(sealed),
+            Some(sealed) => {
+                auto_rotate::after_seal(&table, plaintext.len());
+                return Ok(sealed);
+            }
             None => unwrap::into_cache(key_id, &table)?,
         }
     }

@@ -9,8 +9,10 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::catalog::rows::{self, DataKeyRow, Purpose};
 use crate::error::{Error, Result};
+use crate::keyring::limits::OwnLimits;
+use crate::keyring::wear::Wear;
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
@@ -46,6 +48,7 @@ struct Sealing {
     keks: Vec<String>,
     /// They were found to be allowed since this was read.
     allowed: Cell<bool>,
+    wear: Option<Wear>,
 }
 
 /// The table `relation`, for the current role.
@@ -60,6 +63,13 @@ pub fn get(relation: pg_sys::Oid) -> Result<Table> {
     let table = Table(Rc::new(read(relation, role)?));
     TABLES.with_borrow_mut(|tables| tables.insert(relation, table.clone()));
     Ok(table)
+}
+
+/// The table that seals with a keyring, if there is one.
+pub fn sealing_with(keyring_id: Uuid) -> Result<Option<pg_sys::Oid>> {
+    let mut tables = rows::tables_of(keyring_id)?.into_iter();
+    let lives = |relation| relation::kind(relation) != Kind::Missing;
+    Ok(tables.find(|(relation, seals)| *seals && lives(*relation)).map(|(relation, _)| relation))
 }
 
 /// Forgets everything read so far.
@@ -77,22 +87,25 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     for table in if root == relation { vec![root] } else { vec![root, relation] } {
         let may_open = acl::owns_relation(role, table);
         for row in rows::keyring_tables(table)? {
+            let (keyring_id, keyring) = (row.keyring_id, rows::keyring(row.keyring_id)?);
             if row.seals && table == root {
-                sealing = active_key(row.keyring_id)?;
+                sealing = active_key(keyring_id, keyring.as_ref())?;
             }
-            links.push(Link { keyring_id: row.keyring_id, may_open });
+            links.push(Link { keyring_id, may_open });
         }
     }
     Ok(Known { relation, root, role, owns_root: acl::owns_relation(role, root), links, sealing })
 }
 
-fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
-    let active = rows::data_keys(keyring_id)?
-        .into_iter()
-        .find(|key| key.purpose == Purpose::Seal && key.state == State::Active);
+fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
+    let active = rows::data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals);
     let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
     let keks = rows::wrapped_keys(key_id)?.into_iter().map(|wrap| wrap.kek).collect();
-    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false) }))
+    let wear = match keyring {
+        Some(keyring) => Wear::of(keyring_id, key_id, OwnLimits::stored(&keyring.limits).turn())?,
+        None => None,
+    };
+    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
 }
 
 impl Sealing {
@@ -152,6 +165,11 @@ impl Table {
         let Some(sealing) = &self.0.sealing else { return Ok(None) };
         sealing.require_allowed()?;
         Ok(Some(sealing.key_id))
+    }
+
+    /// How far the key that seals has come in its turn; `None` when nothing ends that.
+    pub fn wear(&self) -> Option<&Wear> {
+        self.0.sealing.as_ref()?.wear.as_ref()
     }
 
     /// Whether `key_id` may open values of this table, by the key's state and the role's right.

@@ -12,6 +12,7 @@ pub mod lock;
 pub mod owner;
 pub mod relation;
 pub mod report;
+pub mod subxact;
 pub mod trigger;
 pub mod varlena;
 pub mod wait;

@@ -85,6 +85,12 @@ pub fn forbids_writing() -> Option<&'static str> {
     }
 }
 
+/// Whether this transaction keeps one snapshot: REPEATABLE READ and SERIALIZABLE.
+pub fn keeps_one_snapshot() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as std::ffi::c_int }
+}
+
 /// The moment the client's current statement began, in PostgreSQL's microseconds.
 pub fn statement_start() -> i64 {
     // SAFETY: reads a variable of this backend.

@@ -6,6 +6,7 @@
 mod admin;
 mod context;
 mod inspect;
+mod lifecycle;
 mod seal_trigger;
 mod values;
 

@@ -5,7 +5,7 @@ import pytest
 from sqlstate import fails
 
 SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "kms_timeout",
-            "kms_max_attempts", "cache_ttl", "auto_create_key"]
+            "kms_max_attempts", "cache_ttl", "cryptoperiod", "auto_create_key"]
 USE = "SELECT envelope_encrypt('t', 'x')"
 
 

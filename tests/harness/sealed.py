@@ -24,7 +24,7 @@ PLAINTEXTS = {table: values for table, _, _, values in TABLES}
 TRIGGERED = ("people", "parts", "renamed", "elsewhere.moved", QUOTED)
 # What travels: the extension's tables, and what orders their rows.
 CATALOG = {"keyring": "keyring_id", "keyring_table": "id", "data_key": "key_id", "wrapped_key": "key_id, kek",
-           "key_grant": "id", "sealed_column": "id"}
+           "key_grant": "id", "sealed_column": "id", "key_use": "id"}
 
 
 def make(run, reader):

@@ -1,0 +1,51 @@
+//! What happens to keys that are there: states, wraps, limits. What may have changed since it was
+//! read is written only where it is still what it was; the caller learns whether it was.
+
+use envelope::header::KeyId;
+use uuid::Uuid;
+
+use super::{execute, pg_uuid, random_uuid, touch};
+use crate::error::Result;
+
+/// Locks a keyring against others that change its wraps, to the end of the transaction. Does not
+/// wait when told so, and then says whether it could.
+pub fn lock_keyring(keyring_id: Uuid, wait: bool) -> Result<bool> {
+    let sql = if wait {
+        "SELECT 1 FROM envelope.keyring WHERE keyring_id = $1 FOR NO KEY UPDATE"
+    } else {
+        "SELECT 1 FROM envelope.keyring WHERE keyring_id = $1 FOR NO KEY UPDATE SKIP LOCKED"
+    };
+    Ok(touch(sql, &[pg_uuid(keyring_id)])? == 1)
+}
+
+/// The active key opens only, from here on; false when it is not active any more.
+pub fn end_active(key_id: KeyId, reason: &str) -> Result<bool> {
+    is_one(touch(
+        "UPDATE envelope.data_key SET state = 'decrypt-only', state_changed_at = now(),
+                                      reason = convert_from($2, 'UTF8')
+         WHERE key_id = $1 AND state = 'active' RETURNING 1",
+        &[pg_uuid(key_id.into()), reason.as_bytes().into()],
+    ))
+}
+
+/// A sample of what was sealed under a data key.
+pub fn insert_key_use(key_id: KeyId, seals: i64, bytes: i64) -> Result<()> {
+    execute(
+        "INSERT INTO envelope.key_use (id, key_id, seals, bytes) VALUES ($1, $2, $3, $4) RETURNING 1",
+        &[pg_uuid(random_uuid()?), pg_uuid(key_id.into()), seals.into(), bytes.into()],
+    )
+}
+
+/// Drops the samples of a keyring's keys that are not active.
+pub fn delete_old_key_use(keyring_id: Uuid) -> Result<()> {
+    touch(
+        "DELETE FROM envelope.key_use u USING envelope.data_key k
+         WHERE k.keyring_id = $1 AND k.state <> 'active' AND u.key_id = k.key_id RETURNING 1",
+        &[pg_uuid(keyring_id)],
+    )
+    .map(|_| ())
+}
+
+fn is_one(rows: Result<usize>) -> Result<bool> {
+    rows.map(|rows| rows == 1)
+}

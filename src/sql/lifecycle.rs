@@ -1,0 +1,72 @@
+//! The life of a key: rotation.
+
+use pgrx::datum::Uuid;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{name, pg_extern, pg_sys};
+
+use crate::error::{Error, Result};
+use crate::keyring::{self, Rotated};
+use crate::pg::encoding;
+use crate::pg::varlena::Varlena;
+use crate::sql::{begin, required};
+
+/// Bytes of a reason for a change of state.
+const LONGEST_REASON: usize = 1024;
+
+#[pg_extern(sql = false)]
+fn envelope_rotate_key(
+    relation: Option<pg_sys::Oid>,
+    reason: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<Uuid, ErrorReport> {
+    begin(fcinfo);
+    let reason = reason.map(|reason| reason_text(&reason)).transpose()?;
+    let key_id = keyring::rotate_key(required(relation, "relation")?, reason.as_deref())?;
+    Ok(Uuid::from_bytes(key_id.0))
+}
+
+fn reason_text(reason: &[u8]) -> Result<String> {
+    if reason.len() > LONGEST_REASON {
+        let why = format!("reason must have at most {LONGEST_REASON} bytes");
+        return Err(Error::BadArgument(why));
+    }
+    Ok(encoding::to_string(reason))
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_rotate_due(
+    max_keys: Option<i32>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(relation, String),
+            name!(key_id, Uuid),
+            name!(new_key_id, Option<Uuid>),
+            name!(sqlstate, Option<String>),
+            name!(message, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    let max_keys = usize::try_from(required(max_keys, "max_keys")?).unwrap_or(0);
+    if max_keys == 0 {
+        return Err(Error::BadArgument("max_keys must be at least 1".into()).into());
+    }
+    let rows =
+        keyring::rotate_due(max_keys)?.into_iter().map(|Rotated { table, before, outcome }| {
+            let (sqlstate, message) = shown(outcome.as_ref().err());
+            let new = outcome.ok().map(|key_id| Uuid::from_bytes(key_id.0));
+            (encoding::shown(table), Uuid::from_bytes(before.0), new, sqlstate, message)
+        });
+    Ok(TableIterator::new(rows))
+}
+
+/// SQLSTATE and message of what failed.
+fn shown(error: Option<&Error>) -> (Option<String>, Option<String>) {
+    let message = |error: &Error| encoding::shown(error.to_string());
+    (error.map(Error::sqlstate_text), error.map(message))
+}
