@@ -87,14 +87,14 @@ COMMENT ON FUNCTION envelope.check() IS
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,
-    OUT kms_requests bigint, OUT kms_failures bigint)
+    OUT kms_requests bigint, OUT kms_failures bigint, OUT kek_fallovers bigint)
   RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1
   AS 'MODULE_PATHNAME', 'envelope_stats_wrapper';
 COMMENT ON FUNCTION envelope.session_stats() IS 'What envelope.stats shows';
 
 CREATE VIEW envelope.stats AS SELECT * FROM envelope.session_stats();
 COMMENT ON VIEW envelope.stats IS
-  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures';
+  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys unwrapped by another KEK than their first';
 GRANT SELECT ON envelope.stats TO PUBLIC;
 
 -- Tables' owners see their keys, members of pg_monitor all; nobody sees a wrapped key.

@@ -47,6 +47,14 @@ pub enum Error {
     #[error("data key {key} of table {table} has been sealing for {days} days")]
     PastCryptoperiod { key: KeyId, table: String, days: u64 },
 
+    /// The data key would be lost with this KEK.
+    #[error("KEK {kek} holds the last wrap of data key {key} of table {table}")]
+    LastWrap { key: KeyId, table: String, kek: String },
+
+    /// A KEK that wraps none of the table's keys.
+    #[error("no data key of table {table} is wrapped by KEK {kek}")]
+    NotUnderKek { table: String, kek: String },
+
     /// Another session changed the keys between the KMS's answer and the lock.
     #[error("the data keys of table {0} were changed meanwhile")]
     ChangedMeanwhile(String),
@@ -167,13 +175,15 @@ impl Error {
             | Error::SuperuserOnly(_)
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::NoKey { .. } | Error::UnknownKey(_) | Error::LooksSealed { .. } => {
-                ERRCODE_UNDEFINED_OBJECT
-            }
+            Error::NoKey { .. }
+            | Error::UnknownKey(_)
+            | Error::LooksSealed { .. }
+            | Error::NotUnderKek { .. } => ERRCODE_UNDEFINED_OBJECT,
             Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
-            Error::KeyState { .. } | Error::PastCryptoperiod { .. } | Error::NotInstalled => {
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            Error::KeyState { .. }
+            | Error::PastCryptoperiod { .. }
+            | Error::LastWrap { .. }
+            | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::Busy(_) => ERRCODE_LOCK_NOT_AVAILABLE,
             Error::NotTried => ERRCODE_IO_ERROR,
@@ -236,6 +246,10 @@ impl Error {
             Error::PastCryptoperiod { .. } => {
                 "SELECT envelope.rotate_key(...), or set the table's limit rotate_after."
             }
+            Error::LastWrap { .. } => {
+                "Wrap the table's keys by another KEK first: envelope.add_kek."
+            }
+            Error::NotUnderKek { .. } => "envelope.keys shows which KEKs wrap a table's keys.",
             Error::ChangedMeanwhile(_) => "Nothing of it was done: do it again.",
             Error::NotTried => "What was done is done: call it again when the KMS is back.",
             Error::DoesNotOpen(_) => "It was changed or cut, or was sealed with another context.",

@@ -6,7 +6,7 @@ use envelope::secret::DataKey;
 use crate::catalog::rows::{self, WrappedKey};
 use crate::error::{Error, Result};
 use crate::keyring::table::Table;
-use crate::keyring::{cache, failures, kek};
+use crate::keyring::{cache, failures, fallover, kek};
 use crate::kms::{self, KekUri, Kind, KmsError};
 use crate::pg::clock;
 use crate::settings;
@@ -40,7 +40,7 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
 /// Milliseconds for which a stale key is used before the KMS is asked again.
 const STALE_LEASE: u64 = 1_000;
 
-/// Tries the wraps in the catalog's order; `None` when there is none. A KEK out of reach lets the
+/// Tries the wraps in their order; `None` when there is none. A KEK out of reach lets the
 /// next be tried, one that refuses does not.
 fn unwrap(
     key_id: KeyId,
@@ -49,7 +49,12 @@ fn unwrap(
     let mut away = None;
     for wrap in wraps {
         match unwrap_one(key_id, wrap) {
-            Ok(data_key) => return Ok(Some(data_key)),
+            Ok(data_key) => {
+                if let Some(error) = &away {
+                    fallover::note(error, &wrap.kek);
+                }
+                return Ok(Some(data_key));
+            }
             Err(error) if failures::is_out_of_reach(error.kind) => away = Some(error),
             Err(error) => return Err(error),
         }
@@ -64,6 +69,7 @@ fn unwrap_one(key_id: KeyId, wrap: &WrappedKey) -> std::result::Result<Box<DataK
     match ask(key_id, wrap) {
         Ok(data_key) => {
             failures::forget(&wrap.kek, Some(key_id));
+            fallover::is_back(&wrap.kek);
             Ok(data_key)
         }
         Err(error) => {

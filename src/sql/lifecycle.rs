@@ -1,4 +1,4 @@
-//! The life of a key: rotation.
+//! The life of a key: rotation, its KEKs.
 
 use pgrx::datum::Uuid;
 use pgrx::iter::TableIterator;
@@ -6,9 +6,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
-use crate::keyring::{self, Rotated};
+use crate::keyring::{self, Moved, Rotated};
 use crate::pg::encoding;
+use crate::pg::json::JsonText;
 use crate::pg::varlena::Varlena;
+use crate::sql::admin::{given_context, uri_text};
 use crate::sql::{begin, required};
 
 /// Bytes of a reason for a change of state.
@@ -63,6 +65,67 @@ fn envelope_rotate_due(
             (encoding::shown(table), Uuid::from_bytes(before.0), new, sqlstate, message)
         });
     Ok(TableIterator::new(rows))
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_rewrap(
+    kek_from: Option<Varlena<'_>>,
+    kek_to: Option<Varlena<'_>>,
+    relation: Option<pg_sys::Oid>,
+    dry_run: Option<bool>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(table_name, String),
+            name!(key_id, Uuid),
+            name!(old_kek, String),
+            name!(new_kek, String),
+            name!(done, bool),
+            name!(sqlstate, Option<String>),
+            name!(message, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    let (kek_from, kek_to) = (required(kek_from, "kek_from")?, required(kek_to, "kek_to")?);
+    let (kek_from, kek_to) = (uri_text(&kek_from)?, uri_text(&kek_to)?);
+    let dry_run = required(dry_run, "dry_run")?;
+    let rows = keyring::rewrap(&kek_from, &kek_to, relation, dry_run)?.into_iter();
+    Ok(TableIterator::new(rows.map(|Moved { table, key_id, kek_from, kek_to, outcome }| {
+        let (sqlstate, message) =
+            shown(outcome.as_ref().and_then(|outcome| outcome.as_ref().err()));
+        let done = matches!(outcome, Some(Ok(())));
+        let key_id = Uuid::from_bytes(key_id.0);
+        (encoding::shown(table), key_id, kek_from, kek_to, done, sqlstate, message)
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_add_kek(
+    relation: Option<pg_sys::Oid>,
+    kek: Option<Varlena<'_>>,
+    kms_context: Option<JsonText>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<i32, ErrorReport> {
+    begin(fcinfo);
+    let (relation, kek) = (required(relation, "relation")?, required(kek, "kek")?);
+    let added = keyring::add_kek(relation, &uri_text(&kek)?, given_context(kms_context)?)?;
+    Ok(i32::try_from(added).unwrap_or(i32::MAX))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_drop_kek(
+    relation: Option<pg_sys::Oid>,
+    kek: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<i32, ErrorReport> {
+    begin(fcinfo);
+    let (relation, kek) = (required(relation, "relation")?, required(kek, "kek")?);
+    let dropped = keyring::drop_kek(relation, &uri_text(&kek)?)?;
+    Ok(i32::try_from(dropped).unwrap_or(i32::MAX))
 }
 
 /// SQLSTATE and message of what failed.

@@ -1,4 +1,4 @@
--- The life of a key: rotation.
+-- The life of a key: rotation, its KEKs.
 \set VERBOSITY sqlstate
 CREATE TABLE lc (id int, v bytea);
 CREATE VIEW lc_keys AS SELECT version, state, reason, state_changed_at > created_at AS changed
@@ -13,6 +13,9 @@ SELECT envelope.rotate_key('lc', repeat('x', 2000));
 INSERT INTO lc VALUES (1, envelope_encrypt('lc', 'one'));
 SET ROLE envelope_other;
 SELECT envelope.rotate_key('lc');
+SELECT envelope.add_kek('lc', 'file:///x');
+SELECT envelope.drop_kek('lc', 'file:///x');
+SELECT * FROM envelope.rewrap('file:///x', 'file:///y', 'lc');
 SELECT * FROM envelope.rotate_due();
 RESET ROLE;
 BEGIN READ ONLY;
@@ -103,5 +106,79 @@ RESET envelope.cryptoperiod;
 SELECT envelope.rotate_key('lc') IS NOT NULL AS rotated;
 SELECT count(*) FROM envelope.check() WHERE NOT ok AND relation = 'public.lc';
 
-DROP VIEW lc_opened, lc_keys, lc_versions;
-DROP TABLE lc, lc_sealed;
+-- A second key file beside the first.
+COPY (SELECT 1) TO PROGRAM 'cat > ../data.kek/input; umask 077; head -c 32 /dev/urandom > ../data.kek/second';
+COPY (SELECT 1) TO PROGRAM 'cat > ../data.kek/input; umask 077; head -c 32 /dev/urandom > ../data.kek/third';
+SELECT kek AS first, regexp_replace(kek, '[^/]*$', 'second') AS second,
+       regexp_replace(kek, '[^/]*$', 'third') AS third FROM envelope.wrapped_key LIMIT 1 \gset
+CREATE VIEW lc_keks AS
+SELECT array(SELECT regexp_replace(k, '.*/', '') FROM unnest(keks) k) AS keks, count(*) AS keys, min(version) AS from_version
+FROM envelope.keys WHERE relation = 'public.lc' GROUP BY 1 ORDER BY 1;
+SELECT count(*) AS keys FROM lc_keys \gset
+SELECT envelope.drop_kek('lc', :'first');
+SELECT envelope.drop_kek('lc', :'second');
+SELECT envelope.add_kek('lc', :'second') = :keys AS all_of_them;
+SELECT envelope.add_kek('lc', :'second') AS again;
+SELECT envelope.add_kek('lc', 'file:///etc/hostname');
+SELECT envelope.add_kek('lc', NULL);
+SELECT envelope.add_kek('lc', :'third', '[]');
+-- They are tried in the order in which they were added; new keys are under all of them.
+SELECT envelope.rotate_key('lc') IS NOT NULL AS rotated;
+TABLE lc_keks;
+SELECT count(*) = 2 * (:keys + 1) AS sound FROM envelope.check() WHERE relation = 'public.lc' AND ok;
+-- One that is gone is no reason to fall over, since it refuses; nor can a new key be without it.
+COPY (SELECT 1) TO PROGRAM 'cat > ../data.kek/input; mv ../data.kek/second ../data.kek/away';
+SELECT envelope.rotate_key('lc');
+SELECT envelope.drop_kek('lc', :'first');
+SELECT (SELECT count(*) FROM lc_keys) = :keys + 1 AS unchanged;
+TABLE lc_keks;
+COPY (SELECT 1) TO PROGRAM 'cat > ../data.kek/input; mv ../data.kek/away ../data.kek/second';
+-- The first goes, since the second gives every key back; values open without it.
+SELECT envelope.drop_kek('lc', :'first') = :keys + 1 AS all_of_them;
+TABLE lc_keks;
+SELECT envelope.flush_cache() > 0 AS flushed;
+TABLE lc_opened;
+SELECT envelope.drop_kek('lc', :'second');
+-- Moved: of one table, of all; anew under the same one; what was done is not done again.
+SELECT count(*) = :keys + 1 AS all_of_them, count(*) FILTER (WHERE done) AS done
+FROM envelope.rewrap(:'second', :'third', 'lc', dry_run => true);
+TABLE lc_keks;
+BEGIN;
+SELECT count(*) FILTER (WHERE done) = :keys + 1 AS all_of_them FROM envelope.rewrap(:'second', :'third', 'lc');
+TABLE lc_keks;
+ROLLBACK;
+TABLE lc_keks;
+SELECT count(*) FILTER (WHERE done) = :keys + 1 AS all_of_them FROM envelope.rewrap(:'second', :'third');
+SELECT count(*) FROM envelope.rewrap(:'second', :'third');
+TABLE lc_keks;
+SELECT string_agg(encode(wrapped, 'hex'), '' ORDER BY key_id) AS before FROM envelope.wrapped_key WHERE kek = :'third' \gset
+SELECT count(*) FILTER (WHERE done) = :keys + 1 AS all_of_them FROM envelope.rewrap(:'third', :'third');
+SELECT string_agg(encode(wrapped, 'hex'), '' ORDER BY key_id) <> :'before' AS anew FROM envelope.wrapped_key WHERE kek = :'third';
+-- To where the keys are already: the wrap there is tried, and the other one goes.
+SELECT envelope.add_kek('lc', :'second') = :keys + 1 AS added;
+SELECT count(*) FILTER (WHERE done) = :keys + 1 AS all_of_them FROM envelope.rewrap(:'second', :'third');
+TABLE lc_keks;
+SELECT envelope.flush_cache() >= 0 AS flushed;
+TABLE lc_opened;
+SELECT count(*) FROM envelope.check() WHERE NOT ok AND relation = 'public.lc';
+-- Not to where it is not allowed; not from an alias, which may stand for another KEK by now.
+SET envelope.allowed_keks = 'file:///nowhere/*';
+SELECT * FROM envelope.rewrap(:'third', :'second');
+RESET envelope.allowed_keks;
+SELECT * FROM envelope.rewrap('aws-kms://alias/x', :'second');
+SELECT * FROM envelope.rewrap(NULL, :'second');
+SELECT * FROM envelope.rewrap(:'third', :'second', dry_run => NULL);
+-- A key whose wrap is damaged has its row, and stays as it is; the others go on.
+BEGIN;
+UPDATE envelope.wrapped_key SET kms_context = '{}'
+ WHERE key_id = (SELECT key_id FROM envelope.keys WHERE relation = 'public.lc' AND version = 2);
+SELECT k.version, r.done, r.sqlstate FROM envelope.rewrap(:'third', :'second') r JOIN envelope.keys k USING (key_id)
+WHERE k.version < 4 ORDER BY 1;
+ROLLBACK;
+-- The keys of a dropped table move too.
+DROP VIEW lc_opened;
+DROP TABLE lc;
+SELECT DISTINCT table_name, done FROM envelope.rewrap(:'third', :'first');
+SELECT count(*) FROM envelope.rotate_due();
+DROP VIEW lc_keys, lc_keks, lc_versions;
+DROP TABLE lc_sealed;
