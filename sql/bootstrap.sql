@@ -71,7 +71,9 @@ CREATE TABLE envelope.keyring (
   table_name   text NOT NULL,
   default_kek  text,
   kms_context  jsonb,
-  limits       jsonb NOT NULL DEFAULT '{}'
+  limits       jsonb NOT NULL DEFAULT '{}',
+  minimum_version  integer NOT NULL DEFAULT 1
+                   CHECK (minimum_version OPERATOR(pg_catalog.>) 0)
 );
 COMMENT ON TABLE envelope.keyring IS
   'The data keys of a table, kept when the table is dropped: backups may need them';
@@ -80,6 +82,8 @@ COMMENT ON COLUMN envelope.keyring.default_kek IS
   'KEK for its first data key; NULL: envelope.default_kek. Later ones go under the KEKs of the newest';
 COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for its first wrap';
 COMMENT ON COLUMN envelope.keyring.limits IS 'Limits that differ from the settings';
+COMMENT ON COLUMN envelope.keyring.minimum_version IS
+  'Values under versions of its key below this one are refused';
 
 CREATE TABLE envelope.keyring_table (
   id          uuid PRIMARY KEY,

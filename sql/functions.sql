@@ -106,7 +106,9 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
                ORDER BY w.position, w.kek) AS keks,
-         k.created_at, k.state_changed_at, k.reason
+         k.created_at, k.state_changed_at, k.reason,
+         k.purpose OPERATOR(pg_catalog.<>) 'seal'
+           OR k.version OPERATOR(pg_catalog.>=) r.minimum_version AS is_taken
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t

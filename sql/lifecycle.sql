@@ -1,4 +1,4 @@
--- The life of a key: rotation, its KEKs.
+-- The life of a key: rotation, its KEKs, the oldest version that is taken.
 
 CREATE FUNCTION envelope.rotate_key(relation regclass, reason text DEFAULT NULL)
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -33,3 +33,9 @@ CREATE FUNCTION envelope.drop_kek(relation regclass, kek text)
   AS 'MODULE_PATHNAME', 'envelope_drop_kek_wrapper';
 COMMENT ON FUNCTION envelope.drop_kek(regclass, text) IS
   'Takes a KEK away from a table''s data keys, once another has given each of them back; how many there were';
+
+CREATE FUNCTION envelope.set_minimum_version(relation regclass, version integer)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_set_minimum_version_wrapper';
+COMMENT ON FUNCTION envelope.set_minimum_version(regclass, integer) IS
+  'Values under older versions of a table''s data key are refused; 1 takes all';

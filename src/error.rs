@@ -43,6 +43,13 @@ pub enum Error {
     #[error("data key {key} of table {table} is {state}")]
     KeyState { key: KeyId, table: String, state: &'static str },
 
+    /// The value's key is a version that the keyring no longer takes.
+    #[error(
+        "value of table {table} is under version {version} of its key, and the oldest that is \
+         taken is {minimum}"
+    )]
+    BelowMinimum { table: String, version: i32, minimum: i32 },
+
     /// The active key is older than it may be.
     #[error("data key {key} of table {table} has been sealing for {days} days")]
     PastCryptoperiod { key: KeyId, table: String, days: u64 },
@@ -181,6 +188,7 @@ impl Error {
             | Error::NotUnderKek { .. } => ERRCODE_UNDEFINED_OBJECT,
             Error::KeyExists(_) => ERRCODE_DUPLICATE_OBJECT,
             Error::KeyState { .. }
+            | Error::BelowMinimum { .. }
             | Error::PastCryptoperiod { .. }
             | Error::LastWrap { .. }
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -242,6 +250,10 @@ impl Error {
             }
             Error::UnknownKey(_) => {
                 "The value comes from another database, or its key was not restored with it."
+            }
+            Error::BelowMinimum { .. } => {
+                "It was restored or replayed, or never sealed anew. Who manages the table's keys can \
+                 take it again: envelope.set_minimum_version."
             }
             Error::PastCryptoperiod { .. } => {
                 "SELECT envelope.rotate_key(...), or set the table's limit rotate_after."

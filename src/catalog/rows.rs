@@ -44,6 +44,8 @@ pub struct Keyring {
     pub kms_context: Option<EncryptionContext>,
     /// JSON text.
     pub limits: String,
+    /// Values under older versions of its key are refused.
+    pub minimum_version: i32,
 }
 
 /// A data key, without the key.
@@ -132,6 +134,7 @@ pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
             default_kek: row.text(3),
             kms_context: row.json(4).map(|json| parse_context(&json)).transpose()?,
             limits: required(row.json(5), "keyring.limits")?,
+            minimum_version: required(row.i32(6), "keyring.minimum_version")?,
         })
     })?;
     Ok(rows.into_iter().next())

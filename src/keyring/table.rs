@@ -40,6 +40,8 @@ struct Known {
 struct Link {
     keyring_id: Uuid,
     may_open: bool,
+    /// Values under older versions of its key are refused.
+    minimum_version: i32,
 }
 
 struct Sealing {
@@ -91,7 +93,8 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
             if row.seals && table == root {
                 sealing = active_key(keyring_id, keyring.as_ref())?;
             }
-            links.push(Link { keyring_id, may_open });
+            let minimum_version = keyring.map_or(1, |keyring| keyring.minimum_version);
+            links.push(Link { keyring_id, may_open, minimum_version });
         }
     }
     Ok(Known { relation, root, role, owns_root: acl::owns_relation(role, root), links, sealing })
@@ -185,7 +188,16 @@ impl Table {
             let state = key.state.name();
             return Err(Error::KeyState { key: key_id, table: self.name(), state });
         }
-        Ok(())
+        self.require_version(&key)
+    }
+
+    fn require_version(&self, key: &DataKeyRow) -> Result<()> {
+        let of_keyring = |link: &&Link| link.keyring_id == key.keyring_id;
+        let minimum = self.0.links.iter().find(of_keyring).map_or(1, |link| link.minimum_version);
+        if key.version >= minimum {
+            return Ok(());
+        }
+        Err(Error::BelowMinimum { table: self.name(), version: key.version, minimum })
     }
 
     /// The keyrings that the current role may open with.

@@ -1,4 +1,4 @@
-//! The life of a key: rotation, its KEKs.
+//! The life of a key: rotation, its KEKs, the oldest version that is taken.
 
 use pgrx::datum::Uuid;
 use pgrx::iter::TableIterator;
@@ -126,6 +126,17 @@ fn envelope_drop_kek(
     let (relation, kek) = (required(relation, "relation")?, required(kek, "kek")?);
     let dropped = keyring::drop_kek(relation, &uri_text(&kek)?)?;
     Ok(i32::try_from(dropped).unwrap_or(i32::MAX))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_set_minimum_version(
+    relation: Option<pg_sys::Oid>,
+    version: Option<i32>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    begin(fcinfo);
+    let (relation, version) = (required(relation, "relation")?, required(version, "version")?);
+    Ok(keyring::set_minimum_version(relation, version)?)
 }
 
 /// SQLSTATE and message of what failed.

@@ -78,6 +78,14 @@ pub fn move_default_kek(keyring_id: Uuid, from: &str, to: Option<&str>) -> Resul
     .map(|_| ())
 }
 
+/// The oldest version of a keyring's key whose values open.
+pub fn update_minimum_version(keyring_id: Uuid, version: i32) -> Result<()> {
+    execute(
+        "UPDATE envelope.keyring SET minimum_version = $2 WHERE keyring_id = $1 RETURNING 1",
+        &[pg_uuid(keyring_id), version.into()],
+    )
+}
+
 /// A sample of what was sealed under a data key.
 pub fn insert_key_use(key_id: KeyId, seals: i64, bytes: i64) -> Result<()> {
     execute(

@@ -1,7 +1,7 @@
--- The life of a key: rotation, its KEKs.
+-- The life of a key: rotation, its KEKs, the oldest version that is taken.
 \set VERBOSITY sqlstate
 CREATE TABLE lc (id int, v bytea);
-CREATE VIEW lc_keys AS SELECT version, state, reason, state_changed_at > created_at AS changed
+CREATE VIEW lc_keys AS SELECT version, state, reason, is_taken, state_changed_at > created_at AS changed
 FROM envelope.keys WHERE relation = 'public.lc' ORDER BY version;
 CREATE VIEW lc_opened AS
 SELECT id, (envelope.inspect(v)).version, envelope_decrypt_text('lc', v) AS opened FROM lc ORDER BY id;
@@ -17,6 +17,7 @@ SELECT envelope.add_kek('lc', 'file:///x');
 SELECT envelope.drop_kek('lc', 'file:///x');
 SELECT * FROM envelope.rewrap('file:///x', 'file:///y', 'lc');
 SELECT * FROM envelope.rotate_due();
+SELECT envelope.set_minimum_version('lc', 1);
 RESET ROLE;
 BEGIN READ ONLY;
 SELECT envelope.rotate_key('lc');
@@ -54,6 +55,26 @@ COMMIT;
 SELECT envelope.flush_cache() AS flushed;
 TABLE lc_opened;
 TABLE lc_keys;
+
+-- Older versions are refused, to read and by the trigger, for as long as one wants.
+CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON lc FOR EACH ROW EXECUTE FUNCTION envelope_seal('v');
+SELECT envelope.set_minimum_version('lc', 5);
+SELECT envelope.set_minimum_version('lc', 0);
+SELECT envelope.set_minimum_version('lc', NULL);
+SELECT envelope.set_minimum_version('lc', 2);
+SELECT envelope_decrypt_text('lc', v) FROM lc WHERE id = 1;
+INSERT INTO lc SELECT 5, v FROM lc WHERE id = 1;
+UPDATE lc SET id = 10 WHERE id = 1;
+SELECT id, envelope_decrypt_text('lc', v) FROM lc WHERE id <> 10 ORDER BY id;
+TABLE lc_keys;
+BEGIN;
+SELECT envelope.set_minimum_version('lc', 4);
+SELECT envelope_decrypt_text('lc', v) FROM lc WHERE id = 2;
+ROLLBACK;
+SELECT envelope_decrypt_text('lc', v) FROM lc WHERE id = 2;
+SELECT envelope.set_minimum_version('lc', 1);
+TABLE lc_opened;
+DROP TRIGGER seal ON lc;
 
 -- Rotation by the number of values: small numbers are counted one by one.
 CREATE TABLE lc_sealed (n serial, v bytea);
