@@ -71,14 +71,19 @@ CREATE TABLE envelope.keyring (
   table_name   text NOT NULL,
   default_kek  text,
   kms_context  jsonb,
-  limits       jsonb NOT NULL DEFAULT '{}'
+  limits       jsonb NOT NULL DEFAULT '{}',
+  minimum_version  integer NOT NULL DEFAULT 1
+                   CHECK (minimum_version OPERATOR(pg_catalog.>) 0)
 );
 COMMENT ON TABLE envelope.keyring IS
   'The data keys of a table, kept when the table is dropped: backups may need them';
 COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen; for people, never looked up';
-COMMENT ON COLUMN envelope.keyring.default_kek IS 'KEK for its next data key; NULL: envelope.default_kek';
-COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for its next wraps';
+COMMENT ON COLUMN envelope.keyring.default_kek IS
+  'KEK for its first data key; NULL: envelope.default_kek. Later ones go under the KEKs of the newest';
+COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for its first wrap';
 COMMENT ON COLUMN envelope.keyring.limits IS 'Limits that differ from the settings';
+COMMENT ON COLUMN envelope.keyring.minimum_version IS
+  'Values under versions of its key below this one are refused';
 
 CREATE TABLE envelope.keyring_table (
   id            uuid PRIMARY KEY,
@@ -124,12 +129,16 @@ CREATE TABLE envelope.wrapped_key (
   wrapped      bytea NOT NULL,
   created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
   verified_at  timestamptz,
+  position     integer NOT NULL DEFAULT 1,
   PRIMARY KEY (key_id, kek)
 );
 COMMENT ON TABLE envelope.wrapped_key IS
   'Data keys wrapped by a KEK; one data key may stand under several';
 COMMENT ON COLUMN envelope.wrapped_key.kms_context IS 'Encryption context, as it was when wrapped';
-COMMENT ON COLUMN envelope.wrapped_key.verified_at IS 'When it was last unwrapped and compared';
+COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
+  'When it was written or another was dropped for it: it was unwrapped and compared then';
+COMMENT ON COLUMN envelope.wrapped_key.position IS
+  'The order in which the wraps of a data key are tried, the lowest first';
 
 CREATE TABLE envelope.key_grant (
   id          uuid PRIMARY KEY,
@@ -192,12 +201,26 @@ COMMENT ON COLUMN envelope.reencryption.found IS 'Values under other keys that t
 COMMENT ON COLUMN envelope.reencryption.moved IS 'Those of them that it brought to the active key';
 COMMENT ON COLUMN envelope.reencryption.left_before IS 'Values that the pass before could not have';
 
+-- Written by sessions that seal, one row for many values; nobody's cache depends on it.
+CREATE TABLE envelope.key_use (
+  id      uuid PRIMARY KEY,
+  key_id  uuid NOT NULL,
+  seals   bigint NOT NULL,
+  bytes   bigint NOT NULL
+);
+CREATE INDEX key_use_key ON envelope.key_use (key_id);
+COMMENT ON TABLE envelope.key_use IS
+  'Samples of what was sealed under active keys whose limits count it; their sum is an estimate';
+COMMENT ON COLUMN envelope.key_use.seals IS 'Values for which this sample stands';
+COMMENT ON COLUMN envelope.key_use.bytes IS 'Bytes of plaintext for which this sample stands';
+
 -- Dumps carry the rows, and the database's owner may take them.
 GRANT SELECT ON envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key,
-  envelope.key_grant, envelope.sealed_column TO pg_database_owner;
+  envelope.key_grant, envelope.sealed_column, envelope.key_use TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('envelope.keyring', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.keyring_table', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.data_key', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.wrapped_key', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.key_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.sealed_column', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.key_use', '');

@@ -69,7 +69,7 @@ CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_set_limits_wrapper';
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
-  'Limits of a table''s cached keys, tighter than the settings: cache_ttl, cache_max_uses, cache_max_bytes, cache_max_stale; and session_max_values, 1 to draw every nonce anew';
+  'A table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
 
 CREATE FUNCTION envelope.grant_key(relation regclass, role name, verb text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -145,14 +145,14 @@ COMMENT ON FUNCTION envelope.check() IS
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,
-    OUT kms_requests bigint, OUT kms_failures bigint)
+    OUT kms_requests bigint, OUT kms_failures bigint, OUT kek_fallovers bigint)
   RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1
   AS 'MODULE_PATHNAME', 'envelope_stats_wrapper';
 COMMENT ON FUNCTION envelope.session_stats() IS 'What envelope.stats shows';
 
 CREATE VIEW envelope.stats AS SELECT * FROM envelope.session_stats();
 COMMENT ON VIEW envelope.stats IS
-  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures';
+  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys unwrapped by another KEK than their first';
 GRANT SELECT ON envelope.stats TO PUBLIC;
 
 -- Tables' owners and those who were given a right see their keys, owners also those of tables that are
@@ -164,10 +164,12 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
          k.key_id, k.purpose, k.version, k.state,
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
-               ORDER BY w.created_at, w.kek) AS keks,
+               ORDER BY w.position, w.kek) AS keks,
          k.created_at, k.state_changed_at, k.reason,
          COALESCE(t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid, true)
-           AS orphaned
+           AS orphaned,
+         k.purpose OPERATOR(pg_catalog.<>) 'seal'
+           OR k.version OPERATOR(pg_catalog.>=) r.minimum_version AS is_taken
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t

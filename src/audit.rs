@@ -25,6 +25,8 @@ const PREFIX: &str = "envelope audit: ";
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// A data key was wrapped by a further KEK.
+    AddKek,
     /// A table was given the keyring of a dropped one.
     Adopt,
     /// Keys or a KEK were tried, to see whether they can be used.
@@ -33,6 +35,8 @@ pub enum Action {
     Create,
     /// The wraps of a data key were deleted.
     Destroy,
+    /// A wrap of a data key was deleted, another of it being there.
+    DropKek,
     /// A keyring left as JSON, its data keys wrapped.
     Export,
     /// A right on keys was given.
@@ -47,8 +51,14 @@ pub enum Action {
     Retire,
     /// A right on keys was taken back.
     Revoke,
+    /// A wrap of a data key was made anew, by the same KEK or another.
+    Rewrap,
+    /// The next version of a data key was made.
+    Rotate,
     /// The limits of a table's keys were changed.
     SetLimits,
+    /// Values under older versions of a table's key are refused from here on.
+    SetMinimumVersion,
     /// A table may open with the keyring of another.
     Share,
     /// A retired data key opens again.

@@ -110,6 +110,44 @@ pub enum Error {
     /// What must see all that others have committed was called where it does not.
     #[error("{0} must be called in a READ COMMITTED transaction")]
     NotReadCommitted(&'static str),
+    /// The value's key is a version that the keyring no longer takes.
+    #[error(
+        "value of table {table} is under version {version} of its key, and the oldest that is \
+         taken is {minimum}"
+    )]
+    BelowMinimum { table: String, version: i32, minimum: i32 },
+
+    /// The active key is older than it may be.
+    #[error("data key {key} of table {table} has been sealing for {days} days")]
+    PastCryptoperiod { key: KeyId, table: String, days: u64 },
+
+    /// The data key would be lost with this KEK.
+    #[error("KEK {kek} holds the last wrap of data key {key} of table {table}")]
+    LastWrap { key: KeyId, table: String, kek: String },
+
+    /// A KEK that wraps none of the table's keys.
+    #[error("no data key of table {table} is wrapped by KEK {kek}")]
+    NotUnderKek { table: String, kek: String },
+
+    /// Another session changed the keys between the KMS's answer and the lock.
+    #[error("the data keys of table {0} were changed meanwhile")]
+    ChangedMeanwhile(String),
+
+    /// Another session is changing the keys now, and there was to be no wait for it.
+    #[error("the data keys of table {0} are being changed by another session")]
+    Busy(String),
+
+    /// Not tried, since the KMS was found out of reach just before.
+    #[error("not tried after a KMS was found out of reach")]
+    NotTried,
+
+    /// The catalog cannot be written here.
+    #[error("data keys cannot be changed {0}")]
+    CannotWrite(&'static str),
+
+    /// PostgreSQL refused a write that was undone alone.
+    #[error("{1}")]
+    Raised(PgSqlErrorCode, String),
 
     /// Not a sealed value, or changed, cut, of another context.
     #[error("value does not open under a data key of table {0}")]
@@ -224,6 +262,7 @@ impl Error {
             | Error::UnknownKey(_)
             | Error::UnknownKeyring(_)
             | Error::LooksSealed { .. }
+            | Error::NotUnderKek { .. }
             | Error::NoRole(_)
             | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
             Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
@@ -232,12 +271,20 @@ impl Error {
             | Error::KeyActive { .. }
             | Error::KeyDestroyed { .. }
             | Error::KeyringInUse { .. }
+            | Error::BelowMinimum { .. }
+            | Error::PastCryptoperiod { .. }
+            | Error::LastWrap { .. }
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. } | Error::CannotLook { .. } | Error::KeyringShared { .. } => {
                 ERRCODE_OBJECT_IN_USE
             }
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
             Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Error::Busy(_) => ERRCODE_LOCK_NOT_AVAILABLE,
+            Error::NotTried => ERRCODE_IO_ERROR,
+            Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Error::Raised(code, _) => *code,
             Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
@@ -355,6 +402,19 @@ impl Error {
                  their own first."
             }
             Error::IsPartition { .. } => "Name the topmost table: all partitions share its keys.",
+            Error::BelowMinimum { .. } => {
+                "It was restored or replayed, or never sealed anew. Who manages the table's keys can \
+                 take it again: envelope.set_minimum_version."
+            }
+            Error::PastCryptoperiod { .. } => {
+                "SELECT envelope.rotate_key(...), or set the table's limit rotate_after."
+            }
+            Error::LastWrap { .. } => {
+                "Wrap the table's keys by another KEK first: envelope.add_kek."
+            }
+            Error::NotUnderKek { .. } => "envelope.keys shows which KEKs wrap a table's keys.",
+            Error::ChangedMeanwhile(_) => "Nothing of it was done: do it again.",
+            Error::NotTried => "What was done is done: call it again when the KMS is back.",
             Error::DoesNotOpen(_) => "It was changed or cut, or was sealed with another context.",
             Error::NotSealed => {
                 "envelope_decrypt opens what envelope_encrypt or the trigger has sealed."

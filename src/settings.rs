@@ -26,6 +26,7 @@ static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static AUDIT: GucSetting<AuditLevel> = GucSetting::<AuditLevel>::new(AuditLevel::Off);
+static CRYPTOPERIOD: GucSetting<i32> = GucSetting::<i32>::new(365 * 24 * 3600);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// A setting that this client tried to plant before the library was loaded. A setting itself, so
@@ -172,10 +173,21 @@ pub fn init() {
         GucContext::Suset,
         GucFlags::empty(),
     );
+    // Seconds; a year is what NIST SP 800-57 part 1 gives as the order of magnitude for a key that
+    // encrypts data, and what auditors ask for.
+    define_int(
+        c"envelope.cryptoperiod",
+        c"Time for which a data key may seal before envelope.check() reports it.",
+        c"Nothing else happens: envelope.rotate_key, or a table's limit rotate_after. 0: never.",
+        &CRYPTOPERIOD,
+        (0, i32::MAX),
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_bool_guc(
         c"envelope.auto_create_key",
-        c"Make a table's data key when its first value is sealed.",
-        c"Only for roles that may manage the table's keys. Off: envelope.create_key makes it.",
+        c"Make a table's data key when its first value is sealed, and the next when its turn is over.",
+        c"Only for roles that may manage the table's keys. Off: envelope.create_key and \
+          envelope.rotate_due make them.",
         &AUTO_CREATE_KEY,
         GucContext::Suset,
         GucFlags::empty(),
@@ -274,6 +286,11 @@ fn limit(setting: &GucSetting<i32>) -> Option<u64> {
 /// `envelope.audit`.
 pub fn audit() -> AuditLevel {
     AUDIT.get()
+}
+
+/// `envelope.cryptoperiod` in seconds, if there is one.
+pub fn cryptoperiod() -> Option<u64> {
+    limit(&CRYPTOPERIOD)
 }
 
 /// `envelope.auto_create_key`.

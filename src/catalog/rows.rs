@@ -29,6 +29,8 @@ pub struct Keyring {
     pub kms_context: Option<EncryptionContext>,
     /// JSON text.
     pub limits: String,
+    /// Values under older versions of its key are refused.
+    pub minimum_version: i32,
 }
 
 /// A data key, without the key.
@@ -39,6 +41,13 @@ pub struct DataKeyRow {
     pub purpose: Purpose,
     pub version: i32,
     pub state: State,
+}
+
+impl DataKeyRow {
+    /// Whether new values are sealed under it.
+    pub fn seals(&self) -> bool {
+        self.purpose == Purpose::Seal && self.state == State::Active
+    }
 }
 
 /// A data key with its history.
@@ -85,6 +94,7 @@ pub enum Verb {
 }
 
 /// A data key wrapped by a KEK.
+#[derive(Clone, PartialEq, Eq)]
 pub struct WrappedKey {
     pub kek: String,
     pub kms_context: EncryptionContext,
@@ -187,6 +197,7 @@ pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
             default_kek: row.text(3),
             kms_context: row.json(4).map(|json| stored_context(&json, "keyring")).transpose()?,
             limits: required(row.json(5), "keyring.limits")?,
+            minimum_version: required(row.i32(6), "keyring.minimum_version")?,
         })
     })?;
     Ok(rows.into_iter().next())
@@ -226,17 +237,53 @@ pub fn data_key_histories(keyring_id: Uuid) -> Result<Vec<DataKeyHistory>> {
     })
 }
 
-/// The wraps of a data key.
+/// When a data key was made, in PostgreSQL's microseconds.
+pub fn made_at(key_id: KeyId) -> Result<Option<i64>> {
+    let key = Key::Uuid(&key_id.0);
+    let rows = collect(c"data_key", c"data_key_pkey", 1, &key, |row| {
+        required(row.i64(6), "data_key.created_at")
+    })?;
+    Ok(rows.into_iter().next())
+}
+
+/// The wraps of a data key, in the order in which they are tried.
 pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
     each_wrapped_key(key_id)?.into_iter().map(|(_, wrap)| wrap).collect()
 }
 
-/// The wraps of a data key by their KEK, those that cannot be read among them.
+/// As [`wrapped_keys`], each with its KEK, those that cannot be read among them.
 pub fn each_wrapped_key(key_id: KeyId) -> Result<Vec<(String, Result<WrappedKey>)>> {
-    collect(c"wrapped_key", c"wrapped_key_pkey", 1, &Key::Uuid(&key_id.0), |row| {
+    let key = Key::Uuid(&key_id.0);
+    let mut rows = collect(c"wrapped_key", c"wrapped_key_pkey", 1, &key, |row| {
         let kek = required(row.text(2), "wrapped_key.kek")?;
-        Ok((kek.clone(), wrapped_key_row(row, kek)))
-    })
+        let position = required(row.i32(7), "wrapped_key.position")?;
+        Ok((position, kek.clone(), wrapped_key_row(row, kek)))
+    })?;
+    rows.sort_by(|(one, a, _), (other, b, _)| (one, a).cmp(&(other, b)));
+    Ok(rows.into_iter().map(|(_, kek, wrap)| (kek, wrap)).collect())
+}
+
+/// The position of a data key's next wrap, behind all that are there. Read here, since a query in a
+/// SERIALIZABLE transaction would lock what it reads against others' inserts.
+pub fn next_position(key_id: KeyId) -> Result<i32> {
+    let key = Key::Uuid(&key_id.0);
+    let positions = collect(c"wrapped_key", c"wrapped_key_pkey", 1, &key, |row| {
+        required(row.i32(7), "wrapped_key.position")
+    })?;
+    Ok(positions.into_iter().max().unwrap_or(0).saturating_add(1))
+}
+
+/// Values and bytes that were sealed under a data key, as far as they were counted.
+pub fn key_use(key_id: KeyId) -> Result<(u64, u64)> {
+    let key = Key::Uuid(&key_id.0);
+    let samples = collect(c"key_use", c"key_use_key", 2, &key, |row| {
+        let seals = required(row.i64(3), "key_use.seals")?;
+        Ok((seals.unsigned_abs(), required(row.i64(4), "key_use.bytes")?.unsigned_abs()))
+    })?;
+    let add = |sum: (u64, u64), sample: (u64, u64)| {
+        (sum.0.saturating_add(sample.0), sum.1.saturating_add(sample.1))
+    };
+    Ok(samples.into_iter().fold((0, 0), add))
 }
 
 /// Who was granted what on a keyring. The role may be gone; a verb that is not known here grants

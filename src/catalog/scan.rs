@@ -157,7 +157,7 @@ impl Row {
         self.datum(column).map(|datum| datum.value() as i32)
     }
 
-    /// A timestamptz column, in PostgreSQL's microseconds.
+    /// A bigint column, or a timestamptz in PostgreSQL's microseconds.
     pub fn i64(&self, column: i16) -> Option<i64> {
         self.datum(column).map(|datum| datum.value() as i64)
     }

@@ -1,17 +1,18 @@
 //! What is written to the extension's tables, each statement by SPI as the owner of the schema.
 
 pub mod columns;
+pub mod key_use;
 pub mod links;
 pub mod reencryption;
 pub mod states;
+pub mod wraps;
 
-use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone, Uuid as PgUuid};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Verb, WrappedKey};
+use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Keyring, Verb};
 use crate::catalog::{schema, type_of};
 use crate::error::{Error, Result};
 use crate::pg::datum::oid_as;
@@ -19,23 +20,19 @@ use crate::pg::owner::ActingAsOwner;
 use crate::pg::spi;
 
 /// A new keyring, which no table uses yet.
-pub fn insert_keyring(
-    keyring_id: Uuid,
-    table_name: &str,
-    default_kek: Option<&str>,
-    kms_context: Option<&EncryptionContext>,
-    limits: &str,
-) -> Result<()> {
+pub fn insert_keyring(keyring_id: Uuid, keyring: &Keyring) -> Result<()> {
     execute(
-        "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context, limits)
+        "INSERT INTO envelope.keyring (keyring_id, table_name, default_kek, kms_context, limits,
+                                       minimum_version)
          VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8'),
-                 convert_from($4, 'UTF8')::jsonb, convert_from($5, 'UTF8')::jsonb)",
+                 convert_from($4, 'UTF8')::jsonb, convert_from($5, 'UTF8')::jsonb, $6)",
         &[
             pg_uuid(keyring_id),
-            table_name.as_bytes().into(),
-            default_kek.map(str::as_bytes).into(),
-            kms_context.map(context_json).transpose()?.into(),
-            limits.as_bytes().into(),
+            keyring.table_name.as_bytes().into(),
+            keyring.default_kek.as_deref().map(str::as_bytes).into(),
+            keyring.kms_context.as_ref().map(context_json).transpose()?.into(),
+            keyring.limits.as_bytes().into(),
+            keyring.minimum_version.into(),
         ],
     )
 }
@@ -49,7 +46,36 @@ pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
     )
 }
 
-/// A new data key; its wraps come by [`insert_wrap`].
+/// The keyring names `to` as its KEK, if it named `from`.
+pub fn move_default_kek(keyring_id: Uuid, from: &str, to: Option<&str>) -> Result<()> {
+    touch(
+        "UPDATE envelope.keyring SET default_kek = convert_from($3, 'UTF8')
+         WHERE keyring_id = $1 AND default_kek = convert_from($2, 'UTF8')",
+        &[pg_uuid(keyring_id), from.as_bytes().into(), to.map(str::as_bytes).into()],
+    )
+    .map(|_| ())
+}
+
+/// The oldest version of a keyring's key whose values open.
+pub fn update_minimum_version(keyring_id: Uuid, version: i32) -> Result<()> {
+    execute(
+        "UPDATE envelope.keyring SET minimum_version = $2 WHERE keyring_id = $1",
+        &[pg_uuid(keyring_id), version.into()],
+    )
+}
+
+/// Locks a keyring against others that change its keys or their wraps, to the end of the transaction. Does not
+/// wait when told so, and then says whether it could.
+pub fn lock_keyring(keyring_id: Uuid, wait: bool) -> Result<bool> {
+    let sql = if wait {
+        "SELECT 1 FROM envelope.keyring WHERE keyring_id = $1 FOR NO KEY UPDATE"
+    } else {
+        "SELECT 1 FROM envelope.keyring WHERE keyring_id = $1 FOR NO KEY UPDATE SKIP LOCKED"
+    };
+    Ok(touch(sql, &[pg_uuid(keyring_id)])? == 1)
+}
+
+/// A new data key; its wraps come by [`wraps::insert`].
 pub fn insert_data_key(row: &DataKeyRow) -> Result<()> {
     execute(
         "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state)
@@ -75,20 +101,6 @@ pub fn insert_data_key_history(key: &DataKeyHistory) -> Result<()> {
             timestamp(key.created_at)?.into(),
             timestamp(key.state_changed_at)?.into(),
             key.reason.as_deref().map(str::as_bytes).into(),
-        ],
-    )
-}
-
-/// A new wrap of a data key, which was tried.
-pub fn insert_wrap(key_id: KeyId, wrap: &WrappedKey) -> Result<()> {
-    execute(
-        "INSERT INTO envelope.wrapped_key (key_id, kek, kms_context, wrapped, verified_at)
-         VALUES ($1, convert_from($2, 'UTF8'), convert_from($3, 'UTF8')::jsonb, $4, now())",
-        &[
-            pg_uuid(key_id.into()),
-            wrap.kek.as_bytes().into(),
-            context_json(&wrap.kms_context)?.into(),
-            wrap.wrapped.as_slice().into(),
         ],
     )
 }

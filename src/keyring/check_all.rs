@@ -9,11 +9,11 @@ use envelope::header::KeyId;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb, WrappedKey};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, State, Verb, WrappedKey};
 use crate::catalog::whole::{self, NamedKeyring};
 use crate::error::{Error, Result};
 use crate::keyring::limits::OwnLimits;
-use crate::keyring::{failures, kek, orphans, rights, table, unwrap};
+use crate::keyring::{failures, kek, orphans, rights, table, unwrap, wear};
 use crate::kms::KmsError;
 use crate::pg::{acl, relation};
 use crate::settings;
@@ -109,13 +109,18 @@ fn check_keyring(keyring: &NamedKeyring, links: &[KeyringTable], kms: &mut Kms) 
         findings.push(finding(None, None, Outcome::Broken(error)));
         Vec::new()
     });
-    let is_active = |key: &&DataKeyRow| key.purpose == Purpose::Seal && key.state == State::Active;
-    let active = keys.iter().filter(is_active).count();
+    let active = keys.iter().filter(|key| key.seals()).count();
     let is_shredded = !keys.is_empty() && keys.iter().all(|key| key.state == State::Destroyed);
     if active > 1 || (active == 0 && sealing.is_some() && !is_shredded) {
         let many = if active == 0 { "no active key" } else { "several active keys" };
         let broken = Error::Corrupt(format!("the keyring has {many}"));
         findings.push(finding(None, None, Outcome::Broken(broken)));
+    }
+    if sealing.is_some() {
+        findings.extend(
+            past_cryptoperiod(keyring.id, &keys, &name)
+                .map(|(key_id, overdue)| finding(Some(key_id), None, overdue.into())),
+        );
     }
     for key in &keys {
         for (kek, outcome) in check_key(key, &name, kms) {
@@ -139,6 +144,25 @@ fn read_keyring(id: Uuid) -> Result<()> {
     OwnLimits::parse(&keyring.limits).map(|_| ()).map_err(|_| {
         Error::Corrupt("the keyring's limits cannot be read: the settings alone count".into())
     })
+}
+
+/// The active key, when it has been sealing for too long. What cannot be read for that is told of
+/// where keyrings and keys are.
+fn past_cryptoperiod(
+    keyring_id: Uuid,
+    keys: &[DataKeyRow],
+    table: &str,
+) -> Option<(KeyId, Result<()>)> {
+    let key = keys.iter().find(|key| key.seals())?.key_id;
+    let days = || -> Result<Option<u64>> {
+        let limits = rows::keyring(keyring_id)?.map(|keyring| OwnLimits::stored(&keyring.limits));
+        match limits.unwrap_or_default().cryptoperiod() {
+            Some(seconds) => wear::days_beyond(key, seconds),
+            None => Ok(None),
+        }
+    };
+    let days = days().ok()??;
+    Some((key, Err(Error::PastCryptoperiod { key, table: table.to_string(), days })))
 }
 
 /// How each wrap of the key goes, by its KEK.

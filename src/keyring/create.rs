@@ -6,18 +6,17 @@
 //! is it known whether its key exists.
 
 use envelope::header::KeyId;
-use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::audit::{self, Action};
-use crate::catalog::rows::{DataKeyRow, Purpose, State, Verb, WrappedKey};
+use crate::audit::Action;
+use crate::catalog::rows::{DataKeyRow, Purpose, State, Verb};
 use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
+use crate::keyring::new_key::{self, NewKey, Under};
 use crate::keyring::table::{self, Table, plain_name};
-use crate::keyring::{cache, ends, failures, kek, orphans, stale, unwrap};
-use crate::kms::Generated;
+use crate::keyring::{cache, ends, kek, orphans, stale};
 use crate::pg::{guc, lock, xact};
 use crate::settings;
 
@@ -71,23 +70,8 @@ fn create(
 ) -> Result<Option<KeyId>> {
     let root = table.root();
     table::require_can_have_keys(root)?;
-    let own = match Keyring::of(root)? {
-        Some(keyring) => rows::keyring(keyring.id)?,
-        None => {
-            orphans::warn_of(&plain_name(root)?)?;
-            None
-        }
-    };
-    let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
-    let used = match kek.or(own_kek) {
-        Some(uri) => kek::named(uri)?,
-        None => kek::default()?,
-    };
-    let context = match context.or(own.and_then(|own| own.kms_context)) {
-        Some(context) => context,
-        None => default_context(root)?,
-    };
-    let NewKey { key_id, data_key, wrap, request_id } = generate(&used, context, table)?;
+    let under = under(root, kek, context)?;
+    let new = new_key::make(&under, &table.name())?;
 
     // Nothing is locked up to here. From here on the table stays, and no other backend makes its key.
     lock::keep_relation(root);
@@ -100,95 +84,99 @@ fn create(
         stale::look_again();
         return Ok(None);
     }
-    let row = write(root, keyring, key_id, kek, &wrap)?;
-    ends::key_made();
-    cache::insert(row, &data_key, Some(xact::current_sub()))?;
-    audit::log(Action::Create, |event| {
-        event.table = Some(table.name());
-        event.keyring_id = audit::keyring(row.keyring_id);
-        event.key_id = audit::key(key_id);
-        event.kek = Some(wrap.kek);
-        event.kms_request_id = request_id;
-    });
-    stale::look_again();
-    Ok(Some(key_id))
-}
-
-/// A data key that is in no catalog yet.
-struct NewKey {
-    key_id: KeyId,
-    data_key: Box<DataKey>,
-    wrap: WrappedKey,
-    request_id: Option<String>,
-}
-
-/// A new data key, with a wrap that is allowed and gives it back. Trying the wrap costs a KMS
-/// request a key; a wrap that does not open would cost every value sealed under the key.
-fn generate(used: &kek::Named, context: EncryptionContext, table: &Table) -> Result<NewKey> {
-    let failed =
-        |error| kek::kms_error(error, format!("make a data key for table {}", table.name()));
-    let uri = used.uri();
-    if let Some(error) = failures::standing(&uri, None) {
-        return Err(failed(error));
-    }
-    let made = used.provider().generate(&context).map_err(|error| {
-        if failures::is_out_of_reach(error.kind) {
-            failures::remember(&uri, None, &error);
-        }
-        failed(error)
-    })?;
-    failures::forget(&uri, None);
-    let Generated { data_key, wrap, request_id } = made;
-    used.note_resolved(&wrap.kek);
-    let wrap = WrappedKey { kek: wrap.kek.to_string(), kms_context: context, wrapped: wrap.bytes };
-    if !kek::is_allowed(&wrap.kek)? {
-        return Err(Error::KekNotAllowed(wrap.kek));
-    }
-    let key_id = envelope::derive::key_id(&data_key);
-    unwrap::ask(key_id, &wrap, &table.name()).map_err(failed)?;
-    Ok(NewKey { key_id, data_key, wrap, request_id })
-}
-
-/// Writes the key to the catalog, and the keyring when there is none.
-fn write(
-    root: pg_sys::Oid,
-    keyring: Option<Keyring>,
-    key_id: KeyId,
-    kek: Option<&str>,
-    wrap: &WrappedKey,
-) -> Result<DataKeyRow> {
     let (keyring_id, version) = match keyring {
         Some(keyring) => (keyring.id, keyring.last_version + 1),
         None => {
             let keyring_id = write::random_uuid()?;
-            let context = Some(&wrap.kms_context);
-            write::insert_keyring(keyring_id, &plain_name(root)?, kek, context, "{}")?;
+            let keyring = rows::Keyring {
+                table_name: plain_name(root)?,
+                default_kek: kek.map(str::to_string),
+                kms_context: under.first().map(|first| first.context.clone()),
+                limits: "{}".into(),
+                minimum_version: 1,
+            };
+            write::insert_keyring(keyring_id, &keyring)?;
             write::links::insert(keyring_id, root, true)?;
             (keyring_id, 1)
         }
     };
-    let (purpose, state) = (Purpose::Seal, State::Active);
+    put_in(keyring_id, version, &new)?;
+    new.tell(Action::Create, &table.name(), keyring_id);
+    Ok(Some(new.key_id))
+}
+
+/// Which KEKs shall wrap the key, and with which context: those that were named, else those of the
+/// newest key that is there, else the keyring's own, else the settings'.
+fn under(
+    root: pg_sys::Oid,
+    kek: Option<&str>,
+    context: Option<EncryptionContext>,
+) -> Result<Vec<Under>> {
+    let keyring = Keyring::of(root)?;
+    if kek.is_none()
+        && context.is_none()
+        && let Some(newest) = keyring.as_ref().and_then(|keyring| keyring.newest)
+    {
+        let under = new_key::as_for(newest)?;
+        if !under.is_empty() {
+            return Ok(under);
+        }
+    }
+    let own = match keyring {
+        Some(keyring) => rows::keyring(keyring.id)?,
+        None => {
+            orphans::warn_of(&plain_name(root)?)?;
+            None
+        }
+    };
+    let own_kek = own.as_ref().and_then(|own| own.default_kek.as_deref());
+    let kek = match kek.or(own_kek) {
+        Some(uri) => kek::named(uri)?,
+        None => kek::default()?,
+    };
+    let context = match context.or(own.and_then(|own| own.kms_context)) {
+        Some(context) => context,
+        None => default_context(root)?,
+    };
+    Ok(vec![Under { kek, context }])
+}
+
+/// Writes the key to the catalog as the keyring's active one, and keeps it for this backend. The
+/// keyring's lock is held, and no key of it is active.
+pub fn put_in(keyring_id: Uuid, version: i32, new: &NewKey) -> Result<()> {
+    let (key_id, purpose, state) = (new.key_id, Purpose::Seal, State::Active);
     let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
     write::insert_data_key(&row)?;
-    write::insert_wrap(key_id, wrap)?;
-    Ok(row)
+    for wrap in &new.wraps {
+        write::wraps::insert(key_id, wrap)?;
+    }
+    ends::key_made();
+    cache::insert(row, &new.data_key, Some(xact::current_sub()))?;
+    stale::look_again();
+    Ok(())
 }
 
 /// The keyring that a table seals with, as the catalog has it now.
 struct Keyring {
     id: Uuid,
     last_version: i32,
+    /// The newest key that has not been destroyed.
+    newest: Option<KeyId>,
     has_active_key: bool,
 }
 
 impl Keyring {
     fn of(root: pg_sys::Oid) -> Result<Option<Keyring>> {
         let Some(id) = rows::sealing_keyring(root)? else { return Ok(None) };
-        let mut keyring = Keyring { id, last_version: 0, has_active_key: false };
+        let mut keyring = Keyring { id, last_version: 0, newest: None, has_active_key: false };
+        // In the order of their versions.
         for key in rows::data_keys(id)? {
             if key.purpose == Purpose::Seal {
                 keyring.last_version = keyring.last_version.max(key.version);
                 keyring.has_active_key |= key.state == State::Active;
+                if key.state != State::Destroyed {
+                    keyring.newest = Some(key.key_id);
+                }
             }
         }
         Ok(Some(keyring))

@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, State};
-use crate::catalog::write::states;
+use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
 use crate::keyring::retire::ManagedKey;
 use crate::keyring::{in_use, links, orphans, stale, table};
@@ -30,7 +30,9 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     if !shred {
         in_use::require_unused(key_id, key.row.keyring_id, &key.table)?;
     }
-    states::delete_wraps(key_id)?;
+    // Whoever adds a wrap holds this lock, and looks at the state under it.
+    write::lock_keyring(key.row.keyring_id, true)?;
+    wraps::delete_all(key_id)?;
     tell(format!("data key {key_id} of table {} is destroyed", key.table));
     Ok(())
 }
@@ -51,6 +53,7 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     links::lock_table(relation)?;
     let mut destroyed = 0;
     for keyring_id in own_keyrings(relation)? {
+        write::lock_keyring(keyring_id, true)?;
         for key in rows::data_keys(keyring_id)? {
             if key.state != State::Destroyed {
                 destroy_whatever(ManagedKey::named(key.key_id)?, reason)?;
@@ -68,7 +71,7 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
 fn destroy_whatever(key: ManagedKey, reason: &str) -> Result<()> {
     let any = [State::Active, State::DecryptOnly, State::Retired];
     key.change(&any, State::Destroyed, Some(reason))?;
-    states::delete_wraps(key.row.key_id)
+    wraps::delete_all(key.row.key_id)
 }
 
 /// The keyrings of `root` and its partitions. An error when a table that is none of them uses one,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use envelope::header::KeyId;
 
+use crate::error::Error;
 use crate::keyring::identity::{self, Identity};
 use crate::kms::{Kind, KmsError};
 use crate::pg::clock;
@@ -100,6 +101,11 @@ pub fn forget_all() {
 /// The KEK may be there again at any moment, and another may stand in for it.
 pub fn is_out_of_reach(kind: Kind) -> bool {
     matches!(kind, Kind::Unavailable | Kind::Throttled)
+}
+
+/// As [`is_out_of_reach`], of any error.
+pub fn is_kms_away(error: &Error) -> bool {
+    matches!(error, Error::Kms { error, .. } if is_out_of_reach(error.kind))
 }
 
 #[cfg(test)]

@@ -92,12 +92,30 @@ impl Named {
         self.provider.as_ref()
     }
 
+    /// As it stands in the catalog; an alias or a bare key id is asked for at the KMS.
+    pub fn stored_uri(&self) -> Result<String> {
+        if self.uri.is_stored_form() {
+            return Ok(self.uri());
+        }
+        resolved(&self.uri())?.ok_or_else(|| Error::KekNotAllowed(self.uri()))
+    }
+
     /// The KMS answered that this KEK is the one to be stored as `resolved`.
     pub fn note_resolved(&self, resolved: &KekUri) {
         if self.uri != *resolved {
             note_alias(self.uri(), resolved.to_string());
         }
     }
+}
+
+/// A KEK by which keys are wrapped already, as it stands in the catalog: 22023 for an alias, which
+/// may stand for another one by now.
+pub fn as_stored(uri: &str) -> Result<String> {
+    let parsed: KekUri = uri.parse().map_err(|error| kms_error(error, "use a KEK".into()))?;
+    if parsed.is_stored_form() {
+        return Ok(parsed.to_string());
+    }
+    Err(Error::BadArgument(format!("KEK {parsed} must be named as envelope.keys shows it")))
 }
 
 /// What reaches the KEK `uri`, allowed or not: what was sealed under it must open.

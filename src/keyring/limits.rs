@@ -1,5 +1,6 @@
-//! How long and how much an unwrapped key is used before the KMS is asked again. The settings
-//! bound everyone; a keyring's own limits can only be tighter.
+//! How long and how much an unwrapped key is used before the KMS is asked again: the settings
+//! bound everyone, a keyring's own limits can only be tighter. And how long and how much a key seals
+//! before the next one does, which is the keyring's own choice.
 
 use envelope::session::MAX_VALUES;
 use serde::Deserialize;
@@ -22,6 +23,17 @@ pub struct Limits {
     pub session_values: u32,
 }
 
+/// When a key has had its turn of sealing; `None`: never.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Turn {
+    /// Seconds since it was made.
+    pub seconds: Option<u64>,
+    /// Values sealed.
+    pub seals: Option<u64>,
+    /// Bytes of those values.
+    pub bytes: Option<u64>,
+}
+
 /// A keyring's own limits, as they stand in `envelope.keyring.limits`; names and units are those
 /// of the settings, where there is one.
 #[derive(Deserialize, Default)]
@@ -36,6 +48,13 @@ pub struct OwnLimits {
     cache_max_stale: Option<u64>,
     /// 1: every value's nonce is drawn anew. No setting bounds it, the format does.
     session_max_values: Option<u64>,
+    /// Seconds; here and below 0 means never.
+    rotate_after: Option<u64>,
+    rotate_after_seals: Option<u64>,
+    /// kB.
+    rotate_after_bytes: Option<u64>,
+    /// Seconds.
+    cryptoperiod: Option<u64>,
 }
 
 impl OwnLimits {
@@ -44,7 +63,8 @@ impl OwnLimits {
         match serde_json::from_str(json) {
             Ok(OwnLimits { cache_ttl: Some(0), .. }) | Err(_) => Err(Error::BadArgument(
                 "limits must be an object of non-negative integers: cache_ttl (s, at least 1), \
-                 cache_max_uses, cache_max_bytes (kB), cache_max_stale (s), session_max_values"
+                 cache_max_uses, cache_max_bytes (kB), cache_max_stale (s), session_max_values, \
+                 rotate_after (s), rotate_after_seals, rotate_after_bytes (kB), cryptoperiod (s)"
                     .into(),
             )),
             Ok(limits) => Ok(limits),
@@ -68,6 +88,18 @@ impl OwnLimits {
             stale_ms: shared.stale_ms.min(ms(self.cache_max_stale)),
             session_values: session_values(self.session_max_values),
         }
+    }
+
+    /// When its key has had its turn.
+    pub fn turn(&self) -> Turn {
+        let some = |limit: Option<u64>| limit.filter(|limit| *limit > 0);
+        let bytes = some(self.rotate_after_bytes).map(|kb| kb.saturating_mul(1024));
+        Turn { seconds: some(self.rotate_after), seals: some(self.rotate_after_seals), bytes }
+    }
+
+    /// Seconds for which a key may seal before `envelope.check()` says so.
+    pub fn cryptoperiod(&self) -> Option<u64> {
+        self.cryptoperiod.or(settings::cryptoperiod()).filter(|seconds| *seconds > 0)
     }
 }
 
@@ -125,5 +157,14 @@ mod tests {
             assert!(OwnLimits::parse(bad).is_err(), "{bad}");
         }
         assert!(OwnLimits::parse("{\"cache_ttl\": 1, \"cache_max_uses\": 2}").is_ok());
+    }
+
+    #[test]
+    fn a_turn_ends_by_what_is_above_zero() {
+        let turn = |json| OwnLimits::parse(json).map(|limits| limits.turn()).unwrap_or_default();
+        assert_eq!(turn("{\"rotate_after\": 0, \"rotate_after_bytes\": 0}"), Turn::default());
+        let all = "{\"rotate_after\": 1, \"rotate_after_seals\": 2, \"rotate_after_bytes\": 3}";
+        let (seconds, seals, bytes) = (Some(1), Some(2), Some(3 * 1024));
+        assert_eq!(turn(all), Turn { seconds, seals, bytes });
     }
 }

@@ -6,6 +6,7 @@
 //! ([`create`]), and the look-up starts again.
 
 mod arena;
+mod auto_rotate;
 mod cache;
 mod check;
 mod check_all;
@@ -15,25 +16,32 @@ mod destroy;
 mod drops;
 mod ends;
 mod failures;
+mod fallover;
 mod grant;
 mod hash;
 mod identity;
 mod in_use;
 mod kek;
+mod keks;
 mod limits;
 mod links;
+mod minimum;
+mod new_key;
 mod nonce;
 mod orphans;
 mod reencrypt;
 mod reseal;
 mod retire;
+mod rewrap;
 mod rights;
+mod rotate;
 mod stale;
 mod table;
 mod transfer;
 mod unwrap;
 mod unwrapped;
 mod warm;
+mod wear;
 
 use envelope::header::{KeyId, OVERHEAD, Sealed};
 use pgrx::pg_sys;
@@ -45,19 +53,25 @@ use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::settings;
 
 pub use arena::is_memory_locked;
+pub use auto_rotate::{Rotated, rotate_due};
 pub use check::check_kek;
 pub use check_all::{Outcome, check_all};
 pub use columns::{register_column, unregister_column};
 pub use create::create_key;
 pub use destroy::{destroy_key, shred};
 pub use drops::watch as watch_drops;
+pub use fallover::count as fallovers;
 pub use grant::{Who, grant, has_privilege, revoke};
 pub use identity::changed as identity_changed;
+pub use keks::{add_kek, drop_kek};
 pub use limits::Limits;
 pub use links::{adopt, share};
+pub use minimum::set_minimum_version;
 pub use reencrypt::{Window, next_window, window_done};
 pub use reseal::reseal;
 pub use retire::{retire_key, unretire_key};
+pub use rewrap::{Moved, rewrap};
+pub use rotate::rotate_key;
 use stale::mark_stale;
 pub use stale::{begin_statement, settings_changed};
 use table::Table;
@@ -111,7 +125,10 @@ fn with_sealing_key<T>(
             continue;
         };
         match cache::with_key(key_id, bytes, &use_key)? {
-            Some(done) => return Ok(done),
+            Some(done) => {
+                auto_rotate::after_seal(&table, bytes);
+                return Ok(done);
+            }
             None => unwrap::into_cache(key_id, &table)?,
         }
     }

@@ -12,8 +12,10 @@ use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb}
 use crate::error::{Error, Result};
 use crate::keyring::hash::IdMap;
 use crate::keyring::identity::{self, Identity};
+use crate::keyring::limits::OwnLimits;
 use crate::keyring::retire::destroyed;
 use crate::keyring::rights::{self, Rights};
+use crate::keyring::wear::Wear;
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
@@ -51,6 +53,8 @@ struct Link {
     seals: bool,
     may_open: bool,
     may_manage: bool,
+    /// Values under older versions of its key are refused.
+    minimum_version: i32,
 }
 
 struct Sealing {
@@ -59,6 +63,7 @@ struct Sealing {
     keks: Vec<String>,
     /// They were found to be allowed since this was read.
     allowed: Cell<bool>,
+    wear: Option<Wear>,
 }
 
 /// The table `relation`, for the current role.
@@ -99,28 +104,32 @@ fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     };
     for table in if root == relation { vec![root] } else { vec![root, relation] } {
         for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
+            let keyring = rows::keyring(keyring_id)?;
             let rights = match owners(table) {
                 Rights::ALL => Rights::ALL,
                 _ => rights::granted(role, keyring_id)?,
             };
             if seals && table == root {
                 known.rights = rights;
-                known.sealing = active_key(keyring_id)?;
+                known.sealing = active_key(keyring_id, keyring.as_ref())?;
             }
             let (may_open, may_manage) = (rights.allow(Verb::Decrypt), rights.allow(Verb::Manage));
-            known.links.push(Link { keyring_id, seals, may_open, may_manage });
+            let minimum_version = keyring.map_or(1, |keyring| keyring.minimum_version);
+            known.links.push(Link { keyring_id, seals, may_open, may_manage, minimum_version });
         }
     }
     Ok(known)
 }
 
-fn active_key(keyring_id: Uuid) -> Result<Option<Sealing>> {
-    let active = rows::data_keys(keyring_id)?
-        .into_iter()
-        .find(|key| key.purpose == Purpose::Seal && key.state == State::Active);
+fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
+    let active = rows::data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals);
     let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
-    let keks = rows::wrapped_keys(key_id)?.into_iter().map(|wrap| wrap.kek).collect();
-    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false) }))
+    let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
+    let wear = match keyring {
+        Some(keyring) => Wear::of(keyring_id, key_id, OwnLimits::stored(&keyring.limits).turn())?,
+        None => None,
+    };
+    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
 }
 
 impl Sealing {
@@ -193,7 +202,13 @@ impl Table {
         Ok(Some(sealing.key_id))
     }
 
-    /// Whether `key_id` may open values of this table, by the key's state and the role's right.
+    /// How far the key that seals has come in its turn; `None` when nothing ends that.
+    pub fn wear(&self) -> Option<&Wear> {
+        self.0.sealing.as_ref()?.wear.as_ref()
+    }
+
+    /// Whether `key_id` may open values of this table, by the key's state and version, and
+    /// by the role's right.
     pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
         if self.0.opens.get() == Some(key_id) {
             return Ok(());
@@ -202,31 +217,41 @@ impl Table {
         if !self.open_keyrings().any(|keyring_id| keyring_id == key.keyring_id) {
             return Err(self.no_right(Verb::Decrypt));
         }
-        self.require_opening_state(key)?;
+        self.require_taken(&key)?;
         self.0.opens.set(Some(key_id));
         Ok(())
     }
 
-    /// Whether values under `key_id` are good values of this table, by the key's state; whoever
+    /// An error when the key's state or its version forbids to use its values.
+    fn require_taken(&self, key: &DataKeyRow) -> Result<()> {
+        if key.state == State::Destroyed {
+            return Err(destroyed(key.key_id, self.name())?);
+        }
+        if !key.state.opens() || key.purpose != Purpose::Seal {
+            let state = key.state.name();
+            return Err(Error::KeyState { key: key.key_id, table: self.name(), state });
+        }
+        self.require_version(key)
+    }
+
+    fn require_version(&self, key: &DataKeyRow) -> Result<()> {
+        let of_keyring = |link: &&Link| link.keyring_id == key.keyring_id;
+        let minimum = self.0.links.iter().find(of_keyring).map_or(1, |link| link.minimum_version);
+        if key.version >= minimum {
+            return Ok(());
+        }
+        Err(Error::BelowMinimum { table: self.name(), version: key.version, minimum })
+    }
+
+    /// Whether values under `key_id` are good values of this table, by the key's state and version; whoever
     /// may seal may know, and gets nothing to read.
     pub fn require_verifies(&self, key_id: KeyId) -> Result<()> {
-        self.require_opening_state(self.own_key(key_id)?)
+        self.require_taken(&self.own_key(key_id)?)
     }
 
     fn own_key(&self, key_id: KeyId) -> Result<DataKeyRow> {
         let Some(key) = cache::row(key_id)? else { return Err(Error::UnknownKey(key_id)) };
         if self.has(key.keyring_id) { Ok(key) } else { Err(Error::OtherTable(self.name())) }
-    }
-
-    fn require_opening_state(&self, key: DataKeyRow) -> Result<()> {
-        if key.state.opens() && key.purpose == Purpose::Seal {
-            return Ok(());
-        }
-        if key.state == State::Destroyed {
-            return Err(destroyed(key.key_id, self.name())?);
-        }
-        let state = key.state.name();
-        Err(Error::KeyState { key: key.key_id, table: self.name(), state })
     }
 
     /// The keyrings that the current role may open with.

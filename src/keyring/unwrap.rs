@@ -7,7 +7,7 @@ use crate::audit::{self, Action};
 use crate::catalog::rows::{self, WrappedKey};
 use crate::error::{Error, Result};
 use crate::keyring::table::Table;
-use crate::keyring::{cache, failures, kek};
+use crate::keyring::{cache, failures, fallover, kek};
 use crate::kms::{self, KekUri, Kind, KmsError, Unwrapped};
 use crate::pg::clock;
 use crate::settings;
@@ -17,11 +17,18 @@ use crate::settings;
 /// wiped at once.
 pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     let row = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
-    let wraps = rows::wrapped_keys(key_id)?;
+    let mut wraps = Vec::new();
+    let mut unreadable = None;
+    for (_, wrap) in rows::each_wrapped_key(key_id)? {
+        match wrap {
+            Ok(wrap) => wraps.push(wrap),
+            Err(error) => unreadable = Some(error),
+        }
+    }
     let table = table.name();
     let error = match unwrap(key_id, &wraps, &table) {
         Ok(Some(data_key)) => return cache::insert(row, &data_key, None),
-        Ok(None) => return Err(Error::NoWrap { key: key_id, table }),
+        Ok(None) => return Err(unreadable.unwrap_or(Error::NoWrap { key: key_id, table })),
         Err(error) => error,
     };
     if failures::is_out_of_reach(error.kind) {
@@ -37,7 +44,7 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
 /// Milliseconds for which a stale key is used before the KMS is asked again.
 const STALE_LEASE: u64 = 1_000;
 
-/// Tries the wraps in the catalog's order; `None` when there is none. A KEK out of reach lets the
+/// Tries the wraps in their order; `None` when there is none. A KEK out of reach lets the
 /// next be tried, one that refuses does not.
 fn unwrap(
     key_id: KeyId,
@@ -47,7 +54,12 @@ fn unwrap(
     let mut away = None;
     for wrap in wraps {
         match unwrap_one(key_id, wrap, table) {
-            Ok(data_key) => return Ok(Some(data_key)),
+            Ok(data_key) => {
+                if let Some(error) = &away {
+                    fallover::note(error, &wrap.kek);
+                }
+                return Ok(Some(data_key));
+            }
             Err(error) if failures::is_out_of_reach(error.kind) => away = Some(error),
             Err(error) => return Err(error),
         }
@@ -66,6 +78,7 @@ fn unwrap_one(
     match ask(key_id, wrap, table) {
         Ok(data_key) => {
             failures::forget(&wrap.kek, Some(key_id));
+            fallover::is_back(&wrap.kek);
             Ok(data_key)
         }
         Err(error) => {

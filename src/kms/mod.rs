@@ -83,7 +83,6 @@ pub trait Provider: Any {
     ///
     /// # Errors
     /// As [`Self::unwrap`] and [`Self::wrap`].
-    #[allow(dead_code, reason = "moving keys to another KEK calls it")]
     fn rewrap(
         &self,
         wrapped: &[u8],

@@ -67,6 +67,14 @@ impl KekUri {
         }
         Ok(Self::File(plain))
     }
+
+    /// Whether it names one KEK for ever, as what is stored must.
+    pub fn is_stored_form(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Aws(key) => key.is_key_arn(),
+        }
+    }
 }
 
 impl FromStr for KekUri {

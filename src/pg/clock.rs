@@ -1,4 +1,4 @@
-//! The clock that key expiry is measured with.
+//! The clocks: one that key expiry is measured with, and the wall's.
 
 /// Milliseconds on a clock that never goes back, to the resolution of the kernel's tick: read
 /// from memory the kernel shares, without a system call.
@@ -7,4 +7,10 @@ pub fn monotonic_ms() -> u64 {
     // SAFETY: `now` is valid for the write; this clock exists on every Linux PostgreSQL runs on.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+/// Now, in PostgreSQL's microseconds.
+pub fn wall_us() -> i64 {
+    // SAFETY: reads the system's clock.
+    unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
 }

@@ -1,5 +1,6 @@
 //! Administration: making keys, trying a KEK, the cache.
 
+use envelope::wrap::EncryptionContext;
 use pgrx::datum::Uuid;
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -41,17 +42,19 @@ fn create_key(
     kek: Option<&str>,
     kms_context: Option<Jsonb>,
 ) -> Result<envelope::header::KeyId> {
-    let context = match kms_context {
-        None => None,
-        Some(json) => match json.text(LONGEST_JSONB) {
-            Some(json) if json.len() <= LONGEST_CONTEXT => Some(parse_context(&json)?),
-            _ => return Err(too_long("kms_context", LONGEST_CONTEXT)),
-        },
-    };
-    keyring::create_key(required(relation, "relation")?, kek, context)
+    keyring::create_key(required(relation, "relation")?, kek, given_context(kms_context)?)
 }
 
-fn uri_text(uri: &[u8]) -> Result<String> {
+/// The argument `kms_context`.
+pub(super) fn given_context(json: Option<Jsonb>) -> Result<Option<EncryptionContext>> {
+    match json.map(|json| json.text(LONGEST_JSONB)) {
+        None => Ok(None),
+        Some(Some(json)) if json.len() <= LONGEST_CONTEXT => parse_context(&json).map(Some),
+        Some(_) => Err(too_long("kms_context", LONGEST_CONTEXT)),
+    }
+}
+
+pub(super) fn uri_text(uri: &[u8]) -> Result<String> {
     if uri.len() > LONGEST_URI {
         return Err(too_long("a KEK's URI", LONGEST_URI));
     }
@@ -170,6 +173,7 @@ fn envelope_stats() -> TableIterator<
         name!(memory_locked, bool),
         name!(kms_requests, i64),
         name!(kms_failures, i64),
+        name!(kek_fallovers, i64),
     ),
 > {
     TableIterator::once((
@@ -177,5 +181,6 @@ fn envelope_stats() -> TableIterator<
         keyring::is_memory_locked(),
         i64::try_from(kms::requests()).unwrap_or(i64::MAX),
         i64::try_from(kms::failures()).unwrap_or(i64::MAX),
+        i64::try_from(keyring::fallovers()).unwrap_or(i64::MAX),
     ))
 }

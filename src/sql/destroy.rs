@@ -67,7 +67,7 @@ fn parsed(key_id: Option<Uuid>) -> Result<KeyId> {
 }
 
 /// What will stand in the catalog for years must say something.
-fn reason_text(reason: &[u8]) -> Result<String> {
+pub(super) fn reason_text(reason: &[u8]) -> Result<String> {
     if reason.len() > LONGEST_REASON {
         return Err(Error::BadArgument(format!("reason must have at most {LONGEST_REASON} bytes")));
     }

@@ -9,6 +9,7 @@ mod context;
 mod destroy;
 mod inspect;
 mod keyrings;
+mod lifecycle;
 mod reencrypt;
 mod rights;
 mod seal_trigger;

@@ -3,12 +3,13 @@
 import re
 
 import psycopg
-from harness import place, sealed
+from harness import moto as kms
+from harness import place
 
 DOCUMENT = place.ROOT / "docs" / "key-lifecycle.md"
+ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):\d+:key/[0-9a-f-]+")
 # A statement ends with a semicolon at the end of a line, before a comment if there is one.
 STATEMENT = re.compile(r"(.+?);[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
-ROTATION = re.compile(r"SELECT envelope\.rotate_key\('(\w+)'\)$")
 
 
 def statements(text):
@@ -17,28 +18,38 @@ def statements(text):
     return [(sql.strip(), said or "") for block in blocks for sql, said in STATEMENT.findall(block)]
 
 
+def with_real_keys(text, moto):
+    """A key of the KMS for each that the document names; the first is the one that is there already."""
+    keys = {}
+    for match in ARN.finditer(text):
+        keys.setdefault(match.group(0), match.group(1))
+    made = {shown: moto.create_key(region) for shown, region in keys.items()}
+    for shown, real in made.items():
+        text = text.replace(shown, real)
+    return text, next(iter(made.values()))
+
+
 def given(cursor):
     rows = cursor.fetchall() if cursor.description else []
     shown = [" ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in row) for row in rows]
     return "\n".join(shown) or "(none)"
 
 
-def run(connection, sql):
-    rotated = ROTATION.match(sql)
-    if not rotated:
-        return given(connection.execute(sql))
-    with connection.transaction():
-        sealed.second_version(connection.execute, rotated.group(1))
-
-
-def test_the_life_of_a_key(db):
-    found = statements(DOCUMENT.read_text())
+def test_the_life_of_a_key(moto, kms_proxy, own_cluster, database):
+    text, first = with_real_keys(DOCUMENT.read_text(), moto)
+    conf = {
+        "envelope.default_kek": kms.kek(first),
+        "envelope.allowed_keks": "aws-kms://arn:aws:kms:*",
+        "envelope.aws_endpoint_url": kms_proxy.url,
+    }
+    cluster = own_cluster(conf=conf, env=kms.CREDENTIALS).start()
+    found = statements(text)
     assert len(found) > 20 and sum("=>" in said for _, said in found) > 10
-    with db.connect() as c:
+    with database(cluster).connect() as c:
         for sql, said in found:
             expected, failure = said.partition("=> ")[2], said.partition("ERROR ")[2]
             try:
-                result = run(c, sql)
+                result = given(c.execute(sql))
             except psycopg.Error as e:
                 assert e.sqlstate == failure, f"{sql}: {e}"
             else:

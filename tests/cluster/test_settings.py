@@ -9,7 +9,7 @@ from sqlstate import fails
 
 SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "aws_role_arn", "kms_timeout",
             "kms_max_attempts", "cache_ttl", "cache_max_keys", "cache_max_uses", "cache_max_bytes", "cache_max_stale",
-            "auto_create_key", "allow_drop", "audit"]
+            "cryptoperiod", "auto_create_key", "allow_drop", "audit"]
 USE = "SELECT envelope_encrypt('t', 'x')"
 
 

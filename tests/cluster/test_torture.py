@@ -11,6 +11,6 @@ def test_random_programs_and_crashes():
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
     counts = run(seed, 120)
     # It did what it is for.
-    for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys"):
+    for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys", "rotations"):
         assert counts[what] > 100, counts
     assert counts["crashes of the server"] >= 2, counts

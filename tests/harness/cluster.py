@@ -123,6 +123,21 @@ class Cluster:
         self.postmaster.wait()
         process.wait_until(lambda: not any(map(process.alive, pids)), 20, "children end after the postmaster")
 
+    def kill9_backend(self, pid):
+        """One of them by SIGKILL; waits until the postmaster has ended all others and answers again."""
+        with self.connect() as witness:
+            os.kill(pid, signal.SIGKILL)
+            process.wait_until(lambda: self._is_cut(witness), 20, "the postmaster ends all sessions")
+        process.wait_until(self._answers, 30, "the server is back")
+
+    @staticmethod
+    def _is_cut(connection):
+        try:
+            connection.execute("SELECT 1")
+            return False
+        except psycopg.Error:
+            return True
+
     def destroy(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.base, ignore_errors=True)

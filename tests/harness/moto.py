@@ -10,6 +10,7 @@ import boto3
 from . import place, process
 
 REGION = "eu-central-1"
+OTHER_REGION = "us-east-1"
 # Moto takes any; the SDK wants some.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
@@ -41,13 +42,13 @@ class Moto:
         except OSError:
             return False
 
-    def client(self, endpoint=None):
-        return boto3.client("kms", endpoint_url=endpoint or self.url, region_name=REGION,
+    def client(self, endpoint=None, region=REGION):
+        return boto3.client("kms", endpoint_url=endpoint or self.url, region_name=region,
                             aws_access_key_id="testing", aws_secret_access_key="testing")
 
-    def create_key(self):
+    def create_key(self, region=REGION):
         """A new symmetric master key; its ARN."""
-        return self.client().create_key()["KeyMetadata"]["Arn"]
+        return self.client(region=region).create_key()["KeyMetadata"]["Arn"]
 
     def stop(self):
         if self._server.poll() is None:

@@ -4,9 +4,10 @@ that a seed gives the same programs again; how they interleave is up to the serv
 import random
 from dataclasses import dataclass
 
-# Weights. `make` is a new table with its trigger, `insert` one by the trigger, `seal` one by envelope_encrypt.
-STEPS = {"insert": 10, "seal": 6, "read": 6, "savepoint": 4, "rollback_to": 3, "release": 2, "make": 1, "flush": 1,
-         "fail": 1}
+# Weights. `make` is a new table with its trigger, `insert` one by the trigger, `seal` one by envelope_encrypt,
+# `rotate` the next version of a table's key, if it has one.
+STEPS = {"insert": 10, "seal": 6, "read": 6, "savepoint": 4, "rollback_to": 3, "release": 2, "make": 1, "rotate": 1,
+         "flush": 1, "fail": 1}
 ENDS = {"commit": 10, "rollback": 3, "commit_prepared": 1, "rollback_prepared": 1}
 ISOLATIONS = {"READ COMMITTED": 6, "REPEATABLE READ": 2, "SERIALIZABLE": 1}
 

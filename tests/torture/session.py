@@ -14,6 +14,8 @@ CREATE = """CREATE TABLE {0} (id text PRIMARY KEY, by_trigger bytea, by_function
             EXECUTE FUNCTION envelope_seal('by_trigger')"""
 READ = """SELECT id, size, envelope_decrypt_text('{0}', by_trigger),
                  envelope_decrypt_text('{0}', by_function, id) FROM {0}"""
+ROTATE = """SELECT envelope.rotate_key(oid) FROM pg_class
+            WHERE relname = %s AND EXISTS (SELECT FROM envelope.keyring_table WHERE seals AND relation::oid = oid)"""
 EVERY_ROW_READ = 60
 
 
@@ -133,6 +135,9 @@ class Session(threading.Thread):
             table = f"m{p.name}_{i}".replace(".", "_")
             self._execute(CREATE.format(table))
             levels[-1][1].append(table)
+        elif step.verb == "rotate":
+            if self._execute(ROTATE, (self._table(step, levels),)).fetchone():
+                self._oracle.count("rotations")
         elif step.verb == "flush":
             self._execute("SELECT envelope.flush_cache()")
         elif step.verb == "fail" and len(levels) > 1:

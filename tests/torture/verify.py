@@ -8,12 +8,20 @@ TABLES = """SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 
 ROWS = """SELECT id, size, envelope_decrypt_text('{0}', by_trigger),
                  envelope_decrypt_text('{0}', by_function, id), coalesce(by_trigger, by_function) FROM {0}"""
 
+OWN_KEYS = "SELECT key_id FROM envelope.keys WHERE relation = 'public.' || %s"
+
 # Each must give no row.
 BREAKS = {
     "keyrings without exactly one active key": """
         SELECT r.keyring_id FROM envelope.keyring r LEFT JOIN envelope.data_key k
           ON k.keyring_id = r.keyring_id AND k.state = 'active' GROUP BY 1 HAVING count(k.key_id) <> 1""",
-    "keys that nobody retired, but not active": "SELECT key_id FROM envelope.data_key WHERE state <> 'active'",
+    "keys that nobody retired, but that do not open": """
+        SELECT key_id FROM envelope.data_key WHERE state NOT IN ('active', 'decrypt-only')""",
+    "an active key that is not the newest": """
+        SELECT key_id FROM envelope.data_key k WHERE state = 'active'
+        AND version <> (SELECT max(version) FROM envelope.data_key o WHERE o.keyring_id = k.keyring_id)""",
+    "versions that are missing": """
+        SELECT keyring_id FROM envelope.data_key GROUP BY 1 HAVING max(version) <> count(*)""",
     "keys without a keyring": """
         SELECT key_id FROM envelope.data_key WHERE keyring_id NOT IN (SELECT keyring_id FROM envelope.keyring)""",
     "keys without a wrap": """
@@ -50,7 +58,7 @@ def verify(cluster, oracle):
 
 
 def read(c, table, found, nonces):
-    """Every value opens to what its row says, under the table's own key, with a nonce of its own."""
+    """Every value opens to what its row says, under a key of the table's own, with a nonce of its own."""
     keys = set()
     for row_id, size, by_trigger, by_function, sealed in c.execute(ROWS.format(table)).fetchall():
         texts = [text for text in (by_trigger, by_function) if text is not None]
@@ -59,7 +67,8 @@ def read(c, table, found, nonces):
         keys.add(sealed[2:18])
         assert sealed[2:42] not in nonces, f"{table} {row_id}: a nonce twice under one key"
         nonces.add(sealed[2:42])
-    assert len(keys) <= 1, f"{table} has values under {len(keys)} keys"
+    own = {key_id.bytes for key_id, in c.execute(OWN_KEYS, (table,)).fetchall()}
+    assert keys <= own, f"{table} has values under keys that are not its own"
 
 
 def check_rows(found, oracle):

@@ -10,7 +10,7 @@ pub fn register(relation: pg_sys::Oid, column: &str) -> Result<bool> {
     let rows = touch(
         "INSERT INTO envelope.sealed_column (id, relation, column_name, tag)
          VALUES ($1, $2::regclass, convert_from($3, 'UTF8')::name, convert_from($3, 'UTF8'))
-         ON CONFLICT DO NOTHING RETURNING 1",
+         ON CONFLICT DO NOTHING",
         &[pg_uuid(random_uuid()?), relation.into(), column.as_bytes().into()],
     )?;
     Ok(rows == 1)
@@ -20,7 +20,7 @@ pub fn register(relation: pg_sys::Oid, column: &str) -> Result<bool> {
 pub fn unregister(relation: pg_sys::Oid, column: &str) -> Result<bool> {
     let rows = touch(
         "DELETE FROM envelope.sealed_column
-         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name RETURNING 1",
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name",
         &[relation.into(), column.as_bytes().into()],
     )?;
     Ok(rows > 0)

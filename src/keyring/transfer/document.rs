@@ -72,6 +72,7 @@ struct Ring {
     default_kek: Option<String>,
     kms_context: Option<BTreeMap<String, String>>,
     limits: serde_json::Value,
+    minimum_version: i32,
     data_keys: Vec<Key>,
 }
 
@@ -120,6 +121,7 @@ fn written_ring(ring: &TransferredKeyring) -> Result<Ring> {
         kms_context: keyring.kms_context.as_ref().map(pairs),
         limits: serde_json::from_str(&keyring.limits)
             .map_err(|error| Error::Corrupt(error.to_string()))?,
+        minimum_version: keyring.minimum_version,
         data_keys: keys.iter().map(|(key, wraps)| written_key(key, wraps)).collect(),
     })
 }
@@ -174,8 +176,14 @@ fn read_ring(ring: Ring) -> Result<TransferredKeyring> {
         default_kek: ring.default_kek,
         kms_context: ring.kms_context.map(EncryptionContext::from),
         limits,
+        minimum_version: ring.minimum_version,
     };
-    let keys = ring.data_keys.into_iter().map(|key| read_key(id, key)).collect::<Result<_>>()?;
+    let keys: Vec<_> =
+        ring.data_keys.into_iter().map(|key| read_key(id, key)).collect::<Result<_>>()?;
+    let newest = keys.iter().map(|(key, _)| key.row.version).max().unwrap_or(1);
+    if !(1..=newest).contains(&ring.minimum_version) {
+        return Err(bad(&"minimum_version is none of the keyring's versions"));
+    }
     Ok(TransferredKeyring { id, seals: ring.seals, keyring, keys })
 }
 

@@ -111,19 +111,13 @@ impl<'a> Plan<'a> {
     /// Writes it.
     pub fn carry_out(&self) -> Result<()> {
         for TransferredKeyring { id, keyring, .. } in &self.keyrings {
-            write::insert_keyring(
-                *id,
-                &keyring.table_name,
-                keyring.default_kek.as_deref(),
-                keyring.kms_context.as_ref(),
-                &keyring.limits,
-            )?;
+            write::insert_keyring(*id, keyring)?;
         }
         for key in &self.keys {
             write::insert_data_key_history(key)?;
         }
         for (key_id, wrap) in &self.wraps {
-            write::insert_wrap(*key_id, wrap)?;
+            write::wraps::insert(*key_id, wrap)?;
         }
         Ok(())
     }

@@ -1,0 +1,40 @@
+//! The oldest version of a table's key whose values are taken.
+
+use pgrx::pg_sys;
+
+use crate::audit::{self, Action};
+use crate::catalog::rows::{self, DataKeyRow};
+use crate::catalog::write;
+use crate::error::{Error, Result};
+use crate::keyring::{stale, table};
+use crate::pg::xact;
+use crate::settings;
+
+/// Refuses values of `relation` under versions below `version` from here on; 1 takes all. Never above
+/// the active one, or what is sealed now would not open.
+pub fn set_minimum_version(relation: pg_sys::Oid, version: i32) -> Result<()> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    if let Some(because) = xact::forbids_writing() {
+        return Err(Error::CannotWrite(because));
+    }
+    let keyring_id = table.sealing_keyring()?;
+    write::lock_keyring(keyring_id, true)?;
+    let mut keys = rows::data_keys(keyring_id)?.into_iter();
+    let active = keys.find(DataKeyRow::seals).map_or(1, |key| key.version);
+    if !(1..=active).contains(&version) {
+        return Err(Error::BadArgument(format!(
+            "minimum version must be from 1 to {active}, the version that seals table {}",
+            table.name()
+        )));
+    }
+    write::update_minimum_version(keyring_id, version)?;
+    audit::log(Action::SetMinimumVersion, |event| {
+        event.table = Some(table.name());
+        event.keyring_id = audit::keyring(keyring_id);
+        event.detail = Some(version.to_string());
+    });
+    stale::look_again();
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! The next version of a table's key. The one before opens on.
+//!
+//! As when a first key is made ([`create`]), the KMS is asked first, with no lock held; then the
+//! same lock decides between backends. The new key goes under the KEKs of the one before, which are
+//! read again under the keyring's lock: a KEK that was left meanwhile must not get a new key.
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::audit::Action;
+use crate::catalog;
+use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
+use crate::catalog::write::{self, key_use, states};
+use crate::error::{Error, Result};
+use crate::keyring::create;
+use crate::keyring::new_key::{self, NewKey};
+use crate::keyring::table::{self, Table};
+use crate::pg::{lock, xact};
+use crate::settings;
+
+/// Makes the next version of the key of `relation`; its key id. Of two at once the second waits for
+/// the first one's transaction, and then makes a version of its own.
+pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    if let Some(because) = xact::forbids_writing() {
+        return Err(Error::CannotWrite(because));
+    }
+    let next = Next::make(&table)?;
+    lock::keep_relation(next.root);
+    lock::lock_object(catalog::oid_of(c"keyring")?, next.root);
+    write::lock_keyring(next.keyring_id, true)?;
+    next.put_in(reason.unwrap_or("envelope.rotate_key"))
+}
+
+/// A next version that the KMS has made and no catalog has yet.
+pub struct Next {
+    table: Table,
+    root: pg_sys::Oid,
+    keyring_id: Uuid,
+    /// The active key when it was made.
+    pub after: KeyId,
+    new: NewKey,
+}
+
+impl Next {
+    /// Asks the KMS.
+    pub fn make(table: &Table) -> Result<Next> {
+        let root = table.root();
+        let (keyring_id, active) = active_key(table)?;
+        let new = new_key::make(&new_key::as_for(active.key_id)?, &table.name())?;
+        Ok(Next { table: table.clone(), root, keyring_id, after: active.key_id, new })
+    }
+
+    /// Writes it, if no lock has to be waited for and nobody has rotated since; `None` otherwise.
+    pub fn try_put_in(self, reason: &str) -> Result<Option<KeyId>> {
+        if !lock::try_keep_relation(self.root)
+            || !lock::try_lock_object(catalog::oid_of(c"keyring")?, self.root)
+            || !write::lock_keyring(self.keyring_id, false)?
+            || active_key(&self.table)?.1.key_id != self.after
+        {
+            return Ok(None);
+        }
+        self.put_in(reason).map(Some)
+    }
+
+    /// Writes it. Both locks are held.
+    fn put_in(self, reason: &str) -> Result<KeyId> {
+        let changed = || Error::ChangedMeanwhile(self.table.name());
+        let (keyring_id, active) = active_key(&self.table)?;
+        let keks = |wraps: &[rows::WrappedKey]| -> Vec<_> {
+            wraps.iter().map(|wrap| (wrap.kek.clone(), wrap.kms_context.clone())).collect()
+        };
+        if keyring_id != self.keyring_id
+            || keks(&rows::wrapped_keys(active.key_id)?) != keks(&self.new.wraps)
+            || !states::change(active.key_id, &[State::Active], State::DecryptOnly, Some(reason))?
+        {
+            return Err(changed());
+        }
+        key_use::delete_old(keyring_id)?;
+        create::put_in(keyring_id, last_version(keyring_id)? + 1, &self.new)?;
+        self.new.tell(Action::Rotate, &self.table.name(), keyring_id);
+        Ok(self.new.key_id)
+    }
+}
+
+/// The keyring that `table` seals with and its active key, as the catalog has them now.
+fn active_key(table: &Table) -> Result<(Uuid, DataKeyRow)> {
+    let none = || Error::NoKey { table: table.name(), because: "by rotation" };
+    let keyring_id = rows::sealing_keyring(table.root())?.ok_or_else(none)?;
+    let mut keys = rows::data_keys(keyring_id)?.into_iter();
+    Ok((keyring_id, keys.find(DataKeyRow::seals).ok_or_else(none)?))
+}
+
+fn last_version(keyring_id: Uuid) -> Result<i32> {
+    let keys = rows::data_keys(keyring_id)?.into_iter();
+    let versions = keys.filter(|key| key.purpose == Purpose::Seal).map(|key| key.version);
+    Ok(versions.max().unwrap_or(0))
+}
