@@ -60,6 +60,15 @@ fn one_thread_serves_all_calls_and_ends_with_shutdown() {
 }
 
 #[test]
+fn a_forked_process_starts_a_thread_of_its_own() {
+    let id = || run(async { std::thread::current().id() }).unwrap();
+    let parents = id();
+    // As a child finds it: what another process has started.
+    RUNTIME.with_borrow_mut(|slot| slot.get_mut().unwrap().pid = 0);
+    assert_ne!(id(), parents);
+}
+
+#[test]
 fn a_panic_is_an_error_and_the_thread_goes_on() {
     let first = run(async { std::thread::current().id() }).unwrap();
     let error = run(async { panic!("this panic is part of the test") }).err().unwrap();
