@@ -22,6 +22,13 @@ unsafe extern "C" {
     // nothing, and a guard costs a row more than they do.
     fn SPI_fnumber(descriptor: pg_sys::TupleDesc, name: *const c_char) -> c_int;
     fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
+    // access/htup_details.h, likewise: raises nothing for a tuple that has all columns.
+    fn heap_deform_tuple(
+        tuple: pg_sys::HeapTuple,
+        descriptor: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        is_null: *mut bool,
+    );
 }
 
 /// The call of a trigger function.
@@ -33,9 +40,15 @@ pub struct TriggerCall<'a> {
 pub struct Row<'a> {
     /// As it was given.
     tuple: pg_sys::HeapTuple,
-    slot: &'a mut pg_sys::TupleTableSlot,
-    /// All values, once one was replaced: the slot's own stay as they are.
-    changed: Option<&'a mut [pg_sys::Datum]>,
+    descriptor: pg_sys::TupleDesc,
+    /// All columns, once one was replaced.
+    changed: Option<Columns<'a>>,
+}
+
+/// A row taken apart.
+struct Columns<'a> {
+    values: &'a mut [pg_sys::Datum],
+    is_null: &'a mut [bool],
 }
 
 /// The tuple that a BEFORE trigger answers with.
@@ -107,7 +120,7 @@ impl<'a> TriggerCall<'a> {
         // SAFETY: the relation's descriptor is valid while the trigger runs; SPI_fnumber answers
         // SPI_ERROR_NOATTRIBUTE, or a negative number for a system column.
         unsafe {
-            let descriptor = (*self.data.tg_relation).rd_att;
+            let descriptor = self.descriptor();
             let number = SPI_fnumber(descriptor, name.as_ptr());
             if number <= 0 {
                 return None;
@@ -116,16 +129,10 @@ impl<'a> TriggerCall<'a> {
         }
     }
 
-    /// The row as it is about to be stored. To be called once: it borrows PostgreSQL's slot.
-    pub fn new_row(&self) -> Option<Row<'a>> {
-        let (tuple, slot) = if self.is_update() {
-            (self.data.tg_newtuple, self.data.tg_newslot)
-        } else {
-            (self.data.tg_trigtuple, self.data.tg_trigslot)
-        };
-        // SAFETY: the slot of the tuple, which nothing else uses while the trigger runs.
-        let slot = unsafe { slot.as_mut() }?;
-        Some(Row { tuple, slot, changed: None })
+    /// The row as it is about to be stored.
+    pub fn new_row(&self) -> Row<'a> {
+        let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
+        Row { tuple, descriptor: self.descriptor(), changed: None }
     }
 
     /// A column of the row that UPDATE replaces; `None` for NULL, and on INSERT.
@@ -133,47 +140,45 @@ impl<'a> TriggerCall<'a> {
         if !self.is_update() {
             return None;
         }
-        // SAFETY: the slot of the old row, which nothing else uses while this reads it.
-        let slot = unsafe { self.data.tg_trigslot.as_mut() }?;
-        value(slot, column)
+        // SAFETY: `column` came from `column()` of the same relation.
+        unsafe { value(self.data.tg_trigtuple, self.descriptor(), column) }
+    }
+
+    fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: a trigger's relation is open while it runs.
+        unsafe { (*self.data.tg_relation).rd_att }
     }
 }
 
 impl<'a> Row<'a> {
     /// A column's value; `None` for NULL.
-    pub fn value(&mut self, column: i16) -> Option<pg_sys::Datum> {
-        let own = value(self.slot, column)?;
-        Some(self.changed.as_ref().map_or(own, |changed| changed[index(column)]))
+    pub fn value(&self, column: i16) -> Option<pg_sys::Datum> {
+        match &self.changed {
+            Some(columns) if columns.is_null[index(column)] => None,
+            Some(columns) => Some(columns.values[index(column)]),
+            // SAFETY: `column` came from `column()` of the same relation.
+            None => unsafe { value(self.tuple, self.descriptor, column) },
+        }
     }
 
     /// Replaces a column's value, which is not NULL.
     pub fn replace(&mut self, column: i16, value: VarlenaBuf) {
-        let slot = &mut *self.slot;
-        let changed = self.changed.get_or_insert_with(|| {
-            // SAFETY: `natts` values stand in the slot once they are taken out of its tuple, and as
-            // many fit into what is allocated, in the trigger's memory context.
-            unsafe {
-                let count = (*slot.tts_tupleDescriptor).natts;
-                take_out(slot, count);
-                let count = count.unsigned_abs() as usize;
-                let copy = palloc(count * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
-                copy.copy_from_nonoverlapping(slot.tts_values, count);
-                std::slice::from_raw_parts_mut(copy, count)
-            }
-        });
-        changed[index(column)] = value.into_datum();
+        // SAFETY: the tuple is one of the descriptor's.
+        let columns =
+            self.changed.get_or_insert_with(|| unsafe { Columns::of(self.tuple, self.descriptor) });
+        columns.values[index(column)] = value.into_datum();
     }
 
     /// The tuple to answer with: the one given, unless a value was replaced.
     pub fn into_tuple(self) -> Tuple<'a> {
-        let Some(values) = self.changed else { return Tuple(self.tuple, PhantomData) };
+        let Some(columns) = self.changed else { return Tuple(self.tuple, PhantomData) };
         // SAFETY: values and nulls are those of the descriptor's columns. The new tuple, in the
         // trigger's memory context, stands where the old one does, as `heap_modify_tuple` has it.
         unsafe {
             let tuple = pg_sys::heap_form_tuple(
-                self.slot.tts_tupleDescriptor,
-                values.as_mut_ptr(),
-                self.slot.tts_isnull,
+                self.descriptor,
+                columns.values.as_mut_ptr(),
+                columns.is_null.as_mut_ptr(),
             );
             (*(*tuple).t_data).t_ctid = (*(*self.tuple).t_data).t_ctid;
             (*tuple).t_self = (*self.tuple).t_self;
@@ -183,30 +188,51 @@ impl<'a> Row<'a> {
     }
 }
 
+impl Columns<'_> {
+    /// Takes `tuple` apart, in the trigger's memory context.
+    ///
+    /// # Safety
+    /// `tuple` is one of `descriptor`'s, and both outlive the trigger's call.
+    unsafe fn of(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
+        // SAFETY: by contract; as many values and nulls are written as there are columns, which are
+        // at most 1,600. With columns missing in the tuple PostgreSQL may raise, so that its guard
+        // is needed.
+        unsafe {
+            let count = (*descriptor).natts.unsigned_abs() as usize;
+            let values = palloc(count * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
+            let is_null = palloc(count).cast::<bool>();
+            let stored = pg_sys::htup::HeapTupleHeaderGetNatts((*tuple).t_data);
+            if usize::from(stored) >= count {
+                heap_deform_tuple(tuple, descriptor, values, is_null);
+            } else {
+                pg_sys::heap_deform_tuple(tuple, descriptor, values, is_null);
+            }
+            Columns {
+                values: std::slice::from_raw_parts_mut(values, count),
+                is_null: std::slice::from_raw_parts_mut(is_null, count),
+            }
+        }
+    }
+}
+
 /// Where a column stands among a row's values.
 fn index(column: i16) -> usize {
     usize::from(column.unsigned_abs()) - 1
 }
 
-/// A column's value in a slot; `None` for NULL.
-fn value(slot: &mut pg_sys::TupleTableSlot, column: i16) -> Option<pg_sys::Datum> {
-    // SAFETY: `column` is one of the slot's relation, and taken out of its tuple.
-    unsafe {
-        take_out(slot, column.into());
-        let is_null = *slot.tts_isnull.add(index(column));
-        if is_null { None } else { Some(*slot.tts_values.add(index(column))) }
-    }
-}
-
-/// Has PostgreSQL take the first `count` columns out of the slot's tuple, as far as it has not.
+/// A column's value in a tuple; `None` for NULL.
 ///
 /// # Safety
-/// The slot has that many columns.
-unsafe fn take_out(slot: &mut pg_sys::TupleTableSlot, count: c_int) {
-    if c_int::from(slot.tts_nvalid) < count {
-        // SAFETY: by contract.
-        unsafe { pg_sys::slot_getsomeattrs_int(slot, count) }
-    }
+/// The tuple is one of the descriptor's, and `column` one of its columns.
+unsafe fn value(
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    column: i16,
+) -> Option<pg_sys::Datum> {
+    let mut is_null = true;
+    // SAFETY: by contract.
+    let datum = unsafe { pg_sys::heap_getattr(tuple, column.into(), descriptor, &mut is_null) };
+    if is_null { None } else { Some(datum) }
 }
 
 /// Whether two bytea datums of the same row version are the same stored value, byte for byte,
