@@ -24,6 +24,7 @@ const LONGEST_CONTEXT: usize = 64 * 1024;
 
 /// The value of an argument that must not be NULL.
 fn required<T>(argument: Option<T>, name: &'static str) -> Result<T> {
+    // Not `ok_or`, which makes and drops the error for every argument of every row.
     let Some(argument) = argument else { return Err(Error::NullArgument(name)) };
     Ok(argument)
 }
