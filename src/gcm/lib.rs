@@ -230,12 +230,11 @@ mod tests {
     #[test]
     fn a_dropped_key_leaves_no_byte() {
         let mut place = Box::new(MaybeUninit::new(set(7)));
-        let bytes: *const [u8; size_of::<GcmKey>()] = place.as_ptr().cast();
         // SAFETY: dropped once; its place stays allocated, and was zeroed byte by byte, padding
         // included.
-        let left = unsafe {
+        let left: [u8; size_of::<GcmKey>()] = unsafe {
             place.assume_init_drop();
-            *bytes
+            *place.as_ptr().cast()
         };
         assert_eq!(left, [0; size_of::<GcmKey>()]);
     }
