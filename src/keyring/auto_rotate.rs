@@ -54,8 +54,8 @@ pub fn after_seal(table: &Table, bytes: usize) {
     }
 }
 
-/// Not where the catalog cannot be written; nor where one snapshot is kept, which may be older than
-/// the key that is to be replaced.
+/// Not where the catalog cannot be written; nor in a SERIALIZABLE or REPEATABLE READ transaction, which
+/// a concurrent change of the catalog might make fail at its end.
 fn may_rotate(table: &Table, wear: &Wear) -> bool {
     settings::auto_create_key()
         && xact::forbids_writing().is_none()

@@ -88,7 +88,7 @@ SELECT version, state, reason FROM lc_keys WHERE version > 3;
 SELECT envelope.set_limits('lc', '{"rotate_after_bytes": 1}');
 INSERT INTO lc_sealed (v) SELECT envelope_encrypt('lc', repeat('x', 400)::bytea) FROM generate_series(1, 4);
 TABLE lc_versions;
--- By age; not in a transaction that must not write, or whose snapshot may be older than the key.
+-- By age; not in a transaction that must not write, or that keeps one snapshot.
 SELECT envelope.set_limits('lc', '{"rotate_after": 86400}');
 INSERT INTO lc_sealed (v) SELECT envelope_encrypt('lc', '') FROM generate_series(1, 2);
 UPDATE envelope.data_key SET created_at = now() - interval '25 hours' WHERE state = 'active';
