@@ -3,7 +3,7 @@
 
 import time
 
-from . import cold, peers, place, reencrypt, report, scale, sizes, timing, writes
+from . import cold, keyrings, peers, place, reencrypt, report, scale, sizes, timing, writes
 
 PARTS = {
     "sizes": sizes.measure,
@@ -13,6 +13,7 @@ PARTS = {
     "parallel": scale.parallel,
     "many keys": scale.many_keys,
     "reencrypt": reencrypt.measure,
+    "keyrings": keyrings.measure,
     "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws()},
     "peers": peers.measure,
 }

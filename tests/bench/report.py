@@ -63,7 +63,7 @@ def text(results):
                 "| | without a trigger | sealing | PL/pgSQL, RETURN NEW |", "|---|--:|--:|--:|")
     copy, inserts = results["copy"], results["inserts"]
     yield f"| COPY, ms | {copy['bare']:,.0f} | {copy['sealed']:,.0f} | {copy['plpgsql']:,.0f} |"
-    yield f"| INSERTs a second | {inserts['bare']:,.0f} | {inserts['sealed']:,.0f} | |"
+    yield f"| INSERTs a second | {inserts['bare']:,.0f} | {inserts['sealed']:,.0f} | {inserts['plpgsql']:,.0f} |"
     storage = results["storage"]
     yield from ("", "20,000 values of 4 KiB into a sealed column: "
                 + ", ".join(f"{m['ms']:,.0f} ms and {m['MB']:,.0f} MB with `STORAGE {kind}`" for kind, m in storage.items())

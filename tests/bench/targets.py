@@ -10,6 +10,7 @@ def rows(results):
                          ours / theirs, 1))
     found.append(at_least("single-row INSERT by prepared statement: rate, to that without the trigger",
                           inserts["ratio"], 0.95))
+    found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
     found.append(at_least("parallel scan that opens: two workers, to one process",
                           parallel["open 1"] / parallel["open 2"], 1.8))
     found.append(reported("the same with <code>sha512</code> in its place",
@@ -19,6 +20,7 @@ def rows(results):
                          ns["run_10000"] / ns["run_10"], 1.1))
     found.append(at_most("16 B sealed: 10,000 tables in turn, to 10 tables", ns["turn_10000"] / ns["turn_10"], 1.1))
     found += of_reencryption(results["reencrypt"])
+    found += of_keyrings(results["keyrings"])
     found.append(reported("memory a key", f"{results['many keys']['bytes a key']:,.0f} B"))
     for kms in ("file", "aws"):
         cold = results["cold"][kms]
@@ -38,6 +40,13 @@ def of_reencryption(result):
     yield at_most(f"{work}: memory, to a tenth of the rows", kb[f"verified {rows}"] / kb[f"verified {rows // 10}"], 1.1)
     yield reported(f"{work}: MB of the table before and after", "{:.0f} and {:.0f}".format(*mb["alone"]))
     yield reported(f"{work}: the same with VACUUM beside it", "{:.0f} and {:.0f}".format(*mb["vacuumed"]))
+
+
+def of_keyrings(result):
+    for name, measured in result.items():
+        if name != "keyrings":
+            yield at_most(f"{result['keyrings']:,} keyrings, {name}: KMS requests a key",
+                          sum(measured["requests"].values()), 2)
 
 
 def of_size(result):
