@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows;
+use crate::catalog::{rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::transfer::document::{Transferred, TransferredKeyring};
 use crate::keyring::transfer::plan::Plan;
@@ -127,8 +127,10 @@ fn require_allowed(imported: &Transferred) -> Result<()> {
 fn lock(imported: &Transferred, target: Option<pg_sys::Oid>) -> Result<()> {
     let mut ids: Vec<Uuid> = imported.keyrings.iter().map(|keyring| keyring.id).collect();
     ids.sort_unstable();
-    ids.into_iter().try_for_each(links::lock_keyring)?;
-    target.map_or(Ok(()), links::lock_table)
+    ids.iter().try_for_each(|id| links::lock_keyring(*id))?;
+    target.map_or(Ok(()), links::lock_table)?;
+    // A key that is being destroyed must not get a wrap, nor one whose KEKs are being changed.
+    ids.iter().try_for_each(|id| write::lock_keyring(*id, true).map(|_| ()))
 }
 
 fn give(imported: &Transferred, target: pg_sys::Oid, by_name: bool) -> Result<()> {

@@ -305,3 +305,26 @@ def test_what_is_stored_is_what_was_verified(db, keks, call):
         db.sql(f"SELECT * FROM {call}", {"a": keks[0], "b": keks[1]})
     assert db.sql("SELECT key_id, kek, wrapped FROM envelope.wrapped_key ORDER BY 1") == before
     check_whole(db)
+
+
+def test_an_import_beside_a_destruction_brings_no_wrap(db, keks):
+    """The export has a wrap that is not here. The import waits until it is decided whether the key lives."""
+    db.sql("SELECT envelope.add_kek('t0', %s)", (keks[1],))
+    db.sql("SELECT envelope.rotate_key('t0')")
+    exported = db.value("SELECT envelope.export_keyring('t0')::text")
+    db.sql("SELECT envelope.drop_kek('t0', %s)", (keks[1],))
+    key_id = db.value("SELECT key_id FROM envelope.keys WHERE relation = 'public.t0' AND state = 'decrypt-only'")
+    with db.connect() as one, db.connect() as other:
+        one.execute("BEGIN")
+        one.execute("SELECT envelope.destroy_key(%s, 'a test', shred => true)", (key_id,))
+        imported = []
+        thread = threading.Thread(
+            target=lambda: imported.append(other.execute("SELECT envelope.import_keyring(%s)", (exported,))), daemon=True)
+        thread.start()
+        process.wait_until(
+            lambda: imported or db.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s",
+                                         (other.info.backend_pid,)), 20, "the import")
+        one.execute("COMMIT")
+        thread.join(20)
+        assert imported
+    assert db.sql("SELECT state, cardinality(keks) FROM envelope.keys WHERE key_id = %s", (key_id,)) == [("destroyed", 0)]

@@ -38,7 +38,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds a data key unless it is here; whether it may have wraps. One that was destroyed here
-    /// stays so.
+    /// stays so, and so does one that was destroyed where it comes from.
     fn add_key(&mut self, here: &[DataKeyRow], key: &DataKeyHistory) -> Result<bool> {
         let DataKeyRow { key_id, keyring_id, purpose, version, state } = key.row;
         if let Some(known) = rows::data_key(key_id)? {
@@ -66,7 +66,7 @@ impl<'a> Plan<'a> {
         let state = if is_second { State::DecryptOnly } else { state };
         let row = DataKeyRow { state, ..key.row };
         self.keys.push(DataKeyHistory { row, reason: key.reason.clone(), ..*key });
-        Ok(true)
+        Ok(state != State::Destroyed)
     }
 
     fn add_wraps(&mut self, key_id: KeyId, wraps: &'a [WrappedKey]) -> Result<()> {
