@@ -103,7 +103,7 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
         return Err(Error::TooLong(plaintext.len()));
     }
     settings::check_unplanted()?;
-    with_sealing_key(relation, plaintext.len(), |key, limits| {
+    with_sealing_key(relation, plaintext.len(), auto_rotate::after_seal, |key, limits| {
         let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
         key.seal(limits, context, plaintext, frame.as_mut_slice())?;
         Ok(frame)
@@ -111,10 +111,11 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
 }
 
 /// Calls `use_key` with the active key of `relation`, for a value of `bytes` bytes; makes that key
-/// if there is none and the current role may.
+/// if there is none and the current role may. `after` is told once the value is sealed.
 fn with_sealing_key<T>(
     relation: pg_sys::Oid,
     bytes: usize,
+    after: fn(&Table, usize),
     use_key: impl Fn(&Unwrapped, &Limits) -> Result<T>,
 ) -> Result<T> {
     for _ in 0..ATTEMPTS {
@@ -126,7 +127,7 @@ fn with_sealing_key<T>(
         };
         match cache::with_key(key_id, bytes, &use_key)? {
             Some(done) => {
-                auto_rotate::after_seal(&table, bytes);
+                after(&table, bytes);
                 return Ok(done);
             }
             None => unwrap::into_cache(key_id, &table)?,

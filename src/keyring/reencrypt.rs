@@ -3,12 +3,13 @@
 //! What stands here decides which pages come next and when it is done; the rows are changed by
 //! `CALL envelope.reencrypt` (`sql/reencrypt.sql`), with the caller's own rights. The table is read
 //! until a whole pass finds no value under another key: rows that others held are met again, and so
-//! are those that a concurrent UPDATE moved to pages already read.
+//! are those that a concurrent UPDATE moved to pages already read. As the last value may be moved so,
+//! what ends it is a look at all of the table at one moment.
 
 use std::ffi::CStr;
 use std::ops::Range;
 
-use envelope::header::KeyId;
+use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
 use pgrx::pg_sys;
 
 use crate::catalog::rows::{self, Purpose, State};
@@ -18,6 +19,7 @@ use crate::keyring::columns;
 use crate::keyring::table::{self, Table};
 use crate::pg::encoding;
 use crate::pg::relation::{self, display_name};
+use crate::pg::table_scan::{self, Extent};
 use crate::pg::xact;
 use crate::settings;
 
@@ -51,7 +53,7 @@ pub fn next_window(
     begins: bool,
 ) -> Result<Option<Window>> {
     let table = managed(relation)?;
-    columns::bytea(relation, column)?;
+    let number = columns::bytea(relation, column)?;
     if batch_size < 1 {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));
     }
@@ -74,20 +76,25 @@ pub fn next_window(
     } else if begins {
         job.resume()?;
     }
-    let Some(is_idle) = go_on(&mut job, blocks.into())? else { return Ok(None) };
+    let old_keys = old_keys(&table, active_key)?;
+    let is_old = |header: &[u8]| peek_key_id(header).is_some_and(|key| old_keys.contains(&key));
+    let is_left =
+        || table_scan::find(relation, &[number], HEADER_LEN, Extent::Whole, is_old).is_some();
+    let Some(is_idle) = go_on(&mut job, blocks.into(), is_left)? else { return Ok(None) };
     Ok(Some(Window {
         pass: job.pass,
         from_block: job.next_block,
         to_block: job.blocks.min(job.next_block + i64::from(job.window_blocks)),
         is_idle,
         active_key,
-        old_keys: old_keys(&table, active_key)?,
+        old_keys,
     }))
 }
 
 /// Moves a job to its next pass where one has ended, the table having `blocks` pages now: whether
-/// the last pass was idle. `None` when there is nothing left to do.
-fn go_on(job: &mut Job, blocks: i64) -> Result<Option<bool>> {
+/// the last pass was idle. `None` when there is nothing left to do: a pass has found nothing, and
+/// `is_left` does not either.
+fn go_on(job: &mut Job, blocks: i64, is_left: impl FnOnce() -> bool) -> Result<Option<bool>> {
     if job.is_finished {
         return Ok(None);
     }
@@ -99,7 +106,7 @@ fn go_on(job: &mut Job, blocks: i64) -> Result<Option<bool>> {
     let is_idle = if job.blocks < blocks && (job.pass > 1 || job.found == 0) {
         job.blocks = blocks;
         false
-    } else if job.found == 0 {
+    } else if job.found == 0 && !is_left() {
         job.finish()?;
         return Ok(None);
     } else {

@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
 use crate::keyring::unwrapped::Unwrapped;
-use crate::keyring::{Limits, does_not_open, open, table, with_sealing_key};
+use crate::keyring::{Limits, auto_rotate, does_not_open, open, table, with_sealing_key};
 use crate::pg::varlena::VarlenaBuf;
 use crate::settings;
 
@@ -22,7 +22,8 @@ pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Opt
         return Ok(None);
     }
     let plaintext = open(relation, context, value)?;
-    let resealed = with_sealing_key(relation, plaintext.as_slice().len(), |key, limits| {
+    let bytes = plaintext.as_slice().len();
+    let resealed = with_sealing_key(relation, bytes, auto_rotate::after_reseal, |key, limits| {
         seal_and_compare(relation, key, limits, context, plaintext.as_slice())
     });
     plaintext.wipe_and_free();

@@ -1,0 +1,30 @@
+\set VERBOSITY sqlstate
+-- The seals of a re-encryption do not end a key's turn, or it would chase its own tail.
+CREATE TABLE chased (id int PRIMARY KEY, v bytea);
+CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON chased FOR EACH ROW EXECUTE FUNCTION envelope_seal('v');
+INSERT INTO chased SELECT g, 'x' FROM generate_series(1, 500) g;
+SELECT envelope.rotate_key('chased') IS NOT NULL AS rotated;
+SELECT envelope.set_limits('chased', '{"rotate_after_seals": 50}');
+SET statement_timeout = '60s';
+CALL envelope.reencrypt('chased', 'v', 100);
+RESET statement_timeout;
+SELECT version, rows FROM envelope.census('chased', 'v');
+-- They count, and the next value that is written ends it.
+INSERT INTO chased VALUES (501, 'x');
+SELECT version, state FROM envelope.keys WHERE relation = 'public.chased' ORDER BY 1;
+
+-- A row that comes to stand on pages already read is found before it ends.
+CREATE TABLE shuffled (id int PRIMARY KEY, v bytea);
+INSERT INTO shuffled SELECT g, envelope_encrypt('shuffled', 'old') FROM generate_series(1, 1000) g;
+SELECT envelope.rotate_key('shuffled') IS NOT NULL AS rotated;
+UPDATE shuffled SET v = envelope_encrypt('shuffled', 'new') WHERE id < 1000;
+VACUUM FULL shuffled;
+SELECT from_block = 0 AS from_start, to_block > 0 AS forward FROM envelope.reencrypt_window('shuffled', 'v', 10, true);
+SELECT envelope.reencrypt_note('shuffled', 'v', 10, 0, 1, 0, 0);
+UPDATE shuffled SET id = 0 WHERE envelope_decrypt_text('shuffled', v) = 'old';
+CLUSTER shuffled USING shuffled_pkey;
+SELECT ctid FROM shuffled WHERE id = 0;
+CALL envelope.reencrypt('shuffled', 'v', 10);
+SELECT version, rows FROM envelope.census('shuffled', 'v');
+SELECT envelope_decrypt_text('shuffled', v), count(*) FROM shuffled GROUP BY 1 ORDER BY 1;
+DROP TABLE chased, shuffled;
