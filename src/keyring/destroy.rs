@@ -53,12 +53,12 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     links::lock_table(relation)?;
     let mut destroyed = 0;
     for keyring_id in own_keyrings(relation)? {
+        destroyed += mark_all(keyring_id, reason)?;
         write::lock_keyring(keyring_id, true)?;
+        // What came with an import meanwhile.
+        destroyed += mark_all(keyring_id, reason)?;
         for key in rows::data_keys(keyring_id)? {
-            if key.state != State::Destroyed {
-                destroy_whatever(ManagedKey::named(key.key_id)?, reason)?;
-                destroyed += 1;
-            }
+            wraps::delete_all(key.key_id)?;
         }
     }
     if destroyed == 0 {
@@ -68,10 +68,23 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     Ok(destroyed)
 }
 
-fn destroy_whatever(key: ManagedKey, reason: &str) -> Result<()> {
+/// Marks every key of the keyring destroyed; how many were not. First the keys and then the lock, as
+/// [`destroy_key`] does, or the two would wait for each other.
+fn mark_all(keyring_id: Uuid, reason: &str) -> Result<usize> {
     let any = [State::Active, State::DecryptOnly, State::Retired];
-    key.change(&any, State::Destroyed, Some(reason))?;
-    wraps::delete_all(key.row.key_id)
+    let mut marked = 0;
+    for key in rows::data_keys(keyring_id)? {
+        if key.state == State::Destroyed {
+            continue;
+        }
+        match ManagedKey::named(key.key_id)?.change(&any, State::Destroyed, Some(reason)) {
+            Ok(()) => marked += 1,
+            // By another session, which was waited for.
+            Err(Error::KeyDestroyed { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(marked)
 }
 
 /// The keyrings of `root` and its partitions. An error when a table that is none of them uses one,

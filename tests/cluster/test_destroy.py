@@ -416,3 +416,28 @@ def test_shred_waits_for_a_key_that_is_being_made(db):
     assert outcome == [1]
     with fails("55000"):
         db.sql("SELECT envelope_decrypt('people', ssn) FROM people")
+
+
+def test_shred_beside_a_destruction_that_waits(db):
+    """The destruction has marked its key and waits for a writer; shred waits for it, holding nothing it needs."""
+    _, second, key_id = two_versions(db)
+    outcome = []
+    with db.connect() as writer, db.connect() as one, db.connect() as other:
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO people VALUES (1, %s)", (second,))
+
+        def run(c, statement, *arguments):
+            c.execute(statement, arguments)
+            outcome.append(c)
+
+        statements = [(one, "SELECT envelope.destroy_key(%s, 'a test')", key_id),
+                      (other, "SELECT envelope.shred('people', 'a test')")]
+        threads = [threading.Thread(target=run, args=statement, daemon=True) for statement in statements]
+        for thread, (c, *_) in zip(threads, statements):
+            thread.start()
+            process.wait_until(lambda c=c: is_waiting(db, c.info.backend_pid), 10, "a wait")
+        writer.execute("COMMIT")
+        for thread in threads:
+            thread.join(20)
+        assert outcome == [one, other]
+    assert db.sql("SELECT DISTINCT state, cardinality(keks) FROM envelope.keys") == [("destroyed", 0)]
