@@ -54,16 +54,6 @@ pub fn after_seal(table: &Table, bytes: usize) {
     }
 }
 
-/// A value of `bytes` bytes was sealed anew for `table`: counts it. It does not rotate: a
-/// re-encryption that seals more values than a key's turn has would leave others to bring along each
-/// time, and never end. The next value that is sealed first does.
-pub fn after_reseal(table: &Table, bytes: usize) {
-    let Some(wear) = table.wear() else { return };
-    if let Err(error) = wear.note(bytes) {
-        tell(table, wear.keyring_id, &error);
-    }
-}
-
 /// Not where the catalog cannot be written; nor in a SERIALIZABLE or REPEATABLE READ transaction, which
 /// a concurrent change of the catalog might make fail at its end.
 fn may_rotate(table: &Table, wear: &Wear) -> bool {

@@ -1,8 +1,10 @@
 """CALL envelope.reencrypt beside everything else that goes on: crashes, writers, locks, a standby, another of its kind."""
 
+import random
 import threading
 import time
 
+import psycopg
 import pytest
 from harness import process, sealed
 from harness.base_backup import BaseBackup
@@ -344,3 +346,64 @@ def test_an_owner_sees_the_lag_and_is_throttled(pair, database):
         standby.sql("SELECT pg_wal_replay_resume()")
     db.sql(call(", max_lag => 1000"), user=db.low)
     assert census(db) == {2: 200}
+
+
+def test_no_value_is_lost_whatever_goes_on(own_db):
+    """Writers keep a mirror of what they wrote, in the same transaction; keys rotate by hand and by themselves; then
+    the server is killed."""
+    fill(own_db)
+    own_db.sql("""SELECT envelope.set_limits('people', '{"rotate_after_seals": 700}')""")
+    own_db.sql("CREATE TABLE mirror AS SELECT id, 'v' || id AS opened FROM people")
+    own_db.sql("ALTER TABLE mirror ADD PRIMARY KEY (id)")
+    differing = ("SELECT count(*) FROM people FULL JOIN mirror USING (id) "
+                 "WHERE envelope_decrypt_text('people', ssn) IS DISTINCT FROM opened")
+    turns = [0, 0, 0]
+
+    def write(seed):
+        pick = random.Random(seed)
+        with own_db.connect() as c:
+            while True:
+                row, value = pick.randrange(1, ROWS + 1), f"w{pick.random()}" * pick.choice([1, 1, 400])
+                with c.transaction():
+                    choice = pick.randrange(4)
+                    c.execute("SELECT FROM mirror WHERE id = %s FOR UPDATE", (row,))
+                    if choice == 0:
+                        c.execute("DELETE FROM people WHERE id = %s", (row,))
+                        c.execute("DELETE FROM mirror WHERE id = %s", (row,))
+                    elif choice == 1:
+                        c.execute("UPDATE people SET n = n + 1 WHERE id = %s", (row,))
+                    else:
+                        c.execute("INSERT INTO people VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
+                                  (row, value.encode()))
+                        c.execute("INSERT INTO mirror VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET opened = excluded.opened",
+                                  (row, value))
+                turns[seed] += 1
+
+    def reencrypt(_):
+        with own_db.connect() as c:
+            while True:
+                c.execute(call(", row_lock_timeout => '1 min'"))
+                c.execute("SELECT envelope.rotate_key('people')")
+                turns[2] += 1
+
+    def until_killed(work, seed):
+        try:
+            work(seed)
+        except psycopg.OperationalError:
+            ended.append(seed)
+
+    for _ in range(2):
+        turns[:], ended = [0, 0, 0], []
+        threads = [threading.Thread(target=until_killed, args=job, daemon=True)
+                   for job in ((write, 0), (write, 1), (reencrypt, 2))]
+        for thread in threads:
+            thread.start()
+        process.wait_until(lambda: min(turns[:2]) >= 300 and turns[2] >= 2, 60, "some turns of each")
+        own_db.cluster.kill9()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(ended) == [0, 1, 2]
+        own_db.cluster.start()
+        assert own_db.value(differing) == 0
+    own_db.sql(call())
+    assert len(census(own_db)) == 1 and own_db.value(differing) == 0
