@@ -1,6 +1,9 @@
 //! The rows of each table as Rust types. Columns go by position: `sql/bootstrap.sql` only ever
 //! adds at the end.
 
+mod words;
+mod wraps;
+
 use std::ffi::CStr;
 
 use envelope::header::KeyId;
@@ -10,6 +13,13 @@ use uuid::Uuid;
 
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
+
+pub use self::words::{Purpose, State, Verb};
+use self::wraps::stored_context;
+pub use self::wraps::{
+    WrappedKey, any_kek_beyond_files, any_under_kek, each_wrapped_key, next_position,
+    parse_context, wrapped_keys,
+};
 
 /// That a table uses a keyring.
 pub struct KeyringTable {
@@ -58,108 +68,6 @@ pub struct DataKeyHistory {
     /// PostgreSQL's microseconds.
     pub state_changed_at: i64,
     pub reason: Option<String>,
-}
-
-/// What a data key is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    Seal,
-    Index,
-}
-
-/// What a data key may do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Seals and opens.
-    Active,
-    /// Opens.
-    DecryptOnly,
-    /// Does nothing, and can come back.
-    Retired,
-    /// Its wraps are gone.
-    Destroyed,
-}
-
-/// What a role may do with the keys of a table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Seal values.
-    Encrypt,
-    /// Open values.
-    Decrypt,
-    /// Compute index terms.
-    Search,
-    /// Make and change keys, and say who may do what.
-    Manage,
-}
-
-/// A data key wrapped by a KEK.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WrappedKey {
-    pub kek: String,
-    pub kms_context: EncryptionContext,
-    pub wrapped: Vec<u8>,
-}
-
-impl Purpose {
-    const ALL: [Purpose; 2] = [Purpose::Seal, Purpose::Index];
-
-    /// As it stands in the catalog.
-    pub fn name(self) -> &'static str {
-        match self {
-            Purpose::Seal => "seal",
-            Purpose::Index => "index",
-        }
-    }
-
-    /// [`Self::name`] back.
-    pub fn named(name: &str) -> Option<Purpose> {
-        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
-    }
-}
-
-impl State {
-    const ALL: [State; 4] = [State::Active, State::DecryptOnly, State::Retired, State::Destroyed];
-
-    /// As it stands in the catalog and in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Active => "active",
-            State::DecryptOnly => "decrypt-only",
-            State::Retired => "retired",
-            State::Destroyed => "destroyed",
-        }
-    }
-
-    /// [`Self::name`] back.
-    pub fn named(name: &str) -> Option<State> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-
-    /// Whether values may be opened with it.
-    pub fn opens(self) -> bool {
-        matches!(self, State::Active | State::DecryptOnly)
-    }
-}
-
-impl Verb {
-    /// All there are.
-    pub const ALL: [Verb; 4] = [Verb::Encrypt, Verb::Decrypt, Verb::Search, Verb::Manage];
-
-    /// As it stands in the catalog and in SQL.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verb::Encrypt => "encrypt",
-            Verb::Decrypt => "decrypt",
-            Verb::Search => "search",
-            Verb::Manage => "manage",
-        }
-    }
-
-    /// [`Self::name`] back.
-    pub fn named(name: &str) -> Option<Verb> {
-        Self::ALL.into_iter().find(|verb| verb.name() == name)
-    }
 }
 
 /// The keyrings that `relation` itself uses.
@@ -246,33 +154,6 @@ pub fn made_at(key_id: KeyId) -> Result<Option<i64>> {
     Ok(rows.into_iter().next())
 }
 
-/// The wraps of a data key, in the order in which they are tried.
-pub fn wrapped_keys(key_id: KeyId) -> Result<Vec<WrappedKey>> {
-    each_wrapped_key(key_id)?.into_iter().map(|(_, wrap)| wrap).collect()
-}
-
-/// As [`wrapped_keys`], each with its KEK, those that cannot be read among them.
-pub fn each_wrapped_key(key_id: KeyId) -> Result<Vec<(String, Result<WrappedKey>)>> {
-    let key = Key::Uuid(&key_id.0);
-    let mut rows = collect(c"wrapped_key", c"wrapped_key_pkey", 1, &key, |row| {
-        let kek = required(row.text(2), "wrapped_key.kek")?;
-        let position = required(row.i32(7), "wrapped_key.position")?;
-        Ok((position, kek.clone(), wrapped_key_row(row, kek)))
-    })?;
-    rows.sort_by(|(one, a, _), (other, b, _)| (one, a).cmp(&(other, b)));
-    Ok(rows.into_iter().map(|(_, kek, wrap)| (kek, wrap)).collect())
-}
-
-/// The position of a data key's next wrap, behind all that are there. Read here, since a query in a
-/// SERIALIZABLE transaction would lock what it reads against others' inserts.
-pub fn next_position(key_id: KeyId) -> Result<i32> {
-    let key = Key::Uuid(&key_id.0);
-    let positions = collect(c"wrapped_key", c"wrapped_key_pkey", 1, &key, |row| {
-        required(row.i32(7), "wrapped_key.position")
-    })?;
-    Ok(positions.into_iter().max().unwrap_or(0).saturating_add(1))
-}
-
 /// Values and bytes that were sealed under a data key, as far as they were counted.
 pub fn key_use(key_id: KeyId) -> Result<(u64, u64)> {
     let key = Key::Uuid(&key_id.0);
@@ -298,25 +179,6 @@ pub fn grants(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, Verb)>> {
     Ok(rows.into_iter().filter_map(|(grantee, verb)| Some((grantee, verb?))).collect())
 }
 
-/// Whether any data key of this database is wrapped by a KEK that is no file.
-pub fn any_kek_beyond_files() -> Result<bool> {
-    any_wrap(|kek| !kek.starts_with("file:"))
-}
-
-/// Whether any data key of this database is wrapped by `uri`.
-pub fn any_under_kek(uri: &str) -> Result<bool> {
-    any_wrap(|kek| kek == uri)
-}
-
-fn any_wrap(is_wanted: impl Fn(&str) -> bool) -> Result<bool> {
-    let mut found = false;
-    scan::all(c"wrapped_key", |row| {
-        found = row.text(2).is_some_and(|kek| is_wanted(&kek));
-        Ok(!found)
-    })?;
-    Ok(found)
-}
-
 pub(super) fn keyring_table_row(row: &Row) -> Result<KeyringTable> {
     Ok(KeyringTable {
         id: Uuid::from_bytes(required(row.uuid(1), "keyring_table.id")?),
@@ -334,29 +196,6 @@ fn data_key_row(row: &Row) -> Result<DataKeyRow> {
         purpose: required(row.text(3).and_then(|name| Purpose::named(&name)), "data_key.purpose")?,
         version: required(row.i32(4), "data_key.version")?,
         state: required(row.text(5).and_then(|name| State::named(&name)), "data_key.state")?,
-    })
-}
-
-fn wrapped_key_row(row: &Row, kek: String) -> Result<WrappedKey> {
-    let context = required(row.json(3), "wrapped_key.kms_context")?;
-    Ok(WrappedKey {
-        kek,
-        kms_context: stored_context(&context, "wrapped_key")?,
-        wrapped: required(row.bytes(4), "wrapped_key.wrapped")?,
-    })
-}
-
-/// A KMS encryption context: a JSON object whose values are strings.
-pub fn parse_context(json: &str) -> Result<EncryptionContext> {
-    let pairs: std::collections::BTreeMap<String, String> = serde_json::from_str(json)
-        .map_err(|_| Error::BadArgument("kms_context must be an object of strings".into()))?;
-    Ok(pairs.into_iter().collect())
-}
-
-/// As [`parse_context`], of what stands in `table`.
-fn stored_context(json: &str, table: &str) -> Result<EncryptionContext> {
-    parse_context(json).map_err(|_| {
-        Error::Corrupt(format!("envelope.{table}.kms_context is no object of strings"))
     })
 }
 
