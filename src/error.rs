@@ -21,6 +21,10 @@ pub enum Error {
     #[error("permission denied to {action} table {table}")]
     NoRight { action: &'static str, table: String },
 
+    /// As [`Error::NoRight`], where only the key was named: of the table the log alone is told.
+    #[error("permission denied to manage data key {key}")]
+    NoRightOnKey { key: KeyId, table: String },
+
     /// A right on keys is somebody's, never everybody's.
     #[error("rights on data keys cannot be granted to PUBLIC")]
     PublicGrantee,
@@ -254,6 +258,7 @@ impl Error {
         use PgSqlErrorCode::*;
         match self {
             Error::NoRight { .. }
+            | Error::NoRightOnKey { .. }
             | Error::SuperuserOnly(_)
             | Error::NotFormerOwner(_)
             | Error::PlantedSetting(_)
@@ -326,7 +331,9 @@ impl Error {
     /// What it is about: table, KEK, KMS request id, as far as it names them.
     pub fn subject(&self) -> (Option<String>, Option<String>, Option<String>) {
         match self {
-            Error::NoRight { table, .. } => (Some(table.clone()), None, None),
+            Error::NoRight { table, .. } | Error::NoRightOnKey { table, .. } => {
+                (Some(table.clone()), None, None)
+            }
             Error::KekNotAllowed(kek) => (None, Some(kek.clone()), None),
             Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
             _ => (None, None, None),
@@ -351,7 +358,7 @@ impl Error {
     /// What to do, for the HINT line.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::NoRight { .. } => {
+            Error::NoRight { .. } | Error::NoRightOnKey { .. } => {
                 "The table's owner and superusers can use its data keys, and who was given the \
                  right: SELECT envelope.grant_key(relation, role, verb)."
             }

@@ -75,11 +75,11 @@ fn is_granted(keyring_id: Uuid) -> Result<bool> {
     Ok(rights::granted(acl::current_role(), keyring_id)?.allow(Verb::Manage))
 }
 
-/// Whether the link is to a table whose keys the current role may manage.
+/// Whether the link is to a table by which the current role may manage the keyring.
 fn is_managed(link: &KeyringTable) -> bool {
     orphans::living_table(link)
         .and_then(|table| table::get(table).ok())
-        .is_some_and(|table| table.require_manage_right().is_ok())
+        .is_some_and(|table| table.manages(link.keyring_id))
 }
 
 fn check_keyring(keyring: &NamedKeyring, links: &[KeyringTable], kms: &mut Kms) -> Vec<Finding> {

@@ -32,23 +32,25 @@ pub struct ManagedKey {
 }
 
 impl ManagedKey {
-    /// 42501 unless the current role may manage the keys of every table that seals with the key's
-    /// keyring; when there is none any more, unless it is a superuser.
+    /// 42501 unless the current role may manage the key's keyring, as the table sees it that seals with
+    /// it; when there is none any more, unless it is a superuser. The error does not name the table:
+    /// key ids stand in sealed values, and whose they are is not for all to know.
     pub fn named(key_id: KeyId) -> Result<ManagedKey> {
         settings::check_unplanted()?;
         xact::require_writable(c"a change of data keys");
         let row = rows::data_key(key_id)?.ok_or(Error::UnknownKey(key_id))?;
         let tables = rows::tables_of(row.keyring_id)?;
-        for sealing in tables.iter().filter(|link| link.seals).filter_map(orphans::living_table) {
-            table::get(sealing)?.require_manage_right()?;
-        }
         let sealing = orphans::sealing_table(&tables);
         let table = match sealing {
             Some(table) => display_name(table),
             None => rows::keyring(row.keyring_id)?.map(|it| it.table_name).unwrap_or_default(),
         };
-        if sealing.is_none() && !acl::is_superuser() {
-            return Err(Error::NoRight { action: "manage data keys of", table });
+        let may = match sealing {
+            Some(sealing) => table::get(sealing)?.manages(row.keyring_id),
+            None => acl::is_superuser(),
+        };
+        if !may {
+            return Err(Error::NoRightOnKey { key: key_id, table });
         }
         Ok(ManagedKey { row, table })
     }

@@ -200,7 +200,7 @@ fn of_all() -> Result<Vec<Work>> {
     let mut works = Vec::new();
     for keyring in whole::keyrings()? {
         let table = match orphans::sealing_table(&rows::tables_of(keyring.id)?) {
-            Some(relation) if table::get(relation)?.require_manage_right().is_ok() => {
+            Some(relation) if table::get(relation)?.manages(keyring.id) => {
                 relation::display_name(relation)
             }
             None if acl::is_superuser() => keyring.table_name,

@@ -259,6 +259,12 @@ impl Table {
         self.0.links.iter().filter(|link| link.may_open).map(|link| link.keyring_id)
     }
 
+    /// Whether the role may manage that one of the table's keyrings. A partition's own, from before it
+    /// was attached, is another matter than its root's.
+    pub fn manages(&self, keyring_id: Uuid) -> bool {
+        self.0.links.iter().any(|link| link.keyring_id == keyring_id && link.may_manage)
+    }
+
     /// The keyrings that the table seals with or, a partition, has sealed with, and whose keys the
     /// current role may manage. 42501 when it may manage none.
     pub fn managed_keyrings(&self) -> Result<Vec<Uuid>> {

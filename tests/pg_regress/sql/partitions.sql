@@ -44,3 +44,38 @@ SELECT tableoid::regclass, envelope_decrypt_text(tableoid, v) FROM base ORDER BY
 SELECT envelope_decrypt_text('base', v) FROM base ORDER BY id DESC;
 
 DROP TABLE events, before, derived, base;
+
+-- Who may manage the root's keys may not so manage those that a partition had before it was attached.
+CREATE TABLE visits (id int, v bytea) PARTITION BY RANGE (id);
+CREATE TABLE visits_1 (id int, v bytea);
+INSERT INTO visits_1 VALUES (1, envelope_encrypt_text('visits_1', 'its own'));
+SELECT envelope.rotate_key('visits_1') IS NOT NULL AS rotated;
+SELECT envelope.create_key('visits') IS NOT NULL AS made;
+ALTER TABLE visits ATTACH PARTITION visits_1 FOR VALUES FROM (0) TO (10);
+SELECT envelope.grant_key('visits', 'envelope_other', 'manage');
+SELECT key_id AS old, keks[1] AS kek FROM envelope.keys WHERE relation = 'public.visits_1' AND version = 1 \gset
+SET ROLE envelope_other;
+SELECT envelope.retire_key(:'old');
+SELECT envelope.destroy_key(:'old', 'why', shred => true);
+SELECT envelope.shred('visits', 'why');
+SELECT table_name FROM envelope.rewrap(:'kek', :'kek', dry_run => true) ORDER BY 1;
+SELECT DISTINCT relation FROM envelope.check();
+RESET ROLE;
+SELECT envelope_decrypt_text('visits_1', v) FROM visits_1;
+-- Whoever was granted those may.
+SELECT envelope.grant_key('visits_1', 'envelope_other', 'manage');
+SET ROLE envelope_other;
+SELECT envelope.retire_key(:'old');
+SELECT envelope.unretire_key(:'old');
+SELECT DISTINCT relation FROM envelope.check() ORDER BY 1;
+-- To name a key is not to learn whose it is.
+SET ROLE envelope_owner;
+CREATE FUNCTION pg_temp.refused(key_id uuid) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+  PERFORM envelope.retire_key(key_id);
+  RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+  RETURN SQLSTATE || ' ' || replace(SQLERRM, key_id::text, 'ID');
+END $$;
+SELECT pg_temp.refused(:'old');
+RESET ROLE;
+DROP TABLE visits;
