@@ -49,6 +49,23 @@ CREATE TRIGGER invalidate_truncate AFTER TRUNCATE ON envelope.sealed_column
 ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER invalidate_truncate;
 
+-- Nobody's cache depends on the other two, but what stands there is not for others to write either:
+-- when a key's turn is over, which pages re-encryption has still to read.
+
+CREATE FUNCTION envelope.keep_out()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_out_wrapper';
+REVOKE ALL ON FUNCTION envelope.keep_out() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_out() IS
+  'Trigger: lets only its owner and superusers change a table of the catalog';
+
+CREATE TRIGGER keep_out AFTER INSERT OR UPDATE OR DELETE ON envelope.key_use
+  FOR EACH ROW EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.key_use ENABLE ALWAYS TRIGGER keep_out;
+
+CREATE TRIGGER keep_out AFTER INSERT OR UPDATE OR DELETE ON envelope.reencryption
+  FOR EACH ROW EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER keep_out;
+
 -- A dropped table leaves its keyring, and the extension is not dropped while there are any: the
 -- library sees to both, in every session that has it. This has it loaded before any command that
 -- drops tables, by itself or by CASCADE (of a type, or of what a partition key or a column needs).

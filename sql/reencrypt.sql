@@ -122,7 +122,7 @@ CREATE PROCEDURE envelope.reencrypt(
   DECLARE
     parts pg_catalog.oid[];
     part pg_catalog.regclass;
-    step record;
+    step pg_catalog.record;
     begins boolean;
     met bigint;
     moved bigint;

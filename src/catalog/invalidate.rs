@@ -2,7 +2,7 @@
 //! every table send a relcache invalidation of that table, with the commit; the callback in each
 //! backend only marks, and the next call reads again.
 //!
-//! The same triggers keep everybody from writing who is neither the tables' owner, as this
+//! The same triggers, and [`envelope_keep_out`] on the other tables, keep everybody from writing who is neither the tables' owner, as this
 //! extension's functions are, nor a superuser: to members of `pg_write_all_data` PostgreSQL gives
 //! every table, this one of rights among them.
 
@@ -64,14 +64,29 @@ unsafe extern "C-unwind" fn role_changed(
 /// when logical replication applies a change.
 #[pg_extern(sql = false)]
 fn envelope_invalidate(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
-    // SAFETY: the call's own information.
-    if let Some(trigger) = unsafe { TriggerCall::from_fcinfo(fcinfo) } {
-        let relation = trigger.relation_oid();
-        if !acl::owns_relation(acl::current_role(), relation) {
-            return Err(Error::SuperuserOnly("change the tables of schema envelope").into());
-        }
+    if let Some(relation) = written_by_its_owner(fcinfo)? {
         // SAFETY: the trigger's relation is open and locked.
         unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
     }
     Ok(())
+}
+
+/// Trigger of the tables that no session keeps anything of.
+#[pg_extern(sql = false)]
+fn envelope_keep_out(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    Ok(written_by_its_owner(fcinfo).map(|_| ())?)
+}
+
+/// The table that a trigger is called for; 42501 when another than its owner writes to it.
+fn written_by_its_owner(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> crate::error::Result<Option<pg_sys::Oid>> {
+    // SAFETY: the call's own information.
+    let Some(trigger) = (unsafe { TriggerCall::from_fcinfo(fcinfo) }) else { return Ok(None) };
+    let relation = trigger.relation_oid();
+    if acl::owns_relation(acl::current_role(), relation) {
+        Ok(Some(relation))
+    } else {
+        Err(Error::SuperuserOnly("change the tables of schema envelope"))
+    }
 }

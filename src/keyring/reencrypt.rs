@@ -131,6 +131,9 @@ pub fn window_done(
     moved: i64,
 ) -> Result<()> {
     managed(relation)?;
+    if blocks.start < 0 || blocks.end <= blocks.start || !(0..=found).contains(&moved) {
+        return Err(Error::BadArgument("no window of pages is like that".into()));
+    }
     let done = reencryption::Done {
         to_block: blocks.end,
         window_blocks: window_blocks(blocks.end - blocks.start, found, batch_size.into()),

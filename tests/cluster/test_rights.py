@@ -85,6 +85,8 @@ def test_a_dba_owns_nothing_and_opens_nothing(db):
     dba = f"dba_{db.name}"
     db.people(rows=["secret"])
     db.sql("SELECT envelope.grant_key('people', 'postgres', 'search')")
+    db.sql("CALL envelope.reencrypt('people', 'ssn')")
+    db.sql("INSERT INTO envelope.key_use SELECT gen_random_uuid(), key_id, 1, 1 FROM envelope.data_key")
     db.sql(f"CREATE ROLE {dba} LOGIN CREATEROLE CREATEDB IN ROLE pg_monitor, pg_read_all_data, pg_write_all_data")
     db.sql(f"ALTER DATABASE {db.name} OWNER TO {dba}")
     with db.connect(dba) as c:
@@ -97,7 +99,9 @@ def test_a_dba_owns_nothing_and_opens_nothing(db):
                           f"'{dba}'::regrole, 'decrypt' FROM envelope.keyring",
                           "UPDATE envelope.keyring SET limits = '{}'", "DELETE FROM envelope.wrapped_key",
                           "UPDATE envelope.keyring_table SET seals = false", "TRUNCATE envelope.data_key",
-                          "UPDATE envelope.data_key SET state = 'retired'"):
+                          "UPDATE envelope.data_key SET state = 'retired'", "DELETE FROM envelope.key_use",
+                          "INSERT INTO envelope.key_use SELECT gen_random_uuid(), key_id, 1000000, 1 FROM envelope.data_key",
+                          "UPDATE envelope.reencryption SET next_block = 1", "DELETE FROM envelope.reencryption"):
             with fails("42501"):
                 c.execute(statement)
         # What monitoring shows: the keys' names and states, and who may use them.

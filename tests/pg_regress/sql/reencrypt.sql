@@ -54,6 +54,20 @@ CALL envelope.reencrypt('members', NULL);
 CALL envelope.reencrypt(NULL, 'ssn');
 CALL envelope.reencrypt('pg_stats', 'ssn');
 CALL envelope.reencrypt('before', 'ssn');
+SELECT envelope.reencrypt_note('members', 'ssn', 1000, -9223372036854775808, 9223372036854775807, 1, 1);
+SELECT envelope.reencrypt_note('members', 'ssn', 1000, -1, 1, 1, 1);
+SELECT envelope.reencrypt_note('members', 'ssn', 1000, 1, 1, 1, 1);
+SELECT envelope.reencrypt_note('members', 'ssn', 1000, 0, 1, 1, 2);
+SELECT envelope.reencrypt_note('members', 'ssn', 1000, 0, 1, 1, -1);
+-- Nothing of it is looked up where others may have put something of the same name.
+CREATE SCHEMA trap;
+CREATE DOMAIN trap.record AS int;
+CREATE DOMAIN trap.text AS int;
+CREATE DOMAIN trap.regclass AS int;
+SET search_path = trap, pg_catalog, public;
+CALL envelope.reencrypt('public.members', 'ssn');
+RESET search_path;
+DROP SCHEMA trap CASCADE;
 
 -- Other triggers fire, or keep quiet for who may ask for that.
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
