@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use envelope::header::KeyId;
 use uuid::Uuid;
 
+use crate::audit;
 use crate::catalog::{rows, whole};
 use crate::error::{Error, Result};
 use crate::keyring::limits::OwnLimits;
@@ -50,6 +51,7 @@ pub fn after_seal(table: &Table, bytes: usize) {
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
+        audit::refused(&error);
         tell(table, wear.keyring_id, &error);
     }
 }
@@ -148,6 +150,9 @@ pub fn rotate_due(max_keys: usize) -> Result<Vec<Rotated>> {
     let write = |(table, before, due, next): (Table, KeyId, Due, Result<Next>)| {
         let busy = || Error::Busy(table.name());
         let outcome = next.and_then(|next| put_in(next, due)?.ok_or_else(busy));
+        if let Err(error) = &outcome {
+            audit::refused(error);
+        }
         Rotated { table: table.name(), before, outcome }
     };
     Ok(made.into_iter().map(write).collect())

@@ -9,7 +9,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::audit::Action;
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, WrappedKey};
 use crate::catalog::whole;
 use crate::catalog::write::{self, wraps};
@@ -59,6 +59,10 @@ pub fn rewrap(
     };
     let from = kek::as_stored(kek_from)?;
     let to = kek::named(kek_to)?;
+    if works.is_empty() {
+        // Nor is the KMS asked what an alias stands for.
+        return Ok(Vec::new());
+    }
     let kek_to = to.stored_uri()?;
     for work in &mut works {
         work.wraps = all_under(work.keyring_id, &from)?;
@@ -80,6 +84,10 @@ pub fn rewrap(
         moved.extend(mover.write(work, heirs)?);
     }
     stale::look_again();
+    // These are told in rows, and not raised.
+    for error in moved.iter().filter_map(|moved| moved.outcome.as_ref()?.as_ref().err()) {
+        audit::refused(error);
+    }
     Ok(moved)
 }
 

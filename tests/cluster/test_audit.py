@@ -107,6 +107,50 @@ def test_refusals_that_a_check_meets(aws, proxy):
     assert [line["sqlstate"] for line in audit.lines("refuse")] == 2 * ["28000"]
 
 
+def test_refusals_that_are_told_in_rows_or_not_at_all(aws, proxy):
+    aws.people(rows=["x"])
+    kek = aws.cluster.conf["envelope.default_kek"]
+    aws.sql("""SELECT envelope.set_limits('people', '{"rotate_after_seals": 1}')""")
+    aws.sql("INSERT INTO envelope.key_use SELECT gen_random_uuid(), key_id, 9, 9 FROM envelope.data_key")
+    proxy.fault("*", faults.deny)
+    audit = Audit(aws.cluster)
+    assert aws.sql("SELECT sqlstate FROM envelope.rotate_due()") == [("28000",)]
+    assert aws.sql("SELECT sqlstate FROM envelope.rewrap(%s, %s)", (kek, kek)) == [("28000",)]
+    assert [line["sqlstate"] for line in audit.lines("refuse")] == 2 * ["28000"]
+    # A rotation that nobody asked for.
+    proxy.clear()
+    with aws.connect() as c:
+        c.execute("SELECT envelope.warm('people')")
+        proxy.fault("*", faults.deny)
+        c.execute("INSERT INTO people VALUES (2, 'y')")
+    assert [line["sqlstate"] for line in audit.lines("refuse")] == 3 * ["28000"]
+
+
+def test_the_life_of_a_key(aws):
+    aws.people(rows=["x"])
+    kek = aws.cluster.conf["envelope.default_kek"]
+    first = aws.value("SELECT key_id FROM envelope.keys")
+    with level(aws.cluster, "all") as audit, aws.connect() as c:
+        for statement, params, told in (
+            ("SELECT envelope.rotate_key('people', 'due')", None, ["unwrap", "rotate"]),
+            ("CALL envelope.reencrypt('people', 'ssn', verify => false)", None, ["unwrap", "open"]),
+            ("SELECT FROM envelope.rewrap(%s, %s)", (kek, kek), 2 * ["unwrap"] + 2 * ["rewrap"]),
+            ("SELECT envelope.set_minimum_version('people', 2)", None, ["set_minimum_version"]),
+            ("SELECT envelope.retire_key(%s, 'old')", (first,), ["retire"]),
+            ("SELECT envelope.unretire_key(%s)", (first,), ["unretire"]),
+            ("SELECT envelope.destroy_key(%s, 'over')", (first,), ["destroy"]),
+            ("""SELECT envelope.set_limits('people', '{"rotate_after_seals": 1}')""", None, ["set_limits"]),
+            ("INSERT INTO people VALUES (2, 'y')", None, ["unwrap", "rotate"]),
+            ("SELECT envelope.shred('people', 'end')", None, 2 * ["destroy"]),
+        ):
+            before = len(audit.events())
+            c.execute(statement, params)
+            assert audit.events()[before:] == told, statement
+        assert NEEDLE not in audit.text()
+        assert [of(line, "key_id", "detail") for line in audit.lines("retire", "unretire")] == [
+            (str(first), "old"), (str(first), None)]
+
+
 def test_who_logged_in(db):
     """Not who it was made to look like."""
     db.people(rows=["x"])

@@ -78,6 +78,14 @@ def test_a_dry_run_asks_and_changes_nothing(db, keks, proxy):
     assert db.sql("SELECT * FROM envelope.wrapped_key ORDER BY 1") == before
 
 
+def test_who_manages_nothing_asks_no_kms(db, keks, moto, proxy, two_keks):
+    """What an alias stands for, or whether there is one, is not for all to ask with the server's right."""
+    db.sql(f"ALTER DATABASE {db.name} SET envelope.allowed_keks = 'aws-kms://*'")
+    proxy.reset_counts()
+    assert db.sql("SELECT * FROM envelope.rewrap(%s, 'aws-kms://alias/anything')", (keks[0],), user=db.low) == []
+    assert proxy.counts == {}
+
+
 def test_to_an_alias(db, keks, moto, proxy, two_keks):
     moto.client().create_alias(AliasName="alias/moved", TargetKeyId=keks[1].removeprefix("aws-kms://"))
     try:
