@@ -1,7 +1,9 @@
 """Where keys are in a backend's memory, read from outside: in locked pages while they are cached, and then nowhere."""
 
 import base64
+import os
 import resource
+import secrets
 import time
 
 import pytest
@@ -16,7 +18,8 @@ from sqlstate import fails
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
 # Beyond AWS-LC's threshold as well as below it.
 USE = "SELECT envelope_decrypt('people', envelope_encrypt('people', repeat('x', n)::bytea)) FROM (VALUES (1), (5000)) v(n)"
-WRAPS = "SELECT w.wrapped, w.kms_context FROM envelope.wrapped_key w JOIN envelope.keys k USING (key_id) WHERE relation = %s"
+WRAPS = ("SELECT w.wrapped, w.kms_context FROM envelope.wrapped_key w JOIN envelope.keys k USING (key_id) "
+         "WHERE relation = %s ORDER BY k.version")
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +40,11 @@ class Backend:
         self.pid = self.c.info.backend_pid
 
     def know(self, table="public.people"):
-        """The data key of a table as this session sees it, unwrapped outside."""
-        wrapped, context = self.c.execute(WRAPS, (table,)).fetchone()
+        """The data keys of a table as this session sees them, unwrapped outside; `seal_key` is of the last."""
+        for wrapped, context in self.c.execute(WRAPS, (table,)).fetchall():
+            self.know_one(wrapped, context)
+
+    def know_one(self, wrapped, context):
         kek = self.db.cluster.base / "data.kek" / "default.kek"
         if bytes(wrapped[:2]) == reader.WRAPPED:
             dek = reader.unwrap(kek.read_bytes(), bytes(wrapped), context)
@@ -48,8 +54,9 @@ class Backend:
             dek = self.moto.client().decrypt(CiphertextBlob=bytes(wrapped), EncryptionContext=context)["Plaintext"]
         self.seal_key = reader.expand(dek, "envelope/1 seal", 32)
         # As it came, as KMS writes it, and as HMAC takes it.
-        self.secrets.update({"data key": dek, "half": dek[:16], "other half": dek[16:], "JSON": base64.b64encode(dek),
-                             "hex": dek.hex().encode(), "inner pad": bytes(b ^ 0x36 for b in dek)})
+        forms = {"data key": dek, "half": dek[:16], "other half": dek[16:], "JSON": base64.b64encode(dek),
+                 "hex": dek.hex().encode(), "inner pad": bytes(b ^ 0x36 for b in dek)}
+        self.secrets.update({f"{form} {len(self.secrets)}": secret for form, secret in forms.items()})
 
     def cached_in(self):
         """The mappings that hold the key that seals. Nothing that it came from is anywhere, as soon as the client's
@@ -120,6 +127,42 @@ def test_a_new_key_that_is_kept(backend):
     c.execute("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
     backend.know("public.t")
     assert backend.cached_in()
+
+
+def key_file(cluster, name):
+    """A key file of the server's user."""
+    path, server = cluster.base / "data.kek" / name, cluster.data.stat()
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(secrets.token_bytes(32))
+        path.chmod(0o600)
+        for made in (path.parent, path):
+            os.chown(made, server.st_uid, server.st_gid)
+    return path
+
+
+LIFE = {
+    "rotate_key": "SELECT envelope.rotate_key('people')",
+    "rewrap": "SELECT done FROM envelope.rewrap({kek}, {kek})",
+    "add_kek": "SELECT envelope.add_kek('people', {further})",
+    "drop_kek": "SELECT envelope.add_kek('people', {further}), envelope.drop_kek('people', {further})",
+    "check": "SELECT ok FROM envelope.check()",
+    "reencrypt": "SELECT envelope.rotate_key('people'), envelope.reseal('people', ssn) FROM people",
+}
+
+
+@pytest.mark.parametrize("change", LIFE)
+def test_what_a_change_of_keys_has_handled(backend, change):
+    """It asks the KMS for keys that are in nobody's cache, and has them in clear on their way to another KEK."""
+    further = key_file(backend.db.cluster, "further")
+    kek, = backend.c.execute("SELECT kek FROM envelope.wrapped_key").fetchone()
+    backend.know()
+    backend.c.execute("SELECT envelope.flush_cache()")
+    backend.c.execute(LIFE[change].format(kek=f"'{kek}'", further=f"'file://{further}'"))
+    if change == "rotate_key":
+        backend.know()
+    backend.c.execute("SELECT envelope.flush_cache()")
+    assert backend.cached_in() == []
 
 
 @pytest.mark.parametrize("limit, pause", [("cache_ttl = '1s'", 1.5), ("cache_max_keys = 1", 0)])
