@@ -45,8 +45,11 @@ impl ManagedKey {
             Some(table) => display_name(table),
             None => rows::keyring(row.keyring_id)?.map(|it| it.table_name).unwrap_or_default(),
         };
+        // Read anew, as the key was: both may have come while a lock was waited for.
         let may = match sealing {
-            Some(sealing) => table::get(sealing)?.manages(row.keyring_id),
+            Some(sealing) => {
+                table::as_seen_by(sealing, acl::current_role())?.manages(row.keyring_id)
+            }
             None => acl::is_superuser(),
         };
         if !may {
