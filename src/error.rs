@@ -141,6 +141,10 @@ pub enum Error {
     #[error("the data keys of table {0} are being changed by another session")]
     Busy(String),
 
+    /// Another session has locked a table, and there was to be no wait for it.
+    #[error("table {0} is locked by another session")]
+    TableLocked(String),
+
     /// Not tried, since the KMS was found out of reach just before.
     #[error("not tried after a KMS was found out of reach")]
     NotTried,
@@ -286,7 +290,7 @@ impl Error {
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
             Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
-            Error::Busy(_) => ERRCODE_LOCK_NOT_AVAILABLE,
+            Error::Busy(_) | Error::TableLocked(_) => ERRCODE_LOCK_NOT_AVAILABLE,
             Error::NotTried => ERRCODE_IO_ERROR,
             Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Error::Raised(code, _) => *code,

@@ -76,7 +76,13 @@ impl Search<'_> {
             return Ok(());
         }
         let is_ours = acl::owns_relation(acl::current_role(), relation);
-        for member in lock::lock_family(relation, is_ours) {
+        // Another owner could keep us waiting for ever, and with us who writes to the keyring's tables.
+        let family = match is_ours {
+            true => lock::lock_family(relation, true),
+            false => lock::try_keep_family(relation)
+                .ok_or_else(|| Error::TableLocked(display_name(relation)))?,
+        };
+        for member in family {
             match column::named(member, name) {
                 Column::Bytea(number) => self.whole(member, &[number])?,
                 // Renamed since it was registered.

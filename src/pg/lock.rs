@@ -53,6 +53,21 @@ pub fn lock_family(relation: pg_sys::Oid, against_writers: bool) -> Vec<pg_sys::
     }
 }
 
+/// Keeps `relation`, its partitions and its heirs from being dropped, and gives them; `None`, without a
+/// wait, when another backend has locked one of them against readers.
+pub fn try_keep_family(relation: pg_sys::Oid) -> Option<Vec<pg_sys::Oid>> {
+    let none = pg_sys::NoLock as pg_sys::LOCKMODE;
+    // SAFETY: as in `lock_family`.
+    let family: Vec<pg_sys::Oid> = unsafe {
+        let family =
+            pg_guard_ffi_boundary(|| find_all_inheritors(relation, none, std::ptr::null_mut()));
+        let members = (0..(*family).length).map(|i| pg_sys::list_nth_oid(family, i)).collect();
+        pg_sys::list_free(family);
+        members
+    };
+    family.iter().all(|member| try_keep_relation(*member)).then_some(family)
+}
+
 unsafe extern "C-unwind" {
     // catalog/pg_inherits.h, which pgrx does not bind.
     fn find_all_inheritors(

@@ -13,7 +13,8 @@ pub enum Extent {
     /// Every row.
     Whole,
     /// All rows of a small table; of a large one those of its beginning and of other pages, drawn
-    /// at random: about [`SAMPLE`] pages.
+    /// at random: about [`SAMPLE`] pages. None of a table that another backend has locked against
+    /// readers: nobody waits for a sample.
     Sample,
 }
 
@@ -36,7 +37,18 @@ pub fn find(
     // on an error raised in between, the resource owner closes all of them. A slot's values are
     // read only until the next row is asked for.
     unsafe {
-        let opened = pg_sys::try_relation_open(relation, lock);
+        let opened = match extent {
+            Extent::Whole => pg_sys::try_relation_open(relation, lock),
+            Extent::Sample if !pg_sys::ConditionalLockRelationOid(relation, lock) => return None,
+            Extent::Sample => {
+                let opened =
+                    pg_sys::try_relation_open(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+                if opened.is_null() {
+                    pg_sys::UnlockRelationOid(relation, lock);
+                }
+                opened
+            }
+        };
         if opened.is_null() {
             return None;
         }

@@ -234,6 +234,26 @@ def test_another_owners_table_is_read_and_not_locked(db):
         c.execute("COMMIT")
 
 
+def test_nobody_waits_for_who_locks_another_table(db):
+    """Nor do the writers of the keyring's table, who wait for the destruction."""
+    first, second, key_id = two_versions(db)
+    db.sql(f"ALTER TABLE people OWNER TO {db.low}")
+    db.sql("CREATE TABLE theirs (v bytea); CREATE TABLE registered (v bytea) PARTITION BY RANGE (v)")
+    db.sql("CREATE TABLE part PARTITION OF registered DEFAULT; SELECT envelope.register_column('registered', 'v')")
+    with db.connect() as other, db.connect(user=db.low) as c:
+        c.execute("SET lock_timeout = '20s'")
+        for table, end in (("registered", "ROLLBACK"), ("part", "ROLLBACK"), ("theirs", None)):
+            other.execute("BEGIN")
+            other.execute(f"LOCK TABLE ONLY {table}")
+            if end:
+                with fails("55P03") as caught:
+                    destroy(c.execute, key_id)
+                assert "public.registered is locked" in str(caught.value)
+                other.execute(end)
+        # Of other tables a sample is read, if it can be.
+        destroy(c.execute, key_id)
+
+
 def test_a_foreign_table_cannot_be_looked_into(db):
     first, second, key_id = two_versions(db)
     db.sql("CREATE TABLE parts (id int, v bytea) PARTITION BY RANGE (id)")
