@@ -114,6 +114,13 @@ CREATE FUNCTION envelope.share_keyring(from_relation regclass, to_relation regcl
 COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
   'Lets a table also open with the keyring that another seals with';
 
+CREATE FUNCTION envelope.unshare_keyring(
+    from_relation regclass, to_relation regclass, force boolean DEFAULT false)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_unshare_keyring_wrapper';
+COMMENT ON FUNCTION envelope.unshare_keyring(regclass, regclass, boolean) IS
+  'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless it is forced';
+
 CREATE FUNCTION envelope.export_keyring(relation regclass)
   RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_export_keyring_wrapper';

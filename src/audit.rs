@@ -63,6 +63,8 @@ pub enum Action {
     Share,
     /// A retired data key opens again.
     Unretire,
+    /// A table no longer opens with the keyring of another.
+    Unshare,
     /// A KMS, or a key file, unwrapped a data key.
     Unwrap,
 }

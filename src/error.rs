@@ -107,6 +107,14 @@ pub enum Error {
     #[error("the keyring of table {table} is used by table {other}, too")]
     KeyringShared { table: String, other: String },
 
+    /// A table that holds values of a keyring that is to be taken away from it.
+    #[error("values of table {table} stand in column \"{column}\" of {found_in}")]
+    ValuesLent { table: String, column: String, found_in: String },
+
+    /// Nothing was lent, by these two.
+    #[error("table {other} does not open with the keyring of table {table} by share_keyring")]
+    NotShared { table: String, other: String },
+
     /// A partition where the whole table is meant.
     #[error("table {table} is a partition of {root}, whose keyring it uses")]
     IsPartition { table: String, root: String },
@@ -272,6 +280,7 @@ impl Error {
             | Error::UnknownKeyring(_)
             | Error::LooksSealed { .. }
             | Error::NotUnderKek { .. }
+            | Error::NotShared { .. }
             | Error::NoRole(_)
             | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
             Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
@@ -284,9 +293,10 @@ impl Error {
             | Error::PastCryptoperiod { .. }
             | Error::LastWrap { .. }
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            Error::KeyInUse { .. } | Error::CannotLook { .. } | Error::KeyringShared { .. } => {
-                ERRCODE_OBJECT_IN_USE
-            }
+            Error::KeyInUse { .. }
+            | Error::CannotLook { .. }
+            | Error::ValuesLent { .. }
+            | Error::KeyringShared { .. } => ERRCODE_OBJECT_IN_USE,
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
             Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -406,11 +416,16 @@ impl Error {
                  purpose: envelope.destroy_key(..., shred => true)."
             }
             Error::CannotLook { .. } => {
-                "Look there yourself, then: envelope.destroy_key(..., shred => true)."
+                "Look there yourself, then: envelope.destroy_key(..., shred => true), or \
+                 envelope.unshare_keyring(..., force => true)."
+            }
+            Error::ValuesLent { .. } => {
+                "Bring them to that table's own key: CALL envelope.reencrypt. To have them no longer \
+                 open there: envelope.unshare_keyring(..., force => true)."
             }
             Error::KeyringShared { .. } => {
                 "Shredding would lose that table's values as well. Bring them to a keyring of \
-                 their own first."
+                 their own first, then: envelope.unshare_keyring."
             }
             Error::IsPartition { .. } => "Name the topmost table: all partitions share its keys.",
             Error::BelowMinimum { .. } => {

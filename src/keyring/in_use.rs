@@ -47,6 +47,50 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
     Ok(())
 }
 
+/// An error naming the first column of `relation`, its partitions and its heirs where a value stands
+/// under any key of `keyring_id`, the keyring that `table` seals with. Another owner's table is not
+/// locked: what is written there meanwhile is not found.
+pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -> Result<()> {
+    let keys = rows::data_keys(keyring_id)?;
+    let is_of_keyring = |header: &[u8]| {
+        peek_key_id(header).is_some_and(|key_id| keys.iter().any(|key| key.key_id == key_id))
+    };
+    for member in family(relation)? {
+        let columns = column::all_bytea(member);
+        require_readable(member, &columns)?;
+        let found = table_scan::find(member, &columns, HEADER_LEN, Extent::Whole, is_of_keyring);
+        if let Some(number) = found {
+            let column = column::name(member, number).unwrap_or_default();
+            return Err(Error::ValuesLent {
+                table: table.to_string(),
+                column,
+                found_in: display_name(member),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `relation`, its partitions and its heirs, kept: one's own locked against writers. Another owner
+/// could keep us waiting for ever, and with us who writes to the keyring's tables.
+fn family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
+    if acl::owns_relation(acl::current_role(), relation) {
+        return Ok(lock::lock_family(relation, true));
+    }
+    lock::try_keep_family(relation).ok_or_else(|| Error::TableLocked(display_name(relation)))
+}
+
+/// An error when `relation` has such columns and its rows are elsewhere.
+fn require_readable(relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
+    match columns {
+        [first, ..] if relation::is_foreign(relation) => Err(Error::CannotLook {
+            column: column::name(relation, *first).unwrap_or_default(),
+            table: display_name(relation),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The tables that use the keyring, each with the whole tree of partitions that it stands in,
 /// locked against writers. While one is waited for, others may have come: looks until none has.
 fn locked_family(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
@@ -75,14 +119,7 @@ impl Search<'_> {
         if relation::kind(relation) == Kind::Missing {
             return Ok(());
         }
-        let is_ours = acl::owns_relation(acl::current_role(), relation);
-        // Another owner could keep us waiting for ever, and with us who writes to the keyring's tables.
-        let family = match is_ours {
-            true => lock::lock_family(relation, true),
-            false => lock::try_keep_family(relation)
-                .ok_or_else(|| Error::TableLocked(display_name(relation)))?,
-        };
-        for member in family {
+        for member in family(relation)? {
             match column::named(member, name) {
                 Column::Bytea(number) => self.whole(member, &[number])?,
                 // Renamed since it was registered.
@@ -95,13 +132,8 @@ impl Search<'_> {
     }
 
     fn whole(&self, relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
-        match columns {
-            [first, ..] if relation::is_foreign(relation) => Err(Error::CannotLook {
-                column: column::name(relation, *first).unwrap_or_default(),
-                table: display_name(relation),
-            }),
-            columns => self.find(relation, columns, Extent::Whole),
-        }
+        require_readable(relation, columns)?;
+        self.find(relation, columns, Extent::Whole)
     }
 
     fn sample(&self, relation: pg_sys::Oid) -> Result<()> {

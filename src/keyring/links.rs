@@ -11,7 +11,7 @@ use crate::catalog::rows::{self, KeyringTable};
 use crate::catalog::{self, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, plain_name};
-use crate::keyring::{orphans, stale};
+use crate::keyring::{in_use, orphans, stale};
 use crate::pg::{acl, lock, relation, xact};
 use crate::settings;
 
@@ -77,6 +77,49 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
     }
     stale::look_again();
     Ok(())
+}
+
+/// Takes [`share`] back. For those who may manage what `from` seals with, whoever may manage `to` now.
+/// Refuses while a value is found in `to` that would no longer open, unless it is `forced`.
+pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
+    settings::check_unplanted()?;
+    xact::require_writable(c"a change of keyrings");
+    let source = table::get(from)?;
+    let shared = source.managed_keyrings()?;
+    let name = relation::display_name(to);
+    // No lock of the other table's is waited for: its owner could hold it for ever.
+    if !forced && !lock::try_keep_relation(to) {
+        return Err(Error::TableLocked(name));
+    }
+    for keyring_id in &shared {
+        lock_keyring(*keyring_id)?;
+    }
+    let links = rows::keyring_tables(to)?;
+    let lent = links.iter().filter(|link| !link.seals && shared.contains(&link.keyring_id));
+    let lent: Vec<&KeyringTable> = lent.collect();
+    if lent.is_empty() {
+        return Err(Error::NotShared { table: source.name(), other: name });
+    }
+    for link in lent {
+        if !forced && !opens_by_its_root(to, link.keyring_id)? {
+            in_use::require_unused_in(to, link.keyring_id, &source.name())?;
+        }
+        write::links::delete(link.id)?;
+        audit::log(Action::Unshare, |event| {
+            event.table = Some(name.clone());
+            event.keyring_id = audit::keyring(link.keyring_id);
+            event.detail = Some(format!("of {}", source.name()));
+        });
+    }
+    stale::look_again();
+    Ok(())
+}
+
+/// Whether `relation` is a partition whose root has the keyring anyway.
+fn opens_by_its_root(relation: pg_sys::Oid, keyring_id: Uuid) -> Result<bool> {
+    let root = relation::partition_root(relation);
+    let is_of_root = |link: &KeyringTable| link.keyring_id == keyring_id;
+    Ok(root != relation && rows::keyring_tables(root)?.iter().any(is_of_root))
 }
 
 /// Lets `relation` use the keyring: seal, if it has nothing to seal with and no other table seals

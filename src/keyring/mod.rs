@@ -65,7 +65,7 @@ pub use grant::{Who, grant, has_privilege, revoke};
 pub use identity::changed as identity_changed;
 pub use keks::{add_kek, drop_kek};
 pub use limits::Limits;
-pub use links::{adopt, share};
+pub use links::{adopt, share, unshare};
 pub use minimum::set_minimum_version;
 pub use reencrypt::{Window, next_window, window_done};
 pub use reseal::reseal;

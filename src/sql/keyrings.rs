@@ -39,6 +39,19 @@ fn envelope_share_keyring(
 }
 
 #[pg_extern(sql = false)]
+fn envelope_unshare_keyring(
+    from_relation: Option<pg_sys::Oid>,
+    to_relation: Option<pg_sys::Oid>,
+    force: Option<bool>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer<()> {
+    begin(fcinfo);
+    let from = required(from_relation, "from_relation")?;
+    let to = required(to_relation, "to_relation")?;
+    Ok(keyring::unshare(from, to, required(force, "force")?)?)
+}
+
+#[pg_extern(sql = false)]
 fn envelope_export_keyring(
     relation: Option<pg_sys::Oid>,
     fcinfo: pg_sys::FunctionCallInfo,

@@ -31,10 +31,10 @@ def of(line, *names):
 
 @pytest.mark.parametrize("value, told", [
     ("off", []),
-    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check", "share", "export", "adopt",
-             "import"]),
-    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check", "share", "export",
+    ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check", "share", "unshare", "export",
              "adopt", "import"]),
+    ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check", "share", "unshare",
+             "export", "adopt", "import"]),
 ])
 def test_what_each_setting_tells(aws, value, told):
     with level(aws.cluster, value) as audit, aws.connect() as c:
@@ -47,7 +47,7 @@ def test_what_each_setting_tells(aws, value, told):
         c.execute(OPEN)
         c.execute("SELECT envelope.check()")
         c.execute("CREATE TABLE beside (); CREATE TABLE next ()")
-        c.execute("SELECT envelope.share_keyring('people', 'beside')")
+        c.execute("SELECT envelope.share_keyring('people', 'beside'), envelope.unshare_keyring('people', 'beside')")
         exported, = c.execute("SELECT envelope.export_keyring('people')::text").fetchone()
         c.execute("DROP TABLE beside, people")
         c.execute("SELECT envelope.adopt_keyring(keyring_id, 'next') FROM envelope.keys")

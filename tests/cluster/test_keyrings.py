@@ -40,6 +40,22 @@ def target(cluster, own_cluster):
 # -- adopted, shared ------------------------------------------------------------------------------------------------
 
 
+def test_a_loan_is_not_kept_by_a_lock(db):
+    """Whoever has a keyring on loan cannot keep it by holding their table."""
+    db.sql(f"GRANT CREATE ON SCHEMA public TO {db.low}")
+    db.people(rows=["x"])
+    db.sql(f"ALTER TABLE people OWNER TO {db.low}")
+    db.sql("CREATE TABLE theirs (ssn bytea); SELECT envelope.share_keyring('people', 'theirs')")
+    with db.connect() as holder, db.connect(db.low) as owner:
+        owner.execute("SET lock_timeout = '20s'")
+        holder.execute("BEGIN; LOCK TABLE theirs")
+        with fails("55P03") as caught:
+            owner.execute("SELECT envelope.unshare_keyring('people', 'theirs')")
+        assert "public.theirs is locked" in str(caught.value)
+        owner.execute("SELECT envelope.unshare_keyring('people', 'theirs', force => true)")
+    assert db.sql("SELECT relation::text FROM envelope.keyring_table") == [("public.people",)]
+
+
 def test_adopted_by_two_at_once(db):
     """One keyring seals for one table, however many ask."""
     db.people(rows=["x"])

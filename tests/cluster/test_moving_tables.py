@@ -65,6 +65,22 @@ def log(db):
     return db
 
 
+def test_taken_back(db):
+    db.people("customers", rows=["one"])
+    run(db, "A copy beside its source")
+    with fails("55006"):
+        db.sql("SELECT envelope.unshare_keyring('customers', 'customers_copy')")
+    with db.connect() as other:
+        other.execute("SELECT envelope_decrypt('customers_copy', ssn) FROM customers")
+        # One by one: a procedure that commits stands alone.
+        for block in blocks(DOCUMENT, "Taken back", "sql"):
+            for statement in filter(str.strip, block.split(";\n")):
+                db.sql(statement)
+        with fails("22023"):
+            other.execute("SELECT envelope_decrypt('customers_copy', ssn) FROM customers")
+    assert opened(db, "customers_copy") == opened(db, "customers") == ["one"]
+
+
 def test_attached(log):
     with fails("22023"):
         log.sql("SELECT envelope_decrypt('log', ssn) FROM log_2026")
