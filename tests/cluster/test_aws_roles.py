@@ -2,6 +2,7 @@
 
 import pytest
 from harness import faults
+from harness import moto as kms
 from sqlstate import fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
@@ -146,6 +147,30 @@ def test_keys_are_made_as_it(aws, proxy):
         c.execute("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'x'))")
     assert proxy.callers == [("AssumeRole", "server"), ("GenerateDataKey", "pg-postgres"), ("Decrypt", "pg-postgres")]
     assert aws.value("SELECT envelope_decrypt_text('t', v) FROM t") == "x"
+
+
+def test_keys_are_changed_as_it(people, moto, proxy):
+    """Rotated, rewrapped, under a further KEK, checked, resealed; and what it had made is kept for it alone."""
+    kek, further = people.cluster.conf["envelope.default_kek"], kms.kek(moto.create_key())
+    for operation in ("GenerateDataKey", "Encrypt", "Decrypt", "ReEncrypt", "DescribeKey"):
+        proxy.fault(operation, faults.deny_all_but("pg-postgres"))
+    with people.connect() as c:
+        c.execute(f"SET envelope.allowed_keks = '{kek},{further}'")
+        for step in ("SELECT envelope.rotate_key('people')",
+                     f"SELECT envelope.add_kek('people', '{further}')",
+                     f"SELECT envelope.drop_kek('people', '{kek}')",
+                     f"SELECT done FROM envelope.rewrap('{further}', '{kek}')",
+                     "SELECT bool_and(ok) FROM envelope.check()",
+                     "SELECT envelope.reseal('people', ssn) FROM people",
+                     """SELECT envelope.set_limits('people', '{"rotate_after_seals": 1}')""",
+                     "INSERT INTO people VALUES (2, 'rotates')"):
+            c.execute(assume("maker"))
+            outcome = c.execute(step)
+            assert outcome.description is None or False not in outcome.fetchone(), step
+            c.execute("RESET envelope.aws_role_arn")
+            with fails("28000"):
+                c.execute("SELECT envelope_encrypt('people', 'x')")
+    assert people.value("SELECT count(*) FROM envelope.keys") == 3
 
 
 def test_an_alias_leads_where_it_does_for_who_asks(aws, moto, proxy):
