@@ -212,7 +212,12 @@ CREATE VIEW envelope.key_privileges WITH (security_barrier) AS
     UNION ALL
     SELECT g.grantee, 'decrypt', 'manage' FROM envelope.key_grant g
     WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
-      AND g.verb OPERATOR(pg_catalog.=) 'manage') AS p
+      AND g.verb OPERATOR(pg_catalog.=) 'manage'
+    UNION ALL
+    SELECT DISTINCT s.relowner::pg_catalog.regrole::envelope.role_ref, 'decrypt', 'share'
+    FROM envelope.keyring_table o
+    JOIN pg_catalog.pg_class s ON s.oid OPERATOR(pg_catalog.=) o.relation::pg_catalog.oid
+    WHERE o.keyring_id OPERATOR(pg_catalog.=) r.keyring_id AND NOT o.seals) AS p
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
      OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
      OR pg_catalog.pg_has_role(p.grantee::pg_catalog.oid, 'USAGE')
@@ -221,7 +226,7 @@ CREATE VIEW envelope.key_privileges WITH (security_barrier) AS
                   AND m.verb OPERATOR(pg_catalog.=) 'manage'
                   AND pg_catalog.pg_has_role(m.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.key_privileges IS
-  'Who may do what with the keys of a table: its owner, by a grant, or since to manage is to decrypt; one''s own, and all of tables whose keys one manages';
+  'Who may do what with the keys of a table: its owner, by a grant, since to manage is to decrypt, or by a table that the keyring is shared with; one''s own, and all of tables whose keys one manages';
 GRANT SELECT ON envelope.key_privileges TO PUBLIC;
 
 CREATE FUNCTION envelope.inspect(

@@ -18,7 +18,10 @@ SELECT envelope.share_keyring('lent.cards', 'lent.mine');
 INSERT INTO lent.mine TABLE lent.cards;
 SET ROLE envelope_owner;
 SELECT envelope.revoke_key('lent.cards', 'envelope_other', 'manage');
+-- Nobody has to guess who that is.
+SELECT relation, grantee, verb, origin FROM envelope.key_privileges WHERE origin <> 'owner' AND relation ~ '^lent';
 SET ROLE envelope_other;
+SELECT relation, grantee, verb, origin FROM envelope.key_privileges WHERE origin <> 'owner' AND relation ~ '^lent';
 SELECT envelope_decrypt_text('lent.mine', v) FROM lent.cards;
 SELECT envelope.unshare_keyring('lent.cards', 'lent.mine');
 
@@ -58,6 +61,7 @@ TABLE lent_links;
 SET ROLE envelope_other;
 SELECT envelope_decrypt_text('lent.mine', v) FROM lent.mine;
 SELECT envelope_decrypt_text('lent.mine', v) FROM lent.cards;
+SELECT relation, grantee, verb, origin FROM envelope.key_privileges WHERE origin <> 'owner' AND relation ~ '^lent';
 -- It is gone, and what a table seals with itself is not lent.
 SET ROLE envelope_owner;
 SELECT envelope.unshare_keyring('lent.cards', 'lent.mine');
