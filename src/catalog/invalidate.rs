@@ -2,9 +2,9 @@
 //! every table send a relcache invalidation of that table, with the commit; the callback in each
 //! backend only marks, and the next call reads again.
 //!
-//! The same triggers, and [`envelope_keep_out`] on the other tables, keep everybody from writing who is neither the tables' owner, as this
-//! extension's functions are, nor a superuser: to members of `pg_write_all_data` PostgreSQL gives
-//! every table, this one of rights among them.
+//! The same triggers, and [`envelope_keep_out`] on the other tables, keep everybody from writing who is
+//! neither the tables' owner, as this extension's functions are, nor a superuser: to members of
+//! `pg_write_all_data` PostgreSQL gives every table, this one of rights among them.
 
 #![allow(clippy::result_large_err, reason = "pgrx keeps the SQLSTATE of an ErrorReport alone")]
 
