@@ -47,6 +47,8 @@ pub enum Action {
     Open,
     /// A right was missing, here or at the KMS.
     Refuse,
+    /// A column was noted as holding sealed values.
+    RegisterColumn,
     /// A data key no longer opens what it has sealed, for now.
     Retire,
     /// A right on keys was taken back.
@@ -63,6 +65,8 @@ pub enum Action {
     Share,
     /// A retired data key opens again.
     Unretire,
+    /// A column is no longer noted as holding sealed values.
+    UnregisterColumn,
     /// A table no longer opens with the keyring of another.
     Unshare,
     /// A KMS, or a key file, unwrapped a data key.

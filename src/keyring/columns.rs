@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use crate::audit::{self, Action};
 use crate::catalog::write::columns;
 use crate::error::{Error, Result};
 use crate::keyring::table;
@@ -21,14 +22,27 @@ pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
         return Err(Error::NotATable { what: "relation", table: display_name(relation) });
     }
     bytea(relation, column)?;
-    columns::register(relation, &encoding::to_string(column.to_bytes()))
+    let column = encoding::to_string(column.to_bytes());
+    let is_new = columns::register(relation, &column)?;
+    tell(Action::RegisterColumn, relation, column);
+    Ok(is_new)
 }
 
 /// Takes a column off the register, also one that is no longer there; false when it was not in it.
 pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     settings::check_unplanted()?;
     table::get(relation)?.require_manage_right()?;
-    columns::unregister(relation, &encoding::to_string(column.to_bytes()))
+    let column = encoding::to_string(column.to_bytes());
+    let was_there = columns::unregister(relation, &column)?;
+    tell(Action::UnregisterColumn, relation, column);
+    Ok(was_there)
+}
+
+fn tell(action: Action, relation: pg_sys::Oid, column: String) {
+    audit::log(action, |event| {
+        event.table = Some(display_name(relation));
+        event.detail = Some(column);
+    });
 }
 
 /// The number of a column that may hold sealed values.

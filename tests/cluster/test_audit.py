@@ -136,6 +136,8 @@ def test_the_life_of_a_key(aws):
             ("CALL envelope.reencrypt('people', 'ssn', verify => false)", None, ["unwrap", "open"]),
             ("SELECT FROM envelope.rewrap(%s, %s)", (kek, kek), 2 * ["unwrap"] + 2 * ["rewrap"]),
             ("SELECT envelope.set_minimum_version('people', 2)", None, ["set_minimum_version"]),
+            ("SELECT envelope.register_column('people', 'ssn')", None, ["register_column"]),
+            ("SELECT envelope.unregister_column('people', 'ssn')", None, ["unregister_column"]),
             ("SELECT envelope.retire_key(%s, 'old')", (first,), ["retire"]),
             ("SELECT envelope.unretire_key(%s)", (first,), ["unretire"]),
             ("SELECT envelope.destroy_key(%s, 'over')", (first,), ["destroy"]),
