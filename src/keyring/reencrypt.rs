@@ -166,7 +166,9 @@ fn managed(relation: pg_sys::Oid) -> Result<Table> {
 
 fn old_keys(table: &Table, active_key: KeyId) -> Result<Vec<KeyId>> {
     let mut old = Vec::new();
-    for keyring_id in table.open_keyrings() {
+    // Those too that the role may not open with: a value under one of their keys is an error, and not
+    // passed by.
+    for keyring_id in table.keyrings() {
         let keys = rows::data_keys(keyring_id)?.into_iter();
         old.extend(
             keys.filter(|key| {

@@ -259,6 +259,11 @@ impl Table {
         self.0.links.iter().filter(|link| link.may_open).map(|link| link.keyring_id)
     }
 
+    /// All keyrings that its values may be under, whatever the current role may.
+    pub fn keyrings(&self) -> impl Iterator<Item = Uuid> {
+        self.0.links.iter().map(|link| link.keyring_id)
+    }
+
     /// Whether the role may manage that one of the table's keyrings. A partition's own, from before it
     /// was attached, is another matter than its root's.
     pub fn manages(&self, keyring_id: Uuid) -> bool {

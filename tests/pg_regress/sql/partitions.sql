@@ -52,12 +52,14 @@ INSERT INTO visits_1 VALUES (1, envelope_encrypt_text('visits_1', 'its own'));
 SELECT envelope.rotate_key('visits_1') IS NOT NULL AS rotated;
 SELECT envelope.create_key('visits') IS NOT NULL AS made;
 ALTER TABLE visits ATTACH PARTITION visits_1 FOR VALUES FROM (0) TO (10);
-SELECT envelope.grant_key('visits', 'envelope_other', 'manage');
+SELECT envelope.grant_key('visits', 'envelope_other', 'manage, encrypt');
+GRANT SELECT, UPDATE ON visits, visits_1 TO envelope_other;
 SELECT key_id AS old, keks[1] AS kek FROM envelope.keys WHERE relation = 'public.visits_1' AND version = 1 \gset
 SET ROLE envelope_other;
 SELECT envelope.retire_key(:'old');
 SELECT envelope.destroy_key(:'old', 'why', shred => true);
 SELECT envelope.shred('visits', 'why');
+CALL envelope.reencrypt('visits', 'v');
 SELECT table_name FROM envelope.rewrap(:'kek', :'kek', dry_run => true) ORDER BY 1;
 SELECT DISTINCT relation FROM envelope.check();
 RESET ROLE;
