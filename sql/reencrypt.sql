@@ -42,27 +42,37 @@ COMMENT ON FUNCTION envelope.replication_lag() IS
 -- nobody up, and takes the long way.
 CREATE FUNCTION envelope.reencrypt_rows(
     relation regclass, column_name name, context text, pass integer, from_block bigint, to_block bigint,
-    old_keys uuid[], quiet boolean, OUT met bigint, OUT moved bigint)
+    old_keys uuid[], active_key uuid, quiet boolean, verify boolean, OUT met bigint, OUT moved bigint)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
   AS $$
   DECLARE
-    old pg_catalog.text := pg_catalog.format(
-      'ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid
-       AND envelope.key_id_of(%I) OPERATOR(pg_catalog.=) ANY ($1)',
-      pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block), column_name);
+    pages pg_catalog.text := pg_catalog.format(
+      'ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid',
+      pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block));
+    is_old pg_catalog.text := pg_catalog.format(
+      'envelope.key_id_of(%I) OPERATOR(pg_catalog.=) ANY ($1)', column_name);
+    old pg_catalog.text := pages OPERATOR(pg_catalog.||) ' AND ' OPERATOR(pg_catalog.||) is_old;
     update pg_catalog.text := pg_catalog.format(
       'UPDATE ONLY %1$s SET %2$I = envelope.reseal(%3$s, %2$I, %4$s) WHERE ',
       relation, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''));
-    number pg_catalog.text := pg_catalog.format('SELECT pg_catalog.count(*) FROM ONLY %s WHERE %s', relation, old);
+    -- To verify is to have every value under the active key opened by the query that counts the others.
+    number pg_catalog.text := CASE WHEN verify THEN pg_catalog.format(
+        'SELECT pg_catalog.count(*) FILTER (WHERE %1$s), pg_catalog.count(
+           CASE WHEN envelope.key_id_of(%2$I) OPERATOR(pg_catalog.=) $2
+                THEN @extschema@.envelope_decrypt(%3$s, %2$I, %4$s) END)
+         FROM ONLY %5$s WHERE %6$s',
+        is_old, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''), relation, pages)
+      ELSE pg_catalog.format('SELECT pg_catalog.count(*), 0 FROM ONLY %s WHERE %s', relation, old) END;
     role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
     timeout pg_catalog.text := pg_catalog.current_setting('lock_timeout');
     held boolean := false;
+    opened bigint;
   BEGIN
     met := 0;
     moved := 0;
     -- After the first pass there is mostly nothing left.
     IF pass OPERATOR(pg_catalog.>) 1 THEN
-      EXECUTE number INTO met USING old_keys;
+      EXECUTE number INTO met, opened USING old_keys, active_key;
       IF met OPERATOR(pg_catalog.=) 0 THEN
         RETURN;
       END IF;
@@ -87,31 +97,13 @@ CREATE FUNCTION envelope.reencrypt_rows(
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
     IF held OR moved OPERATOR(pg_catalog.=) 0 THEN
-      EXECUTE number INTO met USING old_keys;
+      EXECUTE number INTO met, opened USING old_keys, active_key;
     END IF;
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
-COMMENT ON FUNCTION envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean) IS
-  'For envelope.reencrypt: brings the values on some pages to the active key';
-
-CREATE FUNCTION envelope.reencrypt_verify(
-    relation regclass, column_name name, context text, from_block bigint, to_block bigint, active_key uuid)
-  RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
-  AS $$
-  DECLARE
-    opened bigint;
-  BEGIN
-    EXECUTE pg_catalog.format(
-      'SELECT pg_catalog.count(@extschema@.envelope_decrypt(%1$s, %2$I, %3$s)) FROM ONLY %4$s
-       WHERE ctid OPERATOR(pg_catalog.>=) %5$L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %6$L::pg_catalog.tid
-       AND envelope.key_id_of(%2$I) OPERATOR(pg_catalog.=) $1',
-      relation::pg_catalog.oid, column_name, COALESCE(context, ''''''), relation,
-      pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block))
-      INTO opened USING active_key;
-    RETURN opened;
-  END $$;
-COMMENT ON FUNCTION envelope.reencrypt_verify(regclass, name, text, bigint, bigint, uuid) IS
-  'For envelope.reencrypt: opens the values under the active key on some pages; how many';
+COMMENT ON FUNCTION envelope.reencrypt_rows(
+    regclass, name, text, integer, bigint, bigint, uuid[], uuid, boolean, boolean) IS
+  'For envelope.reencrypt: brings the values on some pages to the active key, and opens those that are under it';
 
 CREATE PROCEDURE envelope.reencrypt(
     relation regclass, column_name name, batch_size integer DEFAULT 1000, context text DEFAULT NULL,
@@ -157,10 +149,8 @@ CREATE PROCEDURE envelope.reencrypt(
           idle_since := NULL;
         END IF;
         SELECT r.met, r.moved INTO met, moved
-          FROM envelope.reencrypt_rows(part, column_name, context, step.pass, step.from_block, step.to_block, step.old_keys, quiet) r;
-        IF verify AND met OPERATOR(pg_catalog.=) 0 THEN
-          PERFORM envelope.reencrypt_verify(part, column_name, context, step.from_block, step.to_block, step.active_key);
-        END IF;
+          FROM envelope.reencrypt_rows(part, column_name, context, step.pass, step.from_block, step.to_block,
+                                       step.old_keys, step.active_key, quiet, verify) r;
         PERFORM envelope.reencrypt_note(part, column_name, batch_size, step.from_block, step.to_block, met, moved);
         COMMIT;
         IF moved OPERATOR(pg_catalog.>) 0 THEN

@@ -8,8 +8,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 # These run with their caller's rights and read the caller's expression with the caller's search_path. A procedure that
 # commits cannot set one either.
 unpinned=(
-    'envelope.reencrypt_rows(relation regclass,column_name name,context text,pass integer,from_block bigint,to_block bigint,old_keys uuid[],quiet boolean,OUT met bigint,OUT moved bigint)'
-    'envelope.reencrypt_verify(relation regclass,column_name name,context text,from_block bigint,to_block bigint,active_key uuid)'
+    'envelope.reencrypt_rows(relation regclass,column_name name,context text,pass integer,from_block bigint,to_block bigint,old_keys uuid[],active_key uuid,quiet boolean,verify boolean,OUT met bigint,OUT moved bigint)'
     'envelope.reencrypt(relation regclass,column_name name,batch_size integer,context text,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean)'
 )
 flags=()
