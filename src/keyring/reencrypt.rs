@@ -101,9 +101,10 @@ fn go_on(job: &mut Job, blocks: i64, is_left: impl FnOnce() -> bool) -> Result<O
     if job.next_block < job.blocks {
         return Ok(Some(false));
     }
-    // The first pass leaves what it has added itself to the second. Later ones read to the end, so
-    // that the pass that finds nothing has seen everything.
-    let is_idle = if job.blocks < blocks && (job.pass > 1 || job.found == 0) {
+    // A pass that has found something is followed by another, and leaves to it what has been added
+    // since, or it would run after its own rows for ever where a trigger puts the old value back.
+    // One that has found nothing reads to the end, so that it has seen everything.
+    let is_idle = if job.blocks < blocks && job.found == 0 {
         job.blocks = blocks;
         false
     } else if job.found == 0 && !is_left() {
