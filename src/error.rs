@@ -10,6 +10,7 @@ use crate::audit;
 use crate::kms::{Kind, KmsError};
 use crate::pg::encoding::shown;
 use crate::pg::report;
+use crate::pg::subxact::Undone;
 
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -494,6 +495,15 @@ fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
         Kind::Throttled => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Kind::Unavailable => PgSqlErrorCode::ERRCODE_IO_ERROR,
         Kind::InvalidWrap => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+    }
+}
+
+impl From<Undone<Error>> for Error {
+    fn from(undone: Undone<Error>) -> Error {
+        match undone {
+            Undone::Failed(error) => error,
+            Undone::Raised(code, message) => Error::Raised(code, message),
+        }
     }
 }
 

@@ -18,8 +18,7 @@ use crate::keyring::rotate::Next;
 use crate::keyring::table::{self, Table};
 use crate::keyring::wear::{self, Due, Wear};
 use crate::keyring::{failures, orphans, stale};
-use crate::pg::subxact::{self, Undone};
-use crate::pg::{clock, report, xact};
+use crate::pg::{clock, report, subxact, xact};
 use crate::settings;
 
 /// Milliseconds until a session tries a keyring again: when another session was at it; after a
@@ -83,10 +82,7 @@ fn rotate(table: &Table, wear: &Wear, due: Due) -> Result<()> {
 fn put_in(next: Next, due: Due) -> Result<Option<KeyId>> {
     let put_in = subxact::attempt(|| next.try_put_in(&due.to_string()));
     stale::look_again();
-    put_in.map_err(|undone| match undone {
-        Undone::Failed(error) => error,
-        Undone::Raised(code, message) => Error::Raised(code, message),
-    })
+    Ok(put_in?)
 }
 
 fn is_time(keyring_id: Uuid) -> bool {

@@ -56,7 +56,8 @@ impl Next {
 
     /// Writes it, if no lock has to be waited for and nobody has rotated since; `None` otherwise.
     pub fn try_put_in(self, reason: &str) -> Result<Option<KeyId>> {
-        if !lock::try_keep_relation(self.root)
+        if !may_write_at_once()?
+            || !lock::try_keep_relation(self.root)
             || !lock::try_lock_object(catalog::oid_of(c"keyring")?, self.root)
             || !write::lock_keyring(self.keyring_id, false)?
             || active_key(&self.table)?.1.key_id != self.after
@@ -84,6 +85,16 @@ impl Next {
         self.new.tell(Action::Rotate, &self.table.name(), keyring_id);
         Ok(self.new.key_id)
     }
+}
+
+/// Whether nobody keeps writers out of what a rotation writes to, as `VACUUM FULL` does.
+fn may_write_at_once() -> Result<bool> {
+    for table in [c"keyring", c"data_key", c"wrapped_key", c"key_use"] {
+        if !lock::try_write_relation(catalog::oid_of(table)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The keyring that `table` seals with and its active key, as the catalog has them now.

@@ -12,11 +12,11 @@ use std::fmt;
 use envelope::header::KeyId;
 use uuid::Uuid;
 
-use crate::catalog::rows;
 use crate::catalog::write::key_use;
+use crate::catalog::{self, rows};
 use crate::error::{Error, Result};
 use crate::keyring::limits::Turn;
-use crate::pg::{clock, xact};
+use crate::pg::{clock, lock, subxact, xact};
 
 /// Rows of a key's turn: the sum is right to a few hundredths of the limit.
 const SAMPLES: u64 = 256;
@@ -71,13 +71,19 @@ impl Wear {
             self.done.set(done);
             return Ok(None);
         }
-        self.done.set(done - 1.0);
         if xact::forbids_writing().is_some() {
+            self.done.set(done - 1.0);
             return Ok(None);
         }
+        // While others keep writers out, the samples that are due wait, and not the seals.
+        self.done.set(done);
+        if !lock::try_write_relation(catalog::oid_of(c"key_use")?) {
+            return Ok(None);
+        }
+        self.done.set(done - 1.0);
         let seals = i64::try_from(values).unwrap_or(i64::MAX);
         let bytes = seals.saturating_mul(i64::try_from(bytes).unwrap_or(i64::MAX));
-        key_use::insert(self.key_id, seals, bytes)?;
+        subxact::attempt(|| key_use::insert(self.key_id, seals, bytes))?;
         sealed_enough(self.key_id, self.turn)
     }
 

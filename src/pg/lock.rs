@@ -35,6 +35,13 @@ pub fn try_keep_relation(relation: pg_sys::Oid) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(relation, KEEP) }
 }
 
+/// Takes the lock of who writes to `relation`, without a wait: false when another backend's keeps
+/// writers out.
+pub fn try_write_relation(relation: pg_sys::Oid) -> bool {
+    // SAFETY: as above.
+    unsafe { pg_sys::ConditionalLockRelationOid(relation, WRITE) }
+}
+
 /// Locks `relation`, its partitions and its heirs against writers (SHARE ROW EXCLUSIVE), or only
 /// against being dropped, to the end of the transaction. Waits for every transaction that has
 /// written to them, prepared ones too. Gives all of them that are there then, itself first.
@@ -79,3 +86,4 @@ unsafe extern "C-unwind" {
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 const KEEP: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;

@@ -429,3 +429,36 @@ def test_a_job_leaves_the_rest_when_the_kms_goes_away(aws, proxy):
     again = aws.sql("SELECT relation, new_key_id IS NOT NULL FROM envelope.rotate_due()")
     assert again == [(table, True) for table, *_ in rows[2:]]
     assert aws.sql("SELECT DISTINCT max(version) FROM envelope.keys GROUP BY relation") == [(2,)]
+
+
+@pytest.mark.parametrize("table", ["key_use", "wrapped_key"])
+def test_it_waits_for_no_lock_on_the_catalog(db, table):
+    """As VACUUM FULL, CREATE INDEX and the like take it; a key that is in memory seals all the same."""
+    db.people(rows=["x"])
+    db.sql("SELECT envelope.set_limits('people', '{\"rotate_after_seals\": 3}')")
+    with db.connect() as holder, db.connect() as c:
+        noticed = Noticed(c)
+        holder.execute("BEGIN")
+        holder.execute(f"LOCK TABLE envelope.{table} IN SHARE MODE")
+        c.execute("SET statement_timeout = '5s'")
+        assert [sealed_version(c) for _ in range(5)] == [1] * 5
+        assert noticed == []
+        holder.execute("ROLLBACK")
+    assert db.value("SELECT count(*) FROM envelope.key_use") == (0 if table == "key_use" else 5)
+    db.sql("UPDATE envelope.key_use SET seals = 3")
+    with db.connect() as c:
+        assert [sealed_version(c) for _ in range(4)][-1] == 2
+
+
+def test_a_sample_that_cannot_be_written_fails_no_seal(db):
+    db.people(rows=["x"])
+    db.sql("SELECT envelope.set_limits('people', '{\"rotate_after_seals\": 3}')")
+    db.sql("""CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+              $$ BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = '23514'; END $$""")
+    db.sql("CREATE TRIGGER no BEFORE INSERT ON envelope.key_use FOR EACH ROW EXECUTE FUNCTION no()")
+    with db.connect() as c:
+        noticed = Noticed(c)
+        for i in range(2, 7):
+            c.execute("INSERT INTO people VALUES (%s, 'y')", (i,))
+        assert len(noticed) == 1 and "not today" in noticed[0]
+    assert len(db.sql(OPEN_ALL)) == 6 and db.sql(VERSIONS) == [(1, "active")]
