@@ -100,9 +100,9 @@ pub enum Error {
     )]
     KeyInUse { key: KeyId, table: String, column: String, found_in: String },
 
-    /// A column whose values cannot be read from here: of a foreign table.
-    #[error("column \"{column}\" of foreign table {table} cannot be read for values under the key")]
-    CannotLook { column: String, table: String },
+    /// A column whose values cannot be read from here, by what its table is.
+    #[error("column \"{column}\" of {what} {table} cannot be read for values under the key")]
+    CannotLook { column: String, what: &'static str, table: String },
 
     /// A keyring that other tables use, too.
     #[error("the keyring of table {table} is used by table {other}, too")]

@@ -7,14 +7,14 @@ use crate::catalog::schema;
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
 
-/// The tables and materialized views of this database, PostgreSQL's own left out, that have a
-/// column of type bytea or of a domain over it.
+/// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary ones left
+/// out, that have a column of type bytea or of a domain over it.
 pub fn with_bytea_columns() -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     Spi::connect(|client| {
         let rows = client.select(
             "SELECT c.oid FROM pg_class c
-             WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.oid >= 16384
+             WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
                AND c.relnamespace <> 'envelope'::regnamespace
                AND EXISTS (
                  WITH RECURSIVE bytea (oid) AS (

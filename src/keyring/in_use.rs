@@ -80,15 +80,18 @@ fn family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     lock::try_keep_family(relation).ok_or_else(|| Error::TableLocked(display_name(relation)))
 }
 
-/// An error when `relation` has such columns and its rows are elsewhere.
+/// An error when `relation` has such columns and its rows cannot be read from here.
 fn require_readable(relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
-    match columns {
-        [first, ..] if relation::is_foreign(relation) => Err(Error::CannotLook {
-            column: column::name(relation, *first).unwrap_or_default(),
-            table: display_name(relation),
-        }),
-        _ => Ok(()),
-    }
+    let Some(first) = columns.first() else { return Ok(()) };
+    let what = if relation::is_foreign(relation) {
+        "foreign table"
+    } else if relation::is_other_sessions(relation) {
+        "another session's temporary table"
+    } else {
+        return Ok(());
+    };
+    let column = column::name(relation, *first).unwrap_or_default();
+    Err(Error::CannotLook { column, what, table: display_name(relation) })
 }
 
 /// The tables that use the keyring, each with the whole tree of partitions that it stands in,

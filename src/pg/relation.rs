@@ -160,6 +160,15 @@ pub fn is_foreign(relation: pg_sys::Oid) -> bool {
     unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_FOREIGN_TABLE }
 }
 
+/// Whether `relation` is a temporary table of another session, whose rows that session alone can read.
+pub fn is_other_sessions(relation: pg_sys::Oid) -> bool {
+    // SAFETY: both look-ups answer 0, or no temporary schema, for a relation that is gone.
+    unsafe {
+        pg_sys::get_rel_persistence(relation) as u8 == pg_sys::RELPERSISTENCE_TEMP
+            && pg_sys::isOtherTempNamespace(pg_sys::get_rel_namespace(relation))
+    }
+}
+
 /// What kind of relation it is, as far as keys are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -461,3 +461,38 @@ def test_shred_beside_a_destruction_that_waits(db):
             thread.join(20)
         assert outcome == [one, other]
     assert db.sql("SELECT DISTINCT state, cardinality(keks) FROM envelope.keys") == [("destroyed", 0)]
+
+
+# -- temporary tables -----------------------------------------------------------------------------------------------
+
+
+def test_temporary_heirs(db):
+    """One's own is read, another session's cannot be."""
+    first, second, key_id = two_versions(db)
+    with db.connect() as c:
+        c.execute("CREATE TEMP TABLE heir () INHERITS (people)")
+        c.execute("INSERT INTO heir VALUES (1, %s)", (second,))
+        with fails("55006") as caught:
+            destroy(db.sql, key_id)
+        assert "another session's temporary table" in str(caught.value)
+        c.execute("INSERT INTO heir VALUES (2, %s)", (first,))
+        with fails("55006") as caught:
+            destroy(c.execute, key_id)
+        assert "still seals values" in str(caught.value)
+        c.execute("DELETE FROM heir WHERE id = 2")
+        destroy(c.execute, key_id)
+    assert state(db, key_id) == ("destroyed", 0)
+
+
+def test_temporary_copies(db):
+    first, _, key_id = two_versions(db)
+    with db.connect() as c, db.connect() as other:
+        for session in (c, other):
+            session.execute("CREATE TEMP TABLE copies (v bytea)")
+            session.execute("INSERT INTO copies VALUES (%s)", (first,))
+        with fails("55006"):
+            destroy(c.execute, key_id)
+        c.execute("DROP TABLE copies")
+        # What another session holds by itself is not looked for.
+        destroy(c.execute, key_id)
+    assert state(db, key_id) == ("destroyed", 0)
