@@ -7,12 +7,18 @@ COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
   'A sealed value under the table''s active key: opened, sealed anew, compared; as it is when it is under that key already';
 
 CREATE FUNCTION envelope.reencrypt_window(
-    relation regclass, column_name name, batch_size integer, begins boolean)
+    relation regclass, column_name name, batch_size integer, begins boolean, within regclass DEFAULT NULL)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_reencrypt_window_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean) IS
+COMMENT ON FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean, regclass) IS
   'For envelope.reencrypt: the pages that come next, none when all is done';
+
+CREATE FUNCTION envelope.reencrypt_left(relation regclass, column_name name)
+  RETURNS SETOF oid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_reencrypt_left_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_left(regclass, name) IS
+  'For envelope.reencrypt: the partitions of a table where values are left under another key than the active one';
 
 CREATE FUNCTION envelope.reencrypt_note(
     relation regclass, column_name name, batch_size integer, from_block bigint, to_block bigint, found bigint,
@@ -113,6 +119,7 @@ CREATE PROCEDURE envelope.reencrypt(
   AS $$
   DECLARE
     parts pg_catalog.oid[];
+    begun pg_catalog.oid[] := '{}';
     part pg_catalog.regclass;
     step pg_catalog.record;
     begins boolean;
@@ -128,41 +135,49 @@ CREATE PROCEDURE envelope.reencrypt(
     WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
        OR c.relkind OPERATOR(pg_catalog.=) 'r' AND c.oid OPERATOR(pg_catalog.=) ANY (
             SELECT t.relid FROM pg_catalog.pg_partition_tree(reencrypt.relation) t);
-    FOREACH part IN ARRAY COALESCE(parts, '{}') LOOP
-      begins := true;
-      LOOP
-        COMMIT;
-        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-        SELECT * INTO step FROM envelope.reencrypt_window(part, column_name, batch_size, begins);
-        EXIT WHEN step.to_block IS NULL;
-        begins := false;
-        IF step.is_idle THEN
-          idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
-          IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
-            RAISE EXCEPTION 'some values in column "%" of table % could not be brought to the active key', column_name, part
-              USING ERRCODE = 'lock_not_available',
-                    DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
-                    HINT = 'What was done stays done: CALL envelope.reencrypt again when they have ended.';
+    -- Partitions come and go meanwhile, and rows move between them: until none has anything left.
+    WHILE parts OPERATOR(pg_catalog.<>) '{}' LOOP
+      FOREACH part IN ARRAY parts LOOP
+        begins := part::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (begun);
+        begun := pg_catalog.array_append(begun, part::pg_catalog.oid);
+        LOOP
+          COMMIT;
+          SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+          SELECT * INTO step FROM envelope.reencrypt_window(part, column_name, batch_size, begins, relation);
+          EXIT WHEN step.to_block IS NULL;
+          begins := false;
+          IF step.is_idle THEN
+            idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
+            IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
+              RAISE EXCEPTION 'some values in column "%" of table % could not be brought to the active key', column_name, part
+                USING ERRCODE = 'lock_not_available',
+                      DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
+                      HINT = 'What was done stays done: CALL envelope.reencrypt again when they have ended.';
+            END IF;
+            PERFORM pg_catalog.pg_sleep(0.1);
+          ELSIF step.from_block OPERATOR(pg_catalog.=) 0 THEN
+            idle_since := NULL;
           END IF;
-          PERFORM pg_catalog.pg_sleep(0.1);
-        ELSIF step.from_block OPERATOR(pg_catalog.=) 0 THEN
-          idle_since := NULL;
-        END IF;
-        SELECT r.met, r.moved INTO met, moved
-          FROM envelope.reencrypt_rows(part, column_name, context, step.pass, step.from_block, step.to_block,
-                                       step.old_keys, step.active_key, quiet, verify) r;
-        PERFORM envelope.reencrypt_note(part, column_name, batch_size, step.from_block, step.to_block, met, moved);
-        COMMIT;
-        IF moved OPERATOR(pg_catalog.>) 0 THEN
-          PERFORM pg_catalog.pg_sleep(EXTRACT(EPOCH FROM pause));
-          IF max_lag IS NOT NULL THEN
-            WHILE envelope.replication_lag() OPERATOR(pg_catalog.>) max_lag LOOP
-              COMMIT;
-              PERFORM pg_catalog.pg_sleep(0.1);
-            END LOOP;
+          SELECT r.met, r.moved INTO met, moved
+            FROM envelope.reencrypt_rows(part, column_name, context, step.pass, step.from_block, step.to_block,
+                                         step.old_keys, step.active_key, quiet, verify) r;
+          PERFORM envelope.reencrypt_note(part, column_name, batch_size, step.from_block, step.to_block, met, moved);
+          COMMIT;
+          IF moved OPERATOR(pg_catalog.>) 0 THEN
+            PERFORM pg_catalog.pg_sleep(EXTRACT(EPOCH FROM pause));
+            IF max_lag IS NOT NULL THEN
+              WHILE envelope.replication_lag() OPERATOR(pg_catalog.>) max_lag LOOP
+                COMMIT;
+                PERFORM pg_catalog.pg_sleep(0.1);
+              END LOOP;
+            END IF;
           END IF;
-        END IF;
+        END LOOP;
       END LOOP;
+      EXIT WHEN relation::pg_catalog.oid OPERATOR(pg_catalog.=) ANY (parts);
+      COMMIT;
+      SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+      parts := ARRAY(SELECT envelope.reencrypt_left(relation, column_name));
     END LOOP;
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean) IS

@@ -67,7 +67,7 @@ pub use keks::{add_kek, drop_kek};
 pub use limits::Limits;
 pub use links::{adopt, share, unshare};
 pub use minimum::set_minimum_version;
-pub use reencrypt::{Window, next_window, window_done};
+pub use reencrypt::{Window, next_window, partitions_left, window_done};
 pub use reseal::reseal;
 pub use retire::{retire_key, unretire_key};
 pub use rewrap::{Moved, rewrap};

@@ -17,10 +17,9 @@ use crate::catalog::write::reencryption::{self, Job};
 use crate::error::{Error, Result};
 use crate::keyring::columns;
 use crate::keyring::table::{self, Table};
-use crate::pg::encoding;
 use crate::pg::relation::{self, display_name};
-use crate::pg::table_scan::{self, Extent};
-use crate::pg::xact;
+use crate::pg::table_scan::{self, Extent, Moment};
+use crate::pg::{encoding, lock, xact};
 use crate::settings;
 
 /// Pages to be worked on, and the keys in question.
@@ -44,14 +43,19 @@ const ROWS_A_BLOCK: i32 = 40;
 
 /// The pages of `relation` that come next; `None` when no value of `column` is left under another
 /// key than the active one. `begins` tells the first call of a session: one that had ended begins
-/// anew, one that was cut off goes on. The session that has called it keeps the others out until its
-/// transaction ends.
+/// anew, one that was cut off goes on. Nor is there anything to do when `relation` is no partition
+/// of `within` any more, but dropped or detached. The session that has called it keeps the others
+/// out until its transaction ends.
 pub fn next_window(
     relation: pg_sys::Oid,
     column: &CStr,
     batch_size: i32,
     begins: bool,
+    within: Option<pg_sys::Oid>,
 ) -> Result<Option<Window>> {
+    if within.is_some_and(|whole| !stays_part(relation, whole)) {
+        return Ok(None);
+    }
     let table = managed(relation)?;
     let number = columns::bytea(relation, column)?;
     if batch_size < 1 {
@@ -77,9 +81,7 @@ pub fn next_window(
         job.resume()?;
     }
     let old_keys = old_keys(&table, active_key)?;
-    let is_old = |header: &[u8]| peek_key_id(header).is_some_and(|key| old_keys.contains(&key));
-    let is_left =
-        || table_scan::find(relation, &[number], HEADER_LEN, Extent::Whole, is_old).is_some();
+    let is_left = || table_scan::at_one_moment(|now| has_any(now, relation, number, &old_keys));
     let Some(is_idle) = go_on(&mut job, blocks.into(), is_left)? else { return Ok(None) };
     Ok(Some(Window {
         pass: job.pass,
@@ -91,12 +93,48 @@ pub fn next_window(
     }))
 }
 
+/// The partitions of `relation` where values of `column` are left under another key than the active
+/// one, all looked at as they are at one moment: an UPDATE may move a row from one to another, of
+/// which the first was still to be read and the second was done.
+pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sys::Oid>> {
+    managed(relation)?;
+    let family = lock::lock_family(relation, false);
+    table_scan::at_one_moment(|now| {
+        let mut left = Vec::new();
+        for member in family.into_iter().filter(|member| !relation::is_foreign(*member)) {
+            let table = table::get(member)?;
+            let Some(active_key) = table.active_key() else { continue };
+            let old_keys = old_keys(&table, active_key)?;
+            if has_any(now, member, columns::bytea(member, column)?, &old_keys) {
+                left.push(member);
+            }
+        }
+        Ok(left)
+    })
+}
+
+fn has_any(now: &Moment, relation: pg_sys::Oid, column: i16, keys: &[KeyId]) -> bool {
+    let is_one = |header: &[u8]| peek_key_id(header).is_some_and(|key| keys.contains(&key));
+    table_scan::find_at(now, relation, &[column], HEADER_LEN, Extent::Whole, is_one).is_some()
+}
+
+/// Whether `relation` is `whole` or a partition of it; it stays so to the end of the transaction.
+fn stays_part(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
+    lock::keep_relation(relation);
+    relation == whole || relation::partition_ancestors(relation).contains(&whole)
+}
+
 /// Moves a job to its next pass where one has ended, the table having `blocks` pages now: whether
 /// the last pass was idle. `None` when there is nothing left to do: a pass has found nothing, and
 /// `is_left` does not either.
 fn go_on(job: &mut Job, blocks: i64, is_left: impl FnOnce() -> bool) -> Result<Option<bool>> {
     if job.is_finished {
-        return Ok(None);
+        // Rows may have come from another partition.
+        if !is_left() {
+            return Ok(None);
+        }
+        (job.found, job.moved) = (0, 0);
+        return next_pass(job, blocks).map(|()| Some(false));
     }
     if job.next_block < job.blocks {
         return Ok(Some(false));
@@ -104,20 +142,24 @@ fn go_on(job: &mut Job, blocks: i64, is_left: impl FnOnce() -> bool) -> Result<O
     // A pass that has found something is followed by another, and leaves to it what has been added
     // since, or it would run after its own rows for ever where a trigger puts the old value back.
     // One that has found nothing reads to the end, so that it has seen everything.
-    let is_idle = if job.blocks < blocks && job.found == 0 {
+    if job.blocks < blocks && job.found == 0 {
         job.blocks = blocks;
-        false
-    } else if job.found == 0 && !is_left() {
+        job.store()?;
+        return Ok(Some(false));
+    }
+    if job.found == 0 && !is_left() {
         job.finish()?;
         return Ok(None);
-    } else {
-        let is_idle = job.moved == 0 || job.pass > 1 && job.found > job.left_before;
-        (job.pass, job.next_block, job.blocks) = (job.pass + 1, 0, blocks);
-        (job.left_before, job.found, job.moved) = (job.found - job.moved, 0, 0);
-        is_idle
-    };
-    job.store()?;
+    }
+    let is_idle = job.moved == 0 || job.pass > 1 && job.found > job.left_before;
+    next_pass(job, blocks)?;
     Ok(Some(is_idle))
+}
+
+fn next_pass(job: &mut Job, blocks: i64) -> Result<()> {
+    (job.pass, job.next_block, job.blocks) = (job.pass + 1, 0, blocks);
+    (job.left_before, job.found, job.moved) = (job.found - job.moved, 0, 0);
+    job.store()
 }
 
 /// Notes that the pages from `blocks.start` up to `blocks.end` are done: `found` values were under

@@ -16,20 +16,24 @@ unsafe extern "C-unwind" {
 
 /// The topmost partitioned table that `relation` is a partition of; itself if it is none.
 pub fn partition_root(relation: pg_sys::Oid) -> pg_sys::Oid {
+    partition_ancestors(relation).pop().unwrap_or(relation)
+}
+
+/// The partitioned tables that `relation` is a partition of, the nearest first.
+pub fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // SAFETY: the system cache answers false for a relation that is gone; the list of OIDs is
     // read and freed here.
     unsafe {
         if !pg_sys::get_rel_relispartition(relation) {
-            return relation;
+            return Vec::new();
         }
-        let ancestors = pg_guard_ffi_boundary(|| get_partition_ancestors(relation));
-        let root = if ancestors.is_null() {
-            relation
-        } else {
-            pg_sys::list_nth_oid(ancestors, (*ancestors).length - 1)
-        };
-        pg_sys::list_free(ancestors);
-        root
+        let list = pg_guard_ffi_boundary(|| get_partition_ancestors(relation));
+        if list.is_null() {
+            return Vec::new();
+        }
+        let ancestors = (0..(*list).length).map(|i| pg_sys::list_nth_oid(list, i)).collect();
+        pg_sys::list_free(list);
+        ancestors
     }
 }
 

@@ -21,6 +21,21 @@ pub enum Extent {
 /// Pages of a sample: its first quarter is the table's beginning, where the oldest rows are.
 pub const SAMPLE: u32 = 64;
 
+/// What is committed at one moment, and what this transaction has written itself.
+pub struct Moment(pg_sys::Snapshot);
+
+/// Calls `look` with this moment.
+pub fn at_one_moment<T>(look: impl FnOnce(&Moment) -> T) -> T {
+    // SAFETY: the snapshot stays registered while `look` runs; on an error raised in between, the resource
+    // owner gives it back.
+    unsafe {
+        let moment = Moment(pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()));
+        let seen = look(&moment);
+        pg_sys::UnregisterSnapshot(moment.0);
+        seen
+    }
+}
+
 /// The first of `columns` (of type bytea) that in some row holds a value whose first `count` bytes
 /// `is_wanted`, among the rows that are committed now or this transaction's own. `None` also when
 /// `relation` is gone, or stores no rows of its own.
@@ -31,10 +46,22 @@ pub fn find(
     extent: Extent,
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Option<i16> {
+    at_one_moment(|now| find_at(now, relation, columns, count, extent, is_wanted))
+}
+
+/// As [`find`], among the rows of a moment.
+pub fn find_at(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    count: usize,
+    extent: Extent,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Option<i16> {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     let last = columns.iter().copied().max()?;
-    // SAFETY: the relation stays open and locked, and the snapshot registered, while the scans run;
-    // on an error raised in between, the resource owner closes all of them. A slot's values are
+    // SAFETY: the relation stays open and locked, and the moment's snapshot registered, while the scans
+    // run; on an error raised in between, the resource owner closes all of them. A slot's values are
     // read only until the next row is asked for.
     unsafe {
         let opened = match extent {
@@ -54,10 +81,9 @@ pub fn find(
         }
         let mut found = None;
         if !(*opened).rd_tableam.is_null() {
-            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
             let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
             for pages in pages(opened, extent) {
-                let mut scan = Scan::begin(opened, snapshot, pages);
+                let mut scan = Scan::begin(opened, moment.0, pages);
                 while found.is_none() && scan.next(slot) {
                     pg_sys::slot_getsomeattrs(slot, i32::from(last));
                     found = columns.iter().copied().find(|column| {
@@ -69,7 +95,6 @@ pub fn find(
                 scan.end();
             }
             pg_sys::ExecDropSingleTupleTableSlot(slot);
-            pg_sys::UnregisterSnapshot(snapshot);
         }
         pg_sys::relation_close(opened, lock);
         found

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use pgrx::datum::Uuid;
-use pgrx::iter::TableIterator;
+use pgrx::iter::{SetOfIterator, TableIterator};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
@@ -29,6 +29,7 @@ fn envelope_reencrypt_window(
     column_name: Option<&CStr>,
     batch_size: Option<i32>,
     begins: Option<bool>,
+    within: Option<pg_sys::Oid>,
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -49,6 +50,7 @@ fn envelope_reencrypt_window(
         required(column_name, "column_name")?,
         required(batch_size, "batch_size")?,
         required(begins, "begins")?,
+        within,
     )?;
     Ok(TableIterator::new(window.into_iter().map(|window: Window| {
         (
@@ -60,6 +62,19 @@ fn envelope_reencrypt_window(
             window.old_keys.into_iter().map(|key_id| Uuid::from_bytes(key_id.0)).collect(),
         )
     })))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_reencrypt_left(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+) -> std::result::Result<SetOfIterator<'static, pg_sys::Oid>, ErrorReport> {
+    keyring::begin_statement(None);
+    let left = keyring::partitions_left(
+        required(relation, "relation")?,
+        required(column_name, "column_name")?,
+    )?;
+    Ok(SetOfIterator::new(left))
 }
 
 #[pg_extern(sql = false)]
