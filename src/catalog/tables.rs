@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
 
-use crate::catalog::schema;
+use crate::catalog::{oid_of, schema};
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
 
@@ -27,5 +27,21 @@ pub fn with_bytea_columns() -> Result<Vec<pg_sys::Oid>> {
         )?;
         rows.filter_map(|row| row.get(1).transpose()).collect::<std::result::Result<_, _>>()
     })
-    .map_err(|error: pgrx::spi::Error| Error::Corrupt(format!("catalog read failed: {error}")))
+    .map_err(unread)
+}
+
+/// Whether a subscription brings the data keys of this database from another.
+pub fn keys_are_subscribed() -> Result<bool> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect(|client| {
+        let sql = "SELECT FROM pg_subscription_rel WHERE srrelid = $1";
+        client
+            .select(sql, Some(1), &[oid_of(c"data_key")?.into()])
+            .map(|rows| !rows.is_empty())
+            .map_err(unread)
+    })
+}
+
+fn unread(error: pgrx::spi::Error) -> Error {
+    Error::Corrupt(format!("catalog read failed: {error}"))
 }

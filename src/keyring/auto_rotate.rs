@@ -2,7 +2,8 @@
 //! manage the table's keys, or by a job that calls [`rotate_due`].
 //!
 //! Sealing goes on whatever becomes of it. It waits for no lock, its writes are undone alone, and
-//! after a failure it is left for a while.
+//! after a failure it is left for a while. Where a subscription brings the keys, it is left to where
+//! they come from: two keys of one version would stop the subscription.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use envelope::header::KeyId;
 use uuid::Uuid;
 
 use crate::audit;
-use crate::catalog::{rows, whole};
+use crate::catalog::{rows, tables, whole};
 use crate::error::{Error, Result};
 use crate::keyring::limits::OwnLimits;
 use crate::keyring::rotate::Next;
@@ -68,6 +69,9 @@ fn may_rotate(table: &Table, wear: &Wear) -> bool {
 fn rotate(table: &Table, wear: &Wear, due: Due) -> Result<()> {
     // Before the KMS is asked, since a cancelled statement does not come back here.
     put_off(wear.keyring_id);
+    if tables::keys_are_subscribed()? {
+        return Ok(());
+    }
     match put_in(Next::make(table)?, due)? {
         Some(_) => FAILED.with_borrow_mut(|failed| failed.remove(&wear.keyring_id)),
         None => {
@@ -130,6 +134,9 @@ pub fn rotate_due(max_keys: usize) -> Result<Vec<Rotated>> {
     settings::check_unplanted()?;
     if let Some(because) = xact::forbids_writing() {
         return Err(Error::CannotWrite(because));
+    }
+    if tables::keys_are_subscribed()? {
+        return Ok(Vec::new());
     }
     let mut made = Vec::new();
     let (mut left, mut is_away) = (max_keys, false);

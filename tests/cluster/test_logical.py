@@ -277,3 +277,28 @@ def test_always_it_seals_what_is_applied(clear):
     clear.applied()
     opening = "SELECT envelope_decrypt_text('clear', v) FROM clear ORDER BY id"
     assert clear.there(opening) == [("changed",), ("streamed",)]
+
+
+# -- rotation by itself ---------------------------------------------------------------------------------------------
+
+
+def test_keys_that_come_from_elsewhere_rotate_there(sealed_pair):
+    """One made on the subscriber would have the version of the publisher's next, and stop the subscription."""
+    pair = sealed_pair
+    pair.here("SELECT envelope.set_limits('people', '{\"rotate_after_seals\": 10}')")
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    for i in range(20):
+        sealed.insert(pair.there, "people", 100 + i, b"there")
+    assert pair.there("SELECT * FROM envelope.rotate_due()") == []
+    assert sealed.catalog(pair.there)["data_key"] == sealed.catalog(pair.here)["data_key"]
+    for i in range(20):
+        sealed.insert(pair.here, "people", 200 + i, b"here")
+    assert pair.here("SELECT max(version) FROM envelope.keys WHERE relation = 'public.people'") >= [(3,)]
+    pair.applied()
+    assert sealed.catalog(pair.there)["data_key"] == sealed.catalog(pair.here)["data_key"]
+    # On its own it rotates again.
+    pair.drop()
+    for i in range(20):
+        sealed.insert(pair.there, "people", 300 + i, b"there")
+    assert len(sealed.catalog(pair.there)["data_key"]) > len(sealed.catalog(pair.here)["data_key"])
