@@ -66,6 +66,28 @@ CREATE TRIGGER keep_out AFTER INSERT OR UPDATE OR DELETE ON envelope.reencryptio
   FOR EACH ROW EXECUTE FUNCTION envelope.keep_out();
 ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER keep_out;
 
+-- How far a re-encryption has come is said in pages of a table's own file. FOR ALL TABLES publishes it
+-- with the rest, and a subscriber that re-encrypts, too, has a row of its own for the column.
+
+CREATE FUNCTION envelope.stay_local()
+  RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  AS $$
+  BEGIN
+    IF EXISTS (
+      SELECT FROM pg_catalog.pg_stat_activity a
+      WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+        AND pg_catalog.starts_with(a.backend_type, 'logical replication')) THEN
+      RETURN NULL;
+    END IF;
+    RETURN NEW;
+  END $$;
+REVOKE ALL ON FUNCTION envelope.stay_local() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.stay_local() IS
+  'Trigger: leaves out what logical replication brings';
+CREATE TRIGGER stay_local BEFORE INSERT OR UPDATE ON envelope.reencryption
+  FOR EACH ROW EXECUTE FUNCTION envelope.stay_local();
+ALTER TABLE envelope.reencryption ENABLE REPLICA TRIGGER stay_local;
+
 -- A dropped table leaves its keyring, and the extension is not dropped while there are any: the
 -- library sees to both, in every session that has it. This has it loaded before any command that
 -- drops tables, by itself or by CASCADE (of a type, or of what a partition key or a column needs).

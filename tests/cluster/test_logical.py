@@ -302,3 +302,19 @@ def test_keys_that_come_from_elsewhere_rotate_there(sealed_pair):
     for i in range(20):
         sealed.insert(pair.there, "people", 300 + i, b"there")
     assert len(sealed.catalog(pair.there)["data_key"]) > len(sealed.catalog(pair.here)["data_key"])
+
+
+def test_each_keeps_the_place_of_its_own_re_encryption(sealed_pair):
+    """Pages are those of a table's own file; and two rows for one column would stop the subscription."""
+    pair = sealed_pair
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    places = "SELECT id, relation::text, rows_done FROM envelope.reencryption"
+    pair.there("CALL envelope.reencrypt('people', 'ssn')")
+    own = pair.there(places)
+    sealed.second_version(pair.here, "people")
+    pair.here("CALL envelope.reencrypt('people', 'ssn')")
+    sealed.insert(pair.here, "people", 70, b"after it")
+    pair.applied()
+    is_whole(pair)
+    assert pair.there(places) == own != pair.here(places)
