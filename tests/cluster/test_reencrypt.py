@@ -330,6 +330,18 @@ def test_a_row_that_moves_to_a_partition_that_is_done(parts):
     assert parts.sql("SELECT envelope_decrypt_text('people', ssn) FROM p0 WHERE id = 1 ORDER BY 1") == [("v1",), ("v400",)]
 
 
+def test_a_row_that_moves_to_another_partition_under_its_hands(parts):
+    """PostgreSQL tells an UPDATE that meets it 40001, which is no reason to end."""
+    slow = "$$left(pg_sleep(0.01)::text, 0)$$"
+    running = Call(parts, f"CALL envelope.reencrypt('people', 'ssn', context => {slow}, verify => false)")
+    sleeps = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
+    process.wait_until(lambda: parts.value(sleeps, (running.pid,)), 10, "a batch that has begun")
+    parts.sql("UPDATE people SET id = 170 WHERE id = 70")
+    running.result()
+    assert census(parts) == {2: 400}
+    assert parts.sql("SELECT envelope_decrypt_text('people', ssn) FROM p1 WHERE id = 170 ORDER BY 1") == [("v170",), ("v70",)]
+
+
 @pytest.mark.parametrize("leaves", ["DROP TABLE p2", "ALTER TABLE people DETACH PARTITION p2",
                                     "ALTER TABLE people DETACH PARTITION p2 CONCURRENTLY"])
 def test_a_partition_that_leaves_holds_up_no_other(parts, leaves):
