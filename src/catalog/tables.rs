@@ -7,8 +7,8 @@ use crate::catalog::{oid_of, schema};
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
 
-/// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary ones left
-/// out, that have a column of type bytea or of a domain over it.
+/// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary
+/// ones left out, that have a column of type bytea or of a domain over it.
 pub fn with_bytea_columns() -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     Spi::connect(|client| {
