@@ -132,9 +132,7 @@ pub struct Rotated {
 /// is out of reach the rest is left.
 pub fn rotate_due(max_keys: usize) -> Result<Vec<Rotated>> {
     settings::check_unplanted()?;
-    if let Some(because) = xact::forbids_writing() {
-        return Err(Error::CannotWrite(because));
-    }
+    table::require_writable()?;
     if tables::keys_are_subscribed()? {
         return Ok(Vec::new());
     }

@@ -12,12 +12,10 @@ use crate::keyring::table;
 use crate::pg::column::{self, Column};
 use crate::pg::encoding;
 use crate::pg::relation::{self, Kind, display_name};
-use crate::settings;
 
 /// Registers a column; false when it was already.
 pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
-    settings::check_unplanted()?;
-    table::get(relation)?.require_manage_right()?;
+    table::to_change(relation)?;
     if relation::kind(relation) != Kind::Table {
         return Err(Error::NotATable { what: "relation", table: display_name(relation) });
     }
@@ -30,8 +28,7 @@ pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
 
 /// Takes a column off the register, also one that is no longer there; false when it was not in it.
 pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
-    settings::check_unplanted()?;
-    table::get(relation)?.require_manage_right()?;
+    table::to_change(relation)?;
     let column = encoding::to_string(column.to_bytes());
     let was_there = columns::unregister(relation, &column)?;
     tell(Action::UnregisterColumn, relation, column);

@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
 use crate::keyring::{failures, kek, stale, unwrap};
 use crate::kms::{KekUri, KmsError, Provider};
-use crate::pg::xact;
 use crate::settings;
 
 /// Wraps every data key of `relation` by `kek` as well, with `context` as KMS encryption context or
@@ -142,12 +141,7 @@ pub fn require_as_stored(key_id: KeyId, wrap: &WrappedKey) -> Result<()> {
 
 /// The keyring that `relation` seals with, when the current role may change it here.
 fn managed(relation: pg_sys::Oid) -> Result<(Table, Uuid)> {
-    settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    table.require_manage_right()?;
-    if let Some(because) = xact::forbids_writing() {
-        return Err(Error::CannotWrite(because));
-    }
+    let table = table::to_change(relation)?;
     let keyring_id = table.sealing_keyring()?;
     Ok((table, keyring_id))
 }

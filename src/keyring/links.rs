@@ -12,7 +12,7 @@ use crate::catalog::{self, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, plain_name};
 use crate::keyring::{in_use, orphans, stale};
-use crate::pg::{acl, lock, relation, xact};
+use crate::pg::{acl, lock, relation};
 use crate::settings;
 
 /// Makes an orphaned keyring the one that `relation` seals with, or if it has one already, one
@@ -83,7 +83,7 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
 /// Refuses while a value is found in `to` that would no longer open, unless it is `forced`.
 pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
     settings::check_unplanted()?;
-    xact::require_writable(c"a change of keyrings");
+    table::require_writable()?;
     let source = table::get(from)?;
     let shared = source.managed_keyrings()?;
     let name = relation::display_name(to);
@@ -158,7 +158,7 @@ pub fn let_open(keyring_id: Uuid, relation: pg_sys::Oid) -> Result<()> {
 
 /// Keeps `relation` from being dropped. An error unless it can have keys.
 pub fn keep(relation: pg_sys::Oid) -> Result<()> {
-    xact::require_writable(c"a change of keyrings");
+    table::require_writable()?;
     lock::keep_relation(relation);
     table::require_can_have_keys(relation)
 }

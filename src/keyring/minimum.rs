@@ -7,18 +7,11 @@ use crate::catalog::rows::{self, DataKeyRow};
 use crate::catalog::write;
 use crate::error::{Error, Result};
 use crate::keyring::{stale, table};
-use crate::pg::xact;
-use crate::settings;
 
 /// Refuses values of `relation` under versions below `version` from here on; 1 takes all. Never above
 /// the active one, or what is sealed now would not open.
 pub fn set_minimum_version(relation: pg_sys::Oid, version: i32) -> Result<()> {
-    settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    table.require_manage_right()?;
-    if let Some(because) = xact::forbids_writing() {
-        return Err(Error::CannotWrite(because));
-    }
+    let table = table::to_change(relation)?;
     let keyring_id = table.sealing_keyring()?;
     write::lock_keyring(keyring_id, true)?;
     let mut keys = rows::data_keys(keyring_id)?.into_iter();

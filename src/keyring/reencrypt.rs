@@ -19,8 +19,7 @@ use crate::keyring::columns;
 use crate::keyring::table::{self, Table};
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::{self, Extent, Moment};
-use crate::pg::{encoding, lock, xact};
-use crate::settings;
+use crate::pg::{encoding, lock};
 
 /// Pages to be worked on, and the keys in question.
 pub struct Window {
@@ -56,7 +55,7 @@ pub fn next_window(
     if within.is_some_and(|whole| !stays_part(relation, whole)) {
         return Ok(None);
     }
-    let table = managed(relation)?;
+    let table = table::to_change(relation)?;
     let number = columns::bytea(relation, column)?;
     if batch_size < 1 {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));
@@ -97,7 +96,7 @@ pub fn next_window(
 /// one, all looked at as they are at one moment: an UPDATE may move a row from one to another, of
 /// which the first was still to be read and the second was done.
 pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sys::Oid>> {
-    managed(relation)?;
+    table::to_change(relation)?;
     let family = lock::lock_family(relation, false);
     table_scan::at_one_moment(|now| {
         let mut left = Vec::new();
@@ -173,7 +172,7 @@ pub fn window_done(
     found: i64,
     moved: i64,
 ) -> Result<()> {
-    managed(relation)?;
+    table::to_change(relation)?;
     if blocks.start < 0 || blocks.end <= blocks.start || !(0..=found).contains(&moved) {
         return Err(Error::BadArgument("no window of pages is like that".into()));
     }
@@ -197,14 +196,6 @@ fn window_blocks(now: i64, found: i64, batch_size: i64) -> i32 {
     let fitting = now.saturating_mul(batch_size).checked_div(found).unwrap_or(twice);
     let next = fitting.min(twice).clamp(1, MOST_BLOCKS.into());
     i32::try_from(next).unwrap_or(MOST_BLOCKS)
-}
-
-fn managed(relation: pg_sys::Oid) -> Result<Table> {
-    settings::check_unplanted()?;
-    xact::require_writable(c"re-encryption");
-    let table = table::get(relation)?;
-    table.require_manage_right()?;
-    Ok(table)
 }
 
 fn old_keys(table: &Table, active_key: KeyId) -> Result<Vec<KeyId>> {

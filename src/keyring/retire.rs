@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::keyring::{orphans, stale, table};
 use crate::pg::acl;
 use crate::pg::relation::display_name;
-use crate::pg::xact;
 use crate::settings;
 
 /// Refuses to open what `key_id` has sealed, from the end of this transaction on.
@@ -37,7 +36,7 @@ impl ManagedKey {
     /// key ids stand in sealed values, and whose they are is not for all to know.
     pub fn named(key_id: KeyId) -> Result<ManagedKey> {
         settings::check_unplanted()?;
-        xact::require_writable(c"a change of data keys");
+        table::require_writable()?;
         let row = rows::data_key(key_id)?.ok_or(Error::UnknownKey(key_id))?;
         let tables = rows::tables_of(row.keyring_id)?;
         let sealing = orphans::sealing_table(&tables);

@@ -16,7 +16,7 @@ use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
 use crate::keyring::keks::{require_as_stored, wrap_again, wrapped_keys};
 use crate::keyring::{failures, kek, keks, orphans, stale, table, unwrap};
-use crate::pg::{acl, relation, xact};
+use crate::pg::{acl, relation};
 use crate::settings;
 
 /// A wrap that was or would be moved.
@@ -75,9 +75,7 @@ pub fn rewrap(
         };
         return Ok(works.iter().flat_map(would).collect());
     }
-    if let Some(because) = xact::forbids_writing() {
-        return Err(Error::CannotWrite(because));
-    }
+    table::require_writable()?;
     let heirs = mover.verified_heirs(&works);
     let mut moved = Vec::new();
     for (work, heirs) in works.iter().zip(heirs) {

@@ -16,18 +16,12 @@ use crate::error::{Error, Result};
 use crate::keyring::create;
 use crate::keyring::new_key::{self, NewKey};
 use crate::keyring::table::{self, Table};
-use crate::pg::{lock, xact};
-use crate::settings;
+use crate::pg::lock;
 
 /// Makes the next version of the key of `relation`; its key id. Of two at once the second waits for
 /// the first one's transaction, and then makes a version of its own.
 pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
-    settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    table.require_manage_right()?;
-    if let Some(because) = xact::forbids_writing() {
-        return Err(Error::CannotWrite(because));
-    }
+    let table = table::to_change(relation)?;
     let next = Next::make(&table)?;
     lock::keep_relation(next.root);
     lock::lock_object(catalog::oid_of(c"keyring")?, next.root);

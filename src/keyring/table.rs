@@ -19,6 +19,8 @@ use crate::keyring::wear::Wear;
 use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
+use crate::pg::xact;
+use crate::settings;
 
 thread_local! {
     /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
@@ -80,6 +82,21 @@ pub fn get(relation: pg_sys::Oid) -> Result<Table> {
 /// The table `relation`, for any role: read from the catalog, and not kept.
 pub fn as_seen_by(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Table> {
     Ok(Table(Rc::new(read(relation, role)?)))
+}
+
+/// As [`get`], for a change of the table's keys: 42501 unless the current role may manage them, 25006
+/// where nothing can be written.
+pub fn to_change(relation: pg_sys::Oid) -> Result<Table> {
+    settings::check_unplanted()?;
+    let table = get(relation)?;
+    table.require_manage_right()?;
+    require_writable()?;
+    Ok(table)
+}
+
+/// 25006 where nothing can be written.
+pub fn require_writable() -> Result<()> {
+    xact::forbids_writing().map_or(Ok(()), |because| Err(Error::CannotWrite(because)))
 }
 
 /// Forgets everything read so far.

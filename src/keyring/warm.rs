@@ -37,9 +37,7 @@ pub fn warm(relation: pg_sys::Oid) -> Result<usize> {
 
 /// Gives the keyring that `relation` seals with limits of its own; JSON as [`OwnLimits`] has it.
 pub fn set_limits(relation: pg_sys::Oid, limits: &str) -> Result<()> {
-    settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    table.require_manage_right()?;
+    let table = table::to_change(relation)?;
     OwnLimits::parse(limits)?;
     let keyring_id = table.sealing_keyring()?;
     write::update_limits(keyring_id, limits)?;

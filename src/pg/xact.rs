@@ -1,7 +1,5 @@
 //! Transactions: their ends, their nesting, what they forbid.
 
-use std::ffi::CStr;
-
 use pgrx::pg_sys;
 
 unsafe extern "C" {
@@ -96,16 +94,6 @@ pub fn forbids_writing() -> Option<&'static str> {
 pub fn is_read_committed() -> bool {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as std::ffi::c_int }
-}
-
-/// Raises PostgreSQL's own error (25006, or 25000 in a parallel operation) where `what` cannot be
-/// done since it writes.
-pub fn require_writable(what: &CStr) {
-    // SAFETY: `what` is NUL-terminated and put into the message.
-    unsafe {
-        pg_sys::PreventCommandIfReadOnly(what.as_ptr());
-        pg_sys::PreventCommandIfParallelMode(what.as_ptr());
-    }
 }
 
 /// The moment the client's current statement began, in PostgreSQL's microseconds.
