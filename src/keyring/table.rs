@@ -1,22 +1,23 @@
 //! What this backend knows of a table: its keyrings, its active key, what the current role may do.
 //! Read from the catalog when it is first asked for, and again when anything may have changed.
 
-use std::cell::{Cell, RefCell};
+mod known;
+
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb};
+use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::error::{Error, Result};
+use crate::keyring::cache;
 use crate::keyring::hash::IdMap;
 use crate::keyring::identity::{self, Identity};
-use crate::keyring::limits::OwnLimits;
 use crate::keyring::retire::destroyed;
-use crate::keyring::rights::{self, Rights};
+use crate::keyring::table::known::{Known, Link};
 use crate::keyring::wear::Wear;
-use crate::keyring::{cache, kek};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 use crate::pg::xact;
@@ -36,38 +37,6 @@ type Asked = (pg_sys::Oid, pg_sys::Oid, Identity);
 #[derive(Clone)]
 pub struct Table(Rc<Known>);
 
-struct Known {
-    relation: pg_sys::Oid,
-    /// The table whose keyring seals: the partition root, or the relation itself.
-    root: pg_sys::Oid,
-    /// What the role may do with the keyring that seals; an owner, also while there is none.
-    rights: Rights,
-    links: Vec<Link>,
-    sealing: Option<Sealing>,
-    /// The key that [`Table::require_opens`] last found good, which the next value mostly names.
-    opens: Cell<Option<KeyId>>,
-}
-
-/// A keyring that the table opens with.
-struct Link {
-    keyring_id: Uuid,
-    /// The root's own, or that of a partition from before it was attached.
-    seals: bool,
-    may_open: bool,
-    may_manage: bool,
-    /// Values under older versions of its key are refused.
-    minimum_version: i32,
-}
-
-struct Sealing {
-    key_id: KeyId,
-    /// The KEKs that its wraps are under.
-    keks: Vec<String>,
-    /// They were found to be allowed since this was read.
-    allowed: Cell<bool>,
-    wear: Option<Wear>,
-}
-
 /// The table `relation`, for the current role.
 pub fn get(relation: pg_sys::Oid) -> Result<Table> {
     let asked = (relation, acl::current_role(), identity::current());
@@ -81,7 +50,7 @@ pub fn get(relation: pg_sys::Oid) -> Result<Table> {
 
 /// The table `relation`, for any role: read from the catalog, and not kept.
 pub fn as_seen_by(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Table> {
-    Ok(Table(Rc::new(read(relation, role)?)))
+    Ok(Table(Rc::new(known::read(relation, role)?)))
 }
 
 /// As [`get`], for a change of the table's keys: 42501 unless the current role may manage them, 25006
@@ -102,71 +71,6 @@ pub fn require_writable() -> Result<()> {
 /// Forgets everything read so far.
 pub fn forget_all() {
     TABLES.with_borrow_mut(IdMap::clear);
-}
-
-fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
-    if relation::kind(relation) == Kind::Missing {
-        return Err(Error::NoRelation(relation::display_name(relation)));
-    }
-    let root = relation::partition_root(relation);
-    let owners =
-        |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
-    let mut known = Known {
-        relation,
-        root,
-        rights: owners(root),
-        links: Vec::new(),
-        sealing: None,
-        opens: Cell::new(None),
-    };
-    for table in if root == relation { vec![root] } else { vec![root, relation] } {
-        for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
-            let keyring = rows::keyring(keyring_id)?;
-            let rights = match owners(table) {
-                Rights::ALL => Rights::ALL,
-                _ => rights::granted(role, keyring_id)?,
-            };
-            if seals && table == root {
-                known.rights = rights;
-                known.sealing = active_key(keyring_id, keyring.as_ref())?;
-            }
-            let (may_open, may_manage) = (rights.allow(Verb::Decrypt), rights.allow(Verb::Manage));
-            let minimum_version = keyring.map_or(1, |keyring| keyring.minimum_version);
-            known.links.push(Link { keyring_id, seals, may_open, may_manage, minimum_version });
-        }
-    }
-    Ok(known)
-}
-
-fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
-    let active = rows::data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals);
-    let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
-    let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
-    let wear = match keyring {
-        Some(keyring) => Wear::of(keyring_id, key_id, OwnLimits::stored(&keyring.limits).turn())?,
-        None => None,
-    };
-    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
-}
-
-impl Sealing {
-    /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
-    /// could read what is sealed. Also when no wrap is left: nobody could.
-    fn require_allowed(&self, table: &Table) -> Result<()> {
-        if self.allowed.get() {
-            return Ok(());
-        }
-        if self.keks.is_empty() {
-            return Err(Error::NoWrap { key: self.key_id, table: table.name() });
-        }
-        for kek in &self.keks {
-            if !kek::is_allowed(kek)? {
-                return Err(Error::KekNotAllowed(kek.clone()));
-            }
-        }
-        self.allowed.set(true);
-        Ok(())
-    }
 }
 
 impl Table {

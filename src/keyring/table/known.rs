@@ -1,0 +1,117 @@
+//! A table's keyrings, its active key and a role's rights, as they are read from the catalog.
+
+use std::cell::Cell;
+
+use envelope::header::KeyId;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::Table;
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
+use crate::error::{Error, Result};
+use crate::keyring::kek;
+use crate::keyring::limits::OwnLimits;
+use crate::keyring::rights::{self, Rights};
+use crate::keyring::wear::Wear;
+use crate::pg::acl;
+use crate::pg::relation::{self, Kind};
+
+/// A table as one role sees it.
+pub struct Known {
+    pub relation: pg_sys::Oid,
+    /// The table whose keyring seals: the partition root, or the relation itself.
+    pub root: pg_sys::Oid,
+    /// What the role may do with the keyring that seals; an owner, also while there is none.
+    pub rights: Rights,
+    pub links: Vec<Link>,
+    pub sealing: Option<Sealing>,
+    /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
+    pub opens: Cell<Option<KeyId>>,
+}
+
+/// A keyring that the table opens with.
+pub struct Link {
+    pub keyring_id: Uuid,
+    /// The root's own, or that of a partition from before it was attached.
+    pub seals: bool,
+    pub may_open: bool,
+    pub may_manage: bool,
+    /// Values under older versions of its key are refused.
+    pub minimum_version: i32,
+}
+
+/// The key that seals.
+pub struct Sealing {
+    pub key_id: KeyId,
+    /// The KEKs that its wraps are under.
+    keks: Vec<String>,
+    /// They were found to be allowed since this was read.
+    allowed: Cell<bool>,
+    pub wear: Option<Wear>,
+}
+
+/// Reads the table `relation` for `role`.
+pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
+    if relation::kind(relation) == Kind::Missing {
+        return Err(Error::NoRelation(relation::display_name(relation)));
+    }
+    let root = relation::partition_root(relation);
+    let owners =
+        |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
+    let mut known = Known {
+        relation,
+        root,
+        rights: owners(root),
+        links: Vec::new(),
+        sealing: None,
+        opens: Cell::new(None),
+    };
+    for table in if root == relation { vec![root] } else { vec![root, relation] } {
+        for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
+            let keyring = rows::keyring(keyring_id)?;
+            let rights = match owners(table) {
+                Rights::ALL => Rights::ALL,
+                _ => rights::granted(role, keyring_id)?,
+            };
+            if seals && table == root {
+                known.rights = rights;
+                known.sealing = active_key(keyring_id, keyring.as_ref())?;
+            }
+            let (may_open, may_manage) = (rights.allow(Verb::Decrypt), rights.allow(Verb::Manage));
+            let minimum_version = keyring.map_or(1, |keyring| keyring.minimum_version);
+            known.links.push(Link { keyring_id, seals, may_open, may_manage, minimum_version });
+        }
+    }
+    Ok(known)
+}
+
+fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
+    let active = rows::data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals);
+    let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
+    let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
+    let wear = match keyring {
+        Some(keyring) => Wear::of(keyring_id, key_id, OwnLimits::stored(&keyring.limits).turn())?,
+        None => None,
+    };
+    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
+}
+
+impl Sealing {
+    /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
+    /// could read what is sealed. Also when no wrap is left: nobody could.
+    pub fn require_allowed(&self, table: &Table) -> Result<()> {
+        if self.allowed.get() {
+            return Ok(());
+        }
+        if self.keks.is_empty() {
+            return Err(Error::NoWrap { key: self.key_id, table: table.name() });
+        }
+        for kek in &self.keks {
+            if !kek::is_allowed(kek)? {
+                return Err(Error::KekNotAllowed(kek.clone()));
+            }
+        }
+        self.allowed.set(true);
+        Ok(())
+    }
+}
