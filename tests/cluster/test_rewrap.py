@@ -336,3 +336,14 @@ def test_an_import_beside_a_destruction_brings_no_wrap(db, keks):
         thread.join(20)
         assert imported
     assert db.sql("SELECT state, cardinality(keks) FROM envelope.keys WHERE key_id = %s", (key_id,)) == [("destroyed", 0)]
+
+
+def test_a_wrap_that_cannot_be_read_keeps_no_other_from_opening(db, keks):
+    db.sql("SELECT envelope.add_kek('t0', %s)", (keks[1],))
+    db.sql("UPDATE envelope.wrapped_key SET kms_context = '{\"table\": 1}' WHERE kek = %s", (keks[0],))
+    with db.connect() as c:
+        assert c.execute("SELECT envelope_decrypt_text('t0', ssn) FROM t0").fetchall() == [("v0",)]
+        c.execute("INSERT INTO t0 VALUES (9, 'w')")
+    # Where it is the only one, that is the error.
+    with fails("XX001"):
+        db.sql("SELECT envelope_decrypt_text('t1', ssn) FROM t1")
