@@ -132,6 +132,11 @@ pub fn data_keys(keyring_id: Uuid) -> Result<Vec<DataKeyRow>> {
     collect(c"data_key", index, 2, &Key::Uuid(keyring_id.as_bytes()), data_key_row)
 }
 
+/// The data key of a keyring that seals.
+pub fn active_key(keyring_id: Uuid) -> Result<Option<DataKeyRow>> {
+    Ok(data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals))
+}
+
 /// As [`data_keys`], with their histories.
 pub fn data_key_histories(keyring_id: Uuid) -> Result<Vec<DataKeyHistory>> {
     let index = c"data_key_keyring_id_purpose_version_key";

@@ -166,8 +166,7 @@ fn due_in(keyring_id: Uuid) -> Result<Option<(Table, KeyId, Due)>> {
     let turn = OwnLimits::stored(&keyring.limits).turn();
     let links = rows::tables_of(keyring_id)?;
     let Some(relation) = orphans::sealing_table(&links) else { return Ok(None) };
-    let keys = rows::data_keys(keyring_id)?;
-    let Some(active) = keys.into_iter().find(|key| key.seals()) else { return Ok(None) };
+    let Some(active) = rows::active_key(keyring_id)? else { return Ok(None) };
     let Some(due) = wear::due(active.key_id, turn)? else { return Ok(None) };
     let table = table::get(relation)?;
     // A table that has become a partition seals with its root's keyring.

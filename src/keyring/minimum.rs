@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, DataKeyRow};
+use crate::catalog::rows;
 use crate::catalog::write;
 use crate::error::{Error, Result};
 use crate::keyring::{stale, table};
@@ -14,8 +14,7 @@ pub fn set_minimum_version(relation: pg_sys::Oid, version: i32) -> Result<()> {
     let table = table::to_change(relation)?;
     let keyring_id = table.sealing_keyring()?;
     write::lock_keyring(keyring_id, true)?;
-    let mut keys = rows::data_keys(keyring_id)?.into_iter();
-    let active = keys.find(DataKeyRow::seals).map_or(1, |key| key.version);
+    let active = rows::active_key(keyring_id)?.map_or(1, |key| key.version);
     if !(1..=active).contains(&version) {
         return Err(Error::BadArgument(format!(
             "minimum version must be from 1 to {active}, the version that seals table {}",

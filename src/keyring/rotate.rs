@@ -95,8 +95,7 @@ fn may_write_at_once() -> Result<bool> {
 fn active_key(table: &Table) -> Result<(Uuid, DataKeyRow)> {
     let none = || Error::NoKey { table: table.name(), because: "by rotation" };
     let keyring_id = rows::sealing_keyring(table.root())?.ok_or_else(none)?;
-    let mut keys = rows::data_keys(keyring_id)?.into_iter();
-    Ok((keyring_id, keys.find(DataKeyRow::seals).ok_or_else(none)?))
+    Ok((keyring_id, rows::active_key(keyring_id)?.ok_or_else(none)?))
 }
 
 fn last_version(keyring_id: Uuid) -> Result<i32> {

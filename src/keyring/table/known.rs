@@ -86,8 +86,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
 }
 
 fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
-    let active = rows::data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals);
-    let Some(DataKeyRow { key_id, .. }) = active else { return Ok(None) };
+    let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else { return Ok(None) };
     let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
     let wear = match keyring {
         Some(keyring) => Wear::of(keyring_id, key_id, OwnLimits::stored(&keyring.limits).turn())?,
