@@ -23,7 +23,7 @@ fn envelope_retire_key(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Done {
     begin(fcinfo);
-    let reason = reason.map(|reason| reason_text(&reason)).transpose()?;
+    let reason = given_reason(reason)?;
     Ok(keyring::retire_key(parsed(key_id)?, reason.as_deref())?)
 }
 
@@ -34,7 +34,7 @@ fn envelope_unretire_key(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Done {
     begin(fcinfo);
-    let reason = reason.map(|reason| reason_text(&reason)).transpose()?;
+    let reason = given_reason(reason)?;
     Ok(keyring::unretire_key(parsed(key_id)?, reason.as_deref())?)
 }
 
@@ -66,8 +66,13 @@ fn parsed(key_id: Option<Uuid>) -> Result<KeyId> {
     Ok(KeyId(*required(key_id, "key_id")?.as_bytes()))
 }
 
+/// A reason that may be left out.
+pub(super) fn given_reason(reason: Option<Varlena<'_>>) -> Result<Option<String>> {
+    reason.map(|reason| reason_text(&reason)).transpose()
+}
+
 /// What will stand in the catalog for years must say something.
-pub(super) fn reason_text(reason: &[u8]) -> Result<String> {
+fn reason_text(reason: &[u8]) -> Result<String> {
     if reason.len() > LONGEST_REASON {
         return Err(Error::BadArgument(format!("reason must have at most {LONGEST_REASON} bytes")));
     }

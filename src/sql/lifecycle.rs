@@ -11,7 +11,7 @@ use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 use crate::sql::admin::{given_context, uri_text};
-use crate::sql::destroy::reason_text;
+use crate::sql::destroy::given_reason;
 use crate::sql::{begin, required};
 
 #[pg_extern(sql = false)]
@@ -21,7 +21,7 @@ fn envelope_rotate_key(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
-    let reason = reason.map(|reason| reason_text(&reason)).transpose()?;
+    let reason = given_reason(reason)?;
     let key_id = keyring::rotate_key(required(relation, "relation")?, reason.as_deref())?;
     Ok(Uuid::from_bytes(key_id.0))
 }
