@@ -9,32 +9,24 @@ import pytest
 from harness import process, sealed
 from harness.base_backup import BaseBackup
 from harness.cluster import Cluster
+from harness.work import Work
 from sqlstate import fails
 
 ROWS = 2000
 
 
-class Call(threading.Thread):
-    """A statement in a session of its own, in the background. `result` raises what it raised."""
+class Call(Work):
+    """A statement in a session of its own, in the background."""
 
     def __init__(self, db, statement):
-        super().__init__(daemon=True)
-        self._connection, self._statement, self._error = db.connect(), statement, None
-        self.pid = self._connection.info.backend_pid
-        self.start()
+        connection = db.connect()
+        self.pid = connection.info.backend_pid
+        super().__init__(self._execute, connection, statement)
 
-    def run(self):
-        try:
-            with self._connection as c:
-                c.execute(self._statement)
-        except BaseException as e:
-            self._error = e
-
-    def result(self, seconds=60):
-        self.join(seconds)
-        assert not self.is_alive(), f"not done after {seconds} s"
-        if self._error:
-            raise self._error
+    @staticmethod
+    def _execute(connection, statement):
+        with connection as c:
+            c.execute(statement)
 
 
 def fill(db, rows=ROWS):
