@@ -1,6 +1,6 @@
 //! Data keys in memory: built in place on the heap, wiped on drop, neither shown, copied nor compared.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::ZeroizeOnDrop;
 
 /// Length of every key of the format, in bytes.
 pub const KEY_LEN: usize = 32;
@@ -69,10 +69,8 @@ const STACK_BYTES: usize = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 10
 
 /// Overwrites what functions that have returned left on the stack below the caller: the ciphers pass key schedules by
 /// value, whose first bytes are the key.
-#[inline(never)]
 pub fn wipe_stack() {
-    let mut below = [0u128; STACK_BYTES / size_of::<u128>()];
-    below.zeroize();
+    zeroize::zeroize_stack::<STACK_BYTES>();
 }
 
 /// `bytes` as a key, without a copy.
