@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(is_sealed(bytes), parsed.is_ok());
     assert_eq!(parsed.is_ok(), peeked.is_some() && bytes.len() >= OVERHEAD);
     let Ok(sealed) = parsed else { return };
-    assert_eq!(Some(sealed.key_id), peeked);
+    assert_eq!(Some(sealed.key_id()), peeked);
     let parts = [&sealed.header[..], sealed.nonce, sealed.ciphertext, sealed.tag];
     assert_eq!(parts.concat(), bytes);
 

@@ -26,8 +26,6 @@ pub const OVERHEAD: usize = HEADER_LEN + NONCE_LEN + TAG_LEN;
 pub struct Sealed<'a> {
     /// Marker and key id as they stand, which are authenticated.
     pub header: &'a [u8; HEADER_LEN],
-    /// The id in the header.
-    pub key_id: KeyId,
     /// The nonce.
     pub nonce: &'a [u8; NONCE_LEN],
     /// The ciphertext, as long as the plaintext.
@@ -58,6 +56,7 @@ impl<'a> Sealed<'a> {
     ///
     /// # Errors
     /// [`NotSealed`] unless marker, suite, the fixed bits of the key id and the length are right.
+    #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, NotSealed> {
         match bytes {
             [a, b, ..] if [*a, *b] == MARKER => {}
@@ -65,14 +64,23 @@ impl<'a> Sealed<'a> {
             _ => return Err(NotSealed::Marker),
         }
         let (header, nonce, ciphertext, tag) = cut(bytes).ok_or(NotSealed::TooShort)?;
-        let key_id = peek_key_id(header).ok_or(NotSealed::KeyId)?;
-        Ok(Sealed { header, key_id, nonce, ciphertext, tag })
+        if !id(header).is_v8() {
+            return Err(NotSealed::KeyId);
+        }
+        Ok(Sealed { header, nonce, ciphertext, tag })
+    }
+
+    /// The id in the header.
+    #[inline(always)]
+    pub fn key_id(&self) -> KeyId {
+        id(self.header)
     }
 }
 
 /// The key id in the header that `bytes` start with, whatever their length, if they start with one at all.
 ///
 /// More than [`is_sealed`] accepts: a value that was cut still names its key, and must not pass for plaintext.
+#[inline(always)]
 pub fn peek_key_id(bytes: &[u8]) -> Option<KeyId> {
     let header = bytes.first_chunk()?;
     let id = id(header);
@@ -89,6 +97,7 @@ pub(crate) type Fields<'a> =
     (&'a [u8; HEADER_LEN], &'a [u8; NONCE_LEN], &'a [u8], &'a [u8; TAG_LEN]);
 
 /// Cuts `bytes` into [`Fields`]; `None` when they are too short.
+#[inline(always)]
 pub(crate) fn cut(bytes: &[u8]) -> Option<Fields<'_>> {
     let (header, rest) = bytes.split_first_chunk()?;
     let (nonce, rest) = rest.split_first_chunk()?;
@@ -97,6 +106,7 @@ pub(crate) fn cut(bytes: &[u8]) -> Option<Fields<'_>> {
 }
 
 /// What stands for the id in a header, whatever the marker.
+#[inline(always)]
 pub(crate) fn id(header: &[u8; HEADER_LEN]) -> KeyId {
     let mut id = [0; 16];
     id.copy_from_slice(&header[MARKER.len()..]);
@@ -130,7 +140,7 @@ mod tests {
         let bytes = shaped(61);
         let sealed = Sealed::parse(&bytes).ok();
         assert!(sealed.is_some_and(|sealed| sealed.header[..] == bytes[..18]
-            && sealed.key_id.0[..] == bytes[2..18]
+            && sealed.key_id().0[..] == bytes[2..18]
             && sealed.nonce[..] == bytes[18..42]
             && sealed.ciphertext == &bytes[42..45]
             && sealed.tag[..] == bytes[45..]));

@@ -68,6 +68,7 @@ impl Session {
 
     /// The counting half of the nonce for a value of `len` bytes; `None`, now and from here on, when the session has none
     /// left for it.
+    #[inline]
     pub(crate) fn next_iv(&mut self, len: u64) -> Option<[u8; IV_LEN]> {
         if self.values_left == 0 || len > self.bytes_left {
             self.values_left = 0;
@@ -75,8 +76,11 @@ impl Session {
         }
         self.values_left -= 1;
         self.bytes_left -= len;
+        // In the two pieces in which 12 bytes are read again: a processor waits for what it wrote in others.
         let mut iv = [0; IV_LEN];
-        iv.copy_from_slice(&self.next.to_be_bytes()[size_of::<u128>() - IV_LEN..]);
+        let (high, low) = iv.split_at_mut(8);
+        high.copy_from_slice(&((self.next >> 32) as u64).to_be_bytes());
+        low.copy_from_slice(&(self.next as u32).to_be_bytes());
         self.next = (self.next + 1) % (1 << 96);
         Some(iv)
     }

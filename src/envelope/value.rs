@@ -107,7 +107,7 @@ impl SealKey {
         context: &[u8],
         plaintext: &mut [u8],
     ) -> Result<(), DoesNotOpen> {
-        if sealed.key_id != self.key_id {
+        if sealed.key_id() != self.key_id {
             return Err(DoesNotOpen);
         }
         let (prefix, iv) = halves(sealed.nonce);

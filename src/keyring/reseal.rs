@@ -3,7 +3,7 @@
 use envelope::header::{OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RowResult};
 use crate::keyring::unwrapped::Unwrapped;
 use crate::keyring::{Limits, does_not_open, open, table, with_sealing_key};
 use crate::pg::varlena::VarlenaBuf;
@@ -17,7 +17,7 @@ pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Opt
     let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
     let table = table::get(relation)?;
     table.require_seal_right()?;
-    if table.sealing_key()? == Some(sealed.key_id) {
+    if table.sealing_key()? == Some(&sealed.key_id()) {
         table.require_any_open_right()?;
         return Ok(None);
     }
@@ -41,7 +41,7 @@ fn seal_and_compare(
     limits: &Limits,
     context: &[u8],
     plaintext: &[u8],
-) -> Result<VarlenaBuf> {
+) -> RowResult<VarlenaBuf> {
     let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
     key.seal(limits, context, plaintext, frame.as_mut_slice())?;
     let sealed = Sealed::parse(frame.as_slice()).map_err(|_| does_not_open(relation))?;
@@ -49,5 +49,5 @@ fn seal_and_compare(
     let opens = key.open(&sealed, context, again.as_mut_slice()).map(|opened| opened.is_ok());
     let is_same = again.as_slice() == plaintext;
     again.wipe_and_free();
-    if opens? && is_same { Ok(frame) } else { Err(does_not_open(relation)) }
+    if opens? && is_same { Ok(frame) } else { Err(does_not_open(relation).into()) }
 }
