@@ -1,10 +1,7 @@
 //! A trigger's call: who fired it, with which row.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::marker::PhantomData;
 
-use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::datum::Datum;
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
@@ -50,9 +47,6 @@ struct Columns<'a> {
     values: &'a mut [pg_sys::Datum],
     is_null: &'a mut [bool],
 }
-
-/// The tuple that a BEFORE trigger answers with.
-pub struct Tuple<'a>(pg_sys::HeapTuple, PhantomData<&'a ()>);
 
 impl<'a> TriggerCall<'a> {
     /// `None` when the function is not called as a trigger.
@@ -170,8 +164,8 @@ impl<'a> Row<'a> {
     }
 
     /// The tuple to answer with: the one given, unless a value was replaced.
-    pub fn into_tuple(self) -> Tuple<'a> {
-        let Some(columns) = self.changed else { return Tuple(self.tuple, PhantomData) };
+    pub fn into_datum(self) -> pg_sys::Datum {
+        let Some(columns) = self.changed else { return pg_sys::Datum::from(self.tuple) };
         // SAFETY: values and nulls are those of the descriptor's columns. The new tuple, in the
         // trigger's memory context, stands where the old one does, as `heap_modify_tuple` has it.
         unsafe {
@@ -183,7 +177,7 @@ impl<'a> Row<'a> {
             (*(*tuple).t_data).t_ctid = (*(*self.tuple).t_data).t_ctid;
             (*tuple).t_self = (*self.tuple).t_self;
             (*tuple).t_tableOid = (*self.tuple).t_tableOid;
-            Tuple(tuple, PhantomData)
+            pg_sys::Datum::from(tuple)
         }
     }
 }
@@ -241,13 +235,3 @@ pub fn is_same_stored_value(old: pg_sys::Datum, new: pg_sys::Datum) -> bool {
     // SAFETY: both are non-null bytea datums.
     unsafe { datumIsEqual(old, new, false, -1) }
 }
-
-// SAFETY: a trigger function returns the tuple's pointer, as PostgreSQL asks.
-unsafe impl BoxRet for Tuple<'_> {
-    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: as above; the tuple lives in the trigger's memory context or is the caller's.
-        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
-    }
-}
-
-pgrx::impl_sql_translatable!(Tuple<'_>, "trigger");

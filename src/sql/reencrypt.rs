@@ -8,19 +8,17 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::keyring::{self, Window};
+use crate::pg::call::row_function;
 use crate::pg::varlena::VarlenaBuf;
 use crate::sql::required;
 use crate::sql::values::with_value;
 
-#[pg_extern(sql = false)]
-fn envelope_reseal(
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> std::result::Result<Option<VarlenaBuf>, ErrorReport> {
-    Ok(with_value(fcinfo, |relation, context, sealed| {
+row_function!(envelope_reseal_wrapper, |fcinfo| {
+    with_value(fcinfo, |relation, context, sealed| {
         let resealed = keyring::reseal(relation, context, sealed)?;
         Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
-    })?)
-}
+    })
+});
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]

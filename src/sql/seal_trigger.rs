@@ -6,39 +6,34 @@
 use std::ffi::CStr;
 
 use envelope::header::{HEADER_LEN, is_sealed, peek_key_id};
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{pg_extern, pg_sys};
+use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
 use crate::keyring::{self, Whose};
+use crate::pg::call::row_function;
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::report::WithoutCopyLine;
-use crate::pg::trigger::{TriggerCall, Tuple, is_same_stored_value};
+use crate::pg::trigger::{TriggerCall, is_same_stored_value};
 use crate::pg::varlena::{Varlena, VarlenaBuf, first_bytes};
 use crate::sql::begin;
 
 /// The context of a column that no policy binds to its row.
 const NO_CONTEXT: &[u8] = b"";
 
-#[pg_extern(sql = false)]
-fn envelope_seal(
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> std::result::Result<Tuple<'static>, ErrorReport> {
-    let sealed = {
-        let _row_of_copy = WithoutCopyLine::begin();
-        begin(fcinfo);
-        // SAFETY: the call's own information, which outlives the call.
-        let call = unsafe { TriggerCall::from_fcinfo(fcinfo) };
-        match call {
-            Some(call) => seal_row(&call),
-            None => Err(Error::TriggerMisuse("must be called as a trigger")),
-        }
-    };
-    Ok(sealed?)
-}
+row_function!(envelope_seal_wrapper, |fcinfo| {
+    let _row_of_copy = WithoutCopyLine::begin();
+    begin(fcinfo);
+    // SAFETY: the call's own information, which outlives the call.
+    let call = unsafe { TriggerCall::from_fcinfo(fcinfo) };
+    match call {
+        Some(call) => seal_row(&call),
+        None => Err(Error::TriggerMisuse("must be called as a trigger")),
+    }
+});
 
-fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Tuple<'a>> {
+/// The row to store, as PostgreSQL has trigger functions answer.
+fn seal_row(call: &TriggerCall<'_>) -> Result<Option<pg_sys::Datum>> {
     check_use(call)?;
     let mut row = call.new_row();
     for argument in call.arguments() {
@@ -53,7 +48,7 @@ fn seal_row<'a>(call: &TriggerCall<'a>) -> Result<Tuple<'a>> {
             row.replace(column, sealed);
         }
     }
-    Ok(row.into_tuple())
+    Ok(Some(row.into_datum()))
 }
 
 fn check_use(call: &TriggerCall<'_>) -> Result<()> {

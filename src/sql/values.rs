@@ -1,48 +1,34 @@
 //! `envelope_encrypt`, `envelope_decrypt` and their `_text` pair.
 
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{pg_extern, pg_sys};
+use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
 use crate::keyring;
-use crate::pg::call::Arguments;
+use crate::pg::call::{Arguments, row_function};
 use crate::pg::encoding::{self, Converted};
 use crate::pg::varlena::VarlenaBuf;
 use crate::sql::{LONGEST_CONTEXT, begin, required};
 
-type Answer = std::result::Result<Option<VarlenaBuf>, ErrorReport>;
-
-#[pg_extern(sql = false)]
-fn envelope_encrypt(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
-    Ok(with_value(fcinfo, keyring::seal)?)
-}
-
-#[pg_extern(sql = false)]
-fn envelope_decrypt(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
-    Ok(with_value(fcinfo, keyring::open)?)
-}
-
-#[pg_extern(sql = false)]
-fn envelope_encrypt_text(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
-    Ok(with_value(fcinfo, |relation, context, plaintext| {
+row_function!(envelope_encrypt_wrapper, |fcinfo| with_value(fcinfo, keyring::seal));
+row_function!(envelope_decrypt_wrapper, |fcinfo| with_value(fcinfo, keyring::open));
+row_function!(envelope_encrypt_text_wrapper, |fcinfo| {
+    with_value(fcinfo, |relation, context, plaintext| {
         keyring::seal(relation, context, &utf8(plaintext)?)
-    })?)
-}
-
-#[pg_extern(sql = false)]
-fn envelope_decrypt_text(fcinfo: pg_sys::FunctionCallInfo) -> Answer {
-    Ok(with_value(fcinfo, |relation, context, sealed| {
+    })
+});
+row_function!(envelope_decrypt_text_wrapper, |fcinfo| {
+    with_value(fcinfo, |relation, context, sealed| {
         in_server_encoding(keyring::open(relation, context, sealed)?)
-    })?)
-}
+    })
+});
 
 /// The arguments are `relation`, a value, `context`. NULL value, NULL result; NULL relation or
 /// context, an error even then.
-#[inline]
+#[inline(always)]
 pub(super) fn with_value(
     fcinfo: pg_sys::FunctionCallInfo,
     work: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<VarlenaBuf>,
-) -> Result<Option<VarlenaBuf>> {
+) -> Result<Option<pg_sys::Datum>> {
     begin(fcinfo);
     // SAFETY: the call's own information; the four are declared (regclass, bytea or text, text).
     let (relation, value, context) = unsafe {
@@ -54,7 +40,15 @@ pub(super) fn with_value(
     if context.len() > LONGEST_CONTEXT {
         return Err(Error::ContextTooLong);
     }
-    value.map(|value| work(relation, &utf8(&context)?, &value)).transpose()
+    let Some(value) = value else { return Ok(None) };
+    let converted;
+    let context = if context.is_ascii() {
+        &*context
+    } else {
+        converted = utf8(&context)?;
+        &*converted
+    };
+    Ok(Some(work(relation, context, &value)?.into_datum()))
 }
 
 fn utf8(text: &[u8]) -> Result<Converted<'_>> {
