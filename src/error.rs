@@ -15,6 +15,16 @@ use crate::pg::subxact::Undone;
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A result that is handed on in registers, for what every row returns.
+pub type RowResult<T> = std::result::Result<T, Box<Error>>;
+
+impl From<Box<Error>> for Error {
+    #[cold]
+    fn from(error: Box<Error>) -> Error {
+        *error
+    }
+}
+
 /// What went wrong. Tables are named `schema.table`, quoted as SQL would.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

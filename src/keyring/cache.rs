@@ -2,34 +2,37 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use envelope::header::KeyId;
 use envelope::secret::DataKey;
 
 use crate::catalog::rows::{self, DataKeyRow};
-use crate::error::Result;
+use crate::error::{Result, RowResult};
 use crate::keyring::arena;
 use crate::keyring::hash::IdMap;
 use crate::keyring::identity::{self, Identity};
 use crate::keyring::limits::{Limits, OwnLimits};
 use crate::keyring::unwrapped::{self, Unwrapped};
+use crate::pg::state::Counter;
 use crate::pg::{clock, report};
 use crate::settings;
 
 thread_local! {
-    static KEYS: RefCell<IdMap<Slot, Entry>> = RefCell::new(IdMap::default());
+    static KEYS: RefCell<IdMap<Slot, Kept>> = RefCell::new(IdMap::default());
     /// Keys in the order in which they were unwrapped, each with its number; of a key's places
     /// only the last counts.
     static ORDER: RefCell<VecDeque<(Slot, u64)>> = const { RefCell::new(VecDeque::new()) };
     /// How often a key was unwrapped.
     static UNWRAPS: Cell<u64> = const { Cell::new(0) };
-    /// How often everything that was read has been put in doubt.
-    static DOUBTS: Cell<u64> = const { Cell::new(0) };
     /// When expired keys were last looked for, on [`clock::monotonic_ms`]'s scale.
     static WIPED_AT: Cell<u64> = const { Cell::new(0) };
     /// It was said that memory is not locked.
     static WARNED: Cell<bool> = const { Cell::new(false) };
 }
+
+/// How often everything that was read has been put in doubt.
+static DOUBTS: Counter = Counter::new(0);
 
 /// A data key, and the identity that the KMS gave it to: no other is handed it.
 type Slot = (KeyId, Identity);
@@ -43,87 +46,135 @@ const WIPE_EVERY_MS: u64 = 1000;
 
 /// What is known of a data key.
 struct Entry {
-    row: DataKeyRow,
-    limits: Limits,
+    slot: Slot,
+    unwrapped: RefCell<Option<Unwrapped>>,
+    limits: Cell<Limits>,
     /// What [`DOUBTS`] was when `row` and `limits` were read: when it has moved on, the catalog or
     /// the settings may have changed since.
-    read_at: u64,
-    unwrapped: Option<Unwrapped>,
+    read_at: Cell<u64>,
+    row: Cell<DataKeyRow>,
     /// Where its key stands in [`ORDER`].
-    order: u64,
+    order: Cell<u64>,
     /// The transaction or savepoint that made the key, while it is open.
-    made_in: Option<u32>,
+    made_in: Cell<Option<u32>>,
 }
+
+/// An entry of the map. When it leaves, its key is wiped, whatever [`Place`]s it is found at.
+struct Kept(Rc<Entry>);
+
+/// Where a key was found last, so that it need not be looked up for each row.
+#[derive(Default)]
+pub struct Place(RefCell<Option<Rc<Entry>>>);
 
 impl Entry {
     fn is_doubtful(&self) -> bool {
-        self.read_at != DOUBTS.get()
+        self.read_at.get() != DOUBTS.get()
     }
 
-    fn wipe_if_over(&mut self, now: u64) {
-        if self.unwrapped.as_ref().is_some_and(|key| key.is_over(&self.limits, now)) {
-            self.unwrapped = None;
+    fn is_unwrapped(&self) -> bool {
+        self.unwrapped.borrow().is_some()
+    }
+
+    fn wipe(&self) {
+        self.unwrapped.replace(None);
+    }
+
+    fn wipe_if_over(&self, now: u64) {
+        let is_over = |key: &Unwrapped| key.is_over(&self.limits.get(), now);
+        if self.unwrapped.borrow().as_ref().is_some_and(is_over) {
+            self.wipe();
         }
     }
-}
 
-/// Calls `use_key` with the unwrapped key `key_id` and its limits, for a value of `bytes` bytes;
-/// `None` when it has to be unwrapped first.
-pub fn with_key<T>(
-    key_id: KeyId,
-    bytes: usize,
-    use_key: impl FnOnce(&Unwrapped, &Limits) -> Result<T>,
-) -> Result<Option<T>> {
-    let slot = slot(key_id);
-    let mut use_key = Some(use_key);
-    let mut used = use_if_known(slot, bytes, &mut use_key);
-    if used.is_none() {
-        read_if_doubtful(slot)?;
-        used = use_if_known(slot, bytes, &mut use_key);
-    }
-    if used.is_none() {
-        wipe_if_over(slot);
-        wipe_expired()?;
-    }
-    used.transpose()
-}
-
-/// `None` when the key is not there, is over, or what is known of it is in doubt.
-fn use_if_known<T>(
-    slot: Slot,
-    bytes: usize,
-    use_key: &mut Option<impl FnOnce(&Unwrapped, &Limits) -> Result<T>>,
-) -> Option<Result<T>> {
-    KEYS.with_borrow(|keys| {
-        let entry = keys.get(&slot).filter(|entry| !entry.is_doubtful())?;
-        let unwrapped = entry.unwrapped.as_ref()?;
+    /// `None` when the key is not there, is over, or what is known of it is in doubt.
+    #[inline(always)]
+    fn use_if_known<T>(
+        &self,
+        bytes: usize,
+        use_key: &mut Option<impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>>,
+    ) -> Option<RowResult<T>> {
+        if self.is_doubtful() {
+            return None;
+        }
+        let (unwrapped, limits) = (self.unwrapped.borrow(), self.limits.get());
+        let unwrapped = unwrapped.as_ref()?;
         // A key whose page was zeroed by a fork has another id.
-        if !unwrapped.is_within(&entry.limits, clock::monotonic_ms())
-            || unwrapped.key_id() != slot.0
+        if !unwrapped.is_within(&limits, clock::monotonic_ms()) || unwrapped.key_id() != self.slot.0
         {
             return None;
         }
         let use_key = use_key.take()?;
         unwrapped.note_use(bytes);
-        Some(use_key(unwrapped, &entry.limits))
-    })
+        Some(use_key(unwrapped, &limits))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.wipe();
+    }
+}
+
+/// Calls `use_key` with the unwrapped key `key_id` and its limits, for a value of `bytes` bytes;
+/// `None` when it has to be unwrapped first. `place` is the caller's to keep from row to row.
+#[inline(always)]
+pub fn with_key<T>(
+    key_id: &KeyId,
+    place: &Place,
+    bytes: usize,
+    use_key: impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>,
+) -> RowResult<Option<T>> {
+    let identity = identity::current();
+    let mut use_key = Some(use_key);
+    let used = match &*place.0.borrow() {
+        Some(entry) if entry.slot.0 == *key_id && entry.slot.1 == identity => {
+            entry.use_if_known(bytes, &mut use_key)
+        }
+        _ => None,
+    };
+    match used {
+        Some(used) => used.map(Some),
+        None => with_key_looked_up((*key_id, identity), place, bytes, use_key),
+    }
+}
+
+#[inline(never)]
+fn with_key_looked_up<T>(
+    slot: Slot,
+    place: &Place,
+    bytes: usize,
+    mut use_key: Option<impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>>,
+) -> RowResult<Option<T>> {
+    read_if_doubtful(slot)?;
+    let Some(entry) = entry(slot) else {
+        wipe_expired()?;
+        return Ok(None);
+    };
+    let used = entry.use_if_known(bytes, &mut use_key);
+    if used.is_none() {
+        entry.wipe_if_over(clock::monotonic_ms());
+        wipe_expired()?;
+    }
+    place.0.replace(Some(entry));
+    used.transpose()
+}
+
+fn entry(slot: Slot) -> Option<Rc<Entry>> {
+    KEYS.with_borrow(|keys| keys.get(&slot).map(|kept| Rc::clone(&kept.0)))
 }
 
 /// Whether `key_id` could be used now without being unwrapped.
 pub fn is_usable(key_id: KeyId) -> Result<bool> {
     let slot = slot(key_id);
     read_if_doubtful(slot)?;
-    Ok(KEYS.with_borrow(|keys| {
-        keys.get(&slot).is_some_and(|entry| {
-            let unwrapped = entry.unwrapped.as_ref();
-            unwrapped.is_some_and(|key| key.is_within(&entry.limits, clock::monotonic_ms()))
-        })
-    }))
+    let Some(entry) = entry(slot) else { return Ok(false) };
+    let (unwrapped, limits) = (entry.unwrapped.borrow(), entry.limits.get());
+    Ok(unwrapped.as_ref().is_some_and(|key| key.is_within(&limits, clock::monotonic_ms())))
 }
 
 /// Reads the row and the limits of a key again when they may have changed.
 fn read_if_doubtful(slot: Slot) -> Result<()> {
-    if KEYS.with_borrow(|keys| keys.get(&slot).is_some_and(Entry::is_doubtful)) {
+    if entry(slot).is_some_and(|entry| entry.is_doubtful()) {
         row_in(slot)?;
     }
     Ok(())
@@ -135,37 +186,40 @@ pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
 }
 
 fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
-    let known = KEYS.with_borrow(|keys| {
-        keys.get(&slot).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row)
-    });
+    let known = entry(slot).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row.get());
     if known.is_some() {
         return Ok(known);
     }
     let read_at = DOUBTS.get();
-    let read = match rows::data_key(slot.0)? {
-        Some(row) => Some((row, limits_of(&row)?)),
-        None => None,
+    let Some(row) = rows::data_key(slot.0)? else {
+        KEYS.with_borrow_mut(|keys| keys.remove(&slot));
+        return Ok(None);
     };
-    KEYS.with_borrow_mut(|keys| match read {
-        None => {
-            keys.remove(&slot);
-        }
-        Some((row, limits)) => {
-            let entry = keys.entry(slot).or_insert(Entry {
-                row,
-                limits,
-                read_at,
-                unwrapped: None,
-                order: 0,
-                made_in: None,
-            });
-            (entry.row, entry.limits, entry.read_at) = (row, limits, read_at);
+    let limits = limits_of(&row)?;
+    match entry(slot) {
+        Some(entry) => {
+            entry.row.set(row);
+            entry.limits.set(limits);
+            entry.read_at.set(read_at);
             if !row.state.opens() {
-                entry.unwrapped = None;
+                entry.wipe();
             }
         }
-    });
-    Ok(read.map(|(row, _)| row))
+        None => keep(Entry {
+            slot,
+            unwrapped: RefCell::new(None),
+            limits: Cell::new(limits),
+            read_at: Cell::new(read_at),
+            row: Cell::new(row),
+            order: Cell::new(0),
+            made_in: Cell::new(None),
+        }),
+    }
+    Ok(Some(row))
+}
+
+fn keep(entry: Entry) {
+    KEYS.with_borrow_mut(|keys| keys.insert(entry.slot, Kept(Rc::new(entry))));
 }
 
 fn limits_of(row: &DataKeyRow) -> Result<Limits> {
@@ -187,11 +241,19 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
     let order = UNWRAPS.get() + 1;
     UNWRAPS.set(order);
     let slot = slot(row.key_id);
-    KEYS.with_borrow_mut(|keys| {
-        let made_before =
-            || identity::all().find_map(|identity| keys.get(&(slot.0, identity))?.made_in);
-        let made_in = made_in.or_else(made_before);
-        keys.insert(slot, Entry { row, limits, read_at, unwrapped, order, made_in });
+    let made_before =
+        || identity::all().find_map(|identity| entry((slot.0, identity))?.made_in.get());
+    let made_in = made_in.or_else(made_before);
+    keep(Entry {
+        slot,
+        unwrapped: RefCell::new(unwrapped),
+        limits: Cell::new(limits),
+        read_at: Cell::new(read_at),
+        row: Cell::new(row),
+        order: Cell::new(order),
+        made_in: Cell::new(made_in),
+    });
+    KEYS.with_borrow(|keys| {
         ORDER.with_borrow_mut(|queue| {
             // What was wiped otherwise stays in the queue until it is as long again as need be.
             if queue.len() > 2 * keys.len() {
@@ -220,7 +282,7 @@ fn warn_if_unlocked() {
 /// `envelope.cache_max_keys`. A key whose transaction is open stays: nothing else has it.
 fn make_room() {
     let Some(limit) = settings::cache_max_keys() else { return };
-    KEYS.with_borrow_mut(|keys| {
+    KEYS.with_borrow(|keys| {
         ORDER.with_borrow_mut(|queue| {
             // The key that is about to come is counted already.
             let mut kept = Vec::new();
@@ -228,8 +290,8 @@ fn make_room() {
                 && let Some(place) = queue.pop_front()
             {
                 match stands_at(keys, place) {
-                    Some(entry) if entry.made_in.is_some() => kept.push(place),
-                    Some(entry) => entry.unwrapped = None,
+                    Some(entry) if entry.made_in.get().is_some() => kept.push(place),
+                    Some(entry) => entry.wipe(),
                     None => {}
                 }
             }
@@ -240,17 +302,17 @@ fn make_room() {
 
 /// The entry whose unwrapped key has this place in the order; `None` when it was wiped, or
 /// unwrapped again later.
-fn stands_at(keys: &mut IdMap<Slot, Entry>, (slot, order): (Slot, u64)) -> Option<&mut Entry> {
-    keys.get_mut(&slot).filter(|entry| entry.order == order && entry.unwrapped.is_some())
+fn stands_at(keys: &IdMap<Slot, Kept>, (slot, order): (Slot, u64)) -> Option<&Entry> {
+    let Kept(entry) = keys.get(&slot)?;
+    (entry.order.get() == order && entry.is_unwrapped()).then_some(entry)
 }
 
 /// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
 /// `until`, when the KMS is to be asked again.
 pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
-    KEYS.with_borrow_mut(|keys| {
-        let Some(entry) = keys.get_mut(&slot(key_id)) else { return false };
-        let limits = entry.limits;
-        let Some(unwrapped) = entry.unwrapped.as_mut() else { return false };
+    let Some(entry) = entry(slot(key_id)) else { return false };
+    let limits = entry.limits.get();
+    entry.unwrapped.borrow_mut().as_mut().is_some_and(|unwrapped| {
         unwrapped.serve_stale(&limits, until);
         unwrapped.is_within(&limits, clock::monotonic_ms())
     })
@@ -258,24 +320,22 @@ pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
 
 /// Wipes one key: the KMS refuses it to whoever asks now.
 pub fn wipe(key_id: KeyId) {
-    KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&slot(key_id)) {
-            entry.unwrapped = None;
-        }
-    });
+    if let Some(entry) = entry(slot(key_id)) {
+        entry.wipe();
+    }
 }
 
 /// The catalog or the settings may have changed: every row is read again before its key is used.
 pub fn doubt_all() {
-    DOUBTS.set(DOUBTS.get() + 1);
+    DOUBTS.count();
 }
 
 /// Wipes all; how many keys that were. Which of them an open transaction has made is still known.
 pub fn flush() -> usize {
     let unwrapped = unwrapped::count();
     KEYS.with_borrow_mut(|keys| {
-        keys.retain(|_, entry| entry.made_in.is_some());
-        keys.values_mut().for_each(|entry| entry.unwrapped = None);
+        keys.retain(|_, Kept(entry)| entry.made_in.get().is_some());
+        keys.values().for_each(|Kept(entry)| entry.wipe());
     });
     unwrapped
 }
@@ -284,25 +344,16 @@ pub fn flush() -> usize {
 pub fn forget_made_in(is_gone: impl Fn(u32) -> bool) -> bool {
     KEYS.with_borrow_mut(|keys| {
         let before = keys.len();
-        keys.retain(|_, entry| !entry.made_in.is_some_and(&is_gone));
+        keys.retain(|_, Kept(entry)| !entry.made_in.get().is_some_and(&is_gone));
         keys.len() != before
     })
 }
 
 /// Keys made in `from` now count as made in `to`; `None`: they are committed.
 pub fn hand_over(from: impl Fn(u32) -> bool, to: Option<u32>) {
-    KEYS.with_borrow_mut(|keys| {
-        for entry in keys.values_mut().filter(|entry| entry.made_in.is_some_and(&from)) {
-            entry.made_in = to;
-        }
-    });
-}
-
-fn wipe_if_over(slot: Slot) {
-    KEYS.with_borrow_mut(|keys| {
-        if let Some(entry) = keys.get_mut(&slot) {
-            entry.wipe_if_over(clock::monotonic_ms());
-        }
+    KEYS.with_borrow(|keys| {
+        let made = keys.values().filter(|Kept(entry)| entry.made_in.get().is_some_and(&from));
+        made.for_each(|Kept(entry)| entry.made_in.set(to));
     });
 }
 
@@ -316,13 +367,12 @@ fn wipe_expired() -> Result<()> {
     }
     WIPED_AT.set(now);
     let doubtful: Vec<Slot> = KEYS.with_borrow(|keys| {
-        let kept =
-            keys.iter().filter(|(_, entry)| entry.is_doubtful() && entry.unwrapped.is_some());
-        kept.map(|(slot, _)| *slot).collect()
+        let kept = keys.values().filter(|Kept(entry)| entry.is_doubtful() && entry.is_unwrapped());
+        kept.map(|Kept(entry)| entry.slot).collect()
     });
     for slot in doubtful {
         row_in(slot)?;
     }
-    KEYS.with_borrow_mut(|keys| keys.values_mut().for_each(|entry| entry.wipe_if_over(now)));
+    KEYS.with_borrow(|keys| keys.values().for_each(|Kept(entry)| entry.wipe_if_over(now)));
     Ok(())
 }

@@ -11,15 +11,17 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::keyring::{arena, cache, flush, mark_stale};
 use crate::pg::discard;
+use crate::pg::state::Counter;
 use crate::pg::xact::{self, End};
 use crate::{audit, kms};
 
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
     static MADE: Cell<bool> = const { Cell::new(false) };
-    /// Counts top-level transactions, from 1.
-    static TRANSACTION: Cell<u64> = const { Cell::new(1) };
 }
+
+/// Counts top-level transactions, from 1.
+static TRANSACTION: Counter = Counter::new(1);
 
 /// A number that no other top-level transaction of this process has; never 0.
 pub fn transaction() -> u64 {
@@ -44,7 +46,7 @@ pub fn key_made() {
 fn at_end(end: End) {
     if matches!(end, End::Commit | End::Abort | End::Prepare) {
         audit::end_statement();
-        TRANSACTION.set(TRANSACTION.get() + 1);
+        TRANSACTION.count();
     }
     if !MADE.get() {
         return;

@@ -2,13 +2,14 @@
 //! assume for a database role. The KMS decides by identity, so whatever it answered one is kept for
 //! that one alone: unwrapped keys, refusals, what an alias stands for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
 use crate::kms::AssumedRole;
 use crate::pg::acl;
+use crate::pg::state::Flag;
 use crate::settings;
 
 /// One of the identities of this backend; cheap to compare.
@@ -24,12 +25,13 @@ impl Identity {
     pub const ANOTHER: Identity = Identity(1);
 }
 
+/// The role to assume may be another than before. PostgreSQL says so for the first time when the
+/// setting is defined.
+static CHANGED: Flag = Flag::new(false);
+/// No role is to be assumed.
+static SERVER_ONLY: Flag = Flag::new(true);
+
 thread_local! {
-    /// The role to assume may be another than before. PostgreSQL says so for the first time when
-    /// the setting is defined.
-    static CHANGED: Cell<bool> = const { Cell::new(false) };
-    /// No role is to be assumed.
-    static SERVER_ONLY: Cell<bool> = const { Cell::new(true) };
     /// What the current setting makes of database roles.
     static BY_ROLE: RefCell<HashMap<pg_sys::Oid, Identity>> = RefCell::default();
     /// Every role ever assumed here; its place, from 1, is its identity.
@@ -42,8 +44,14 @@ pub fn changed() {
 }
 
 /// As whom the KMS would be asked now, for the current role.
+#[inline]
 pub fn current() -> Identity {
-    if CHANGED.replace(false) {
+    if SERVER_ONLY.get() && !CHANGED.get() { Identity::SERVER } else { look_up() }
+}
+
+#[inline(never)]
+fn look_up() -> Identity {
+    if CHANGED.take() {
         BY_ROLE.with_borrow_mut(HashMap::clear);
         SERVER_ONLY.set(settings::aws_role(acl::current_role()).is_none());
     }

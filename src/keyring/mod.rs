@@ -47,7 +47,7 @@ use envelope::header::{KeyId, OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
 use crate::audit;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RowResult};
 use crate::pg::relation;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::settings;
@@ -98,6 +98,7 @@ pub fn flush() -> usize {
 
 /// Seals `plaintext` under the active key of `relation`; makes that key if there is none and the
 /// current role may.
+#[inline(always)]
 pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
     if plaintext.len() > MAX_LEN - OVERHEAD {
         return Err(Error::TooLong(plaintext.len()));
@@ -112,11 +113,12 @@ pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<V
 
 /// Calls `use_key` with the active key of `relation`, for a value of `bytes` bytes; makes that key
 /// if there is none and the current role may. `after` is told once the value is sealed.
+#[inline(always)]
 fn with_sealing_key<T>(
     relation: pg_sys::Oid,
     bytes: usize,
     after: fn(&Table, usize),
-    use_key: impl Fn(&Unwrapped, &Limits) -> Result<T>,
+    use_key: impl Fn(&Unwrapped, &Limits) -> RowResult<T>,
 ) -> Result<T> {
     for _ in 0..ATTEMPTS {
         let table = table::get(relation)?;
@@ -125,21 +127,24 @@ fn with_sealing_key<T>(
             create::on_first_use(&table)?;
             continue;
         };
-        match cache::with_key(key_id, bytes, &use_key)? {
+        match cache::with_key(key_id, table.sealing_place(), bytes, &use_key)? {
             Some(done) => {
                 after(&table, bytes);
                 return Ok(done);
             }
-            None => unwrap::into_cache(key_id, &table)?,
+            None => unwrap::into_cache(*key_id, &table)?,
         }
     }
     let table = table::get(relation)?;
     Err(table
         .sealing_key()?
-        .map_or(Error::NoKey { table: table.name(), because: "in time" }, Error::NotKept))
+        .map_or(Error::NoKey { table: table.name(), because: "in time" }, |key| {
+            Error::NotKept(*key)
+        }))
 }
 
 /// Opens `value`, sealed under any key that `relation` may open with.
+#[inline(always)]
 pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<VarlenaBuf> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
@@ -149,10 +154,10 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
         match key.open(&sealed, context, opened.as_mut_slice())? {
             Ok(()) => {
-                audit::opened(relation, sealed.key_id);
+                audit::opened(relation, sealed.key_id());
                 Ok(opened)
             }
-            Err(_) => Err(does_not_open(relation)),
+            Err(_) => Err(does_not_open(relation).into()),
         }
     })
 }
@@ -165,7 +170,7 @@ pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()>
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
         let verified = key.open(&sealed, context, opened.as_mut_slice());
         opened.wipe_and_free();
-        verified?.map_err(|_| does_not_open(relation))
+        verified?.map_err(|_| does_not_open(relation).into())
     })
 }
 
@@ -176,16 +181,18 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
 }
 
 /// Calls `use_key` with the key of `sealed`, once `require` finds nothing against it.
+#[inline(always)]
 fn with_opening_key<T>(
     mut table: Table,
     require: impl Fn(&Table, KeyId) -> Result<()>,
     sealed: &Sealed<'_>,
-    use_key: impl Fn(&Unwrapped) -> Result<T>,
+    use_key: impl Fn(&Unwrapped) -> RowResult<T>,
 ) -> Result<T> {
-    let key_id = sealed.key_id;
+    let key_id = sealed.key_id();
     for _ in 0..ATTEMPTS {
         require(&table, key_id)?;
-        match cache::with_key(key_id, sealed.ciphertext.len(), |key, _| use_key(key))? {
+        let (place, bytes) = (table.opening_place(), sealed.ciphertext.len());
+        match cache::with_key(&key_id, place, bytes, |key, _| use_key(key))? {
             Some(done) => return Ok(done),
             None => unwrap::into_cache(key_id, &table)?,
         }

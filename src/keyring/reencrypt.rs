@@ -63,7 +63,7 @@ pub fn next_window(
     let Some(blocks) = relation::pages(relation) else {
         return Err(Error::NotATable { what: "relation", table: display_name(relation) });
     };
-    let Some(active_key) = table.sealing_key()? else {
+    let Some(&active_key) = table.sealing_key()? else {
         return Err(table.no_key());
     };
     let new = || Job::new(active_key, blocks, (batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS));

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::error::{Error, Result};
-use crate::keyring::cache;
+use crate::keyring::cache::{self, Place};
 use crate::keyring::hash::IdMap;
 use crate::keyring::identity::{self, Identity};
 use crate::keyring::retire::destroyed;
@@ -26,7 +26,14 @@ use crate::settings;
 thread_local! {
     /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
     /// others, row by row.
-    static TABLES: RefCell<IdMap<Asked, Table>> = RefCell::new(IdMap::default());
+    static TABLES: RefCell<Tables> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Tables {
+    known: IdMap<Asked, Table>,
+    /// The one asked for last, which the next row mostly asks for.
+    last: Option<(Asked, Table)>,
 }
 
 /// A table, the role that asks, and as whom it would ask the KMS: what an alias among the allowed
@@ -38,13 +45,28 @@ type Asked = (pg_sys::Oid, pg_sys::Oid, Identity);
 pub struct Table(Rc<Known>);
 
 /// The table `relation`, for the current role.
+#[inline(always)]
 pub fn get(relation: pg_sys::Oid) -> Result<Table> {
     let asked = (relation, acl::current_role(), identity::current());
-    if let Some(table) = TABLES.with_borrow(|tables| tables.get(&asked).cloned()) {
-        return Ok(table);
-    }
-    let table = as_seen_by(relation, asked.1)?;
-    TABLES.with_borrow_mut(|tables| tables.insert(asked, table.clone()));
+    let last = TABLES.with_borrow(|tables| match &tables.last {
+        Some((of, table)) if *of == asked => Some(table.clone()),
+        _ => None,
+    });
+    last.map_or_else(|| get_another(asked), Ok)
+}
+
+#[inline(never)]
+fn get_another(asked: Asked) -> Result<Table> {
+    let known = TABLES.with_borrow(|tables| tables.known.get(&asked).cloned());
+    let table = match known {
+        Some(table) => table,
+        None => {
+            let table = as_seen_by(asked.0, asked.1)?;
+            TABLES.with_borrow_mut(|tables| tables.known.insert(asked, table.clone()));
+            table
+        }
+    };
+    TABLES.with_borrow_mut(|tables| tables.last = Some((asked, table.clone())));
     Ok(table)
 }
 
@@ -70,7 +92,7 @@ pub fn require_writable() -> Result<()> {
 
 /// Forgets everything read so far.
 pub fn forget_all() {
-    TABLES.with_borrow_mut(IdMap::clear);
+    TABLES.take();
 }
 
 impl Table {
@@ -117,10 +139,21 @@ impl Table {
 
     /// The key that seals, `None` when it has yet to be made. An error when one of its wraps is
     /// under a KEK that is not allowed.
-    pub fn sealing_key(&self) -> Result<Option<KeyId>> {
+    #[inline]
+    pub fn sealing_key(&self) -> Result<Option<&KeyId>> {
         let Some(sealing) = &self.0.sealing else { return Ok(None) };
         sealing.require_allowed(self)?;
-        Ok(Some(sealing.key_id))
+        Ok(Some(&sealing.key_id))
+    }
+
+    /// Where the key that seals was found last.
+    pub fn sealing_place(&self) -> &Place {
+        &self.0.sealing_place
+    }
+
+    /// Where the key that opened the value before was found.
+    pub fn opening_place(&self) -> &Place {
+        &self.0.opening_place
     }
 
     /// How far the key that seals has come in its turn; `None` when nothing ends that.

@@ -40,7 +40,6 @@ impl NotText {
 
 /// UTF-8 of `text`, which is in the server's encoding. Only in a SQL_ASCII database can it be
 /// [`NotText::Invalid`].
-#[inline]
 pub fn to_utf8(text: &[u8]) -> Result<Converted<'_>, NotText> {
     if text.is_ascii() {
         return Ok(Converted::Same(text));

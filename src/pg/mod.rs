@@ -18,6 +18,7 @@ pub mod owner;
 pub mod relation;
 pub mod report;
 pub mod spi;
+pub mod state;
 pub mod subxact;
 mod syscache;
 pub mod table_scan;

@@ -24,24 +24,51 @@ pub struct Varlena<'a> {
 impl<'a> Varlena<'a> {
     /// # Safety
     /// `datum` is a non-null varlena that outlives `'a`.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn from_datum(datum: pg_sys::Datum) -> Varlena<'a> {
         let raw = datum.cast_mut_ptr::<pg_sys::varlena>();
-        // SAFETY: the caller passes a varlena; detoasting gives the same pointer or a palloc'd
-        // copy in the current memory context, which outlives the call.
+        // SAFETY: the caller passes a varlena.
         unsafe {
-            let plain = if pgrx::varatt_is_4b_u(raw) || is_short_inline(raw) {
-                raw
+            if is_plain(raw) {
+                Varlena { bytes: bytes_of(raw), detoasted: None }
             } else {
-                pg_sys::pg_detoast_datum_packed(raw)
-            };
-            let bytes = std::slice::from_raw_parts(
-                pgrx::vardata_any(plain).cast::<u8>(),
-                pgrx::varsize_any_exhdr(plain),
-            );
-            let detoasted = if plain == raw { None } else { NonNull::new(plain) };
-            Varlena { bytes, detoasted }
+                Varlena::detoasted(raw)
+            }
         }
+    }
+
+    /// # Safety
+    /// `raw` is a varlena that is compressed or out of line.
+    #[inline(never)]
+    unsafe fn detoasted(raw: *mut pg_sys::varlena) -> Varlena<'a> {
+        // SAFETY: detoasting gives a palloc'd copy in the current memory context, which outlives
+        // the call.
+        unsafe {
+            let plain = pg_sys::pg_detoast_datum_packed(raw);
+            let detoasted = if plain == raw { None } else { NonNull::new(plain) };
+            Varlena { bytes: bytes_of(plain), detoasted }
+        }
+    }
+}
+
+/// Neither compressed nor out of line.
+///
+/// # Safety
+/// `raw` points to a varlena.
+#[inline(always)]
+unsafe fn is_plain(raw: *const pg_sys::varlena) -> bool {
+    // SAFETY: by contract.
+    unsafe { pgrx::varatt_is_4b_u(raw) || is_short_inline(raw) }
+}
+
+/// # Safety
+/// `plain` is a varlena in line that outlives `'a`.
+#[inline(always)]
+unsafe fn bytes_of<'a>(plain: *const pg_sys::varlena) -> &'a [u8] {
+    // SAFETY: by contract.
+    unsafe {
+        let len = pgrx::varsize_any_exhdr(plain);
+        std::slice::from_raw_parts(pgrx::vardata_any(plain).cast::<u8>(), len)
     }
 }
 
@@ -60,14 +87,19 @@ impl Deref for Varlena<'_> {
 }
 
 impl Drop for Varlena<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        if let Some(copy) = self.detoasted
-            && !std::thread::panicking()
-        {
-            // SAFETY: palloc'd by the detoasting in `from_datum`, and borrowed by nobody else.
-            unsafe { pg_sys::pfree(copy.as_ptr().cast()) }
+        if let Some(copy) = self.detoasted {
+            free(copy);
         }
+    }
+}
+
+#[inline(never)]
+fn free(copy: NonNull<pg_sys::varlena>) {
+    if !std::thread::panicking() {
+        // SAFETY: palloc'd by the detoasting of a `Varlena`, and borrowed by nobody else.
+        unsafe { pg_sys::pfree(copy.as_ptr().cast()) }
     }
 }
 
@@ -129,17 +161,13 @@ pub unsafe fn first_bytes<'a>(datum: pg_sys::Datum, count: usize) -> Varlena<'a>
     // SAFETY: by contract; a value in line is borrowed as it stands, of any other PostgreSQL gives
     // a palloc'd copy of the slice.
     unsafe {
-        if pgrx::varatt_is_4b_u(raw) || is_short_inline(raw) {
+        if is_plain(raw) {
             let mut value = Varlena::from_datum(datum);
             value.bytes = value.bytes.get(..count).unwrap_or(value.bytes);
             return value;
         }
         let slice = pg_sys::pg_detoast_datum_slice(raw, 0, count as pg_sys::int32);
-        let bytes = std::slice::from_raw_parts(
-            pgrx::vardata_any(slice).cast::<u8>(),
-            pgrx::varsize_any_exhdr(slice),
-        );
-        Varlena { bytes, detoasted: NonNull::new(slice) }
+        Varlena { bytes: bytes_of(slice), detoasted: NonNull::new(slice) }
     }
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Table;
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
 use crate::error::{Error, Result};
+use crate::keyring::cache::Place;
 use crate::keyring::kek;
 use crate::keyring::limits::OwnLimits;
 use crate::keyring::rights::{self, Rights};
@@ -27,6 +28,8 @@ pub struct Known {
     pub sealing: Option<Sealing>,
     /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
     pub opens: Cell<Option<KeyId>>,
+    pub sealing_place: Place,
+    pub opening_place: Place,
 }
 
 /// A keyring that the table opens with.
@@ -65,6 +68,8 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         links: Vec::new(),
         sealing: None,
         opens: Cell::new(None),
+        sealing_place: Place::default(),
+        opening_place: Place::default(),
     };
     for table in if root == relation { vec![root] } else { vec![root, relation] } {
         for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
@@ -98,10 +103,13 @@ fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Optio
 impl Sealing {
     /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
     /// could read what is sealed. Also when no wrap is left: nobody could.
+    #[inline]
     pub fn require_allowed(&self, table: &Table) -> Result<()> {
-        if self.allowed.get() {
-            return Ok(());
-        }
+        if self.allowed.get() { Ok(()) } else { self.find_allowed(table) }
+    }
+
+    #[cold]
+    fn find_allowed(&self, table: &Table) -> Result<()> {
         if self.keks.is_empty() {
             return Err(Error::NoWrap { key: self.key_id, table: table.name() });
         }

@@ -1,0 +1,56 @@
+//! State of this backend that every row looks at. PostgreSQL runs an extension on one thread, so
+//! that nothing is ordered here; a thread-local of a library that is loaded at run time would cost
+//! a call each time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Yes or no.
+pub struct Flag(AtomicBool);
+
+/// A number that only grows.
+pub struct Counter(AtomicU64);
+
+impl Flag {
+    /// A flag that is `raised` at first.
+    pub const fn new(raised: bool) -> Flag {
+        Flag(AtomicBool::new(raised))
+    }
+
+    /// Sets it.
+    pub fn set(&self, raised: bool) {
+        self.0.store(raised, Relaxed);
+    }
+
+    /// Whether it is raised.
+    pub fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// Whether it was raised; it no longer is.
+    #[inline]
+    pub fn take(&self) -> bool {
+        // Not a swap, for which the processor waits.
+        let raised = self.get();
+        if raised {
+            self.set(false);
+        }
+        raised
+    }
+}
+
+impl Counter {
+    /// A counter that stands at `first`.
+    pub const fn new(first: u64) -> Counter {
+        Counter(AtomicU64::new(first))
+    }
+
+    /// Where it stands.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Where it stands once one was added.
+    pub fn count(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed) + 1
+    }
+}
