@@ -13,8 +13,11 @@ use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
 
-/// A chunk is 64 KiB: within the smallest common RLIMIT_MEMLOCK, and a whole number of pages.
-const CHUNK: usize = 64 * 1024;
+/// The first chunk is 64 KiB: within the smallest common RLIMIT_MEMLOCK, and a whole number of
+/// pages. Each is twice as large as the one before, up to a huge page: finding the pages of
+/// thousands of keys costs as much as sealing does.
+const FIRST_CHUNK: usize = 64 * 1024;
+const LARGEST_CHUNK: usize = 2 * 1024 * 1024;
 
 /// Slots start and end on a cache line.
 const LINE: usize = 64;
@@ -26,11 +29,18 @@ thread_local! {
 
 #[derive(Default)]
 struct Arena {
-    chunks: Vec<NonNull<u8>>,
+    chunks: Vec<Chunk>,
     /// Bytes of the last chunk that have been given out.
     used: usize,
     /// Slots given back, by size.
     free: HashMap<usize, Vec<NonNull<u8>>>,
+}
+
+/// Memory mapped for as long as the process lives.
+#[derive(Clone, Copy)]
+struct Chunk {
+    start: NonNull<u8>,
+    size: usize,
 }
 
 /// An owner of a `T` in the arena; dropping it drops the `T` and wipes its slot.
@@ -91,7 +101,7 @@ pub fn wipe_all() {
         if let Ok(arena) = arena.try_borrow() {
             for chunk in &arena.chunks {
                 // SAFETY: the chunk is mapped for as long as the process lives.
-                unsafe { wipe(*chunk, CHUNK) };
+                unsafe { wipe(chunk.start, chunk.size) };
             }
         }
     });
@@ -103,7 +113,7 @@ pub fn is_zero() -> bool {
     ARENA.with_borrow(|arena| {
         arena.chunks.iter().all(|chunk| {
             // SAFETY: mapped for as long as the process lives, and written by this thread alone.
-            let bytes = unsafe { std::slice::from_raw_parts(chunk.as_ptr(), CHUNK) };
+            let bytes = unsafe { std::slice::from_raw_parts(chunk.start.as_ptr(), chunk.size) };
             bytes.iter().all(|byte| *byte == 0)
         })
     })
@@ -115,16 +125,16 @@ impl Arena {
             return Ok(slot);
         }
         let last = match self.chunks.last() {
-            Some(chunk) if self.used + size <= CHUNK => *chunk,
-            _ => {
-                let chunk = map_chunk()?;
+            Some(chunk) if self.used + size <= chunk.size => *chunk,
+            last => {
+                let chunk = Chunk::map(last.map_or(FIRST_CHUNK, Chunk::next_size))?;
                 self.chunks.push(chunk);
                 self.used = 0;
                 chunk
             }
         };
         // SAFETY: `used + size` stays within the chunk.
-        let slot = unsafe { last.add(self.used) };
+        let slot = unsafe { last.start.add(self.used) };
         self.used += size;
         Ok(slot)
     }
@@ -132,39 +142,55 @@ impl Arena {
 
 fn slot_size<T>() -> usize {
     let layout = Layout::new::<T>();
-    debug_assert!(layout.align() <= LINE && layout.size() <= CHUNK);
+    debug_assert!(layout.align() <= LINE && layout.size() <= FIRST_CHUNK);
     layout.size().next_multiple_of(LINE)
 }
 
-fn map_chunk() -> Result<NonNull<u8>> {
-    // SAFETY: a fresh private mapping; rights, advice and lock concern it alone. Where the lock is
-    // refused the work goes on, and `envelope.stats` says so.
-    unsafe {
-        let guard = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(CHUNK);
-        let all = libc::mmap(
-            std::ptr::null_mut(),
-            CHUNK + 2 * guard,
-            libc::PROT_NONE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
-        if all == libc::MAP_FAILED {
-            return Err(Error::System(std::io::Error::last_os_error().to_string()));
+impl Chunk {
+    fn next_size(&self) -> usize {
+        LARGEST_CHUNK.min(self.size * 2)
+    }
+
+    /// Maps `size` bytes, aligned to it where that makes a huge page of them.
+    fn map(size: usize) -> Result<Chunk> {
+        // SAFETY: a fresh private mapping; rights, advice and lock concern it alone. Where the lock
+        // or huge pages are refused the work goes on; of the lock `envelope.stats` tells.
+        unsafe {
+            let guard = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(FIRST_CHUNK);
+            let alignment = if size == LARGEST_CHUNK { size } else { guard };
+            let mapped = size + alignment + guard;
+            let all = libc::mmap(
+                std::ptr::null_mut(),
+                mapped,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            if all == libc::MAP_FAILED {
+                return Err(Error::System(std::io::Error::last_os_error().to_string()));
+            }
+            let pages = all.byte_add(guard);
+            let pages = pages.byte_add(pages.align_offset(alignment));
+            if libc::mprotect(pages, size, libc::PROT_READ | libc::PROT_WRITE) != 0
+                || libc::madvise(pages, size, libc::MADV_DONTDUMP) != 0
+                || libc::madvise(pages, size, libc::MADV_WIPEONFORK) != 0
+            {
+                let error = std::io::Error::last_os_error().to_string();
+                libc::munmap(all, mapped);
+                return Err(Error::System(error));
+            }
+            if size == LARGEST_CHUNK {
+                libc::madvise(pages, size, libc::MADV_HUGEPAGE);
+            }
+            if libc::mlock(pages, size) != 0 {
+                UNLOCKED.set(true);
+            }
+            match NonNull::new(pages.cast()) {
+                Some(start) => Ok(Chunk { start, size }),
+                None => Err(Error::System("no memory".into())),
+            }
         }
-        let pages = all.byte_add(guard);
-        if libc::mprotect(pages, CHUNK, libc::PROT_READ | libc::PROT_WRITE) != 0
-            || libc::madvise(pages, CHUNK, libc::MADV_DONTDUMP) != 0
-            || libc::madvise(pages, CHUNK, libc::MADV_WIPEONFORK) != 0
-        {
-            let error = std::io::Error::last_os_error().to_string();
-            libc::munmap(all, CHUNK + 2 * guard);
-            return Err(Error::System(error));
-        }
-        if libc::mlock(pages, CHUNK) != 0 {
-            UNLOCKED.set(true);
-        }
-        NonNull::new(pages.cast()).ok_or_else(|| Error::System("no memory".into()))
     }
 }
 
@@ -192,7 +218,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_overlap_across_chunks() {
-        let many: Vec<_> = (0..300u16).map(|i| Locked::new([i; 512]).unwrap()).collect();
+        let many: Vec<_> = (0..4_000u16).map(|i| Locked::new([i; 512]).unwrap()).collect();
         assert!(many.iter().zip(0..).all(|(secret, i)| secret.iter().all(|&n| n == i)));
     }
 

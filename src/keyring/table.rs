@@ -158,7 +158,7 @@ impl Table {
 
     /// How far the key that seals has come in its turn; `None` when nothing ends that.
     pub fn wear(&self) -> Option<&Wear> {
-        self.0.sealing.as_ref()?.wear.as_ref()
+        self.0.sealing.as_ref()?.wear.as_deref()
     }
 
     /// Whether `key_id` may open values of this table, by the key's state and version, and

@@ -50,7 +50,8 @@ pub struct Sealing {
     keks: Vec<String>,
     /// They were found to be allowed since this was read.
     allowed: Cell<bool>,
-    pub wear: Option<Wear>,
+    /// How far it has come in its turn; behind a pointer, since most keys have none.
+    pub wear: Option<Box<Wear>>,
 }
 
 /// Reads the table `relation` for `role`.
@@ -93,10 +94,8 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
 fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
     let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else { return Ok(None) };
     let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
-    let wear = match keyring {
-        Some(keyring) => Wear::of(keyring_id, key_id, OwnLimits::stored(&keyring.limits).turn())?,
-        None => None,
-    };
+    let turn = keyring.map(|keyring| OwnLimits::stored(&keyring.limits).turn()).unwrap_or_default();
+    let wear = Wear::of(keyring_id, key_id, turn)?.map(Box::new);
     Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
 }
 
