@@ -7,7 +7,7 @@ use crate::header::HEADER_LEN;
 const ON_STACK: usize = 256;
 
 /// Calls `f` with `header` (18 bytes) ‖ `context`.
-#[inline]
+#[inline(always)]
 pub(crate) fn with_associated_data<R>(
     header: &[u8],
     context: &[u8],

@@ -1,5 +1,7 @@
 //! Unwrapped data keys of this backend, each within its limits.
 
+mod entry;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -10,13 +12,18 @@ use envelope::secret::DataKey;
 use crate::catalog::rows::{self, DataKeyRow};
 use crate::error::{Result, RowResult};
 use crate::keyring::arena;
+use crate::keyring::cache::entry::{Entry, Kept, Slot};
 use crate::keyring::hash::IdMap;
-use crate::keyring::identity::{self, Identity};
+use crate::keyring::identity;
 use crate::keyring::limits::{Limits, OwnLimits};
 use crate::keyring::unwrapped::{self, Unwrapped};
-use crate::pg::state::Counter;
 use crate::pg::{clock, report};
 use crate::settings;
+
+pub use entry::doubt_all;
+
+/// How often expired keys are looked for, at most.
+const WIPE_EVERY_MS: u64 = 1000;
 
 thread_local! {
     static KEYS: RefCell<IdMap<Slot, Kept>> = RefCell::new(IdMap::default());
@@ -31,88 +38,13 @@ thread_local! {
     static WARNED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How often everything that was read has been put in doubt.
-static DOUBTS: Counter = Counter::new(0);
-
-/// A data key, and the identity that the KMS gave it to: no other is handed it.
-type Slot = (KeyId, Identity);
-
-/// Where the key stands for whoever asks now.
-fn slot(key_id: KeyId) -> Slot {
-    (key_id, identity::current())
-}
-
-const WIPE_EVERY_MS: u64 = 1000;
-
-/// What is known of a data key.
-struct Entry {
-    slot: Slot,
-    unwrapped: RefCell<Option<Unwrapped>>,
-    limits: Cell<Limits>,
-    /// What [`DOUBTS`] was when `row` and `limits` were read: when it has moved on, the catalog or
-    /// the settings may have changed since.
-    read_at: Cell<u64>,
-    row: Cell<DataKeyRow>,
-    /// Where its key stands in [`ORDER`].
-    order: Cell<u64>,
-    /// The transaction or savepoint that made the key, while it is open.
-    made_in: Cell<Option<u32>>,
-}
-
-/// An entry of the map. When it leaves, its key is wiped, whatever [`Place`]s it is found at.
-struct Kept(Rc<Entry>);
-
 /// Where a key was found last, so that it need not be looked up for each row.
 #[derive(Default)]
 pub struct Place(RefCell<Option<Rc<Entry>>>);
 
-impl Entry {
-    fn is_doubtful(&self) -> bool {
-        self.read_at.get() != DOUBTS.get()
-    }
-
-    fn is_unwrapped(&self) -> bool {
-        self.unwrapped.borrow().is_some()
-    }
-
-    fn wipe(&self) {
-        self.unwrapped.replace(None);
-    }
-
-    fn wipe_if_over(&self, now: u64) {
-        let is_over = |key: &Unwrapped| key.is_over(&self.limits.get(), now);
-        if self.unwrapped.borrow().as_ref().is_some_and(is_over) {
-            self.wipe();
-        }
-    }
-
-    /// `None` when the key is not there, is over, or what is known of it is in doubt.
-    #[inline(always)]
-    fn use_if_known<T>(
-        &self,
-        bytes: usize,
-        use_key: &mut Option<impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>>,
-    ) -> Option<RowResult<T>> {
-        if self.is_doubtful() {
-            return None;
-        }
-        let (unwrapped, limits) = (self.unwrapped.borrow(), self.limits.get());
-        let unwrapped = unwrapped.as_ref()?;
-        // A key whose page was zeroed by a fork has another id.
-        if !unwrapped.is_within(&limits, clock::monotonic_ms()) || unwrapped.key_id() != self.slot.0
-        {
-            return None;
-        }
-        let use_key = use_key.take()?;
-        unwrapped.note_use(bytes);
-        Some(use_key(unwrapped, &limits))
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.0.wipe();
-    }
+/// Where the key stands for whoever asks now.
+fn slot(key_id: KeyId) -> Slot {
+    (key_id, identity::current())
 }
 
 /// Calls `use_key` with the unwrapped key `key_id` and its limits, for a value of `bytes` bytes;
@@ -122,44 +54,42 @@ pub fn with_key<T>(
     key_id: &KeyId,
     place: &Place,
     bytes: usize,
-    use_key: impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>,
+    use_key: impl Fn(&Unwrapped, &Limits) -> RowResult<T>,
 ) -> RowResult<Option<T>> {
     let identity = identity::current();
-    let mut use_key = Some(use_key);
-    let used = match &*place.0.borrow() {
-        Some(entry) if entry.slot.0 == *key_id && entry.slot.1 == identity => {
-            entry.use_if_known(bytes, &mut use_key)
+    loop {
+        let used = match &*place.0.borrow() {
+            Some(entry) if entry.slot.0 == *key_id && entry.slot.1 == identity => {
+                entry.use_if_usable(bytes, &use_key)
+            }
+            _ => None,
+        };
+        if let Some(used) = used {
+            return used.map(Some);
         }
-        _ => None,
-    };
-    match used {
-        Some(used) => used.map(Some),
-        None => with_key_looked_up((*key_id, identity), place, bytes, use_key),
+        if !look_up((*key_id, identity), place)? {
+            return Ok(None);
+        }
     }
 }
 
+/// Finds the key for `place`; whether it can be used as it is.
 #[inline(never)]
-fn with_key_looked_up<T>(
-    slot: Slot,
-    place: &Place,
-    bytes: usize,
-    mut use_key: Option<impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>>,
-) -> RowResult<Option<T>> {
+fn look_up(slot: Slot, place: &Place) -> RowResult<bool> {
     read_if_doubtful(slot)?;
-    let Some(entry) = entry(slot) else {
-        wipe_expired()?;
-        return Ok(None);
-    };
-    let used = entry.use_if_known(bytes, &mut use_key);
-    if used.is_none() {
-        entry.wipe_if_over(clock::monotonic_ms());
+    let entry = find(slot);
+    let is_usable = entry.as_ref().is_some_and(|entry| entry.is_usable());
+    if !is_usable {
+        if let Some(entry) = &entry {
+            entry.wipe_if_over(clock::monotonic_ms());
+        }
         wipe_expired()?;
     }
-    place.0.replace(Some(entry));
-    used.transpose()
+    place.0.replace(entry);
+    Ok(is_usable)
 }
 
-fn entry(slot: Slot) -> Option<Rc<Entry>> {
+fn find(slot: Slot) -> Option<Rc<Entry>> {
     KEYS.with_borrow(|keys| keys.get(&slot).map(|kept| Rc::clone(&kept.0)))
 }
 
@@ -167,14 +97,12 @@ fn entry(slot: Slot) -> Option<Rc<Entry>> {
 pub fn is_usable(key_id: KeyId) -> Result<bool> {
     let slot = slot(key_id);
     read_if_doubtful(slot)?;
-    let Some(entry) = entry(slot) else { return Ok(false) };
-    let (unwrapped, limits) = (entry.unwrapped.borrow(), entry.limits.get());
-    Ok(unwrapped.as_ref().is_some_and(|key| key.is_within(&limits, clock::monotonic_ms())))
+    Ok(find(slot).is_some_and(|entry| entry.is_usable()))
 }
 
 /// Reads the row and the limits of a key again when they may have changed.
 fn read_if_doubtful(slot: Slot) -> Result<()> {
-    if entry(slot).is_some_and(|entry| entry.is_doubtful()) {
+    if find(slot).is_some_and(|entry| entry.is_doubtful()) {
         row_in(slot)?;
     }
     Ok(())
@@ -186,17 +114,17 @@ pub fn row(key_id: KeyId) -> Result<Option<DataKeyRow>> {
 }
 
 fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
-    let known = entry(slot).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row.get());
+    let known = find(slot).filter(|entry| !entry.is_doubtful()).map(|entry| entry.row.get());
     if known.is_some() {
         return Ok(known);
     }
-    let read_at = DOUBTS.get();
+    let read_at = entry::doubts();
     let Some(row) = rows::data_key(slot.0)? else {
         KEYS.with_borrow_mut(|keys| keys.remove(&slot));
         return Ok(None);
     };
     let limits = limits_of(&row)?;
-    match entry(slot) {
+    match find(slot) {
         Some(entry) => {
             entry.row.set(row);
             entry.limits.set(limits);
@@ -205,15 +133,7 @@ fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
                 entry.wipe();
             }
         }
-        None => keep(Entry {
-            slot,
-            unwrapped: RefCell::new(None),
-            limits: Cell::new(limits),
-            read_at: Cell::new(read_at),
-            row: Cell::new(row),
-            order: Cell::new(0),
-            made_in: Cell::new(None),
-        }),
+        None => keep(Entry::new(slot, row, limits, read_at)),
     }
     Ok(Some(row))
 }
@@ -233,8 +153,8 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
 /// Keeps an unwrapped key within its limits, for whoever asks now. `made_in` names the transaction
 /// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
-    let unwrapped = Some(Unwrapped::new(data_key)?);
-    let read_at = DOUBTS.get();
+    let unwrapped = Unwrapped::new(data_key)?;
+    let read_at = entry::doubts();
     let limits = limits_of(&row)?;
     wipe(row.key_id);
     make_room();
@@ -242,17 +162,13 @@ pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Resu
     UNWRAPS.set(order);
     let slot = slot(row.key_id);
     let made_before =
-        || identity::all().find_map(|identity| entry((slot.0, identity))?.made_in.get());
+        || identity::all().find_map(|identity| find((slot.0, identity))?.made_in.get());
     let made_in = made_in.or_else(made_before);
-    keep(Entry {
-        slot,
-        unwrapped: RefCell::new(unwrapped),
-        limits: Cell::new(limits),
-        read_at: Cell::new(read_at),
-        row: Cell::new(row),
-        order: Cell::new(order),
-        made_in: Cell::new(made_in),
-    });
+    let entry = Entry::new(slot, row, limits, read_at);
+    entry.unwrapped.replace(Some(unwrapped));
+    entry.order.set(order);
+    entry.made_in.set(made_in);
+    keep(entry);
     KEYS.with_borrow(|keys| {
         ORDER.with_borrow_mut(|queue| {
             // What was wiped otherwise stays in the queue until it is as long again as need be.
@@ -310,7 +226,7 @@ fn stands_at(keys: &IdMap<Slot, Kept>, (slot, order): (Slot, u64)) -> Option<&En
 /// The KMS is out of reach: whether `key_id` may be used past its time, and then until at most
 /// `until`, when the KMS is to be asked again.
 pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
-    let Some(entry) = entry(slot(key_id)) else { return false };
+    let Some(entry) = find(slot(key_id)) else { return false };
     let limits = entry.limits.get();
     entry.unwrapped.borrow_mut().as_mut().is_some_and(|unwrapped| {
         unwrapped.serve_stale(&limits, until);
@@ -320,14 +236,9 @@ pub fn serve_stale(key_id: KeyId, until: u64) -> bool {
 
 /// Wipes one key: the KMS refuses it to whoever asks now.
 pub fn wipe(key_id: KeyId) {
-    if let Some(entry) = entry(slot(key_id)) {
+    if let Some(entry) = find(slot(key_id)) {
         entry.wipe();
     }
-}
-
-/// The catalog or the settings may have changed: every row is read again before its key is used.
-pub fn doubt_all() {
-    DOUBTS.count();
 }
 
 /// Wipes all; how many keys that were. Which of them an open transaction has made is still known.

@@ -77,6 +77,7 @@ impl Unwrapped {
     }
 
     /// Seals `plaintext` to `frame`, which is 58 bytes longer.
+    #[inline]
     pub fn seal(
         &self,
         limits: &Limits,
@@ -88,19 +89,26 @@ impl Unwrapped {
         let sealing =
             kept(&mut sealing, || Sealing { session: Session::none(), transaction: 0, values: 0 })?;
         let goes_on =
-            (sealing.transaction, sealing.values) == (ends::transaction(), limits.session_values);
+            sealing.transaction == ends::transaction() && sealing.values == limits.session_values;
         if goes_on {
             match self.key.seal(&mut sealing.session, context, plaintext, frame) {
+                Ok(()) => return Ok(()),
                 Err(SealError::SessionOver) => {}
-                sealed => return sealed.map_err(|_| Error::TooLong(plaintext.len())),
+                Err(_) => return Err(Error::TooLong(plaintext.len())),
             }
         }
-        sealing.session.begin(&self.key, &nonce::fresh()?, limits.session_values);
-        sealing.transaction = ends::transaction();
-        sealing.values = limits.session_values;
+        self.begin(sealing, limits)?;
         self.key
             .seal(&mut sealing.session, context, plaintext, frame)
             .map_err(|_| Error::TooLong(plaintext.len()))
+    }
+
+    #[inline(never)]
+    fn begin(&self, sealing: &mut Sealing, limits: &Limits) -> Result<()> {
+        sealing.session.begin(&self.key, &nonce::fresh()?, limits.session_values);
+        sealing.transaction = ends::transaction();
+        sealing.values = limits.session_values;
+        Ok(())
     }
 
     /// Opens `sealed` to `plaintext`, which is as long as its ciphertext.

@@ -1,5 +1,6 @@
 //! Nanoseconds of one call of AES-256-GCM with its key kept, by each implementation at hand: the floor under every
-//! sealed value. `cargo bench -p gcm -- SIZE…`; a line of JSON for each implementation and size.
+//! sealed value. `cargo bench -p gcm -- SIZE…`; a line of JSON for each implementation and size. With `KEYS keys`, 16
+//! bytes sealed under each of so many keys in turn: what a processor's cache makes of them.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -19,6 +20,9 @@ const AAD: [u8; 18] = [3; 18];
 fn main() {
     // Cargo adds `--bench`.
     let asked: Vec<usize> = std::env::args().filter_map(|size| size.parse().ok()).collect();
+    if std::env::args().any(|argument| argument == "keys") {
+        return asked.into_iter().for_each(in_turn);
+    }
     for size in if asked.is_empty() { SIZES.to_vec() } else { asked } {
         rust_crypto(size);
         aws_lc_rs(size);
@@ -93,4 +97,21 @@ fn ours(size: usize) {
         assert!(black_box(key.open(&IV, &AAD, &buf, &tag, &mut opened)).is_ok());
     });
     print("gcm", size, seal, open);
+}
+
+fn in_turn(keys: usize) {
+    let mut keys: Vec<GcmKey> = (0..keys).map(|_| GcmKey::unset()).collect();
+    for (at, key) in keys.iter_mut().enumerate() {
+        let mut bytes = KEY;
+        bytes[..8].copy_from_slice(&at.to_le_bytes());
+        key.set(&bytes);
+    }
+    let (plaintext, mut buf, mut tag, mut turn) = ([1; 16], [0; 16], [0; TAG_LEN], 0);
+    let seal = median(16, || {
+        // Far from the one before, so that the processor does not guess it.
+        turn = (turn + 7_919) % keys.len();
+        let sealed = keys[turn].seal(&IV, &AAD, &plaintext, &mut buf, &mut tag);
+        assert!(black_box(sealed).is_ok());
+    });
+    println!(r#"{{"keys": {}, "seal": {seal:.1}}}"#, keys.len());
 }
