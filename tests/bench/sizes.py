@@ -34,6 +34,12 @@ def aead(program, size):
     return {line["library"]: line for line in map(json.loads, done.stdout.splitlines())}
 
 
+def in_turn(keys):
+    """Nanoseconds of one call of the cipher alone, 16 bytes sealed under each of so many keys in turn."""
+    done = subprocess.run([build(), "keys", str(keys)], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["seal"]
+
+
 def table(connection, name):
     """In line or out of line as the size has it, never compressed: ciphers are what is measured."""
     connection.execute(f"CREATE UNLOGGED TABLE {name} (v bytea)")
