@@ -118,3 +118,71 @@ impl Drop for Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use envelope::secret::DataKey;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::catalog::rows::{Purpose, State};
+    use crate::keyring::unwrapped;
+
+    const LIMITS: Limits =
+        Limits { ttl_ms: 60_000, uses: Some(2), bytes: None, stale_ms: 0, session_values: 1 };
+
+    /// What one test doubts is in doubt for all.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    /// An entry in use, which nothing doubts while its guard lives.
+    fn entry() -> (Rc<Entry>, MutexGuard<'static, ()>) {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Unwrapped::new(&DataKey::try_from_slice(&[7; 32]).unwrap()).unwrap();
+        let (key_id, keyring_id) = (key.key_id(), Uuid::nil());
+        let (purpose, state) = (Purpose::Seal, State::Active);
+        let row = DataKeyRow { key_id, keyring_id, purpose, version: 1, state };
+        let entry = Entry::new((key_id, Identity::SERVER), row, LIMITS, doubts());
+        entry.unwrapped.replace(Some(key));
+        (Rc::new(entry), alone)
+    }
+
+    fn is_used(entry: &Entry) -> bool {
+        entry.use_if_usable(1, |_, _| Ok(())).is_some_and(|used| used.is_ok())
+    }
+
+    #[test]
+    fn a_key_in_doubt_is_not_used() {
+        let (entry, _alone) = entry();
+        assert!(is_used(&entry));
+        doubt_all();
+        assert!(!is_used(&entry) && !entry.is_usable());
+        entry.read_at.set(doubts());
+        assert!(is_used(&entry));
+    }
+
+    #[test]
+    fn a_key_that_is_used_up_is_not_used() {
+        let (entry, _alone) = entry();
+        assert!(is_used(&entry) && is_used(&entry));
+        assert!(!is_used(&entry) && !entry.is_usable());
+    }
+
+    #[test]
+    fn a_key_of_another_name_is_not_used() {
+        let (entry, _alone) = entry();
+        let mut entry = Rc::into_inner(entry).unwrap();
+        entry.slot.0.0[0] ^= 1;
+        assert!(!is_used(&entry) && !entry.is_usable());
+    }
+
+    #[test]
+    fn a_key_is_wiped_when_it_leaves_whoever_holds_it() {
+        let (held, _alone) = entry();
+        drop(Kept(Rc::clone(&held)));
+        assert!(!held.is_unwrapped() && !is_used(&held));
+        assert_eq!(unwrapped::count(), 0);
+    }
+}
