@@ -14,8 +14,7 @@ use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
 use crate::keyring::{failures, kek, stale, unwrap};
-use crate::kms::{KekUri, KmsError, Provider};
-use crate::settings;
+use crate::kms::{KmsError, Provider};
 
 /// Wraps every data key of `relation` by `kek` as well, with `context` as KMS encryption context or
 /// else that of its first wrap. All or none; how many had not been.
@@ -41,7 +40,8 @@ pub fn add_kek(
             let context = context.as_ref().unwrap_or(&wrap.kms_context);
             wrap_again(*key_id, wrap, named.provider(), context, &table.name())
         });
-        let new = new.ok_or_else(|| no_wrap(*key_id, &table))?.map_err(failed)?;
+        let no_wrap = || Error::NoWrap { key: *key_id, table: table.name() };
+        let new = new.ok_or_else(no_wrap)?.map_err(failed)?;
         if !kek::is_allowed(&new.kek)? {
             return Err(Error::KekNotAllowed(new.kek));
         }
@@ -112,9 +112,7 @@ pub fn wrap_again(
     context: &EncryptionContext,
     table: &str,
 ) -> std::result::Result<WrappedKey, KmsError> {
-    let from: KekUri = wrap.kek.parse()?;
-    let from = crate::kms::provider(&from, &settings::kms())?;
-    let new = from.rewrap(&wrap.wrapped, &wrap.kms_context, to, context)?;
+    let new = unwrap::provider_of(wrap)?.rewrap(&wrap.wrapped, &wrap.kms_context, to, context)?;
     let (kek, kms_context) = (new.kek.to_string(), context.clone());
     let new = WrappedKey { kek, kms_context, wrapped: new.bytes };
     unwrap::ask(key_id, &new, table)?;
@@ -168,8 +166,4 @@ fn first_in_reach<T>(
         }
     }
     last
-}
-
-fn no_wrap(key_id: KeyId, table: &Table) -> Error {
-    Error::Corrupt(format!("data key {key_id} of table {} has no wrapped key", table.name()))
 }

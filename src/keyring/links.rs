@@ -22,7 +22,7 @@ pub fn adopt(keyring_id: Uuid, relation: pg_sys::Oid) -> Result<()> {
     settings::check_unplanted()?;
     table::get(relation)?.require_manage_right()?;
     keep(relation)?;
-    lock_keyring(keyring_id)?;
+    lock_links_of(keyring_id)?;
     lock_table(relation)?;
     if rows::keyring(keyring_id)?.is_none() {
         return Err(Error::UnknownKeyring(keyring_id));
@@ -92,7 +92,7 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
         return Err(Error::TableLocked(name));
     }
     for keyring_id in &shared {
-        lock_keyring(*keyring_id)?;
+        lock_links_of(*keyring_id)?;
     }
     let links = rows::keyring_tables(to)?;
     let lent = links.iter().filter(|link| !link.seals && shared.contains(&link.keyring_id));
@@ -165,7 +165,7 @@ pub fn keep(relation: pg_sys::Oid) -> Result<()> {
 
 /// Keeps others from changing who uses the keyring, to the end of the transaction. Two keyrings
 /// that begin alike share a lock, which does no harm.
-pub fn lock_keyring(keyring_id: Uuid) -> Result<()> {
+pub fn lock_links_of(keyring_id: Uuid) -> Result<()> {
     let [a, b, c, d, ..] = *keyring_id.as_bytes();
     let object = pg_sys::Oid::from(u32::from_be_bytes([a, b, c, d]));
     lock::lock_object(catalog::oid_of(c"keyring_table")?, object);

@@ -8,7 +8,7 @@ use crate::catalog::rows::{self, WrappedKey};
 use crate::error::{Error, Result};
 use crate::keyring::table::Table;
 use crate::keyring::{cache, failures, fallover, kek};
-use crate::kms::{self, KekUri, Kind, KmsError, Unwrapped};
+use crate::kms::{self, KekUri, Kind, KmsError, Provider, Unwrapped};
 use crate::pg::clock;
 use crate::settings;
 
@@ -95,8 +95,7 @@ pub fn ask(
     wrap: &WrappedKey,
     table: &str,
 ) -> std::result::Result<Box<DataKey>, KmsError> {
-    let uri: KekUri = wrap.kek.parse()?;
-    let provider = kms::provider(&uri, &settings::kms())?;
+    let provider = provider_of(wrap)?;
     let Unwrapped { data_key, request_id } = provider.unwrap(&wrap.wrapped, &wrap.kms_context)?;
     audit::log(Action::Unwrap, |event| {
         event.table = Some(table.to_string());
@@ -115,4 +114,10 @@ pub fn ask(
             hint: Some("The wrapped key in the catalog was changed or swapped.".into()),
         })
     }
+}
+
+/// Who holds the KEK of `wrap`.
+pub fn provider_of(wrap: &WrappedKey) -> std::result::Result<Box<dyn Provider>, KmsError> {
+    let uri: KekUri = wrap.kek.parse()?;
+    kms::provider(&uri, &settings::kms())
 }
