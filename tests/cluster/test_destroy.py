@@ -1,11 +1,10 @@
 """destroy_key and shred beside everything else that goes on: writers, prepared transactions, tables nobody thinks of."""
 
-import threading
-
 import pytest
 from harness import disk, process, sealed
 from harness.base_backup import BaseBackup
 from harness.cluster import Cluster
+from harness.work import Work
 from sqlstate import fails
 
 OPEN = "SELECT envelope_decrypt_text('people', %s)"
@@ -49,7 +48,6 @@ def is_waiting(db, pid):
 
 def test_it_waits_for_who_is_writing_and_then_refuses(db):
     first, _, key_id = two_versions(db)
-    failures = []
     with db.connect() as writer, db.connect() as c:
         writer.execute("BEGIN")
         writer.execute("INSERT INTO people VALUES (1, %s)", (first,))
@@ -57,14 +55,12 @@ def test_it_waits_for_who_is_writing_and_then_refuses(db):
         def run():
             with fails("55006", within=30):
                 destroy(c.execute, key_id)
-            failures.append(True)
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        refused = Work(run)
         process.wait_until(lambda: is_waiting(db, c.info.backend_pid), 10, "a wait for the writer")
         writer.execute("COMMIT")
-        thread.join(20)
-    assert failures and state(db, key_id) == ("decrypt-only", 1)
+        refused.result()
+    assert state(db, key_id) == ("decrypt-only", 1)
     assert db.value(OPEN, (first,)) == "first"
 
 
@@ -309,19 +305,15 @@ def test_two_at_once_destroy_it_once(db):
     with db.connect() as one, db.connect() as other:
         one.execute("BEGIN")
         destroy(one.execute, key_id)
-        outcome = []
 
         def run():
             with fails("55000", within=30):
                 destroy(other.execute, key_id)
-            outcome.append(True)
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        refused = Work(run)
         process.wait_until(lambda: is_waiting(db, other.info.backend_pid), 10, "a wait for the first")
         one.execute("COMMIT")
-        thread.join(20)
-    assert outcome
+        refused.result()
 
 
 @pytest.mark.parametrize("function", ["retire_key", "unretire_key"])
@@ -333,19 +325,16 @@ def test_nothing_brings_it_back(db, function):
     with db.connect() as one, db.connect() as other:
         one.execute("BEGIN")
         destroy(one.execute, key_id)
-        outcome = []
 
         def run():
             with fails("55000", within=30):
                 other.execute(f"SELECT envelope.{function}(%s)", (key_id,))
-            outcome.append(True)
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        refused = Work(run)
         process.wait_until(lambda: is_waiting(db, other.info.backend_pid), 10, "a wait for the first")
         one.execute("COMMIT")
-        thread.join(20)
-    assert outcome and state(db, key_id) == ("destroyed", 0)
+        refused.result()
+    assert state(db, key_id) == ("destroyed", 0)
 
 
 def test_its_wrap_leaves_the_files(own_cluster, database):
@@ -420,20 +409,13 @@ def test_shred_waits_for_nobody_and_what_was_being_written_is_lost_too(db):
 def test_shred_waits_for_a_key_that_is_being_made(db):
     """Else the table would have one it knows nothing of, under which values were sealed before it committed."""
     db.people()
-    outcome = []
     with db.connect() as maker, db.connect() as c:
         maker.execute("BEGIN")
         maker.execute("INSERT INTO people VALUES (1, 'one')")
-
-        def run():
-            outcome.append(c.execute("SELECT envelope.shred('people', 'now')").fetchone()[0])
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        shredded = Work(lambda: c.execute("SELECT envelope.shred('people', 'now')").fetchone()[0])
         process.wait_until(lambda: is_waiting(db, c.info.backend_pid), 10, "a wait for the maker")
         maker.execute("COMMIT")
-        thread.join(20)
-    assert outcome == [1]
+        assert shredded.result() == 1
     with fails("55000"):
         db.sql("SELECT envelope_decrypt('people', ssn) FROM people")
 
@@ -452,13 +434,13 @@ def test_shred_beside_a_destruction_that_waits(db):
 
         statements = [(one, "SELECT envelope.destroy_key(%s, 'a test')", key_id),
                       (other, "SELECT envelope.shred('people', 'a test')")]
-        threads = [threading.Thread(target=run, args=statement, daemon=True) for statement in statements]
-        for thread, (c, *_) in zip(threads, statements):
-            thread.start()
-            process.wait_until(lambda c=c: is_waiting(db, c.info.backend_pid), 10, "a wait")
+        works = []
+        for statement in statements:
+            works.append(Work(run, *statement))
+            process.wait_until(lambda: is_waiting(db, statement[0].info.backend_pid), 10, "a wait")
         writer.execute("COMMIT")
-        for thread in threads:
-            thread.join(20)
+        for work in works:
+            work.result()
         assert outcome == [one, other]
     assert db.sql("SELECT DISTINCT state, cardinality(keks) FROM envelope.keys") == [("destroyed", 0)]
 
