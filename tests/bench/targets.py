@@ -11,6 +11,8 @@ def rows(results):
     found.append(at_least("single-row INSERT by prepared statement: rate, to that without the trigger",
                           inserts["ratio"], 0.95))
     found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
+    found.append(reported("the same with the sealing trigger, of NULLs, which leave nothing to seal",
+                          f"{inserts['NULL ratio']:.2f}"))
     found.append(at_least("parallel scan that opens: two workers, to one process",
                           parallel["open 1"] / parallel["open 2"], 1.8))
     found.append(reported("the same with <code>sha512</code> in its place",
