@@ -11,8 +11,12 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 
 use crate::audit::{Action, Event, key};
+use crate::pg::state::Flag;
 use crate::pg::{acl, relation, report};
 use crate::settings::{self, AuditLevel};
+
+/// There is something to tell at the end of the statement.
+static HAS_OPENED: Flag = Flag::new(false);
 
 thread_local! {
     static OPENED: RefCell<Vec<Opened>> = const { RefCell::new(Vec::new()) };
@@ -45,11 +49,19 @@ pub fn opened(relation: pg_sys::Oid, key_id: KeyId) {
             end_statement();
         }
         OPENED.with_borrow_mut(|opened| opened.push(Opened { what, count: 1, event }));
+        HAS_OPENED.set(true);
     }
 }
 
 /// The statement is over: tells what it opened.
 pub fn end_statement() {
+    if HAS_OPENED.take() {
+        tell();
+    }
+}
+
+#[inline(never)]
+fn tell() {
     for mut opened in OPENED.take() {
         opened.event.count = Some(opened.count);
         report::to_log(opened.event.line());

@@ -3,7 +3,6 @@
 
 use std::sync::OnceLock;
 
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
 
 static CALLBACK: OnceLock<fn(pg_sys::Oid)> = OnceLock::new();
@@ -23,7 +22,8 @@ pub fn on_relation_drop(callback: fn(pg_sys::Oid)) {
     }
 }
 
-#[pg_guard]
+/// Told of every function that a statement calls, too: what is no drop of a table goes by without a
+/// guard. The frame has nothing to drop, so that an error of the one who was there before may pass.
 unsafe extern "C-unwind" fn at_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -32,24 +32,31 @@ unsafe extern "C-unwind" fn at_access(
     arg: *mut std::ffi::c_void,
 ) {
     if let Some(Some(previous)) = PREVIOUS.get() {
-        // SAFETY: the arguments are handed on as they came; it may raise, hence the guard.
-        unsafe { pg_guard_ffi_boundary(|| previous(access, class, object, part, arg)) };
+        // SAFETY: the arguments are handed on as they came.
+        unsafe { previous(access, class, object, part, arg) };
     }
-    if access != pg_sys::ObjectAccessType::OAT_DROP
-        || class != pg_sys::RelationRelationId
-        || part != 0
+    if access == pg_sys::ObjectAccessType::OAT_DROP
+        && class == pg_sys::RelationRelationId
+        && part == 0
     {
-        return;
+        // SAFETY: the argument of OAT_DROP is an ObjectAccessDrop, or null.
+        unsafe { at_relation_drop(object, arg.cast()) };
     }
-    // SAFETY: the argument of OAT_DROP is an ObjectAccessDrop, or null.
-    let flags =
-        unsafe { arg.cast::<pg_sys::ObjectAccessDrop>().as_ref() }.map(|drop| drop.dropflags);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn at_relation_drop(
+    relation: pg_sys::Oid,
+    drop: *const pg_sys::ObjectAccessDrop,
+) {
+    // SAFETY: by the caller.
+    let flags = unsafe { drop.as_ref() }.map(|drop| drop.dropflags);
     // What PostgreSQL drops for itself: a heap that VACUUM FULL has replaced, temporary tables.
     let is_internal =
         flags.unwrap_or(0) & pg_sys::PERFORM_DELETION_INTERNAL as std::ffi::c_int != 0;
     if let Some(callback) = CALLBACK.get()
         && !is_internal
     {
-        callback(object);
+        callback(relation);
     }
 }

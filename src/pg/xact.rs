@@ -33,7 +33,7 @@ pub fn on_end(callback: fn(End)) {
     }
 }
 
-#[pgrx::pg_guard]
+/// Told before the end, too, which goes by without a guard.
 unsafe extern "C-unwind" fn at_xact_end(
     event: pg_sys::XactEvent::Type,
     arg: *mut std::ffi::c_void,
@@ -45,12 +45,10 @@ unsafe extern "C-unwind" fn at_xact_end(
         XACT_EVENT_PREPARE => End::Prepare,
         _ => return,
     };
-    // SAFETY: `on_end` registered exactly this kind of pointer.
-    let callback: fn(End) = unsafe { std::mem::transmute(arg) };
-    callback(end);
+    // SAFETY: the argument that `on_end` registered.
+    unsafe { tell(end, arg) };
 }
 
-#[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_subxact_end(
     event: pg_sys::SubXactEvent::Type,
     sub: pg_sys::SubTransactionId,
@@ -63,9 +61,18 @@ unsafe extern "C-unwind" fn at_subxact_end(
         SUBXACT_EVENT_ABORT_SUB => End::SubAbort { sub },
         _ => return,
     };
-    // SAFETY: `on_end` registered exactly this kind of pointer.
-    let callback: fn(End) = unsafe { std::mem::transmute(arg) };
-    callback(end);
+    // SAFETY: the argument that `on_end` registered.
+    unsafe { tell(end, arg) };
+}
+
+/// Calls the callback behind `arg`.
+unsafe fn tell(end: End, arg: *mut std::ffi::c_void) {
+    // SAFETY: `on_end` registered exactly this kind of pointer; the guard stops a panic of the
+    // callback.
+    unsafe {
+        let callback: fn(End) = std::mem::transmute(arg);
+        pg_sys::panic::pgrx_extern_c_guard(|| callback(end));
+    }
 }
 
 /// The innermost transaction or savepoint that is open now.
