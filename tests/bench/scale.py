@@ -11,8 +11,8 @@ ORDERS = {"run": "(round - 1) / 20, md5(i::text), round", "turn": "round, md5(i:
 
 
 def parallel():
-    """Milliseconds of a scan that opens 5,000,000 values of 16 bytes, and of one that hashes them, by one process and
-    by two workers."""
+    """Milliseconds of a scan that opens 5,000,000 values of 16 bytes, and of one that hashes them, without a worker, by
+    one and by two."""
     with place.server() as cluster, cluster.connect() as connection:
         # Else the plan that was made for one process is kept for two.
         connection.prepare_threshold = None
@@ -28,17 +28,21 @@ def parallel():
             "sha512": "SELECT sum(octet_length(sha512(v))) FROM bench",
         }
 
-        def processes(query, count):
-            connection.execute(f"SET max_parallel_workers_per_gather = {count if count > 1 else 0}")
+        force = "debug_parallel_query" if connection.info.server_version >= 160_000 else "force_parallel_mode"
+
+        def scan(query, workers):
+            connection.execute(f"SET max_parallel_workers_per_gather = {workers}")
+            # The planner sees no use in a single worker.
+            connection.execute(f"SET {force} = {'on' if workers == 1 else 'off'}")
             plan = str(connection.execute("EXPLAIN " + query).fetchall())
-            assert (f"Workers Planned: {count}" in plan) == (count > 1), plan
+            assert (f"Workers Planned: {workers}" in plan) == (workers > 0), plan
             return lambda: connection.execute(query)
 
-        took = {(name, count): [] for name in queries for count in (1, 2)}
+        took = {(name, workers): [] for name in queries for workers in (0, 1, 2)}
         for _ in range(timing.REPETITIONS + 1):
-            for (name, count), samples in took.items():
-                samples.append(timing.timed(processes(queries[name], count)))
-        return {f"{name} {count}": statistics.median(samples[1:]) / 1e6 for (name, count), samples in took.items()}
+            for (name, workers), samples in took.items():
+                samples.append(timing.timed(scan(queries[name], workers)))
+        return {f"{name} {workers}": statistics.median(samples[1:]) / 1e6 for (name, workers), samples in took.items()}
 
 
 def many_keys():

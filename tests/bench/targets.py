@@ -13,9 +13,9 @@ def rows(results):
     found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
     found.append(reported("the same with the sealing trigger, of NULLs, which leave nothing to seal",
                           f"{inserts['NULL ratio']:.2f}"))
-    found.append(at_least("parallel scan that opens: two workers, to one process",
-                          parallel["open 1"] / parallel["open 2"], 1.8))
-    found.append(reported("the same with <code>sha512</code> in its place",
+    found.append(at_least("parallel scan that opens: two workers, to one", parallel["open 1"] / parallel["open 2"], 1.8))
+    found.append(reported("the same to a scan without workers", f"{parallel['open 0'] / parallel['open 2']:.2f}"))
+    found.append(reported("two workers to one with <code>sha512</code> in its place",
                           f"{parallel['sha512 1'] / parallel['sha512 2']:.2f}"))
     ns = results["many keys"]["ns"]
     found.append(at_most("16 B sealed: 10,000 tables, 20 values at a time, to 10 tables",
