@@ -1,11 +1,12 @@
 //! When to look again: what this backend knows of the catalog, of rights and of settings may have
 //! changed. Callbacks only mark; the next call acts.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 
 use crate::keyring::{cache, ends, failures, identity, table};
+use crate::pg::clock;
 use crate::pg::state::Flag;
 use crate::{audit, catalog, pg};
 
@@ -14,6 +15,8 @@ static RESET: Flag = Flag::new(false);
 static IS_WATCHING: Flag = Flag::new(false);
 /// When the client's current statement began, as far as is known here.
 static STATEMENT: AtomicI64 = AtomicI64::new(0);
+/// When it was last asked what other backends have committed, on [`clock::monotonic_ms`]'s scale.
+static ASKED_AT: AtomicU64 = AtomicU64::new(0);
 
 /// Something changed; safe to call from any callback.
 pub fn mark_stale() {
@@ -26,10 +29,12 @@ pub fn settings_changed() {
     RESET.set(true);
 }
 
-/// To be called at the head of every SQL function: learns what other backends have committed, once
-/// a statement, and drops what is no longer known to be true. `fcinfo` tells a new statement,
-/// also inside a function. Without it the client's statement counts: for set-returning functions,
-/// which keep their own state where the note of it would stand.
+/// To be called at the head of every SQL function: learns what other backends have committed, and
+/// drops what is no longer known to be true. That is at the beginning of a statement, which `fcinfo`
+/// tells also inside a function (not without it: set-returning functions keep their own state where
+/// the note of it would stand); and at every tick of the clock, since a statement may be long, and
+/// PL/pgSQL's assignments are none: `x := envelope_encrypt(…)` in a loop would go on with a key that
+/// was destroyed, or with a right that was taken away.
 pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     if !IS_WATCHING.get() {
         IS_WATCHING.set(true);
@@ -44,7 +49,9 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
         STATEMENT.store(statement, Relaxed);
         audit::end_statement();
     }
-    if is_next || first_call {
+    let now = clock::monotonic_ms();
+    if is_next || first_call || now != ASKED_AT.load(Relaxed) {
+        ASKED_AT.store(now, Relaxed);
         pg::xact::accept_invalidations();
     }
     if STALE.take() {

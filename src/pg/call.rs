@@ -106,7 +106,8 @@ impl<'a> Arguments<'a> {
 }
 
 /// Whether this is the first call from this place in this execution of its statement; notes that
-/// it was made. PostgreSQL clears the note when the statement's execution begins.
+/// it was made. PostgreSQL clears the note when the statement's execution begins; that of an
+/// expression that PL/pgSQL evaluates by itself, with the transaction only.
 ///
 /// # Safety
 /// `fcinfo` is the call's own.

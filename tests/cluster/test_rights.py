@@ -1,9 +1,14 @@
 """Rights on keys as other sessions see them change: the next statement counts, whatever was known before."""
 
 import pytest
+from harness import process
+from harness.work import Work
 from sqlstate import fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
+# PL/pgSQL evaluates such an assignment without beginning a statement.
+OPEN_FOR_EVER = """DO $$ DECLARE opened text; sealed bytea := (SELECT ssn FROM people); BEGIN LOOP
+opened := envelope_decrypt_text('people', sealed); PERFORM pg_sleep(0.01); END LOOP; END $$"""
 
 
 @pytest.fixture
@@ -40,6 +45,18 @@ def test_what_another_session_changes_counts_at_once(report, change, isolation):
         c.execute("ROLLBACK TO s") if isolation != "autocommit" else None
         report.sql(back)
         assert c.execute(OPEN).fetchall() == [("secret",)]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_loop_that_is_running_learns_of_it_too(report, change):
+    with report.connect(report.low) as c:
+        c.execute("SET statement_timeout = '20s'")
+        loop = Work(c.execute, OPEN_FOR_EVER)
+        sleeps = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
+        process.wait_until(lambda: report.value(sleeps, (c.info.backend_pid,)), 10, "the loop")
+        report.sql(CHANGES[change][0].format(group=report.group, low=report.low))
+        with fails("42501"):
+            loop.result()
 
 
 def test_the_tables_owner_changes(report):

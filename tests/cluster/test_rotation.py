@@ -13,6 +13,10 @@ SEAL = "SELECT envelope_encrypt('people', 'x')"
 OPEN_ALL = "SELECT envelope_decrypt_text('people', ssn) FROM people ORDER BY id"
 VERSIONS = "SELECT version, state FROM envelope.keys WHERE relation = 'public.people' ORDER BY version"
 AGED = "UPDATE envelope.data_key SET created_at = now() - interval '1 hour' WHERE state = 'active'"
+# PL/pgSQL evaluates such an assignment without beginning a statement; bytes 3 to 18 are the key id.
+SEAL_UNTIL_ANOTHER_KEY = """DO $$ DECLARE first bytea := envelope_encrypt('people', 'x'); sealed bytea; BEGIN LOOP
+sealed := envelope_encrypt('people', 'x'); EXIT WHEN substr(sealed, 3, 16) <> substr(first, 3, 16);
+PERFORM pg_sleep(0.01); END LOOP; END $$"""
 LIMIT = "SELECT envelope.set_limits('people', '{\"rotate_after\": 60}')"
 
 
@@ -51,6 +55,19 @@ def in_background(work):
         return value
 
     return result
+
+
+
+def test_a_loop_that_is_running_seals_under_the_next_key(db):
+    """Else it would go on under a key that is destroyed meanwhile."""
+    db.people(rows=["x"])
+    with db.connect() as c:
+        c.execute("SET statement_timeout = '20s'")
+        wait = in_background(lambda: c.execute(SEAL_UNTIL_ANOTHER_KEY))
+        sleeps = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
+        process.wait_until(lambda: db.value(sleeps, (c.info.backend_pid,)), 10, "the loop")
+        db.sql("SELECT envelope.rotate_key('people')")
+        wait(30)
 
 
 def waits_for_lock(db, pid):

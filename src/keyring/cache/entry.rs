@@ -85,13 +85,14 @@ impl Entry {
 
     /// Whether its key is here, within its limits, and nothing of it in doubt.
     pub fn is_usable(&self) -> bool {
-        self.unwrapped.borrow().as_ref().is_some_and(|key| self.lets_use(key))
+        let now = clock::monotonic_ms();
+        self.unwrapped.borrow().as_ref().is_some_and(|key| self.lets_use(key, now))
     }
 
     #[inline(always)]
-    fn lets_use(&self, key: &Unwrapped) -> bool {
+    fn lets_use(&self, key: &Unwrapped, now: u64) -> bool {
         !self.is_doubtful()
-            && key.is_within(&self.limits.get(), clock::monotonic_ms())
+            && key.is_within(&self.limits.get(), now)
             // A key whose page was zeroed by a fork has another id.
             && key.key_id() == self.slot.0
     }
@@ -103,8 +104,9 @@ impl Entry {
         bytes: usize,
         use_key: impl FnOnce(&Unwrapped, &Limits) -> RowResult<T>,
     ) -> Option<RowResult<T>> {
+        let now = clock::last_monotonic_ms();
         let unwrapped = self.unwrapped.borrow();
-        let key = unwrapped.as_ref().filter(|key| self.lets_use(key))?;
+        let key = unwrapped.as_ref().filter(|key| self.lets_use(key, now))?;
         key.note_use(bytes);
         Some(use_key(key, &self.limits.get()))
     }
