@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// The first chunk is 64 KiB: within the smallest common RLIMIT_MEMLOCK, and a whole number of
 /// pages. Each is twice as large as the one before, up to a huge page: finding the pages of
-/// thousands of keys costs as much as sealing does.
+/// thousands of keys costs as much as sealing does. Where so much cannot be locked it is less.
 const FIRST_CHUNK: usize = 64 * 1024;
 const LARGEST_CHUNK: usize = 2 * 1024 * 1024;
 
@@ -127,7 +127,7 @@ impl Arena {
         let last = match self.chunks.last() {
             Some(chunk) if self.used + size <= chunk.size => *chunk,
             last => {
-                let chunk = Chunk::map(last.map_or(FIRST_CHUNK, Chunk::next_size))?;
+                let chunk = Chunk::locked(last.map_or(FIRST_CHUNK, Chunk::next_size))?;
                 self.chunks.push(chunk);
                 self.used = 0;
                 chunk
@@ -151,10 +151,31 @@ impl Chunk {
         LARGEST_CHUNK.min(self.size * 2)
     }
 
-    /// Maps `size` bytes, aligned to it where that makes a huge page of them.
-    fn map(size: usize) -> Result<Chunk> {
-        // SAFETY: a fresh private mapping; rights, advice and lock concern it alone. Where the lock
-        // or huge pages are refused the work goes on; of the lock `envelope.stats` tells.
+    /// As many bytes that are locked as there may be, at most `size`. Where none may the work goes
+    /// on without, and `envelope.stats` says so.
+    fn locked(mut size: usize) -> Result<Chunk> {
+        loop {
+            let (chunk, mapping) = Chunk::map(size)?;
+            // SAFETY: the chunk, and then its mapping, which nobody uses yet.
+            unsafe {
+                if libc::mlock(chunk.start.as_ptr().cast(), size) == 0 {
+                    return Ok(chunk);
+                }
+                if size == FIRST_CHUNK {
+                    UNLOCKED.set(true);
+                    return Ok(chunk);
+                }
+                libc::munmap(mapping.start.as_ptr().cast(), mapping.size);
+            }
+            size /= 2;
+        }
+    }
+
+    /// Maps `size` bytes, aligned to it where that makes a huge page of them; also the whole
+    /// mapping, with what stands before and after them.
+    fn map(size: usize) -> Result<(Chunk, Chunk)> {
+        // SAFETY: a fresh private mapping; rights and advice concern it alone. Where huge pages are
+        // refused the work goes on.
         unsafe {
             let guard = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(FIRST_CHUNK);
             let alignment = if size == LARGEST_CHUNK { size } else { guard };
@@ -183,12 +204,11 @@ impl Chunk {
             if size == LARGEST_CHUNK {
                 libc::madvise(pages, size, libc::MADV_HUGEPAGE);
             }
-            if libc::mlock(pages, size) != 0 {
-                UNLOCKED.set(true);
-            }
-            match NonNull::new(pages.cast()) {
-                Some(start) => Ok(Chunk { start, size }),
-                None => Err(Error::System("no memory".into())),
+            match (NonNull::new(pages.cast()), NonNull::new(all.cast())) {
+                (Some(start), Some(all)) => {
+                    Ok((Chunk { start, size }, Chunk { start: all, size: mapped }))
+                }
+                _ => Err(Error::System("no memory".into())),
             }
         }
     }

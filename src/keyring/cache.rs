@@ -188,8 +188,8 @@ fn warn_if_unlocked() {
     if !arena::is_memory_locked() && !WARNED.replace(true) {
         report::warning(
             "data keys are kept in memory that could not be locked, and may be swapped out".into(),
-            "Raise the server's RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=) by 64 kB a session, or use \
-             encrypted swap.",
+            "Raise the server's RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=) by 64 kB a session, 2 kB a \
+             key where there are many, or use encrypted swap.",
         );
     }
 }

@@ -1,6 +1,7 @@
 """Where keys are in a backend's memory, read from outside: in locked pages while they are cached, and then nowhere."""
 
 import base64
+import contextlib
 import os
 import resource
 import secrets
@@ -229,14 +230,21 @@ class TestDiscard:
         assert db.value("SELECT calls FROM pg_stat_statements WHERE query = 'DISCARD ALL'") == 1
 
 
-def test_memory_that_cannot_be_locked(own_cluster, database):
-    """RLIMIT_MEMLOCK 0: it goes on, and says so once a session."""
+@contextlib.contextmanager
+def memlock(soft):
+    """What is started meanwhile may lock so many bytes."""
     limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, limits[1]))
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, limits[1]))
     try:
-        c = own_cluster().start()
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+
+
+def test_memory_that_cannot_be_locked(own_cluster, database):
+    """RLIMIT_MEMLOCK 0: it goes on, and says so once a session."""
+    with memlock(0):
+        c = own_cluster().start()
     db = database(c)
     db.people(rows=["x"])
     db.sql("CREATE TABLE t (v bytea); INSERT INTO t VALUES (envelope_encrypt('t', 'y'))")
@@ -248,3 +256,16 @@ def test_memory_that_cannot_be_locked(own_cluster, database):
         assert session.execute("SELECT memory_locked FROM envelope.stats").fetchone() == (False,)
     assert [severity for severity, _ in said] == ["WARNING"] and "locked" in said[0][1]
     assert "could not be locked" in c.log.read_text()
+
+
+def test_as_much_is_locked_as_may_be(own_cluster, database):
+    """Most of 400 KiB, by a session with more keys than that holds."""
+    with memlock(400 * 1024):
+        db = database(own_cluster().start())
+    with db.connect() as session:
+        session.execute("DO $$ BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE TABLE t%s (v bytea)', i); "
+                        "PERFORM envelope_encrypt(format('t%s', i)::regclass, 'x'); END LOOP; END $$")
+        with open(f"/proc/{session.info.backend_pid}/smaps") as f:
+            locked = sum(int(line.split()[1]) for line in f if line.startswith("Locked:"))
+        assert session.execute("SELECT memory_locked FROM envelope.stats").fetchone() == (False,)
+    assert 320 <= locked <= 400
