@@ -210,8 +210,8 @@ pub enum Error {
     #[error("data key {0} did not stay in memory long enough to be used")]
     NotKept(KeyId),
 
-    /// Plaintext and overhead exceed what one value may hold.
-    #[error("value of {0} bytes is too long to seal")]
+    /// Plaintext and overhead, or an opened text in the server's encoding, exceed what one value may hold.
+    #[error("value of {0} bytes is too long")]
     TooLong(usize),
 
     /// A relation that cannot have a key.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::keyring;
 use crate::pg::call::{Arguments, row_function};
 use crate::pg::encoding::{self, Converted};
-use crate::pg::varlena::VarlenaBuf;
+use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::sql::{LONGEST_CONTEXT, begin, required};
 
 row_function!(envelope_encrypt_wrapper, |fcinfo| with_value(fcinfo, keyring::seal));
@@ -60,6 +60,9 @@ fn utf8(text: &[u8]) -> Result<Converted<'_>> {
 fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
     let text = match encoding::from_utf8(opened.as_mut_slice()) {
         Ok(Converted::Same(_)) => None,
+        Ok(converted) if converted.len() > MAX_LEN => {
+            return Err(Error::TooLong(converted.len()));
+        }
         Ok(converted) => Some(VarlenaBuf::copy_of(&converted)),
         Err(why) => return Err(Error::NotText { untranslatable: why.is_untranslatable() }),
     };
