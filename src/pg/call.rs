@@ -2,9 +2,9 @@
 //! beside them.
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::panic::ErrorReport;
 
+use crate::pg::report;
 use crate::pg::varlena::{Varlena, first_bytes};
 
 /// Makes a function from a call's information to `Result<Option<Datum>, impl Into<ErrorReport>>`
@@ -52,14 +52,8 @@ pub unsafe fn answer<E: Into<ErrorReport>>(
             unsafe { (*fcinfo).isnull = true };
             pg_sys::Datum::null()
         }
-        Err(error) => raise(error.into()),
+        Err(error) => report::raise(error.into()),
     }
-}
-
-#[cold]
-fn raise(error: ErrorReport) -> ! {
-    error.report(PgLogLevel::ERROR);
-    unreachable!("an ERROR does not return")
 }
 
 /// The arguments of a call, read where PostgreSQL put them: what a row of a query has to pay for

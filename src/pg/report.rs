@@ -39,9 +39,11 @@ pub fn notice_at_length(message: String, detail: &str, hint: &str) {
         .report(PgLogLevel::NOTICE);
 }
 
-/// Raises an error where no caller takes it: in PostgreSQL's hooks, below `#[pg_guard]`.
-pub fn raise(report: ErrorReport) {
+/// Raises an error where no caller takes it: in what PostgreSQL calls, below a guard.
+#[cold]
+pub fn raise(report: ErrorReport) -> ! {
     report.report(PgLogLevel::ERROR);
+    unreachable!("an ERROR does not return")
 }
 
 /// A line of ASCII text for the server's log alone: neither the client sees it, nor does the log
