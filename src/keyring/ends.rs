@@ -11,7 +11,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::keyring::{arena, cache, flush, mark_stale};
 use crate::pg::discard;
-use crate::pg::state::Counter;
+use crate::pg::state::Number;
 use crate::pg::xact::{self, End};
 use crate::{audit, kms};
 
@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Counts top-level transactions, from 1.
-static TRANSACTION: Counter = Counter::new(1);
+static TRANSACTION: Number = Number::new(1);
 
 /// A number that no other top-level transaction of this process has; never 0.
 pub fn transaction() -> u64 {

@@ -1,22 +1,20 @@
 //! When to look again: what this backend knows of the catalog, of rights and of settings may have
 //! changed. Callbacks only mark; the next call acts.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-
 use pgrx::pg_sys;
 
 use crate::keyring::{cache, ends, failures, identity, table};
 use crate::pg::clock;
-use crate::pg::state::Flag;
+use crate::pg::state::{Flag, Number};
 use crate::{audit, catalog, pg};
 
 static STALE: Flag = Flag::new(false);
 static RESET: Flag = Flag::new(false);
 static IS_WATCHING: Flag = Flag::new(false);
 /// When the client's current statement began, as far as is known here.
-static STATEMENT: AtomicI64 = AtomicI64::new(0);
+static STATEMENT: Number = Number::new(0);
 /// When it was last asked what other backends have committed, on [`clock::monotonic_ms`]'s scale.
-static ASKED_AT: AtomicU64 = AtomicU64::new(0);
+static ASKED_AT: Number = Number::new(0);
 
 /// Something changed; safe to call from any callback.
 pub fn mark_stale() {
@@ -43,15 +41,16 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     }
     // SAFETY: the call's own information.
     let first_call = fcinfo.is_some_and(|fcinfo| unsafe { pg::call::is_first(fcinfo) });
-    let statement = pg::xact::statement_start();
-    let is_next = STATEMENT.load(Relaxed) != statement;
+    // Only compared, so that the sign does not matter.
+    let statement = pg::xact::statement_start() as u64;
+    let is_next = STATEMENT.get() != statement;
     if is_next {
-        STATEMENT.store(statement, Relaxed);
+        STATEMENT.set(statement);
         audit::end_statement();
     }
     let now = clock::monotonic_ms();
-    if is_next || first_call || now != ASKED_AT.load(Relaxed) {
-        ASKED_AT.store(now, Relaxed);
+    if is_next || first_call || now != ASKED_AT.get() {
+        ASKED_AT.set(now);
         pg::xact::accept_invalidations();
     }
     if STALE.take() {

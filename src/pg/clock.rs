@@ -1,8 +1,8 @@
 //! The clocks: one that key expiry is measured with, and the wall's.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::pg::state::Number;
 
-static LAST: AtomicU64 = AtomicU64::new(0);
+static LAST: Number = Number::new(0);
 
 /// Milliseconds on a clock that never goes back, to the resolution of the kernel's tick: read
 /// from memory the kernel shares, without a system call.
@@ -11,14 +11,14 @@ pub fn monotonic_ms() -> u64 {
     // SAFETY: `now` is valid for the write; this clock exists on every Linux PostgreSQL runs on.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
     let now = now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000;
-    LAST.store(now, Relaxed);
+    LAST.set(now);
     now
 }
 
 /// What [`monotonic_ms`] said last. Every SQL function asks it when it begins, so that a row need
 /// not ask again.
 pub fn last_monotonic_ms() -> u64 {
-    LAST.load(Relaxed)
+    LAST.get()
 }
 
 /// Now, in PostgreSQL's microseconds.

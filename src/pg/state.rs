@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// Yes or no.
 pub struct Flag(AtomicBool);
 
-/// A number that only grows.
-pub struct Counter(AtomicU64);
+/// A number.
+pub struct Number(AtomicU64);
 
 impl Flag {
     /// A flag that is `raised` at first.
@@ -38,13 +38,18 @@ impl Flag {
     }
 }
 
-impl Counter {
-    /// A counter that stands at `first`.
-    pub const fn new(first: u64) -> Counter {
-        Counter(AtomicU64::new(first))
+impl Number {
+    /// A number that is `first` at first.
+    pub const fn new(first: u64) -> Number {
+        Number(AtomicU64::new(first))
     }
 
-    /// Where it stands.
+    /// Sets it.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Relaxed);
+    }
+
+    /// What it is.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -52,6 +57,6 @@ impl Counter {
     /// Adds one. Nobody else does meanwhile.
     pub fn count(&self) {
         // Not a fetch_add, for which the processor waits.
-        self.0.store(self.get() + 1, Relaxed);
+        self.set(self.get() + 1);
     }
 }

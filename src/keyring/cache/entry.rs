@@ -11,10 +11,10 @@ use crate::keyring::identity::Identity;
 use crate::keyring::limits::Limits;
 use crate::keyring::unwrapped::Unwrapped;
 use crate::pg::clock;
-use crate::pg::state::Counter;
+use crate::pg::state::Number;
 
 /// How often everything that was read has been put in doubt.
-static DOUBTS: Counter = Counter::new(0);
+static DOUBTS: Number = Number::new(0);
 
 /// A data key, and the identity that the KMS gave it to: no other is handed it.
 pub type Slot = (KeyId, Identity);
