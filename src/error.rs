@@ -210,7 +210,8 @@ pub enum Error {
     #[error("data key {0} did not stay in memory long enough to be used")]
     NotKept(KeyId),
 
-    /// Plaintext and overhead, or an opened text in the server's encoding, exceed what one value may hold.
+    /// Plaintext and overhead, or an opened text in the server's encoding, exceed what one value
+    /// may hold.
     #[error("value of {0} bytes is too long")]
     TooLong(usize),
 

@@ -41,6 +41,7 @@ pub(super) fn with_value(
         return Err(Error::ContextTooLong);
     }
     let Some(value) = value else { return Ok(None) };
+    // Asked here, too: most contexts are ASCII, and what a conversion gives is handed on in memory.
     let converted;
     let context = if context.is_ascii() {
         &*context
