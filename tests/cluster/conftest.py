@@ -52,6 +52,12 @@ class Database:
     def value(self, query, params=None, user="postgres"):
         return self.sql(query, params, user)[0][0]
 
+    def waits_for_lock(self, pid):
+        return self.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", (pid,))
+
+    def sleeps(self, pid):
+        return self.value("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s", (pid,))
+
     def people(self, name="people", rows=()):
         """A table whose column `ssn` the trigger seals."""
         self.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, ssn bytea)")

@@ -193,9 +193,8 @@ def waiting(db):
         first.execute("BEGIN")
         first.execute("INSERT INTO people VALUES (1, 'v1')")
         work = Work(second.execute, "INSERT INTO people VALUES (2, 'v2')")
-        query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
         pid = second.info.backend_pid
-        process.wait_until(lambda: db.value(query, (pid,)), 10, "the session waits for the first one")
+        process.wait_until(lambda: db.waits_for_lock(pid), 10, "the session waits for the first one")
         yield first, second, work
 
 

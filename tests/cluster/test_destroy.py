@@ -39,10 +39,6 @@ def state(db, key_id):
     return db.sql("SELECT state, cardinality(keks) FROM envelope.keys WHERE key_id = %s", (key_id,))[0]
 
 
-def is_waiting(db, pid):
-    return db.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", (pid,))
-
-
 # -- what nobody would see ------------------------------------------------------------------------------------------
 
 
@@ -57,9 +53,9 @@ def test_it_waits_for_who_is_writing_and_then_refuses(db):
                 destroy(c.execute, key_id)
 
         refused = Work(run)
-        process.wait_until(lambda: is_waiting(db, c.info.backend_pid), 10, "a wait for the writer")
+        process.wait_until(lambda: db.waits_for_lock(c.info.backend_pid), 10, "a wait for the writer")
         writer.execute("COMMIT")
-        refused.result()
+        refused.result(20)
     assert state(db, key_id) == ("decrypt-only", 1)
     assert db.value(OPEN, (first,)) == "first"
 
@@ -311,9 +307,9 @@ def test_two_at_once_destroy_it_once(db):
                 destroy(other.execute, key_id)
 
         refused = Work(run)
-        process.wait_until(lambda: is_waiting(db, other.info.backend_pid), 10, "a wait for the first")
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "a wait for the first")
         one.execute("COMMIT")
-        refused.result()
+        refused.result(20)
 
 
 @pytest.mark.parametrize("function", ["retire_key", "unretire_key"])
@@ -331,9 +327,9 @@ def test_nothing_brings_it_back(db, function):
                 other.execute(f"SELECT envelope.{function}(%s)", (key_id,))
 
         refused = Work(run)
-        process.wait_until(lambda: is_waiting(db, other.info.backend_pid), 10, "a wait for the first")
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "a wait for the first")
         one.execute("COMMIT")
-        refused.result()
+        refused.result(20)
     assert state(db, key_id) == ("destroyed", 0)
 
 
@@ -413,9 +409,9 @@ def test_shred_waits_for_a_key_that_is_being_made(db):
         maker.execute("BEGIN")
         maker.execute("INSERT INTO people VALUES (1, 'one')")
         shredded = Work(lambda: c.execute("SELECT envelope.shred('people', 'now')").fetchone()[0])
-        process.wait_until(lambda: is_waiting(db, c.info.backend_pid), 10, "a wait for the maker")
+        process.wait_until(lambda: db.waits_for_lock(c.info.backend_pid), 10, "a wait for the maker")
         maker.execute("COMMIT")
-        assert shredded.result() == 1
+        assert shredded.result(20) == 1
     with fails("55000"):
         db.sql("SELECT envelope_decrypt('people', ssn) FROM people")
 
@@ -437,10 +433,10 @@ def test_shred_beside_a_destruction_that_waits(db):
         works = []
         for statement in statements:
             works.append(Work(run, *statement))
-            process.wait_until(lambda: is_waiting(db, statement[0].info.backend_pid), 10, "a wait")
+            process.wait_until(lambda: db.waits_for_lock(statement[0].info.backend_pid), 10, "a wait")
         writer.execute("COMMIT")
         for work in works:
-            work.result()
+            work.result(20)
         assert outcome == [one, other]
     assert db.sql("SELECT DISTINCT state, cardinality(keks) FROM envelope.keys") == [("destroyed", 0)]
 

@@ -326,8 +326,7 @@ def test_a_row_that_moves_to_another_partition_under_its_hands(parts):
     """PostgreSQL tells an UPDATE that meets it 40001, which is no reason to end."""
     slow = "$$left(pg_sleep(0.01)::text, 0)$$"
     running = Call(parts, f"CALL envelope.reencrypt('people', 'ssn', context => {slow}, verify => false)")
-    sleeps = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
-    process.wait_until(lambda: parts.value(sleeps, (running.pid,)), 10, "a batch that has begun")
+    process.wait_until(lambda: parts.sleeps(running.pid), 10, "a batch that has begun")
     parts.sql("UPDATE people SET id = 170 WHERE id = 70")
     running.result()
     assert census(parts) == {2: 400}

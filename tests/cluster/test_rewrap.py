@@ -329,9 +329,7 @@ def test_an_import_beside_a_destruction_brings_no_wrap(db, keks):
         thread = threading.Thread(
             target=lambda: imported.append(other.execute("SELECT envelope.import_keyring(%s)", (exported,))), daemon=True)
         thread.start()
-        process.wait_until(
-            lambda: imported or db.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s",
-                                         (other.info.backend_pid,)), 20, "the import")
+        process.wait_until(lambda: imported or db.waits_for_lock(other.info.backend_pid), 20, "the import")
         one.execute("COMMIT")
         thread.join(20)
         assert imported

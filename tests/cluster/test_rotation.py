@@ -7,6 +7,7 @@ import pytest
 from harness import faults, process
 from harness import moto as kms
 from harness.base_backup import BaseBackup
+from harness.work import Work
 from sqlstate import fails
 
 SEAL = "SELECT envelope_encrypt('people', 'x')"
@@ -33,46 +34,15 @@ def one_active(db):
     return states == ["decrypt-only"] * (len(states) - 1) + ["active"]
 
 
-def in_background(work):
-    """Runs it in a thread; gives a function that waits for its outcome."""
-    outcome = []
-
-    def run():
-        try:
-            outcome.append((True, work()))
-        except Exception as e:
-            outcome.append((False, e))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def result(timeout=20):
-        thread.join(timeout)
-        assert outcome, "it hangs"
-        good, value = outcome[0]
-        if not good:
-            raise value
-        return value
-
-    return result
-
-
-
 def test_a_loop_that_is_running_seals_under_the_next_key(db):
     """Else it would go on under a key that is destroyed meanwhile."""
     db.people(rows=["x"])
     with db.connect() as c:
         c.execute("SET statement_timeout = '20s'")
-        wait = in_background(lambda: c.execute(SEAL_UNTIL_ANOTHER_KEY))
-        sleeps = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
-        process.wait_until(lambda: db.value(sleeps, (c.info.backend_pid,)), 10, "the loop")
+        loop = Work(c.execute, SEAL_UNTIL_ANOTHER_KEY)
+        process.wait_until(lambda: db.sleeps(c.info.backend_pid), 10, "the loop")
         db.sql("SELECT envelope.rotate_key('people')")
-        wait(30)
-
-
-def waits_for_lock(db, pid):
-    query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-    process.wait_until(lambda: db.value(query, (pid,)), 10, "it waits for a lock")
+        loop.result(30)
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------
@@ -114,10 +84,10 @@ def test_of_two_at_once_the_second_waits_and_makes_its_own(db, end):
     with db.connect() as first, db.connect() as second:
         first.execute("BEGIN")
         one = first.execute("SELECT envelope.rotate_key('people')").fetchone()[0]
-        result = in_background(lambda: second.execute("SELECT envelope.rotate_key('people')").fetchone()[0])
-        waits_for_lock(db, second.info.backend_pid)
+        rotated = Work(lambda: second.execute("SELECT envelope.rotate_key('people')").fetchone()[0])
+        process.wait_until(lambda: db.waits_for_lock(second.info.backend_pid), 10, "it waits for a lock")
         first.execute(end)
-        two = result()
+        two = rotated.result(20)
         assert one != two
         assert db.value("SELECT key_id FROM envelope.keys WHERE state = 'active'") == two
     assert len(db.sql(VERSIONS)) == (3 if end == "COMMIT" else 2) and one_active(db)
@@ -201,14 +171,14 @@ def test_nothing_is_locked_while_the_kms_is_asked(aws, proxy):
     aws.people(rows=["x"])
     proxy.fault("GenerateDataKey", faults.delay(3))
     with aws.connect() as c, aws.connect() as other:
-        result = in_background(lambda: c.execute("SELECT envelope.rotate_key('people')"))
+        rotated = Work(c.execute, "SELECT envelope.rotate_key('people')")
         process.wait_until(lambda: proxy.counts["GenerateDataKey"] == 2, 10, "it asks")
         locks = other.execute(
             "SELECT locktype, relation::regclass::text, mode FROM pg_locks WHERE pid = %s AND locktype <> 'virtualxid'"
             " AND mode <> 'AccessShareLock' OR relation = 'people'::regclass",
             (c.info.backend_pid,)).fetchall()
         assert locks == []
-        result()
+        rotated.result(20)
 
 
 @pytest.mark.parametrize("fault, sqlstate", [("deny", "28000"), ("disabled", "55000"), ("unavailable", "58030"),
@@ -232,11 +202,11 @@ def test_killed_while_the_kms_is_asked(moto, proxy, own_cluster, database, opera
     proxy.reset_counts()
     proxy.fault(operation, faults.hang)
     with db.connect() as c:
-        result = in_background(lambda: c.execute("SELECT envelope.rotate_key('people')"))
+        rotated = Work(c.execute, "SELECT envelope.rotate_key('people')")
         process.wait_until(lambda: proxy.counts[operation], 10, "it asks")
         cluster.kill9_backend(c.info.backend_pid)
         with pytest.raises(psycopg.Error):
-            result()
+            rotated.result(20)
     proxy.clear()
     assert db.sql(VERSIONS) == [(1, "active")]
     assert db.sql(OPEN_ALL) == [("x",)]
