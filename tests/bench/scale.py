@@ -66,7 +66,7 @@ def many_keys():
                 texts["bare", name] = f"SELECT sum(octet_length('sixteen bytes ok'::bytea || ''::bytea)) FROM {name}"
             took = timing.queries(connection, texts, VALUES)
             ns = {name: took[name] - took["bare", name] for name in texts if isinstance(name, str)}
-            return {"ns": ns, "bytes a key": memory, "cipher alone": {keys: sizes.in_turn(keys) for keys in TABLES}}
+            return {"ns": ns, "bytes a key": memory, "cipher alone": {str(keys): sizes.in_turn(keys) for keys in TABLES}}
 
 
 def make_tables(connection):

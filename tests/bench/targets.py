@@ -24,7 +24,7 @@ def rows(results):
                          ns["run_10000"] / ns["run_10"], 1.1))
     found.append(at_most("16 B sealed: 10,000 tables in turn, to 10 tables", ns["turn_10000"] / ns["turn_10"], 1.1))
     alone = results["many keys"]["cipher alone"]
-    found.append(reported("the same of the cipher alone: 10,000 keys in turn, to 10", f"{alone[10_000] / alone[10]:.2f}"))
+    found.append(reported("the same of the cipher alone: 10,000 keys in turn, to 10", f"{alone['10000'] / alone['10']:.2f}"))
     found += of_reencryption(results["reencrypt"])
     found += of_keyrings(results["keyrings"])
     found.append(reported("memory a key", f"{results['many keys']['bytes a key']:,.0f} B"))
