@@ -42,6 +42,15 @@ thread_local! {
 #[derive(Default)]
 pub struct Place(RefCell<Option<Rc<Entry>>>);
 
+impl Place {
+    /// See [`crate::keyring::prefetch`].
+    pub fn prefetch(&self) {
+        if let Some(entry) = &*self.0.borrow() {
+            entry.prefetch();
+        }
+    }
+}
+
 /// Where the key stands for whoever asks now.
 fn slot(key_id: KeyId) -> Slot {
     (key_id, identity::current())

@@ -29,6 +29,7 @@ mod minimum;
 mod new_key;
 mod nonce;
 mod orphans;
+mod prefetch;
 mod reencrypt;
 mod reseal;
 mod retire;

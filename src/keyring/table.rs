@@ -59,7 +59,10 @@ pub fn get(relation: pg_sys::Oid) -> Result<Table> {
 fn get_another(asked: Asked) -> Result<Table> {
     let known = TABLES.with_borrow(|tables| tables.known.get(&asked).cloned());
     let table = match known {
-        Some(table) => table,
+        Some(table) => {
+            table.0.prefetch();
+            table
+        }
         None => {
             let table = as_seen_by(asked.0, asked.1)?;
             TABLES.with_borrow_mut(|tables| tables.known.insert(asked, table.clone()));

@@ -14,6 +14,7 @@ use envelope::xaes::DoesNotOpen;
 use crate::error::{Error, Result};
 use crate::keyring::arena::Locked;
 use crate::keyring::limits::Limits;
+use crate::keyring::prefetch::prefetch;
 use crate::keyring::{ends, nonce};
 use crate::pg::clock;
 
@@ -74,6 +75,17 @@ impl Unwrapped {
     /// The id that the key itself gives: another one when a fork has zeroed its page.
     pub fn key_id(&self) -> KeyId {
         self.key.key_id()
+    }
+
+    /// See [`prefetch`]: what was derived from the key, too.
+    pub fn prefetch(&self) {
+        prefetch::<SealKey>(&self.key);
+        if let Some(sealing) = &*self.sealing.borrow() {
+            prefetch::<Sealing>(sealing);
+        }
+        if let Some(opening) = &*self.opening.borrow() {
+            prefetch::<Opening>(opening);
+        }
     }
 
     /// Seals `plaintext` to `frame`, which is 58 bytes longer.

@@ -9,6 +9,7 @@ use crate::catalog::rows::DataKeyRow;
 use crate::error::RowResult;
 use crate::keyring::identity::Identity;
 use crate::keyring::limits::Limits;
+use crate::keyring::prefetch::prefetch;
 use crate::keyring::unwrapped::Unwrapped;
 use crate::pg::clock;
 use crate::pg::state::Number;
@@ -68,6 +69,14 @@ impl Entry {
     /// Whether its key is here.
     pub fn is_unwrapped(&self) -> bool {
         self.unwrapped.borrow().is_some()
+    }
+
+    /// See [`prefetch`]: what is kept with the key, too.
+    pub fn prefetch(&self) {
+        prefetch(self);
+        if let Some(key) = &*self.unwrapped.borrow() {
+            key.prefetch();
+        }
     }
 
     /// Wipes its key.

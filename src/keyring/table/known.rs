@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::keyring::cache::Place;
 use crate::keyring::kek;
 use crate::keyring::limits::OwnLimits;
+use crate::keyring::prefetch::prefetch;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
 use crate::pg::acl;
@@ -89,6 +90,15 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         }
     }
     Ok(known)
+}
+
+impl Known {
+    /// See [`prefetch`]: the keys that sealed and opened last, too.
+    pub fn prefetch(&self) {
+        prefetch(self);
+        self.sealing_place.prefetch();
+        self.opening_place.prefetch();
+    }
 }
 
 fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
