@@ -39,6 +39,7 @@ def copy():
 
         def load(table):
             connection.execute(f"TRUNCATE {table}")
+            connection.execute("CHECKPOINT")
             return lambda: connection.execute(f"COPY {table} FROM '{files[table]}' (FORMAT binary)")
 
         pid, samples = connection.info.backend_pid, {table: [] for table in files}
