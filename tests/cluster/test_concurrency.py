@@ -6,21 +6,10 @@ import time
 import psycopg
 import pytest
 from harness import faults, process
-from harness.work import Work
+from harness.work import Work, at_once
 from sqlstate import fails
 
 SESSIONS = 50
-
-
-def at_once(function, count):
-    """function(i) in so many threads that start together; their results, errors raised."""
-    barrier = threading.Barrier(count)
-
-    def run(i):
-        barrier.wait(30)
-        return function(i)
-
-    return [w.result() for w in [Work(run, i) for i in range(count)]]
 
 
 def check_keys(db, tables=1):

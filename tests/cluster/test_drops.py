@@ -2,7 +2,7 @@
 
 import psycopg
 import pytest
-from harness.keyrings import LINKS, keyring, keys_in, notices, opened
+from harness.keyrings import LINKS, keyring, notices, opened
 from sqlstate import fails
 
 def test_recreated_table_is_told_and_adopts(db):

@@ -4,28 +4,10 @@ import threading
 
 import psycopg
 import pytest
-from harness import faults
+from harness import faults, process
+from harness.work import Work, at_once
 
 SESSIONS = 50
-
-
-def at_once(work, count=SESSIONS):
-    """Runs work(i) in so many threads that start together; the errors they raised."""
-    barrier, errors = threading.Barrier(count), []
-
-    def run(i):
-        barrier.wait()
-        try:
-            work(i)
-        except psycopg.Error as e:
-            errors.append((e.sqlstate, str(e)))
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    return errors
 
 
 def check_one_key(db, rows):
@@ -51,7 +33,7 @@ def test_fifty_first_inserts(db, isolation):
             c.execute("INSERT INTO people VALUES (%s, %s)", (i, f"v{i}".encode()))
             c.execute("COMMIT")
 
-    assert at_once(insert) == []
+    at_once(insert, SESSIONS)
     check_one_key(db, SESSIONS)
 
 
@@ -64,7 +46,7 @@ def test_the_first_ones_roll_back(db):
             c.execute("INSERT INTO people VALUES (%s, %s)", (i, f"v{i}".encode()))
             c.execute("ROLLBACK" if i < 10 else "COMMIT")
 
-    assert at_once(insert, 20) == []
+    at_once(insert, 20)
     check_one_key(db, 10)
 
 
@@ -81,7 +63,7 @@ def test_serializable_sessions_make_keys_for_different_tables(db):
             c.execute("COMMIT")
 
     together = threading.Barrier(8)
-    assert at_once(make, 8) == []
+    at_once(make, 8)
     assert db.value("SELECT count(*) FROM envelope.data_key") == 8
 
 
@@ -103,10 +85,8 @@ def test_nothing_is_locked_while_the_kms_is_asked(aws, proxy):
     aws.people()
     proxy.fault("GenerateDataKey", faults.delay(3))
     with aws.connect() as c, aws.connect() as other:
-        waiting = threading.Thread(target=lambda: c.execute("SELECT envelope_encrypt('people', 'x')"))
-        waiting.start()
-        while not proxy.counts["GenerateDataKey"]:
-            pass
+        waiting = Work(c.execute, "SELECT envelope_encrypt('people', 'x')")
+        process.wait_until(lambda: proxy.counts["GenerateDataKey"], 10, "the KMS is asked")
         locks = other.execute(
             "SELECT locktype, relation::regclass::text, mode FROM pg_locks WHERE pid = %s AND locktype <> 'virtualxid'"
             " AND mode <> 'AccessShareLock' OR relation = 'people'::regclass",
@@ -114,7 +94,7 @@ def test_nothing_is_locked_while_the_kms_is_asked(aws, proxy):
         assert locks == []
         other.execute("SET lock_timeout = '1s'")
         other.execute("ALTER TABLE people ADD COLUMN note text")
-        waiting.join()
+        waiting.result()
     assert aws.value("SELECT count(*) FROM envelope.data_key") == 1
 
 

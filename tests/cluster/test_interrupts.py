@@ -2,39 +2,30 @@
 
 import os
 import socket
-import threading
 
 import psycopg
 import pytest
 
 from harness import faults, moto as kms, process
+from harness.work import Work
 
 
 class Waiting:
-    """A session that opens a value, in a thread; `error` is how that ended."""
+    """A session that opens a value, in the background."""
 
     def __init__(self, db, user="postgres"):
         self.connection = db.connect(user)
         self.pid = self.connection.info.backend_pid
-        self.error = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self):
-        try:
-            self.connection.execute("SELECT envelope_decrypt('people', ssn) FROM people")
-        except psycopg.Error as e:
-            self.error = e
+        self._work = None
 
     def start(self, proxy):
         proxy.reset_counts()
-        self._thread.start()
+        self._work = Work(self.connection.execute, "SELECT envelope_decrypt('people', ssn) FROM people")
         process.wait_until(lambda: proxy.counts["Decrypt"] == 1, 10, "the request arrives")
         return self
 
-    def ended(self, seconds):
-        self._thread.join(seconds)
-        assert not self._thread.is_alive(), f"still waiting after {seconds} s"
-        return self.error
+    def error(self, seconds):
+        return self._work.error(seconds)
 
 
 @pytest.fixture
@@ -58,13 +49,13 @@ def test_seen_from_outside(hanging, proxy):
                         "AND locktype <> 'virtualxid'", (w.pid,))
     assert locks == []
     hanging.sql("SELECT pg_cancel_backend(%s)", (w.pid,))
-    w.ended(2)
+    w.error(2)
 
 
 def test_cancel(hanging, proxy):
     w = Waiting(hanging).start(proxy)
     hanging.sql("SELECT pg_cancel_backend(%s)", (w.pid,))
-    assert w.ended(2).sqlstate == "57014"
+    assert w.error(2).sqlstate == "57014"
     proxy.clear()
     opened = w.connection.execute("SELECT envelope_decrypt_text('people', ssn) FROM people").fetchone()
     assert opened == ("x",)
@@ -73,7 +64,7 @@ def test_cancel(hanging, proxy):
 def test_terminate(hanging, proxy):
     w = Waiting(hanging).start(proxy)
     hanging.sql("SELECT pg_terminate_backend(%s)", (w.pid,))
-    assert w.ended(2).sqlstate == "57P01"
+    assert w.error(2).sqlstate == "57P01"
     process.wait_until(lambda: not process.alive(w.pid), 2, "the backend ends")
     assert hanging.value("SELECT count(*) FROM people") == 1
 
@@ -82,7 +73,7 @@ def test_statement_timeout(hanging, proxy):
     w = Waiting(hanging)
     w.connection.execute("SET statement_timeout = '500ms'")
     w.start(proxy)
-    assert w.ended(3).sqlstate == "57014"
+    assert w.error(3).sqlstate == "57014"
 
 
 def test_cancel_while_a_key_is_made(hanging, proxy):
@@ -123,6 +114,6 @@ def test_postmaster_dies(own_cluster, database, moto, proxy):
     c.kill9()
     assert not process.alive(w.pid)
     proxy.clear()
-    w.ended(2)
+    w.error(2)
     c.start()
     assert db.value("SELECT envelope_decrypt_text('people', ssn) FROM people") == "x"

@@ -1,14 +1,13 @@
 """Keyrings are adopted, shared, exported, imported, dumped, replicated. docs/moving-tables.md has the ways through."""
 
 import json
-import threading
-import time
 
 import psycopg
 import pytest
 from harness import faults, process
 from harness.base_backup import BaseBackup
 from harness.keyrings import LINKS, keyring, keys_in, notices, opened
+from harness.work import Work, at_once
 from sqlstate import fails
 
 EVENT_TRIGGERS = "SELECT evtname, evtenabled, evttags FROM pg_event_trigger ORDER BY 1"
@@ -63,24 +62,14 @@ def test_adopted_by_two_at_once(db):
     db.sql("DROP TABLE people")
     for n in range(4):
         db.people(f"t{n}")
-    start, outcomes = threading.Barrier(4), []
 
     def adopt(n):
-        with db.connect() as c:
-            c.execute("SELECT envelope.flush_cache()")
-            start.wait()
-            try:
-                c.execute("SELECT envelope.adopt_keyring(%s, %s::text::regclass)", (left, f"t{n}"))
-                outcomes.append(None)
-            except psycopg.Error as e:
-                outcomes.append(e.sqlstate)
+        try:
+            db.sql("SELECT envelope.adopt_keyring(%s, %s::text::regclass)", (left, f"t{n}"))
+        except psycopg.Error as e:
+            return e.sqlstate
 
-    threads = [threading.Thread(target=adopt, args=(n,)) for n in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert sorted(outcomes, key=str) == ["55000"] * 3 + [None]
+    assert sorted(at_once(adopt, 4), key=str) == ["55000"] * 3 + [None]
     assert db.value("SELECT count(*) FROM envelope.keyring_table WHERE keyring_id = %s AND seals", (left,)) == 1
 
 
@@ -103,21 +92,14 @@ def test_adopting_waits_for_a_key_that_is_being_made(db):
     db.people(rows=["x"])
     left = keyring(db, "people")
     db.sql("DROP TABLE people; CREATE TABLE people (id int, ssn bytea)")
-    adopted = threading.Event()
-
-    def adopt():
-        db.sql("SELECT envelope.adopt_keyring(%s, 'people')", (left,))
-        adopted.set()
-
     with db.connect(autocommit=False) as maker:
         maker.execute("SELECT envelope.create_key('people')")
-        thread = threading.Thread(target=adopt)
-        thread.start()
+        adopted = Work(db.sql, "SELECT envelope.adopt_keyring(%s, 'people')", (left,))
         process.wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'"),
                            10, "the adopter waits")
-        assert not adopted.is_set()
+        assert adopted.is_alive()
         maker.commit()
-        thread.join()
+        adopted.result()
     assert db.sql("SELECT seals FROM envelope.keyring_table WHERE relation = 'people'::regclass::oid ORDER BY 1") == [
         (False,), (True,)]
 
@@ -230,23 +212,7 @@ def test_a_rolled_back_import_leaves_no_key_behind(db, exported):
 
 
 def test_imported_by_four_at_once(db, exported):
-    start, outcomes = threading.Barrier(4), []
-
-    def load():
-        with db.connect() as c:
-            start.wait()
-            try:
-                c.execute("SELECT envelope.import_keyring(%s)", (exported,))
-                outcomes.append(None)
-            except psycopg.Error as e:
-                outcomes.append(e.sqlstate)
-
-    threads = [threading.Thread(target=load) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert outcomes == [None] * 4
+    at_once(lambda _: db.sql("SELECT envelope.import_keyring(%s)", (exported,)), 4)
     assert db.sql("SELECT seals FROM envelope.keyring_table") == [(True,)]
     assert opened(db, "people") == ["x"]
 
@@ -280,20 +246,14 @@ def test_import_holds_no_lock_while_the_kms_is_asked(aws, proxy):
     proxy.fault("Decrypt", faults.hang)
     with aws.connect() as c:
         pid = c.info.backend_pid
-
-        def load():
-            with fails("57014"):
-                c.execute("SELECT envelope.import_keyring(%s)", (document,))
-
-        thread = threading.Thread(target=load)
-        thread.start()
+        loading = Work(c.execute, "SELECT envelope.import_keyring(%s)", (document,))
         asked = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event IN ('EnvelopeKms', 'Extension')"
         process.wait_until(lambda: aws.value(asked, (pid,)), 10, "the KMS is asked")
         # Of the extension's own and of the table; AccessShareLock on what was read keeps nobody out.
         assert aws.value("SELECT count(*) FROM pg_locks WHERE pid = %s AND (locktype = 'object' OR relation = "
                          "'people'::regclass)", (pid,)) == 0
         aws.sql("SELECT pg_cancel_backend(%s)", (pid,))
-        thread.join()
+        assert loading.error().sqlstate == "57014"
 
 
 # -- dumps, a standby ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import pytest
 from conftest import Database
 from harness import faults, moto as kms, place, process
 from harness.cluster import Cluster
+from harness.work import Work
 from sqlstate import REFUSED_OR_BROKEN, fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
@@ -332,21 +333,6 @@ def test_credentials_renewed_within_a_session(moto, proxy, credentials):
 # -- interrupted ----------------------------------------------------------------------------------------------------
 
 
-class Asking(threading.Thread):
-    """Runs a statement that asks the KMS; `error` is how that ended."""
-
-    def __init__(self, c, query):
-        super().__init__(daemon=True)
-        self._connection, self._query, self.error = c, query, None
-        self.start()
-
-    def run(self):
-        try:
-            self._connection.execute(self._query)
-        except psycopg.Error as e:
-            self.error = e
-
-
 @pytest.fixture
 def witness(aws):
     """Another session: it has the key, its backend stays the same, and it works all along."""
@@ -383,16 +369,14 @@ def test_interrupt(aws, proxy, silent, witness, where, state, how):
         else:
             proxy.fault("*", getattr(faults, where))
             asked = lambda: sum(proxy.counts.values()) >= 1
-        asking = Asking(c, query)
+        asking = Work(c.execute, query)
         process.wait_until(asked, 10, "the request is under way")
         pid = c.info.backend_pid
         waits = witness.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
         assert waits == ("Extension",)
         assert witness.execute(OPEN).fetchone() == ("x",)
         witness.execute(f"SELECT pg_{how}_backend(%s)", (pid,))
-        asking.join(10)
-        assert not asking.is_alive()
-        assert asking.error.sqlstate == ("57014" if how == "cancel" else "57P01")
+        assert asking.error(10).sqlstate == ("57014" if how == "cancel" else "57P01")
         proxy.clear()
         if how == "cancel":
             check_unharmed(aws, c, query)

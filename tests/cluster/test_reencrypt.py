@@ -146,25 +146,11 @@ def test_writers_go_on(db):
                 else:
                     c.execute("UPDATE people SET n = n + 1 WHERE id = %s", (row,))
 
-    class Writer(threading.Thread):
-        error = None
-
-        def run(self):
-            try:
-                write(*self.given)
-            except Exception as e:
-                self.error = e
-
-    writers = []
-    for i, own in enumerate(written):
-        writers.append(Writer(daemon=True))
-        writers[-1].given = (own, 1 + i * (ROWS // 3))
-        writers[-1].start()
+    writers = [Work(write, own, 1 + i * (ROWS // 3)) for i, own in enumerate(written)]
     running.result()
     stop.set()
     for writer in writers:
-        writer.join(20)
-        assert not writer.error
+        writer.result(20)
     expected = {i: f"v{i}" for i in range(1, ROWS + 1)}
     for own in written:
         expected.update(own)
@@ -442,23 +428,13 @@ def test_no_value_is_lost_whatever_goes_on(own_db):
                 c.execute("SELECT envelope.rotate_key('people')")
                 turns[2] += 1
 
-    def until_killed(work, seed):
-        try:
-            work(seed)
-        except psycopg.OperationalError:
-            ended.append(seed)
-
     for _ in range(2):
-        turns[:], ended = [0, 0, 0], []
-        threads = [threading.Thread(target=until_killed, args=job, daemon=True)
-                   for job in ((write, 0), (write, 1), (reencrypt, 2))]
-        for thread in threads:
-            thread.start()
+        turns[:] = [0, 0, 0]
+        works = [Work(write, 0), Work(write, 1), Work(reencrypt, 2)]
         process.wait_until(lambda: min(turns[:2]) >= 300 and turns[2] >= 2, 60, "some turns of each")
         own_db.cluster.kill9()
-        for thread in threads:
-            thread.join(20)
-        assert sorted(ended) == [0, 1, 2]
+        for work in works:
+            assert isinstance(work.error(20), psycopg.OperationalError)
         own_db.cluster.start()
         assert own_db.value(differing) == 0
     own_db.sql(call())

@@ -1,12 +1,11 @@
 """Several KEKs over one data key: two regions of KMS, each behind a proxy of its own, one switched off."""
 
-import threading
-
 import pytest
 from harness import faults, process
 from harness import moto as kms
 from harness.cluster import Cluster
 from harness.proxy import FaultProxy
+from harness.work import Work
 from sqlstate import fails
 
 OPEN_ALL = "SELECT envelope_decrypt_text('people', ssn) FROM people ORDER BY id"
@@ -181,22 +180,13 @@ def test_two_cannot_drop_one_each(both, keks, end):
     with both.connect() as one, both.connect() as other:
         one.execute("BEGIN")
         one.execute("SELECT envelope.drop_kek('people', %s)", (keks[0],))
-        outcome = []
-
-        def drop():
-            try:
-                other.execute("SELECT envelope.drop_kek('people', %s)", (keks[1],))
-                outcome.append(None)
-            except Exception as e:
-                outcome.append(e.sqlstate)
-
-        thread = threading.Thread(target=drop)
-        thread.start()
-        thread.join(1)
-        assert thread.is_alive()
+        dropping = Work(other.execute, "SELECT envelope.drop_kek('people', %s)", (keks[1],))
+        process.wait_until(lambda: both.waits_for_lock(other.info.backend_pid), 10, "the second waits")
         one.execute(end)
-        thread.join(10)
-    assert outcome == (["40001"] if end == "COMMIT" else [None])
+        if end == "COMMIT":
+            assert dropping.error(10).sqlstate == "40001"
+        else:
+            dropping.result(10)
     assert wrapped_by(both) == [(1, [keks[1] if end == "COMMIT" else keks[0]])]
     assert both.sql(OPEN_ALL) == [("x",)]
 
@@ -213,21 +203,11 @@ def test_adding_is_all_or_nothing(db, keks, far, fault):
 def test_a_key_made_while_a_kek_is_added(db, keks, far):
     """It would be missing under the new KEK."""
     far.fault("Encrypt", faults.delay(1))
-    outcome = []
     with db.connect() as c:
-
-        def add():
-            try:
-                c.execute("SELECT envelope.add_kek('people', %s)", (keks[1],))
-            except Exception as e:
-                outcome.append(e.sqlstate)
-
-        thread = threading.Thread(target=add)
-        thread.start()
+        adding = Work(c.execute, "SELECT envelope.add_kek('people', %s)", (keks[1],))
         process.wait_until(lambda: far.counts["Encrypt"], 10, "it asks")
         db.sql("SELECT envelope.rotate_key('people')")
-        thread.join(10)
-    assert outcome == ["40001"]
+        assert adding.error(10).sqlstate == "40001"
     assert wrapped_by(db) == [(1, [keks[0]]), (2, [keks[0]])]
 
 

@@ -1,13 +1,11 @@
 """Keys that move from one KEK to another: requests, outages, crashes, others who change the same keys."""
 
-import threading
-
-import psycopg
 import pytest
 from harness import faults, process
 from harness import moto as kms
 from harness.base_backup import BaseBackup
 from harness.cluster import Cluster
+from harness.work import Work
 from sqlstate import fails
 
 TABLES = 6
@@ -159,11 +157,10 @@ def test_killed_while_the_kms_is_asked(proxy, keks, own_cluster, database, opera
     proxy.reset_counts()
     proxy.fault(operation, lambda x: (faults.hang if proxy.counts[operation] > 2 else faults.none)(x))
     with db.connect() as c:
-        thread = threading.Thread(target=lambda: pytest.raises(psycopg.Error, c.execute, MOVE, keks))
-        thread.start()
+        moving = Work(c.execute, MOVE, keks)
         process.wait_until(lambda: proxy.counts[operation] > 2, 10, "it asks")
         cluster.kill9_backend(c.info.backend_pid)
-        thread.join(20)
+        assert moving.error(20)
     proxy.clear()
     assert db.value(LEFT, (keks[0],)) == TABLES
     check_whole(db)
@@ -192,13 +189,10 @@ def test_two_at_once(db, keks, end):
     with db.connect() as one, db.connect() as other:
         one.execute("BEGIN")
         one.execute(MOVE, keks)
-        rows = []
-        thread = threading.Thread(target=lambda: rows.extend(other.execute(MOVE, keks).fetchall()))
-        thread.start()
-        thread.join(1)
-        assert thread.is_alive()
+        moving = Work(lambda: other.execute(MOVE, keks).fetchall())
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "the second waits")
         one.execute(end)
-        thread.join(20)
+        rows = moving.result(20)
     if end == "COMMIT":
         assert [row[1:] for row in rows] == [(False, "40001")] * TABLES
     else:
@@ -210,13 +204,11 @@ def test_two_at_once(db, keks, end):
 def test_a_key_made_meanwhile_is_told_of(db, keks, proxy):
     """It is under the old KEK: whoever switches that off next must know."""
     proxy.fault("ReEncrypt", lambda x: (faults.delay(2) if proxy.counts["ReEncrypt"] == 1 else faults.none)(x))
-    rows = []
     with db.connect() as c:
-        thread = threading.Thread(target=lambda: rows.extend(c.execute(MOVE, keks).fetchall()))
-        thread.start()
+        moving = Work(lambda: c.execute(MOVE, keks).fetchall())
         process.wait_until(lambda: proxy.counts["ReEncrypt"], 10, "it asks")
         db.sql("SELECT envelope.rotate_key('t3')")
-        thread.join(20)
+        rows = moving.result(20)
     assert [row for row in rows if not row[1]] == [("public.t3", False, "40001")] and len(rows) == TABLES + 1
     assert db.sql(MOVE, keks) == [("public.t3", True, None)]
     check_whole(db)
@@ -225,20 +217,10 @@ def test_a_key_made_meanwhile_is_told_of(db, keks, proxy):
 def test_no_key_is_made_under_a_kek_that_was_left_meanwhile(db, keks, proxy):
     proxy.fault("GenerateDataKey", faults.delay(2))
     with db.connect() as c:
-        outcome = []
-
-        def rotate():
-            try:
-                c.execute("SELECT envelope.rotate_key('t3')")
-            except psycopg.Error as e:
-                outcome.append(e.sqlstate)
-
-        thread = threading.Thread(target=rotate)
-        thread.start()
+        rotating = Work(c.execute, "SELECT envelope.rotate_key('t3')")
         process.wait_until(lambda: proxy.counts["GenerateDataKey"], 10, "it asks")
         db.sql(MOVE, keks)
-        thread.join(20)
-        assert outcome == ["40001"]
+        assert rotating.error(20).sqlstate == "40001"
         proxy.clear()
         c.execute("SELECT envelope.rotate_key('t3')")
     assert db.value(LEFT, (keks[0],)) == 0
@@ -249,13 +231,10 @@ def test_a_rotation_that_is_not_committed_yet_is_waited_for(db, keks):
     with db.connect() as one, db.connect() as other:
         one.execute("BEGIN")
         one.execute("SELECT envelope.rotate_key('t3')")
-        rows = []
-        thread = threading.Thread(target=lambda: rows.extend(other.execute(MOVE, keks).fetchall()))
-        thread.start()
-        thread.join(1)
-        assert thread.is_alive()
+        moving = Work(lambda: other.execute(MOVE, keks).fetchall())
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "it waits")
         one.execute("COMMIT")
-        thread.join(20)
+        rows = moving.result(20)
     assert [row for row in rows if not row[1]] == [("public.t3", False, "40001")]
     assert db.value(LEFT, (keks[0],)) == 1
 
@@ -325,14 +304,11 @@ def test_an_import_beside_a_destruction_brings_no_wrap(db, keks):
     with db.connect() as one, db.connect() as other:
         one.execute("BEGIN")
         one.execute("SELECT envelope.destroy_key(%s, 'a test', shred => true)", (key_id,))
-        imported = []
-        thread = threading.Thread(
-            target=lambda: imported.append(other.execute("SELECT envelope.import_keyring(%s)", (exported,))), daemon=True)
-        thread.start()
-        process.wait_until(lambda: imported or db.waits_for_lock(other.info.backend_pid), 20, "the import")
+        importing = Work(other.execute, "SELECT envelope.import_keyring(%s)", (exported,))
+        # It need not wait.
+        process.wait_until(lambda: not importing.is_alive() or db.waits_for_lock(other.info.backend_pid), 20, "the import")
         one.execute("COMMIT")
-        thread.join(20)
-        assert imported
+        importing.result(20)
     assert db.sql("SELECT state, cardinality(keks) FROM envelope.keys WHERE key_id = %s", (key_id,)) == [("destroyed", 0)]
 
 

@@ -2,9 +2,12 @@
 
 import threading
 
+import psycopg
+
 
 class Work(threading.Thread):
-    """Runs something in a thread of its own; `result` gives what it returned or raises what it raised."""
+    """Runs something in a thread of its own; `result` gives what it returned or raises what it raised, `error` the SQL
+    error that it raised."""
 
     def __init__(self, function, *args):
         super().__init__(daemon=True)
@@ -23,3 +26,21 @@ class Work(threading.Thread):
         if self._error:
             raise self._error
         return self._value
+
+    def error(self, seconds=60):
+        try:
+            value = self.result(seconds)
+        except psycopg.Error as e:
+            return e
+        raise AssertionError(f"no SQL error, but {value!r}")
+
+
+def at_once(function, count):
+    """function(i) in so many threads that start together; their results, errors raised."""
+    barrier = threading.Barrier(count)
+
+    def run(i):
+        barrier.wait(30)
+        return function(i)
+
+    return [work.result() for work in [Work(run, i) for i in range(count)]]
