@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 const FIRST_CHUNK: usize = 64 * 1024;
 const LARGEST_CHUNK: usize = 2 * 1024 * 1024;
 
-/// Slots start and end on a cache line.
-const LINE: usize = 64;
+/// A cache line: slots start and end on one.
+pub const LINE: usize = 64;
 
 thread_local! {
     static ARENA: RefCell<Arena> = RefCell::new(Arena::default());

@@ -92,6 +92,14 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     Ok(known)
 }
 
+fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
+    let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else { return Ok(None) };
+    let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
+    let turn = keyring.map(|keyring| OwnLimits::stored(&keyring.limits).turn()).unwrap_or_default();
+    let wear = Wear::of(keyring_id, key_id, turn)?.map(Box::new);
+    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
+}
+
 impl Known {
     /// See [`prefetch`]: the keys that sealed and opened last, too.
     pub fn prefetch(&self) {
@@ -99,14 +107,6 @@ impl Known {
         self.sealing_place.prefetch();
         self.opening_place.prefetch();
     }
-}
-
-fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
-    let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else { return Ok(None) };
-    let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
-    let turn = keyring.map(|keyring| OwnLimits::stored(&keyring.limits).turn()).unwrap_or_default();
-    let wear = Wear::of(keyring_id, key_id, turn)?.map(Box::new);
-    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
 }
 
 impl Sealing {
