@@ -1,6 +1,7 @@
 """Keyrings are adopted, shared, exported, imported, dumped, replicated. docs/moving-tables.md has the ways through."""
 
 import json
+import threading
 
 import psycopg
 import pytest
@@ -62,12 +63,17 @@ def test_adopted_by_two_at_once(db):
     db.sql("DROP TABLE people")
     for n in range(4):
         db.people(f"t{n}")
+    together = threading.Barrier(4)
 
     def adopt(n):
-        try:
-            db.sql("SELECT envelope.adopt_keyring(%s, %s::text::regclass)", (left, f"t{n}"))
-        except psycopg.Error as e:
-            return e.sqlstate
+        with db.connect() as c:
+            # The library is loaded.
+            c.execute("SELECT envelope.flush_cache()")
+            together.wait(30)
+            try:
+                c.execute("SELECT envelope.adopt_keyring(%s, %s::text::regclass)", (left, f"t{n}"))
+            except psycopg.Error as e:
+                return e.sqlstate
 
     assert sorted(at_once(adopt, 4), key=str) == ["55000"] * 3 + [None]
     assert db.value("SELECT count(*) FROM envelope.keyring_table WHERE keyring_id = %s AND seals", (left,)) == 1
@@ -212,7 +218,14 @@ def test_a_rolled_back_import_leaves_no_key_behind(db, exported):
 
 
 def test_imported_by_four_at_once(db, exported):
-    at_once(lambda _: db.sql("SELECT envelope.import_keyring(%s)", (exported,)), 4)
+    together = threading.Barrier(4)
+
+    def load(_):
+        with db.connect() as c:
+            together.wait(30)
+            c.execute("SELECT envelope.import_keyring(%s)", (exported,))
+
+    at_once(load, 4)
     assert db.sql("SELECT seals FROM envelope.keyring_table") == [(True,)]
     assert opened(db, "people") == ["x"]
 

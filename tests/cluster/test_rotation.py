@@ -1,5 +1,7 @@
 """Rotation as other sessions, a slow KMS, crashes and a standby see it."""
 
+import threading
+
 import psycopg
 import pytest
 from harness import faults, process
@@ -94,9 +96,11 @@ def test_of_two_at_once_the_second_waits_and_makes_its_own(db, end):
 def test_many_rotate_while_many_seal(db):
     db.people()
     db.sql("INSERT INTO people VALUES (0, 'v0')")
+    together = threading.Barrier(12)
 
     def run(i):
         with db.connect() as c:
+            together.wait(30)
             for n in range(10):
                 if i < 4:
                     c.execute("SELECT envelope.rotate_key('people')")
