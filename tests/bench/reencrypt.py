@@ -6,6 +6,7 @@ import statistics
 import threading
 
 from harness import sealed
+from harness.work import Work
 
 from . import place, timing
 
@@ -94,11 +95,10 @@ def sizes(cluster, meanwhile):
     with cluster.connect() as connection:
         fill(connection, ROWS)
         before, done = size(), threading.Event()
-        other = threading.Thread(target=repeat)
-        other.start()
+        other = Work(repeat)
         try:
             connection.execute(CALLS["verified"])
         finally:
             done.set()
-            other.join()
+            other.result()
         return [before, size()]

@@ -1,8 +1,7 @@
 """AWS KMS end to end, with the requests counted where they arrive."""
 
-import concurrent.futures
-
 import pytest
+from harness.work import at_once
 from sqlstate import fails
 
 ROWS = 100_000
@@ -62,8 +61,7 @@ def test_many_first_inserts_make_one_key(aws, sessions):
     def insert(i):
         aws.sql("INSERT INTO people VALUES (%s, %s)", (i, f"v{i}"))
 
-    with concurrent.futures.ThreadPoolExecutor(sessions) as pool:
-        list(pool.map(insert, range(sessions)))
+    at_once(insert, sessions)
     assert aws.value("SELECT count(*) FROM envelope.data_key") == 1
     opened = aws.sql("SELECT envelope_decrypt_text('people', ssn) FROM people ORDER BY id")
     assert opened == [(f"v{i}",) for i in range(sessions)]
