@@ -1,6 +1,6 @@
-"""A server for measuring: enough memory for the tables, and nothing that chance decides. The write-ahead log goes around
-in files that are there, as on a server that has been running for a while: a new one takes longer the more of it is
-written, and the longer the newer the machine's memory is."""
+"""A server for measuring: enough memory for the tables, and nothing that chance decides. After a
+checkpoint the write-ahead log goes on in files that are there, as on a server that has been running for a while: a new
+one takes longer the more of it is written, and the longer the newer the machine's memory is."""
 
 from harness.cluster import Cluster
 
