@@ -419,25 +419,17 @@ def test_shred_waits_for_a_key_that_is_being_made(db):
 def test_shred_beside_a_destruction_that_waits(db):
     """The destruction has marked its key and waits for a writer; shred waits for it, holding nothing it needs."""
     _, second, key_id = two_versions(db)
-    outcome = []
     with db.connect() as writer, db.connect() as one, db.connect() as other:
         writer.execute("BEGIN")
         writer.execute("INSERT INTO people VALUES (1, %s)", (second,))
-
-        def run(c, statement, *arguments):
-            c.execute(statement, arguments)
-            outcome.append(c)
-
-        statements = [(one, "SELECT envelope.destroy_key(%s, 'a test')", key_id),
-                      (other, "SELECT envelope.shred('people', 'a test')")]
-        works = []
-        for statement in statements:
-            works.append(Work(run, *statement))
-            process.wait_until(lambda: db.waits_for_lock(statement[0].info.backend_pid), 10, "a wait")
+        destroyed = Work(destroy, one.execute, key_id)
+        process.wait_until(lambda: db.waits_for_lock(one.info.backend_pid), 10, "a wait for the writer")
+        shredded = Work(lambda: other.execute("SELECT envelope.shred('people', 'a test')").fetchone()[0])
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "a wait for the destruction")
         writer.execute("COMMIT")
-        for work in works:
-            work.result(20)
-        assert outcome == [one, other]
+        destroyed.result(20)
+        # The other version alone: the first was destroyed when its turn came.
+        assert shredded.result(20) == 1
     assert db.sql("SELECT DISTINCT state, cardinality(keks) FROM envelope.keys") == [("destroyed", 0)]
 
 
