@@ -14,10 +14,12 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::pg::relation;
+use crate::pg::state::Number;
+use crate::pg::{extension, relation};
 
 pub use invalidate::watch;
 
+const EXTENSION: &CStr = c"pgrx-example";
 const SCHEMA: &CStr = c"envelope";
 
 /// Its tables.
@@ -27,9 +29,20 @@ pub const TABLES: [&CStr; 6] =
 /// The event trigger by which drops are seen.
 pub const DROPS: &CStr = c"envelope_watch_drops";
 
-/// The OID of schema `envelope`.
+/// The OID of schema `envelope`, which must be the extension's own: in a database that does not have
+/// the extension, but the preloaded library, whoever may create schemas could make one of that name
+/// and put anything into it.
 pub fn schema() -> Result<pg_sys::Oid> {
-    relation::schema_named(SCHEMA).ok_or(Error::NotInstalled)
+    static OURS: Number = Number::new(0);
+    let schema = relation::schema_named(SCHEMA).ok_or(Error::NotInstalled)?;
+    // Another schema has another OID, so that this one is asked about once.
+    if OURS.get() != u64::from(schema.to_u32()) {
+        if !extension::owns_schema(EXTENSION, schema) {
+            return Err(Error::NotInstalled);
+        }
+        OURS.set(schema.to_u32().into());
+    }
+    Ok(schema)
 }
 
 /// The OID of the table or index `name` in schema `envelope`: a system-cache look-up, always

@@ -9,6 +9,7 @@ pub mod datum;
 pub mod discard;
 pub mod enabled;
 pub mod encoding;
+pub mod extension;
 pub mod guc;
 mod heap;
 pub mod hook;

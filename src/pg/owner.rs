@@ -5,8 +5,8 @@ use pgrx::pg_sys;
 use crate::pg::syscache;
 
 /// While it lives, the current role is the owner of a schema, `search_path` is `pg_catalog`, and
-/// nothing that runs can change role; dropping it puts back what was. On an error PostgreSQL's
-/// own transaction abort does the same.
+/// nothing that runs can change role or leave a trigger for the transaction's end; dropping it puts
+/// back what was. On an error PostgreSQL's own transaction abort does the same.
 pub struct ActingAsOwner {
     role: pg_sys::Oid,
     security: std::ffi::c_int,
@@ -23,8 +23,9 @@ impl ActingAsOwner {
             // SAFETY: opens a level that `drop`, or the transaction's abort, closes.
             guc_level: unsafe { pg_sys::NewGUCNestLevel() },
         };
-        let switched = (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS)
-            as std::ffi::c_int;
+        let switched = (pg_sys::SECURITY_LOCAL_USERID_CHANGE
+            | pg_sys::SECURITY_RESTRICTED_OPERATION
+            | pg_sys::SECURITY_NOFORCE_RLS) as std::ffi::c_int;
         // SAFETY: the pair read here is the pair put back; the strings are NUL-terminated.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut acting.role, &mut acting.security);

@@ -224,6 +224,43 @@ def test_low_role_cannot_allow_the_drop(dumped):
     assert opened(dumped, "people") == ["one"]
 
 
+LOOK_ALIKE = """
+CREATE SCHEMA envelope;
+CREATE DOMAIN envelope.table_ref AS oid;
+CREATE DOMAIN envelope.role_ref AS oid;
+CREATE TABLE envelope.keyring (keyring_id uuid, table_name bigint);
+CREATE TABLE envelope.keyring_table
+  (id uuid, keyring_id uuid, relation envelope.table_ref, seals bool, former_owner envelope.role_ref);
+CREATE INDEX keyring_table_relation ON envelope.keyring_table (relation);
+CREATE TABLE envelope.sealed_column (id uuid, relation envelope.table_ref);
+CREATE INDEX sealed_column_relation ON envelope.sealed_column (relation);
+CREATE TABLE envelope.reencryption (relation envelope.table_ref);
+INSERT INTO envelope.keyring VALUES (gen_random_uuid(), 4096);
+CREATE TABLE fired (name text);
+CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN INSERT INTO public.fired VALUES (TG_TABLE_NAME); RETURN NEW; END';
+CREATE TRIGGER fire BEFORE UPDATE ON envelope.keyring_table FOR EACH ROW EXECUTE FUNCTION public.fire();
+CREATE TRIGGER fire BEFORE DELETE ON envelope.reencryption EXECUTE FUNCTION public.fire();
+"""
+
+
+def test_a_schema_of_the_same_name_is_not_the_extensions(own_cluster):
+    """Where the extension is not, whoever may create schemas can make look-alikes of its tables. The preloaded library
+    takes no address from them, and has none of their triggers run in another's DROP."""
+    c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"}).start()
+    c.sql("CREATE ROLE mallory LOGIN")
+    c.sql("CREATE DATABASE hers OWNER mallory")
+    c.sql("CREATE TABLE t (v bytea)", dbname="hers")
+    c.sql(LOOK_ALIKE, dbname="hers", user="mallory")
+    c.sql("INSERT INTO envelope.keyring_table VALUES (gen_random_uuid(), gen_random_uuid(), 't'::regclass, false, 0)",
+          dbname="hers", user="mallory")
+    c.sql("DROP TABLE t", dbname="hers")
+    assert c.sql("SELECT name FROM fired", dbname="hers") == []
+    c.sql("DROP TABLE envelope.keyring", dbname="hers", user="mallory")
+    with fails("42P06"):
+        c.sql('CREATE EXTENSION "pgrx-example"', dbname="hers")
+
+
 @pytest.mark.parametrize("preload", [False, True])
 def test_drop_database(own_cluster, database, preload):
     c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"} if preload else None).start()
