@@ -41,7 +41,7 @@ fn table_ref_out(table: pg_sys::Oid) -> CString {
 #[pg_extern(sql = false)]
 fn table_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
     // SAFETY: PostgreSQL calls a receive function with its message.
-    table_named(&unsafe { wire::received_text(fcinfo) })
+    table_named(unsafe { wire::received_text(fcinfo) })
 }
 
 /// The binary form is the text form, in the client's encoding.
@@ -63,7 +63,7 @@ fn role_ref_out(role: pg_sys::Oid) -> CString {
 #[pg_extern(sql = false)]
 fn role_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
     // SAFETY: as in `table_ref_recv`.
-    role_named(&unsafe { wire::received_text(fcinfo) })
+    role_named(unsafe { wire::received_text(fcinfo) })
 }
 
 #[pg_extern(sql = false)]

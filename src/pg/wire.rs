@@ -1,16 +1,18 @@
 //! Text in the binary protocol.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 
-/// The rest of a receive function's message as text in the server's encoding.
+/// The rest of a receive function's message as text in the server's encoding. It may be long, and
+/// stays in PostgreSQL's memory.
 ///
 /// # Safety
-/// `fcinfo` is a receive function's call: its first argument is a StringInfo.
-pub unsafe fn received_text(fcinfo: pg_sys::FunctionCallInfo) -> CString {
+/// `fcinfo` is a receive function's call: its first argument is a StringInfo. The text lives as long
+/// as the current memory context.
+pub unsafe fn received_text<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a CStr {
     // SAFETY: by contract; the text is palloc'd and NUL-terminated.
     unsafe {
         let argument = (*fcinfo).args.as_ptr();
@@ -18,7 +20,7 @@ pub unsafe fn received_text(fcinfo: pg_sys::FunctionCallInfo) -> CString {
         let rest = (*message).len - (*message).cursor;
         let mut length = 0;
         let text = pg_sys::pq_getmsgtext(message, rest, &mut length);
-        CStr::from_ptr(text).to_owned()
+        CStr::from_ptr(text)
     }
 }
 

@@ -5,13 +5,16 @@ use std::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyring::{self, Who};
 use crate::pg::encoding;
 use crate::pg::varlena::Varlena;
 use crate::sql::{begin, required};
 
 type Answer = std::result::Result<Option<bool>, ErrorReport>;
+
+/// Bytes of a list of verbs: all of them, and much space between.
+const LONGEST_VERBS: usize = 256;
 
 // A `name` datum points to its bytes, ended by a zero, as a cstring does.
 
@@ -44,7 +47,7 @@ fn change(
 ) -> Result<()> {
     begin(fcinfo);
     let (relation, role) = (required(relation, "relation")?, required(role, "role")?);
-    apply(relation, role, &encoding::to_string(&required(verb, "verb")?))
+    apply(relation, role, &verbs_text(&required(verb, "verb")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -83,5 +86,13 @@ fn has_privilege(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Answer {
     begin(fcinfo);
-    Ok(keyring::has_privilege(who, relation, &encoding::to_string(verb))?)
+    Ok(keyring::has_privilege(who, relation, &verbs_text(verb)?)?)
+}
+
+/// Any role may ask, and what is too long for Rust's memory ends the server, not the statement.
+fn verbs_text(verbs: &[u8]) -> Result<String> {
+    if verbs.len() > LONGEST_VERBS {
+        return Err(Error::BadArgument(format!("verb must have at most {LONGEST_VERBS} bytes")));
+    }
+    Ok(encoding::to_string(verbs))
 }

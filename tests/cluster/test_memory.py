@@ -5,6 +5,7 @@ import contextlib
 import os
 import resource
 import secrets
+import subprocess
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from harness.cluster import Cluster
 from harness.proxy import FaultProxy
 from harness.tls import Certificate
 from interop import open as reader
+from psycopg.pq import ExecStatus
 from sqlstate import fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
@@ -269,3 +271,42 @@ def test_as_much_is_locked_as_may_be(own_cluster, database):
             locked = sum(int(line.split()[1]) for line in f if line.startswith("Locked:"))
         assert session.execute("SELECT memory_locked FROM envelope.stats").fetchone() == (False,)
     assert 320 <= locked <= 400
+
+
+MEGABYTE = 1 << 20
+
+
+def limit_address_space(session, more):
+    """From now on the session's process may map so many bytes more."""
+    pid = session.info.backend_pid
+    with open(f"/proc/{pid}/statm") as f:
+        mapped = int(f.read().split()[0]) * resource.getpagesize()
+    subprocess.run(["prlimit", "--pid", str(pid), f"--as={mapped + more}"], check=True, **process.server_identity())
+
+
+def test_a_long_list_of_verbs_does_not_end_the_server(db):
+    """Anybody may ask, and where memory is short, Rust does not raise an error but abort."""
+    db.people()
+    ask = "SELECT envelope.has_key_privilege('people', verbs) FROM (SELECT repeat(%s, %s) AS verbs OFFSET 0) AS v"
+    with db.connect() as session:
+        session.execute(ask, ("encrypt", 1))
+        limit_address_space(session, 84 * MEGABYTE)
+        with fails("22023"):
+            session.execute(ask, ("x", 40 * MEGABYTE))
+        session.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("kind", ["table_ref", "role_ref"])
+def test_a_long_name_does_not_end_the_server(db, kind):
+    """In the binary protocol, where nothing of PostgreSQL's own has looked at it before."""
+    with db.connect() as session:
+        oid = session.execute("SELECT %s::regtype::oid", (f"envelope.{kind}",)).fetchone()[0]
+
+        def send(size):
+            return session.pgconn.exec_params(b"SELECT $1 IS NULL", [b"x" * size], [oid], [1]).status
+
+        assert send(10) == ExecStatus.TUPLES_OK
+        # The message's buffer grows to 64, its text is a copy: no room for another.
+        limit_address_space(session, 124 * MEGABYTE)
+        send(40 * MEGABYTE)
+        session.execute("SELECT 1")
