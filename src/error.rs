@@ -247,6 +247,10 @@ pub enum Error {
     #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", does not exist")]
     NoColumn { column: String, table: String, trigger: String },
 
+    /// The trigger's argument names a column whose values PostgreSQL computes later.
+    #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", is generated")]
+    GeneratedColumn { column: String, table: String, trigger: String },
+
     /// The trigger's argument names a column of another type.
     #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", is not bytea")]
     NotBytea { column: String, table: String, trigger: String },
@@ -332,6 +336,7 @@ impl Error {
             Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
             Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
+            Error::GeneratedColumn { .. } => ERRCODE_GENERATED_ALWAYS,
             Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
             Error::Kms { error, .. } => kms_sqlstate(error.kind),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
@@ -474,6 +479,10 @@ impl Error {
             Error::TriggerMisuse(_) => {
                 "CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
                  envelope_seal('column', ...)."
+            }
+            Error::GeneratedColumn { .. } => {
+                "PostgreSQL computes it after the trigger, and would store it in clear. Compute it into \
+                 an ordinary column, by a trigger whose name comes before this one's."
             }
             Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => {
                 "Sealed columns are of type bytea."

@@ -123,6 +123,18 @@ impl<'a> TriggerCall<'a> {
         }
     }
 
+    /// Whether PostgreSQL computes the column itself, once triggers before the change have run.
+    pub fn is_generated(&self, column: i16) -> bool {
+        // SAFETY: the descriptor is valid while the trigger runs, and its constraints with it.
+        unsafe {
+            let constraints = (*self.descriptor()).constr;
+            if constraints.is_null() || !has_generated(&*constraints) {
+                return false;
+            }
+            pg_sys::get_attgenerated(self.relation_oid(), column) != 0
+        }
+    }
+
     /// The row as it is about to be stored.
     pub fn new_row(&self) -> Row<'a> {
         let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
@@ -207,6 +219,13 @@ impl Columns<'_> {
             }
         }
     }
+}
+
+fn has_generated(constraints: &pg_sys::TupleConstr) -> bool {
+    #[cfg(feature = "pg18")]
+    return constraints.has_generated_stored || constraints.has_generated_virtual;
+    #[cfg(not(feature = "pg18"))]
+    constraints.has_generated_stored
 }
 
 /// Where a column stands among a row's values.

@@ -75,7 +75,11 @@ fn bytea_column(call: &TriggerCall<'_>, argument: &CStr) -> Result<i16> {
         (column, display_name(call.relation_oid()), call.name())
     };
     match call.column(argument) {
-        Some((column, pg_sys::BYTEAOID)) => Ok(column),
+        Some((column, pg_sys::BYTEAOID)) if !call.is_generated(column) => Ok(column),
+        Some((_, pg_sys::BYTEAOID)) => {
+            let (column, table, trigger) = named();
+            Err(Error::GeneratedColumn { column, table, trigger })
+        }
         Some(_) => {
             let (column, table, trigger) = named();
             Err(Error::NotBytea { column, table, trigger })
