@@ -1,8 +1,11 @@
 //! AES-256-GCM (SP 800-38D) by AWS-LC, with the key schedule in the caller's memory.
 //!
 //! A [`GcmKey`] holds its schedule itself: wherever the caller puts it (a page that is locked, left out of core dumps,
-//! zeroed on fork) is where the key is, and nowhere else. Nothing is allocated for a value, and nothing is copied: the
-//! cipher reads one buffer and writes another. All zeros are a valid `GcmKey` that has no key and refuses to work.
+//! zeroed on fork) is where the key is. Nothing is allocated for a value, and no value is copied: the cipher reads one
+//! buffer and writes another. All zeros are a valid `GcmKey` that has no key and refuses to work.
+//!
+//! AWS-LC copies the key of the tag (GHASH), from which the cipher's key does not follow, to its stack frame for each
+//! value and leaves it there: within 1 KiB below the caller, who overwrites it when values have been dealt with.
 //!
 //! The only `unsafe` beneath the byte format, for the calls into AWS-LC.
 

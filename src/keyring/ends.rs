@@ -3,16 +3,18 @@
 //! A key made in a transaction or savepoint that rolls back is in no catalog: it leaves the cache
 //! at that moment, before anything else can be sealed under it. `PREPARE TRANSACTION` counts as an
 //! end too: the key's fate is decided elsewhere. With nothing made, each end costs a branch
-//! or two. Runs of nonces end here as well, by their transaction's number.
+//! or two. Runs of nonces end here as well, by their transaction's number, and what the cipher has
+//! left on the stack is overwritten.
 
 use std::cell::Cell;
 
+use envelope::secret::STACK_BYTES;
 use pgrx::{pg_guard, pg_sys};
 
 use crate::keyring::{arena, cache, flush, mark_stale};
-use crate::pg::discard;
 use crate::pg::state::Number;
 use crate::pg::xact::{self, End};
+use crate::pg::{discard, stack};
 use crate::{audit, kms};
 
 thread_local! {
@@ -47,6 +49,7 @@ fn at_end(end: End) {
     if matches!(end, End::Commit | End::Abort | End::Prepare) {
         audit::end_statement();
         TRANSACTION.count();
+        stack::overwrite_used(STACK_BYTES);
     }
     if !MADE.get() {
         return;

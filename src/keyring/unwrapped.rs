@@ -16,7 +16,7 @@ use crate::keyring::arena::Locked;
 use crate::keyring::limits::Limits;
 use crate::keyring::prefetch::prefetch;
 use crate::keyring::{ends, nonce};
-use crate::pg::clock;
+use crate::pg::{clock, stack};
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -97,6 +97,7 @@ impl Unwrapped {
         plaintext: &[u8],
         frame: &mut [u8],
     ) -> Result<()> {
+        stack::note_use();
         let mut sealing = self.sealing.borrow_mut();
         let sealing =
             kept(&mut sealing, || Sealing { session: Session::none(), transaction: 0, values: 0 })?;
@@ -130,6 +131,7 @@ impl Unwrapped {
         context: &[u8],
         plaintext: &mut [u8],
     ) -> Result<std::result::Result<(), DoesNotOpen>> {
+        stack::note_use();
         let mut opening = self.opening.borrow_mut();
         let opening = kept(&mut opening, Opening::none)?;
         Ok(self.key.open(opening, sealed, context, plaintext))

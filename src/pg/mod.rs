@@ -19,6 +19,7 @@ pub mod owner;
 pub mod relation;
 pub mod report;
 pub mod spi;
+pub mod stack;
 pub mod state;
 pub mod subxact;
 mod syscache;

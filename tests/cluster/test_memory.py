@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import time
 
+import psycopg
 import pytest
 from harness import faults, memory, process
 from harness import moto as kms
@@ -99,6 +100,35 @@ def test_cached_keys_are_in_locked_pages_alone(backend):
         around = [m for m in memory.mappings(backend.pid) if mapping.start in (m.end, m.start) or mapping.end == m.start]
         assert [m.perms for m in around] == ["---p", "rw-p", "---p"]
     assert backend.c.execute("SELECT memory_locked FROM envelope.stats").fetchone() == (True,)
+
+
+USES = {
+    "a scan": USE,
+    "a trigger": "INSERT INTO people VALUES (2, 'x')",
+    "PL/pgSQL": "DO $$ BEGIN PERFORM envelope_decrypt('people', ssn) FROM people; END $$",
+    "a procedure that commits": "DO $$ BEGIN PERFORM envelope_decrypt('people', ssn) FROM people; COMMIT; END $$",
+    "a procedure that calls one that commits": "DO $$ DECLARE s bytea := (SELECT ssn FROM people); BEGIN "
+        "s := envelope_decrypt('people', s); CALL commits(); END $$",
+    "an error": "SELECT envelope_decrypt('people', ssn), 1 / (id - 1) FROM people",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_cipher_leaves_nothing_on_the_stack(db, use):
+    """Of the keys in their locked pages, derived ones and those of tags among them."""
+    db.people(rows=["secret"])
+    db.sql("CREATE PROCEDURE commits() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'")
+    with db.connect() as c:
+        with contextlib.suppress(psycopg.errors.DivisionByZero):
+            c.execute(USES[use])
+        pid = c.info.backend_pid
+        locked = memory.content(pid, lambda mapping: {"lo", "dd", "wf"} <= mapping.flags)
+        stack = memory.content(pid, lambda mapping: mapping.path == "[stack]")
+    keys = {locked[at:at + 16] for at in range(0, len(locked), 16)}
+    # Bytes of what is random are rarely alike. Key ids are no secret.
+    keys = {key for key in keys if len(set(key)) > 8} - {id.bytes for id, in db.sql("SELECT key_id FROM envelope.keys")}
+    assert len(keys) > 16
+    assert [key for key in keys if key in stack] == []
 
 
 @pytest.mark.parametrize("wiped_by", ["SELECT envelope.flush_cache()", "DISCARD ALL"])

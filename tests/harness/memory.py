@@ -28,6 +28,16 @@ def mappings(pid):
     return found
 
 
+def content(pid, chosen):
+    """What stands in the mappings for which `chosen` is true."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        found = b""
+        for mapping in filter(chosen, mappings(pid)):
+            memory.seek(mapping.start)
+            found += memory.read(mapping.end - mapping.start)
+    return found
+
+
 def holding(pid, needle):
     """The mappings that hold the bytes, once for each time; shared memory and what cannot be written is left out."""
     found = []
