@@ -46,9 +46,10 @@ def test_an_error_of_the_kms_in_copy_logs_no_row(aws, proxy, fault):
         sqlstate, options = "28000", ""
     else:
         proxy.fault("*", faults.hang)
-        sqlstate, options = "57014", "-c statement_timeout=500ms"
+        sqlstate, options = "57014", "-c statement_timeout=3s"
     with fails(sqlstate) as caught:
         copy_in(aws, options)
+    assert proxy.counts["GenerateDataKey"] == 1
     assert NEEDLE not in (caught.value.diag.context or "")
     assert NEEDLE not in aws.cluster.log.read_text(errors="replace")
 

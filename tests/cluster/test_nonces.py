@@ -123,9 +123,9 @@ def test_a_flushed_cache_begins_another(session):
 
 def test_parallel_workers_share_no_run(db, session):
     for setting in ("parallel_setup_cost = 0", "parallel_tuple_cost = 0", "min_parallel_table_scan_size = 0",
-                    "max_parallel_workers_per_gather = 2", "parallel_leader_participation = on"):
+                    "max_parallel_workers_per_gather = 2", "parallel_leader_participation = off"):
         session.execute("SET " + setting)
-    session.execute("CREATE TABLE source AS SELECT i AS id FROM generate_series(1, 100000) AS i")
+    session.execute("CREATE TABLE source AS SELECT i AS id FROM generate_series(1, 40000) AS i")
     session.execute("ANALYZE source")
     query = "CREATE TABLE sealed AS SELECT envelope_encrypt('people', 'x') AS v FROM source"
     assert "Workers Planned: 2" in str(session.execute("EXPLAIN " + query).fetchall())
@@ -133,12 +133,11 @@ def test_parallel_workers_share_no_run(db, session):
     leader = sealed(session)
     session.execute(query)
     session.execute("COMMIT")
-    assert db.value("SELECT count(DISTINCT substr(v, 19, 24)) FROM sealed") == 100_000
-    assert db.value("SELECT count(DISTINCT substr(v, 19, 12)) FROM sealed") >= 2
+    assert db.value("SELECT count(DISTINCT substr(v, 19, 24)) FROM sealed") == 40_000
     assert db.value("SELECT count(*) FROM sealed WHERE envelope_decrypt('people', v) <> 'x'") == 0
-    # The leader went on with its own.
-    runs = db.value("SELECT array_agg(DISTINCT substr(v, 19, 12)) FROM sealed")
-    assert len(set(runs) - prefixes(leader)) >= 1
+    # One run would do for all of them.
+    runs = set(db.value("SELECT array_agg(DISTINCT substr(v, 19, 12)) FROM sealed"))
+    assert len(runs) >= 2 and runs.isdisjoint(prefixes(leader))
 
 
 def test_a_table_can_have_every_nonce_drawn_anew(db, session):

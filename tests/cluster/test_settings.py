@@ -67,10 +67,8 @@ def test_nothing_lifts_the_poison(granted):
 def test_unknown_settings_poison_too(granted):
     """A misspelt or future name was meant to have effect."""
     with granted.connect(granted.low, options="-c envelope.defualt_kek=") as c:
-        try:
+        with fails("42501"):
             c.execute(USE)
-        except psycopg.Error as e:
-            assert e.sqlstate in ("42501", "42602")
 
 
 @pytest.mark.parametrize("name", SETTINGS)

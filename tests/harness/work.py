@@ -43,4 +43,15 @@ def at_once(function, count):
         barrier.wait(30)
         return function(i)
 
-    return [work.result() for work in [Work(run, i) for i in range(count)]]
+    works = [Work(run, i) for i in range(count)]
+    results = []
+    for work in works:
+        try:
+            results.append(work.result())
+        except threading.BrokenBarrierError as e:
+            # Another's failure has kept this one from starting.
+            results.append(e)
+    for result in results:
+        if isinstance(result, threading.BrokenBarrierError):
+            raise result
+    return results
