@@ -52,6 +52,13 @@ class Database:
     def value(self, query, params=None, user="postgres"):
         return self.sql(query, params, user)[0][0]
 
+    def patient(self):
+        """A session that waits for the KMS as long as it takes."""
+        c = self.connect()
+        c.execute("LOAD 'pgrx-example'")
+        c.execute("SET envelope.kms_timeout = '120s'")
+        return c
+
     def waits_for_lock(self, pid):
         return self.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", (pid,))
 

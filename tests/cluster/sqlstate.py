@@ -27,7 +27,7 @@ REFUSED_OR_BROKEN = {
 
 
 @contextlib.contextmanager
-def fails(sqlstate, within=10.0):
+def fails(sqlstate, within=30.0):
     """The block fails with this SQLSTATE, in so many seconds; gives the error."""
     started = time.monotonic()
     with pytest.raises(psycopg.Error) as caught:

@@ -62,7 +62,7 @@ def keys_cached(c):
 
 def settle(c, name, value):
     """Waits until a reload has reached the session."""
-    process.wait_until(lambda: c.execute(f"SHOW {name}").fetchone()[0] == value, 10, f"{name} = {value}")
+    process.wait_until(lambda: c.execute(f"SHOW {name}").fetchone()[0] == value, f"{name} = {value}")
 
 
 # -- rows, transactions ---------------------------------------------------------------------------------------------
@@ -130,13 +130,14 @@ def test_the_time_to_live_by_a_reload(session, proxy, reload):
     assert before <= 1
     time.sleep(1.2)
     session.execute(SEAL)
-    assert session.execute(OPEN).fetchall() == [("a",)]
     assert proxy.counts == {"Decrypt": before + 1}
+    assert session.execute(OPEN).fetchall() == [("a",)]
+    before = proxy.counts["Decrypt"]
     reload(envelope__cache_ttl="10min")
     settle(session, "envelope.cache_ttl", "10min")
     time.sleep(1.2)
     session.execute(SEAL)
-    assert proxy.counts["Decrypt"] == before + 1
+    assert proxy.counts["Decrypt"] == before
 
 
 @pytest.mark.parametrize("used_after_the_change", [True, False])
@@ -302,23 +303,27 @@ def expire(c, stale=0):
 def test_stale_keys_seal_and_open(session, proxy, fault):
     expire(session, stale=60)
     proxy.fault("Decrypt", getattr(faults, fault))
+    started = time.monotonic()
     for _ in range(20):
         assert session.execute(OPEN).fetchall() == [("a",)]
         session.execute(SEAL)
-    # The KMS is not asked once a value.
-    assert 1 <= proxy.counts["Decrypt"] <= 5
+    # The KMS is asked once a second, not once a value.
+    assert 1 <= proxy.counts["Decrypt"] <= 5 + (time.monotonic() - started)
 
 
 def test_use_does_not_prolong_staleness(session, proxy):
-    expire(session, stale=2)
+    expire(session, stale=6)
     proxy.fault("Decrypt", faults.unavailable)
     assert session.execute(OPEN).fetchall() == [("a",)]
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + 30
     with fails("58030"):
         while time.monotonic() < deadline:
             session.execute(OPEN)
             session.execute(SEAL)
             time.sleep(0.02)
+    # The last request may have been under way when its time came.
+    with fails("58030"):
+        session.execute(OPEN)
     assert keys_cached(session) == 0
 
 
@@ -333,7 +338,7 @@ def test_a_service_that_is_back_is_used(session, proxy):
         assert session.execute(OPEN).fetchall() == [("a",)]
         return proxy.counts["Decrypt"]
 
-    process.wait_until(asked, 10, "the KMS is asked again")
+    process.wait_until(asked, "the KMS is asked again")
     session.execute("SET envelope.cache_max_stale = 0")
     session.execute("SET envelope.cache_ttl = 60")
     assert session.execute(OPEN).fetchall() == [("a",)]
@@ -422,7 +427,7 @@ def test_service_resumes_by_itself(session, proxy):
             assert e.sqlstate == "58030"
             return False
 
-    process.wait_until(resumed, 5, "service resumes")
+    process.wait_until(resumed, "service resumes")
 
 
 def test_a_key_that_is_refused_does_not_hide_another(session, aws, proxy):
@@ -473,8 +478,10 @@ def test_warm_renews_what_has_expired(session, proxy, used_after_the_change):
     session.execute("SET envelope.cache_ttl = 1")
     if used_after_the_change:
         session.execute(OPEN)
+        proxy.reset_counts()
     time.sleep(1.1)
     assert session.execute("SELECT envelope.warm('people')").fetchone() == (1,)
+    session.execute("SET envelope.cache_ttl = 600")
     session.execute(OPEN)
     assert proxy.counts == {"Decrypt": 1}
 

@@ -5,7 +5,7 @@ import time
 
 import psycopg
 import pytest
-from harness import faults, process
+from harness import process
 from harness.work import Work, at_once
 from sqlstate import fails
 
@@ -47,6 +47,8 @@ def test_fifty_open_transactions(db, isolation):
 
 def test_fifty_in_autocommit_over_a_kms(aws, proxy):
     aws.people()
+    # They share two cores.
+    aws.sql(f"ALTER DATABASE {aws.name} SET envelope.kms_timeout = '60s'")
 
     def insert(i):
         aws.sql("INSERT INTO people VALUES (%s, %s)", (i, f"v{i}".encode()))
@@ -161,7 +163,7 @@ def test_opposite_orders_end_as_a_deadlock_does(db):
     done = []
     for i, w in enumerate(workers):
         try:
-            w.result(20)
+            w.result()
             done.append(i)
         except psycopg.errors.DeadlockDetected:
             pass
@@ -183,7 +185,7 @@ def waiting(db):
         first.execute("INSERT INTO people VALUES (1, 'v1')")
         work = Work(second.execute, "INSERT INTO people VALUES (2, 'v2')")
         pid = second.info.backend_pid
-        process.wait_until(lambda: db.waits_for_lock(pid), 10, "the session waits for the first one")
+        process.wait_until(lambda: db.waits_for_lock(pid), "the session waits for the first one")
         yield first, second, work
 
 
@@ -191,7 +193,7 @@ def waiting(db):
 def test_the_second_waits_for_the_first(db, waiting, end):
     first, _, work = waiting
     first.execute(end)
-    work.result(20)
+    work.result()
     check_keys(db)
     check_rows(db, [1, 2] if end == "COMMIT" else [2])
 
@@ -200,7 +202,7 @@ def test_the_wait_can_be_cancelled(db, waiting):
     first, second, work = waiting
     db.sql("SELECT pg_cancel_backend(%s)", (second.info.backend_pid,))
     with fails("57014"):
-        work.result(20)
+        work.result()
     assert second.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (0,)
     first.execute("COMMIT")
     second.execute("INSERT INTO people VALUES (2, 'v2')")
@@ -209,27 +211,6 @@ def test_the_wait_can_be_cancelled(db, waiting):
 
 
 # -- a slow KMS -----------------------------------------------------------------------------------------------------
-
-
-def hold(proxy, operation):
-    """The operation's next request is held until the proxy is cleared, those after it are not; gives a function that
-    waits until it is held."""
-    held = threading.Event()
-
-    def fault(x):
-        held.set()
-        faults.delay(120)(x)
-
-    proxy.fault(operation, fault, times=1)
-    return lambda: process.wait_until(held.is_set, 10, f"a {operation} request")
-
-
-def patient(db):
-    """A session that waits for the KMS as long as it takes."""
-    c = db.connect()
-    c.execute("LOAD 'pgrx-example'")
-    c.execute("SET envelope.kms_timeout = '120s'")
-    return c
 
 
 @pytest.fixture
@@ -247,9 +228,9 @@ def test_no_lock_that_others_need(others, proxy, how):
     query = {"trigger": "INSERT INTO people VALUES (1, 'v1')",
              "function": "INSERT INTO people VALUES (1, envelope_encrypt('people', 'v1'))",
              "create_key": "SELECT envelope.create_key('people')"}[how]
-    with patient(others) as c, others.connect() as other:
+    with others.patient() as c, others.connect() as other:
         other.execute("SELECT envelope_decrypt('busy', ssn) FROM busy")
-        held = hold(proxy, "GenerateDataKey")
+        held = proxy.hold("GenerateDataKey")
         work = Work(c.execute, query)
         held()
         locks = other.execute("""
@@ -266,20 +247,20 @@ def test_no_lock_that_others_need(others, proxy, how):
             other.execute(command)
         assert work.is_alive()
         proxy.clear()
-        work.result(20)
+        work.result()
     check_keys(others, 2)
 
 
 def test_a_faster_session_makes_the_key_meanwhile(others, proxy):
-    held = hold(proxy, "GenerateDataKey")
-    with patient(others) as slow:
+    held = proxy.hold("GenerateDataKey")
+    with others.patient() as slow:
         work = Work(slow.execute, "INSERT INTO people VALUES (1, 'v1')")
         held()
         others.sql("INSERT INTO people VALUES (2, 'v2')")
         key = others.value("SELECT key_id FROM envelope.keys WHERE relation LIKE '%%people'")
         assert work.is_alive()
         proxy.clear()
-        work.result(20)
+        work.result()
         # It has sealed with the other's key, and keeps none of its own.
         assert slow.execute("SELECT keys_cached FROM envelope.stats").fetchone() == (1,)
     assert others.sql("SELECT DISTINCT (envelope.inspect(ssn)).key_id FROM people") == [(key,)]
@@ -288,10 +269,10 @@ def test_a_faster_session_makes_the_key_meanwhile(others, proxy):
 
 
 def test_a_slow_unwrap_stops_nobody(others, proxy):
-    with patient(others) as c, others.connect() as other:
+    with others.patient() as c, others.connect() as other:
         other.execute("SELECT envelope_decrypt('busy', ssn) FROM busy")
         proxy.reset_counts()
-        held = hold(proxy, "Decrypt")
+        held = proxy.hold("Decrypt")
         work = Work(c.execute, "SELECT envelope_decrypt('busy', ssn) FROM busy")
         held()
         other.execute("SET lock_timeout = '1s'")
@@ -303,18 +284,18 @@ def test_a_slow_unwrap_stops_nobody(others, proxy):
         other.execute("UPDATE envelope.data_key SET reason = 'seen'")
         assert work.is_alive()
         proxy.clear()
-        work.result(20)
+        work.result()
 
 
 def test_a_table_dropped_meanwhile(others, proxy):
     """The key comes too late: an error, and nothing is left behind."""
-    held = hold(proxy, "GenerateDataKey")
-    with patient(others) as c:
+    held = proxy.hold("GenerateDataKey")
+    with others.patient() as c:
         others.sql("CREATE TABLE gone (v bytea)")
         work = Work(c.execute, "SELECT envelope.create_key('gone')")
         held()
         others.sql("DROP TABLE gone")
         proxy.clear()
         with fails("42P01"):
-            work.result(20)
+            work.result()
     check_keys(others, 1)

@@ -4,7 +4,6 @@ import threading
 
 import psycopg
 import pytest
-from harness import faults, process
 from harness.work import Work, at_once
 
 SESSIONS = 50
@@ -83,10 +82,10 @@ def test_a_key_made_after_the_snapshot_opens_and_seals(db):
 
 def test_nothing_is_locked_while_the_kms_is_asked(aws, proxy):
     aws.people()
-    proxy.fault("GenerateDataKey", faults.delay(3))
-    with aws.connect() as c, aws.connect() as other:
+    held = proxy.hold("GenerateDataKey")
+    with aws.patient() as c, aws.connect() as other:
         waiting = Work(c.execute, "SELECT envelope_encrypt('people', 'x')")
-        process.wait_until(lambda: proxy.counts["GenerateDataKey"], 10, "the KMS is asked")
+        held()
         locks = other.execute(
             "SELECT locktype, relation::regclass::text, mode FROM pg_locks WHERE pid = %s AND locktype <> 'virtualxid'"
             " AND mode <> 'AccessShareLock' OR relation = 'people'::regclass",
@@ -94,6 +93,7 @@ def test_nothing_is_locked_while_the_kms_is_asked(aws, proxy):
         assert locks == []
         other.execute("SET lock_timeout = '1s'")
         other.execute("ALTER TABLE people ADD COLUMN note text")
+        proxy.clear()
         waiting.result()
     assert aws.value("SELECT count(*) FROM envelope.data_key") == 1
 

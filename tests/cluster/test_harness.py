@@ -10,8 +10,8 @@ from harness import faults, process
 from harness.moto import REGION
 
 
-def client(proxy):
-    once = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=1, connect_timeout=1)
+def client(proxy, timeout=30):
+    once = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=timeout, connect_timeout=timeout)
     return boto3.client("kms", endpoint_url=proxy.url, region_name=REGION, config=once,
                         aws_access_key_id="testing", aws_secret_access_key="testing")
 
@@ -35,7 +35,7 @@ def test_broken_answers(moto, proxy, fault):
     arn = moto.create_key()
     proxy.fault("Encrypt", getattr(faults, fault), times=1)
     with pytest.raises((botocore.exceptions.BotoCoreError, ValueError)):
-        client(proxy).encrypt(KeyId=arn, Plaintext=b"x")
+        client(proxy, timeout=1).encrypt(KeyId=arn, Plaintext=b"x")
     proxy.clear()
     client(proxy).encrypt(KeyId=arn, Plaintext=b"x")
 
@@ -60,9 +60,11 @@ def test_other_plaintext(moto, proxy):
 def test_refuse_and_listen_again(moto, proxy):
     arn = moto.create_key()
     proxy.refuse()
-    with pytest.raises(botocore.exceptions.EndpointConnectionError):
-        client(proxy).encrypt(KeyId=arn, Plaintext=b"x")
-    proxy.listen()
+    try:
+        with pytest.raises(botocore.exceptions.EndpointConnectionError):
+            client(proxy).encrypt(KeyId=arn, Plaintext=b"x")
+    finally:
+        proxy.listen()
     client(proxy).encrypt(KeyId=arn, Plaintext=b"x")
 
 

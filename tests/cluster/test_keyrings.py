@@ -102,7 +102,7 @@ def test_adopting_waits_for_a_key_that_is_being_made(db):
         maker.execute("SELECT envelope.create_key('people')")
         adopted = Work(db.sql, "SELECT envelope.adopt_keyring(%s, 'people')", (left,))
         process.wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'"),
-                           10, "the adopter waits")
+                           "the adopter waits")
         assert adopted.is_alive()
         maker.commit()
         adopted.result()
@@ -257,11 +257,11 @@ def test_import_holds_no_lock_while_the_kms_is_asked(aws, proxy):
     document = json.dumps(aws.value("SELECT envelope.export_keyring('people')"))
     aws.sql(FORGET)
     proxy.fault("Decrypt", faults.hang)
-    with aws.connect() as c:
+    with aws.patient() as c:
         pid = c.info.backend_pid
         loading = Work(c.execute, "SELECT envelope.import_keyring(%s)", (document,))
         asked = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event IN ('EnvelopeKms', 'Extension')"
-        process.wait_until(lambda: aws.value(asked, (pid,)), 10, "the KMS is asked")
+        process.wait_until(lambda: aws.value(asked, (pid,)), "the KMS is asked")
         # Of the extension's own and of the table; AccessShareLock on what was read keeps nobody out.
         assert aws.value("SELECT count(*) FROM pg_locks WHERE pid = %s AND (locktype = 'object' OR relation = "
                          "'people'::regclass)", (pid,)) == 0
@@ -325,12 +325,12 @@ def test_standby_follows(own_cluster, database):
         assert reader.execute(OPEN.format("people"), ("people",)).fetchall() == [("one",)]
         left = keyring(db, "gone")
         db.sql("DROP TABLE gone")
-        process.wait_until(lambda: there.sql(LINKS, (left,)) == [("-", True, "postgres")], 20, "replay of the drop")
+        process.wait_until(lambda: there.sql(LINKS, (left,)) == [("-", True, "postgres")], "replay of the drop")
         assert reader.execute(OPEN.format("people"), ("people",)).fetchall() == [("one",)]
         assert reader.execute("SELECT bool_and(ok), count(key_id) FROM envelope.check()").fetchone() == (True, 2)
         for call in (f"adopt_keyring('{left}', 'backup')", "share_keyring('people', 'backup')"):
             with fails("25006"):
                 reader.execute(f"SELECT envelope.{call}")
         db.sql("SELECT envelope.adopt_keyring(%s, 'backup')", (left,))
-        process.wait_until(lambda: there.sql(LINKS, (left,)) == [("public.backup", True, "-")], 20, "replay")
+        process.wait_until(lambda: there.sql(LINKS, (left,)) == [("public.backup", True, "-")], "replay")
         assert reader.execute(OPEN.format("backup"), ("backup",)).fetchall() == [("two",)]

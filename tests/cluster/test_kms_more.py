@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -21,8 +22,13 @@ from harness.work import Work
 from sqlstate import REFUSED_OR_BROKEN, fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
-# envelope.kms_timeout below is 0.8 s; the rest is for a busy machine.
-BOUND = 5.0
+# What never comes to an end; all else is answered at once, however long a busy machine takes.
+SILENT = ("hang", "hang_in_body", "drip", "silent", "silent TLS")
+BOUND = 30.0
+
+
+def timeout(answer):
+    return "2s" if answer in SILENT else "20s"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def aws(shared, proxy):
 
 
 @contextlib.contextmanager
-def session(db, state):
+def session(db, state, kms_timeout="20s"):
     """A session in one of the three states, and the statement that asks the KMS there."""
     with db.connect() as c:
         c.execute("LOAD 'pgrx-example'")
@@ -49,7 +55,7 @@ def session(db, state):
         if state == "warm, expired":
             c.execute("SET envelope.cache_max_uses = 1")
             assert c.execute(OPEN).fetchone() == ("x",)
-        c.execute("SET envelope.kms_timeout = '800ms'")
+        c.execute(f"SET envelope.kms_timeout = '{kms_timeout}'")
         yield c, "INSERT INTO fresh VALUES (1, 'y')" if state == "new" else OPEN
 
 
@@ -135,7 +141,7 @@ def test_no_answer(aws, proxy, silent, self_signed, endpoint, state):
            "self-signed": f"https://127.0.0.1:{self_signed.port}",
            "silent": f"http://127.0.0.1:{silent.port}",
            "silent TLS": f"https://127.0.0.1:{silent.port}"}[endpoint]
-    with session(aws, state) as (c, query):
+    with session(aws, state, timeout(endpoint)) as (c, query):
         proxy.reset_counts()
         c.execute(f"SET envelope.aws_endpoint_url = '{url}'")
         with fails("58030", within=BOUND) as caught:
@@ -160,7 +166,7 @@ ANSWERS = {
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answer(aws, proxy, answer, state):
-    with session(aws, state) as (c, query):
+    with session(aws, state, timeout(answer)) as (c, query):
         proxy.reset_counts()
         proxy.fault("*", getattr(faults, answer))
         with fails(ANSWERS[answer], within=BOUND):
@@ -178,7 +184,7 @@ def test_answers_after_the_time_to_live(aws, proxy):
         for answer in ANSWERS:
             c = sessions[answer] = stack.enter_context(aws.connect())
             c.execute("LOAD 'pgrx-example'")
-            for setting in ("cache_ttl = 1", "kms_timeout = '1s'", "kms_max_attempts = 1"):
+            for setting in ("cache_ttl = 1", f"kms_timeout = '{timeout(answer)}'", "kms_max_attempts = 1"):
                 c.execute(f"SET envelope.{setting}")
             assert c.execute(OPEN).fetchone() == ("x",)
         time.sleep(1.1)
@@ -196,18 +202,17 @@ def test_answers_after_the_time_to_live(aws, proxy):
 @pytest.mark.parametrize("answer", ["throttle", "internal", "reset"])
 def test_attempts(aws, proxy, answer, attempts):
     with session(aws, "cold") as (c, query):
-        c.execute("SET envelope.kms_timeout = '20s'")
         c.execute(f"SET envelope.kms_max_attempts = {attempts}")
         proxy.reset_counts()
         proxy.fault("Decrypt", getattr(faults, answer))
-        with fails(ANSWERS[answer], within=20):
+        with fails(ANSWERS[answer], within=BOUND):
             c.execute(query)
         assert proxy.counts == {"Decrypt": attempts}
 
 
 def test_throttled_until_time_is_up(aws, proxy):
     """In a pause between attempts; nobody would be told of a quota by "no answer"."""
-    with session(aws, "cold") as (c, query):
+    with session(aws, "cold", "2s") as (c, query):
         c.execute("SET envelope.kms_max_attempts = 100")
         proxy.reset_counts()
         proxy.fault("Decrypt", faults.throttle)
@@ -226,7 +231,6 @@ def peak_memory(pid):
 @pytest.mark.parametrize("state", STATES)
 def test_an_endless_answer_is_not_read_to_its_end(aws, proxy, state):
     with session(aws, state) as (c, query):
-        c.execute("SET envelope.kms_timeout = '20s'")
         pid = c.info.backend_pid
         with contextlib.suppress(psycopg.Error):
             proxy.fault("*", faults.throttle)
@@ -234,7 +238,7 @@ def test_an_endless_answer_is_not_read_to_its_end(aws, proxy, state):
         c.execute("SELECT envelope.flush_cache()")
         before = peak_memory(pid)
         proxy.fault("*", faults.endless)
-        with fails("58030", within=20):
+        with fails("58030", within=BOUND):
             c.execute(query)
         assert peak_memory(pid) - before < 16 * 1024
         proxy.clear()
@@ -243,7 +247,6 @@ def test_an_endless_answer_is_not_read_to_its_end(aws, proxy, state):
 
 def test_a_slow_answer_in_time_counts(aws, proxy):
     with session(aws, "cold") as (c, query):
-        c.execute("SET envelope.kms_timeout = '20s'")
         proxy.fault("Decrypt", faults.delay(0.5))
         assert c.execute(query).fetchone() == ("x",)
         assert c.execute("SELECT kms_requests, kms_failures FROM envelope.stats").fetchone() == (1, 0)
@@ -255,8 +258,7 @@ def test_a_slow_answer_in_time_counts(aws, proxy):
 @pytest.fixture
 def credentials():
     """A directory that the server's user may read, and a function that writes the credentials file there."""
-    base = pathlib.Path(f"/tmp/envelope-credentials-{os.getpid()}")
-    base.mkdir()
+    base = pathlib.Path(tempfile.mkdtemp(prefix="envelope-credentials-", dir="/tmp"))
     if os.geteuid() == 0:
         os.chown(base, place.server_user().pw_uid, -1)
     path = base / "credentials"
@@ -315,7 +317,7 @@ def test_credentials_renewed_within_a_session(moto, proxy, credentials):
                     assert e.sqlstate == "28000"
                     return False
 
-            process.wait_until(resumed, 10, "the new credentials are used")
+            process.wait_until(resumed, "the new credentials are used")
             assert used[-1] == "AKIDSECOND" and "AKIDFIRST" not in used
             # Taken away altogether.
             path.unlink()
@@ -370,23 +372,31 @@ def test_interrupt(aws, proxy, silent, witness, where, state, how):
             proxy.fault("*", getattr(faults, where))
             asked = lambda: sum(proxy.counts.values()) >= 1
         asking = Work(c.execute, query)
-        process.wait_until(asked, 10, "the request is under way")
+        process.wait_until(asked, "the request is under way")
         pid = c.info.backend_pid
-        waits = witness.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
-        assert waits == ("Extension",)
+        waits = "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = %s"
+        process.wait_until(lambda: witness.execute(waits, (pid,)).fetchone()[0], "it waits")
         assert witness.execute(OPEN).fetchone() == ("x",)
         witness.execute(f"SELECT pg_{how}_backend(%s)", (pid,))
-        assert asking.error(10).sqlstate == ("57014" if how == "cancel" else "57P01")
+        assert asking.error().sqlstate == ("57014" if how == "cancel" else "57P01")
         proxy.clear()
         if how == "cancel":
             check_unharmed(aws, c, query)
         else:
-            process.wait_until(lambda: not process.alive(pid), 10, "the backend ends")
+            process.wait_until(lambda: not process.alive(pid), "the backend ends")
 
 
 def resources(pid):
     """Threads and open files of a backend."""
     return len(os.listdir(f"/proc/{pid}/task")), len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def limit_statements(c, milliseconds):
+    """This statement, too, is under the limit there is."""
+    while True:
+        with contextlib.suppress(psycopg.errors.QueryCanceled):
+            c.execute(f"SET statement_timeout = {milliseconds}")
+            return
 
 
 @pytest.mark.parametrize("where", ["hang", "hang_in_body", "silent"])
@@ -400,14 +410,15 @@ def test_nothing_is_left_of_two_hundred_cancelled_requests(aws, proxy, silent, w
             proxy.fault("*", getattr(faults, where))
         threads, files = resources(c.info.backend_pid)
         proxy.reset_counts()
-        c.execute("SET statement_timeout = '10ms'")
-        for _ in range(200):
-            # Cancelled before the request is sent, while it is, or after: all of it.
-            with fails("57014"):
-                c.execute("SELECT envelope.flush_cache(), envelope_decrypt('people', ssn) FROM people")
-        c.execute("SET statement_timeout = 0")
+        # Cancelled before the request is sent, while it is, or after: all of it.
+        for milliseconds, times in ((10, 80), (20, 60), (40, 40), (80, 20), (2000, 2)):
+            limit_statements(c, milliseconds)
+            for _ in range(times):
+                with fails("57014"):
+                    c.execute("SELECT envelope.flush_cache(), envelope_decrypt('people', ssn) FROM people")
+        limit_statements(c, 0)
         if where != "silent":
-            assert proxy.counts["Decrypt"] > 20
+            assert proxy.counts["Decrypt"] >= 2
         proxy.clear()
         c.execute("RESET envelope.aws_endpoint_url")
         c.execute("SELECT envelope.flush_cache()")
@@ -418,6 +429,6 @@ def test_nothing_is_left_of_two_hundred_cancelled_requests(aws, proxy, silent, w
             return now[0] <= threads and now[1] <= files + 2
 
         try:
-            process.wait_until(gone, 10, "threads and files are back to what they were")
+            process.wait_until(gone, "threads and files are back to what they were")
         except TimeoutError as e:
             raise AssertionError(f"{threads}, {files} became {resources(c.info.backend_pid)}") from e

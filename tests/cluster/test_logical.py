@@ -64,7 +64,7 @@ class Pair:
     def copied(self):
         """Waits until the rows that were there have been copied."""
         process.wait_until(lambda: self.there("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
-                           == [(0,)], 30, "initial copy")
+                           == [(0,)], "initial copy")
 
     def applied(self):
         """Waits until all that was committed has been applied."""
@@ -72,7 +72,7 @@ class Pair:
         # Nothing confirms a position that no change follows.
         process.wait_until(
             lambda: self.here("SELECT bool_and(replay_lsn >= %s) FROM pg_stat_replication WHERE application_name = %s",
-                              (position, self.name)) == [(True,)], 30, "apply")
+                              (position, self.name)) == [(True,)], "apply")
 
     def drop(self):
         self.there(f"ALTER SUBSCRIPTION {self.name} DISABLE")
@@ -207,7 +207,7 @@ def test_a_key_made_on_the_subscriber_collides(sealed_pair):
     log = pair.subscriber.log
     already = len(log.read_text())
     pair.subscribe("FOR ALL TABLES")
-    process.wait_until(lambda: 'unique constraint "keyring_table_seals"' in log.read_text()[already:], 20, "the clash")
+    process.wait_until(lambda: 'unique constraint "keyring_table_seals"' in log.read_text()[already:], "the clash")
     assert pair.there("SELECT key_id FROM envelope.inspect(envelope_encrypt('people', 'x'))") == own
 
 
@@ -260,7 +260,7 @@ def test_a_check_stops_plaintext(clear, when):
     if when == "streamed":
         clear.copied()
         clear.here("INSERT INTO clear VALUES (1, 'plain')")
-    process.wait_until(lambda: 'violates check constraint "clear_v_check"' in log.read_text()[already:], 20,
+    process.wait_until(lambda: 'violates check constraint "clear_v_check"' in log.read_text()[already:],
                        "the refusal")
     assert clear.there("SELECT * FROM clear") == []
 

@@ -38,7 +38,7 @@ def two_regions(kms_proxy, far_proxy, keks):
         "envelope.default_kek": keks[0],
         "envelope.allowed_keks": "aws-kms://arn:aws:kms:*",
         "envelope.aws_endpoint_url": f"{kms.REGION}={kms_proxy.url}, {kms.OTHER_REGION}={far_proxy.url}",
-        "envelope.kms_timeout": "2s",
+        "envelope.kms_timeout": "8s",
         "envelope.kms_max_attempts": "1",
     }
     with Cluster(conf=conf, env=kms.CREDENTIALS) as c:
@@ -181,33 +181,35 @@ def test_two_cannot_drop_one_each(both, keks, end):
         one.execute("BEGIN")
         one.execute("SELECT envelope.drop_kek('people', %s)", (keks[0],))
         dropping = Work(other.execute, "SELECT envelope.drop_kek('people', %s)", (keks[1],))
-        process.wait_until(lambda: both.waits_for_lock(other.info.backend_pid), 10, "the second waits")
+        process.wait_until(lambda: both.waits_for_lock(other.info.backend_pid), "the second waits")
         one.execute(end)
         if end == "COMMIT":
-            assert dropping.error(10).sqlstate == "40001"
+            assert dropping.error().sqlstate == "40001"
         else:
-            dropping.result(10)
+            dropping.result()
     assert wrapped_by(both) == [(1, [keks[1] if end == "COMMIT" else keks[0]])]
     assert both.sql(OPEN_ALL) == [("x",)]
 
 
-@pytest.mark.parametrize("fault", ["unavailable", "deny", "another_plaintext"])
-def test_adding_is_all_or_nothing(db, keks, far, fault):
+@pytest.mark.parametrize("fault, sqlstate",
+                         [("unavailable", "58030"), ("deny", "28000"), ("another_plaintext", "XX001")])
+def test_adding_is_all_or_nothing(db, keks, far, fault, sqlstate):
     db.sql("SELECT envelope.rotate_key('people')")
     far.fault("Decrypt", lambda x: (getattr(faults, fault) if far.counts["Decrypt"] > 1 else faults.none)(x))
-    with pytest.raises(Exception):
+    with fails(sqlstate):
         db.sql("SELECT envelope.add_kek('people', %s)", (keks[1],))
     assert wrapped_by(db) == [(1, [keks[0]]), (2, [keks[0]])]
 
 
 def test_a_key_made_while_a_kek_is_added(db, keks, far):
     """It would be missing under the new KEK."""
-    far.fault("Encrypt", faults.delay(1))
-    with db.connect() as c:
+    held = far.hold("Encrypt")
+    with db.patient() as c:
         adding = Work(c.execute, "SELECT envelope.add_kek('people', %s)", (keks[1],))
-        process.wait_until(lambda: far.counts["Encrypt"], 10, "it asks")
+        held()
         db.sql("SELECT envelope.rotate_key('people')")
-        assert adding.error(10).sqlstate == "40001"
+        far.clear()
+        assert adding.error().sqlstate == "40001"
     assert wrapped_by(db) == [(1, [keks[0]]), (2, [keks[0]])]
 
 

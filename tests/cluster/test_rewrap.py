@@ -156,11 +156,11 @@ def test_killed_while_the_kms_is_asked(proxy, keks, own_cluster, database, opera
     db = filled(database(cluster))
     proxy.reset_counts()
     proxy.fault(operation, lambda x: (faults.hang if proxy.counts[operation] > 2 else faults.none)(x))
-    with db.connect() as c:
+    with db.patient() as c:
         moving = Work(c.execute, MOVE, keks)
-        process.wait_until(lambda: proxy.counts[operation] > 2, 10, "it asks")
+        process.wait_until(lambda: proxy.counts[operation] > 2, "it asks")
         cluster.kill9_backend(c.info.backend_pid)
-        assert moving.error(20)
+        assert moving.error()
     proxy.clear()
     assert db.value(LEFT, (keks[0],)) == TABLES
     check_whole(db)
@@ -190,9 +190,9 @@ def test_two_at_once(db, keks, end):
         one.execute("BEGIN")
         one.execute(MOVE, keks)
         moving = Work(lambda: other.execute(MOVE, keks).fetchall())
-        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "the second waits")
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), "the second waits")
         one.execute(end)
-        rows = moving.result(20)
+        rows = moving.result()
     if end == "COMMIT":
         assert [row[1:] for row in rows] == [(False, "40001")] * TABLES
     else:
@@ -203,25 +203,26 @@ def test_two_at_once(db, keks, end):
 
 def test_a_key_made_meanwhile_is_told_of(db, keks, proxy):
     """It is under the old KEK: whoever switches that off next must know."""
-    proxy.fault("ReEncrypt", lambda x: (faults.delay(2) if proxy.counts["ReEncrypt"] == 1 else faults.none)(x))
-    with db.connect() as c:
+    held = proxy.hold("ReEncrypt")
+    with db.patient() as c:
         moving = Work(lambda: c.execute(MOVE, keks).fetchall())
-        process.wait_until(lambda: proxy.counts["ReEncrypt"], 10, "it asks")
+        held()
         db.sql("SELECT envelope.rotate_key('t3')")
-        rows = moving.result(20)
+        proxy.clear()
+        rows = moving.result()
     assert [row for row in rows if not row[1]] == [("public.t3", False, "40001")] and len(rows) == TABLES + 1
     assert db.sql(MOVE, keks) == [("public.t3", True, None)]
     check_whole(db)
 
 
 def test_no_key_is_made_under_a_kek_that_was_left_meanwhile(db, keks, proxy):
-    proxy.fault("GenerateDataKey", faults.delay(2))
-    with db.connect() as c:
+    held = proxy.hold("GenerateDataKey")
+    with db.patient() as c:
         rotating = Work(c.execute, "SELECT envelope.rotate_key('t3')")
-        process.wait_until(lambda: proxy.counts["GenerateDataKey"], 10, "it asks")
+        held()
         db.sql(MOVE, keks)
-        assert rotating.error(20).sqlstate == "40001"
         proxy.clear()
+        assert rotating.error().sqlstate == "40001"
         c.execute("SELECT envelope.rotate_key('t3')")
     assert db.value(LEFT, (keks[0],)) == 0
     check_whole(db)
@@ -232,9 +233,9 @@ def test_a_rotation_that_is_not_committed_yet_is_waited_for(db, keks):
         one.execute("BEGIN")
         one.execute("SELECT envelope.rotate_key('t3')")
         moving = Work(lambda: other.execute(MOVE, keks).fetchall())
-        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), 10, "it waits")
+        process.wait_until(lambda: db.waits_for_lock(other.info.backend_pid), "it waits")
         one.execute("COMMIT")
-        rows = moving.result(20)
+        rows = moving.result()
     assert [row for row in rows if not row[1]] == [("public.t3", False, "40001")]
     assert db.value(LEFT, (keks[0],)) == 1
 
@@ -306,9 +307,9 @@ def test_an_import_beside_a_destruction_brings_no_wrap(db, keks):
         one.execute("SELECT envelope.destroy_key(%s, 'a test', shred => true)", (key_id,))
         importing = Work(other.execute, "SELECT envelope.import_keyring(%s)", (exported,))
         # It need not wait.
-        process.wait_until(lambda: not importing.is_alive() or db.waits_for_lock(other.info.backend_pid), 20, "the import")
+        process.wait_until(lambda: not importing.is_alive() or db.waits_for_lock(other.info.backend_pid), "the import")
         one.execute("COMMIT")
-        importing.result(20)
+        importing.result()
     assert db.sql("SELECT state, cardinality(keks) FROM envelope.keys WHERE key_id = %s", (key_id,)) == [("destroyed", 0)]
 
 

@@ -190,7 +190,7 @@ def test_recovery_to_before_and_after_a_second_key(primary, backup):
             (two, "two_versions", [("first",), ("second",)], [(1, "decrypt-only"), (2, "active")])):
         c.set(recovery_target_name=name)
         c.start()
-        process.wait_until(lambda: not c.sql("SELECT pg_is_in_recovery()")[0][0], 20, "end of recovery")
+        process.wait_until(lambda: not c.sql("SELECT pg_is_in_recovery()")[0][0], "end of recovery")
         there = on(c)
         assert there("SELECT to_regclass('never_there')") == [(None,)]
         assert there(opening) == opens
@@ -206,7 +206,9 @@ def test_recovery_to_before_and_after_a_second_key(primary, backup):
 def archived(primary):
     """Waits until all WAL so far is in the archive."""
     segment = primary.sql("SELECT pg_walfile_name(pg_switch_wal())")[0][0]
-    process.wait_until(lambda: (primary.base / "archive" / segment).exists(), 20, "archiving")
+    # The copy itself is there before it is whole.
+    done = primary.data / "pg_wal" / "archive_status" / f"{segment}.done"
+    process.wait_until(done.exists, "archiving")
 
 
 def test_a_template_copies_the_keys(primary):

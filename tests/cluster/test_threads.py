@@ -1,5 +1,6 @@
 """Who has a second thread: a backend that has asked the KMS, and nobody else."""
 
+import contextlib
 import os
 
 from harness import moto as kms
@@ -9,9 +10,11 @@ from harness import process
 def threads(pid):
     """The names of a process's threads."""
     names = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm") as f:
-            names.append(f.read().strip())
+    # It may end meanwhile.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/comm") as f:
+                names.append(f.read().strip())
     return names
 
 
@@ -32,4 +35,4 @@ def test_no_thread_before_a_backend_asks_the_kms(moto, kms_proxy, own_cluster, d
         postmaster = cluster.postmaster.pid
         with db.connect():
             others = [postmaster] + [pid for pid in process.children(postmaster) if pid != backend]
-            assert len(others) > 3 and all(len(threads(pid)) == 1 for pid in others)
+            assert len(others) > 3 and all(len(threads(pid)) <= 1 for pid in others)

@@ -12,5 +12,5 @@ def test_random_programs_and_crashes():
     counts = run(seed, 120)
     # It did what it is for.
     for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys", "rotations"):
-        assert counts[what] > 100, counts
+        assert counts[what] > 20, counts
     assert counts["crashes of the server"] >= 2, counts

@@ -258,7 +258,7 @@ def test_autovacuum_and_rewrites(two_phase, prepared):
                   "WHERE relname = 'people'")
         two_phase.set(autovacuum="on")
         try:
-            process.wait_until(lambda: c.execute(upkeep).fetchone()[0], 20, "autovacuum of the table")
+            process.wait_until(lambda: c.execute(upkeep).fetchone()[0], "autovacuum of the table")
         finally:
             two_phase.set(autovacuum="off")
         count = "SELECT count(*) FROM people WHERE envelope_decrypt_text('people', ssn) IN ('v' || id, 'again')"
@@ -455,7 +455,7 @@ pool_mode = transaction
             return False
 
     try:
-        process.wait_until(answers, 10, "pgbouncer answers")
+        process.wait_until(answers, "pgbouncer answers")
         yield connect
     finally:
         server.terminate()

@@ -35,10 +35,10 @@ class BaseBackup(Cluster):
         """Waits until the standby has replayed what its origin has written."""
         position = self._origin.sql("SELECT pg_current_wal_lsn()")[0][0]
         process.wait_until(
-            lambda: self.sql("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (position,))[0][0], 20, "replay")
+            lambda: self.sql("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (position,))[0][0], "replay")
         return self
 
     def promote(self):
         self.sql("SELECT pg_promote()")
-        process.wait_until(lambda: not self.sql("SELECT pg_is_in_recovery()")[0][0], 20, "promotion")
+        process.wait_until(lambda: not self.sql("SELECT pg_is_in_recovery()")[0][0], "promotion")
         return self

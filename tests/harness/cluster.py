@@ -1,5 +1,6 @@
 """A PostgreSQL cluster of a test's own, driven from outside."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -16,11 +17,21 @@ BASE_CONF = {
     "listen_addresses": "127.0.0.1",
     "fsync": "off",
     "shared_buffers": "64MB",
-    "max_connections": "60",
+    "max_connections": "200",
     "log_min_messages": "info",
     "log_line_prefix": "%m [%p] ",
     "autovacuum": "off",
 }
+
+
+class _Connection(psycopg.Connection):
+    """One that a failed test leaves although a thread of its waits in it for another connection of the test."""
+
+    def __exit__(self, kind, *rest):
+        if kind:
+            with contextlib.suppress(psycopg.Error):
+                self.cancel()
+        return super().__exit__(kind, *rest)
 
 
 class Cluster:
@@ -61,10 +72,13 @@ class Cluster:
         quoted = {k: str(v).replace("'", "''") for k, v in self.conf.items()}
         text = "".join(f"{k} = '{v}'\n" for k, v in quoted.items())
         path = self.data / "test.conf"
-        path.write_text(text)
+        # Whole or not at all, for who reads it meanwhile.
+        new = path.with_suffix(".new")
+        new.write_text(text)
         if os.geteuid() == 0:
             user = place.server_user()
-            os.chown(path, user.pw_uid, user.pw_gid)
+            os.chown(new, user.pw_uid, user.pw_gid)
+        new.rename(path)
 
     def set(self, **conf):
         """Changes settings (`envelope__kms_timeout` stands for `envelope.kms_timeout`; None takes one away), as an
@@ -86,7 +100,7 @@ class Cluster:
             self.postmaster = process.spawn(
                 [place.PG_BIN / "postgres", "-D", self.data, "-p", self.port, "-k", self.base],
                 env=self._environment(), log=log, as_server_user=True, outlive=outlive)
-        process.wait_until(self._answers, 30, f"server start; its log ends:\n{self.log_tail()}")
+        process.wait_until(self._answers, f"server start; its log ends:\n{self.log_tail()}")
         return self
 
     def _answers(self):
@@ -116,19 +130,23 @@ class Cluster:
         self.stop()
         return self.start()
 
-    def kill9(self):
-        """A crash: the postmaster by SIGKILL, then waits until every child has noticed and ended."""
+    def kill9(self, then=lambda children: None):
+        """A crash: the postmaster by SIGKILL, `then` what befalls its children; waits until every one has ended, at the
+        latest when it has noticed."""
+        # It starts no more while they are listed.
+        self.postmaster.send_signal(signal.SIGSTOP)
         pids = process.children(self.postmaster.pid)
         self.postmaster.kill()
+        then(pids)
         self.postmaster.wait()
-        process.wait_until(lambda: not any(map(process.alive, pids)), 20, "children end after the postmaster")
+        process.wait_until(lambda: not any(map(process.alive, pids)), "children end after the postmaster")
 
     def kill9_backend(self, pid):
         """One of them by SIGKILL; waits until the postmaster has ended all others and answers again."""
         with self.connect() as witness:
             os.kill(pid, signal.SIGKILL)
-            process.wait_until(lambda: self._is_cut(witness), 20, "the postmaster ends all sessions")
-        process.wait_until(self._answers, 30, "the server is back")
+            process.wait_until(lambda: self._is_cut(witness), "the postmaster ends all sessions")
+        process.wait_until(self._answers, "the server is back")
 
     @staticmethod
     def _is_cut(connection):
@@ -156,7 +174,7 @@ class Cluster:
     def connect(self, dbname="postgres", user="postgres", **kw):
         kw.setdefault("autocommit", True)
         kw.setdefault("connect_timeout", 10)
-        return psycopg.connect(host=str(self.base), port=self.port, dbname=dbname, user=user, **kw)
+        return _Connection.connect(host=str(self.base), port=self.port, dbname=dbname, user=user, **kw)
 
     def sql(self, query, params=None, dbname="postgres", user="postgres"):
         """Runs one statement in a connection of its own; its rows, or None when it gives none."""

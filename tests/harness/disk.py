@@ -1,6 +1,7 @@
 """Searches what PostgreSQL wrote to disk."""
 
 import mmap
+import os
 
 
 def files_holding(directory, needle):
@@ -9,8 +10,12 @@ def files_holding(directory, needle):
 
 
 def _holds(path, needle):
-    with open(path, "rb") as f:
-        if path.stat().st_size == 0:
-            return False
-        with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return m.find(needle) >= 0
+    try:
+        with open(path, "rb") as f:
+            if os.fstat(f.fileno()).st_size == 0:
+                return False
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
+                return m.find(needle) >= 0
+    except FileNotFoundError:
+        # Deleted meanwhile.
+        return False

@@ -27,7 +27,7 @@ class Moto:
                                      env=env, log=self._log, outlive=outlive)
         self.pid = self._server.pid
         try:
-            process.wait_until(self._answers, 60, "moto start")
+            process.wait_until(self._answers, "moto start")
         except BaseException:
             self.stop()
             raise

@@ -64,8 +64,9 @@ def alive(pid):
         return False
 
 
-def wait_until(condition, seconds, what):
-    """Polls until `condition` holds and gives its value; fails when it does not in time."""
+def wait_until(condition, what, seconds=60):
+    """Polls until `condition` holds and gives its value; fails when it does not in a time that is long for any
+    machine."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

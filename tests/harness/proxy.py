@@ -10,7 +10,7 @@ import struct
 import threading
 import urllib.parse
 
-from . import faults
+from . import faults, process
 
 
 class FaultProxy:
@@ -40,6 +40,17 @@ class FaultProxy:
         with self._lock:
             self.released.clear()
             self._faults[operation] = [fault, times]
+
+    def hold(self, operation):
+        """Its next request is held until `clear`, those after it are not; gives a function that waits until it is."""
+        held = threading.Event()
+
+        def fault(x):
+            held.set()
+            faults.delay(120)(x)
+
+        self.fault(operation, fault, times=1)
+        return lambda: process.wait_until(held.is_set, f"a {operation} request")
 
     def clear(self):
         """No more faults; what hangs is let go."""

@@ -5,6 +5,7 @@ committed, and every key whole.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -77,15 +78,12 @@ def add_table(cluster, oracle, table):
 
 def kill_server(cluster, oracle):
     """Every process of it, the postmaster first, so that nothing can be tidied up."""
-    children = process.children(cluster.postmaster.pid)
-    os.kill(cluster.postmaster.pid, signal.SIGKILL)
-    for pid in children:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    cluster.postmaster.wait()
-    process.wait_until(lambda: not any(map(process.alive, children)), 20, "all processes end")
+    def kill(children):
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    cluster.kill9(kill)
     oracle.count("crashes of the server")
     cluster.start()
 
@@ -98,9 +96,9 @@ def kill_backend(cluster, oracle):
         if not pids:
             return
         os.kill(pids[0][0], signal.SIGKILL)
-        process.wait_until(lambda: not alive_connection(c), 20, "the postmaster ends all sessions")
+        process.wait_until(lambda: not alive_connection(c), "the postmaster ends all sessions")
     oracle.count("crashes of a backend")
-    process.wait_until(lambda: answers(cluster), 30, "the server is back")
+    process.wait_until(lambda: answers(cluster), "the server is back")
 
 
 def alive_connection(c):
