@@ -8,16 +8,18 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name, pg_sys};
 
+use crate::pg::encoding::shown;
+
 /// A WARNING to the client and the log.
 pub fn warning(message: String, hint: &str) {
-    let warning = ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, function_name!());
-    tell(warning.set_hint(hint), PgLogLevel::WARNING);
+    let code = PgSqlErrorCode::ERRCODE_WARNING;
+    tell(report(code, message, function_name!()).set_hint(hint), PgLogLevel::WARNING);
 }
 
 /// A NOTICE to the client.
 pub fn notice(message: String) {
     let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
-    tell(ErrorReport::new(code, message, function_name!()), PgLogLevel::NOTICE);
+    tell(report(code, message, function_name!()), PgLogLevel::NOTICE);
 }
 
 /// After a message below ERROR PostgreSQL looks for a cancel, and raises it. pgrx lets that jump
@@ -33,10 +35,15 @@ fn tell(report: ErrorReport, level: PgLogLevel) {
 pub fn notice_at_length(message: String, detail: &str, hint: &str) {
     leave_out_copy_line();
     let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
-    ErrorReport::new(code, message, function_name!())
+    report(code, message, function_name!())
         .set_detail(detail)
         .set_hint(hint)
         .report(PgLogLevel::NOTICE);
+}
+
+/// Messages hold names, and every encoding must be able to show them.
+fn report(code: PgSqlErrorCode, message: String, function: &'static str) -> ErrorReport {
+    ErrorReport::new(code, shown(message), function)
 }
 
 /// Raises an error where no caller takes it: in what PostgreSQL calls, below a guard.

@@ -1,6 +1,7 @@
 """Databases in other encodings: sealed text is UTF-8 everywhere."""
 
 import pytest
+from harness.keyrings import notices
 from sqlstate import fails
 
 
@@ -33,6 +34,17 @@ def test_text_and_context_are_utf8(in_encoding, encoding, text):
         # Errors come through, whatever the name of the table.
         with fails("22000"):
             c.execute(f"SELECT envelope_decrypt('{table}', v) FROM {table}")
+
+
+@pytest.mark.parametrize("encoding, name, shown", [("LATIN1", "të", "t?"), ("EUC_JP", "名前", "??")])
+def test_a_dropped_table_is_remembered_by_its_name(in_encoding, encoding, name, shown):
+    db = in_encoding(encoding)
+    seal = f"""CREATE TABLE {name} (v bytea); SELECT envelope_encrypt('{name}', 'x')"""
+    with db.connect(client_encoding="utf8") as c:
+        c.execute(f"{seal}; DROP TABLE {name}")
+        got = notices(c)
+        c.execute(seal)
+    assert [severity for severity, *_ in got] == ["WARNING"] and f"a table public.{shown} that" in got[0][1]
 
 
 def test_what_the_encoding_lacks_is_an_error_without_the_text(in_encoding):
