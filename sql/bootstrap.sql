@@ -75,9 +75,10 @@ CREATE TABLE envelope.keyring (
   minimum_version  integer NOT NULL DEFAULT 1
                    CHECK (minimum_version OPERATOR(pg_catalog.>) 0)
 );
+CREATE INDEX keyring_table_name ON envelope.keyring (table_name COLLATE "C");
 COMMENT ON TABLE envelope.keyring IS
   'The data keys of a table, kept when the table is dropped: backups may need them';
-COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen; for people, never looked up';
+COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and to tell who makes a table of that name';
 COMMENT ON COLUMN envelope.keyring.default_kek IS
   'KEK for its first data key; NULL: envelope.default_kek. Later ones go under the KEKs of the newest';
 COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for its first wrap';

@@ -111,6 +111,14 @@ pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
     Ok(rows.into_iter().next())
 }
 
+/// The keyrings whose table, as last seen, bears that name.
+pub fn keyrings_named(table_name: &str) -> Result<Vec<Uuid>> {
+    let key = Key::Text(table_name);
+    collect(c"keyring", c"keyring_table_name", 2, &key, |row| {
+        Ok(Uuid::from_bytes(required(row.uuid(1), "keyring.keyring_id")?))
+    })
+}
+
 /// The data key with that id.
 pub fn data_key(key_id: KeyId) -> Result<Option<DataKeyRow>> {
     let rows = collect(c"data_key", c"data_key_pkey", 1, &Key::Uuid(&key_id.0), data_key_row)?;

@@ -16,6 +16,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use crate::catalog::oid_of;
 use crate::error::Result;
 use crate::pg;
+use crate::pg::varlena::VarlenaBuf;
 
 /// What a column is compared with.
 pub enum Key<'a> {
@@ -23,6 +24,8 @@ pub enum Key<'a> {
     Uuid(&'a [u8; 16]),
     /// A table_ref or role_ref column equals.
     Oid(pg_sys::Oid),
+    /// A text column, indexed with collation C, equals.
+    Text(&'a str),
 }
 
 /// One row while the scan stands on it.
@@ -43,10 +46,15 @@ pub fn by_index(
     let (procedure, datum) = match key {
         Key::Uuid(bytes) => (pg_sys::F_UUID_EQ, pg::datum::uuid_datum(bytes)),
         Key::Oid(oid) => (pg_sys::F_OIDEQ, pg_sys::Datum::from(*oid)),
+        Key::Text(text) => {
+            // What the server's encoding lacks is in none of its columns.
+            let Ok(text) = pg::encoding::from_utf8(text.as_bytes()) else { return Ok(()) };
+            (pg_sys::F_TEXTEQ, VarlenaBuf::copy_of(&text).into_datum())
+        }
     };
     let mut scan_key = pg_sys::ScanKeyData::default();
-    // SAFETY: fills the key in; the comparison is the built-in one of the column's type, and what
-    // the datum points to outlives the scan.
+    // SAFETY: fills the key in, with collation C; the comparison is the built-in one of the column's
+    // type, and what the datum points to outlives the scan.
     unsafe {
         pg_sys::ScanKeyInit(
             &mut scan_key,

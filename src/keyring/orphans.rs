@@ -4,7 +4,6 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, KeyringTable};
-use crate::catalog::whole;
 use crate::error::Result;
 use crate::pg::relation::{self, Kind};
 use crate::pg::report;
@@ -26,11 +25,9 @@ pub fn sealing_table(links: &[KeyringTable]) -> Option<pg_sys::Oid> {
 /// since what it sealed (in a backup, say) does not open with the new one.
 pub fn warn_of(table_name: &str) -> Result<()> {
     let mut orphaned = Vec::new();
-    for keyring in whole::keyrings()? {
-        if keyring.table_name == table_name
-            && sealing_table(&rows::tables_of(keyring.id)?).is_none()
-        {
-            orphaned.push(keyring.id);
+    for keyring_id in rows::keyrings_named(table_name)? {
+        if sealing_table(&rows::tables_of(keyring_id)?).is_none() {
+            orphaned.push(keyring_id);
         }
     }
     if !orphaned.is_empty() {
