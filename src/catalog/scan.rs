@@ -198,6 +198,6 @@ impl Row {
     /// A jsonb column, as JSON text in UTF-8.
     pub fn json(&self, column: i16) -> Option<String> {
         // SAFETY: as in `uuid`.
-        self.datum(column).map(|datum| unsafe { pg::json::text_of_jsonb(datum) })
+        self.datum(column).and_then(|datum| unsafe { pg::json::text_of_jsonb(datum, usize::MAX) })
     }
 }

@@ -11,12 +11,14 @@ use crate::pg::varlena::Varlena;
 pub enum TextArray {
     /// Its elements, `None` for a NULL among them.
     Elements(Vec<Option<String>>),
-    /// Longer than [`LONGEST`]; not copied.
+    /// Longer than [`LONGEST`], or more than [`MOST`]; not copied.
     TooLong,
 }
 
 /// Bytes of the whole array.
 const LONGEST: usize = 1 << 20;
+/// Elements of it.
+const MOST: i32 = 1 << 18;
 
 impl FromDatum for TextArray {
     unsafe fn from_polymorphic_datum(
@@ -44,6 +46,10 @@ impl FromDatum for TextArray {
                 &mut nulls,
                 &mut count,
             );
+            // A NULL takes one bit.
+            if count > MOST {
+                return Some(TextArray::TooLong);
+            }
             let text = |i| {
                 (!*nulls.add(i))
                     .then(|| encoding::to_string(&Varlena::from_datum(*elements.add(i))))

@@ -8,11 +8,12 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding::{self, NotText};
 
-/// The text of a jsonb datum, in UTF-8.
+/// The text of a jsonb datum, in UTF-8; `None` when it is longer than `longest` bytes: numbers of few
+/// bytes have as many digits as they like, and what has no room in Rust's memory ends the server.
 ///
 /// # Safety
 /// `datum` is a non-null jsonb.
-pub unsafe fn text_of_jsonb(datum: pg_sys::Datum) -> String {
+pub unsafe fn text_of_jsonb(datum: pg_sys::Datum, longest: usize) -> Option<String> {
     // SAFETY: detoasting gives a whole jsonb; its text is palloc'd and NUL-terminated.
     unsafe {
         let jsonb = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
@@ -22,7 +23,8 @@ pub unsafe fn text_of_jsonb(datum: pg_sys::Datum) -> String {
             std::ptr::addr_of_mut!((*jsonb).root),
             size,
         );
-        let owned = encoding::to_string(std::ffi::CStr::from_ptr(text).to_bytes());
+        let bytes = std::ffi::CStr::from_ptr(text).to_bytes();
+        let owned = (bytes.len() <= longest).then(|| encoding::to_string(bytes));
         pg_sys::pfree(text.cast());
         owned
     }
@@ -42,15 +44,14 @@ impl Jsonb {
         jsonb.map(Jsonb).ok_or(NotText::Invalid)
     }
 
-    /// As JSON text in UTF-8; `None` when it is longer than `longest` bytes, which is seen before
-    /// any of it is copied.
+    /// As JSON text in UTF-8; `None` when it, or the jsonb, is longer than `longest` bytes.
     pub fn text(&self, longest: usize) -> Option<String> {
         // SAFETY: the datum is a jsonb, an argument's or our own.
         unsafe {
             if pg_sys::toast_raw_datum_size(self.0) > longest {
                 return None;
             }
-            Some(text_of_jsonb(self.0))
+            text_of_jsonb(self.0, longest)
         }
     }
 }

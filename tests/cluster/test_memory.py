@@ -340,3 +340,16 @@ def test_a_long_name_does_not_end_the_server(db, kind):
         limit_address_space(session, 124 * MEGABYTE)
         send(40 * MEGABYTE)
         session.execute("SELECT 1")
+
+
+def test_a_long_number_in_few_bytes_does_not_end_the_server(db):
+    """As jsonb 1e131071 takes some bytes, as text 131,072; in a context that anybody may pass."""
+    ask = ("SELECT envelope.create_key('pg_class', NULL, jsonb_build_object('a', "
+           "(SELECT jsonb_agg(('1e131071')::numeric) FROM generate_series(1, %s))))")
+    with db.connect() as session:
+        with fails("22023"):
+            session.execute(ask, (1,))
+        limit_address_space(session, 240 * MEGABYTE)
+        with fails("22023"):
+            session.execute(ask, (800,))
+        session.execute("SELECT 1")
