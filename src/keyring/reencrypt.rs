@@ -56,6 +56,8 @@ pub fn next_window(
         return Ok(None);
     }
     let table = table::to_change(relation)?;
+    // The column stays what it is while others are waited for.
+    lock::keep_relation(relation);
     let number = columns::bytea(relation, column)?;
     if batch_size < 1 {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));

@@ -27,7 +27,8 @@ pub fn named(relation: pg_sys::Oid, name: &CStr) -> Column {
     }
 }
 
-fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
+/// Whether a column holds bytea, or a domain over it; false for one that is gone.
+pub fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
     // SAFETY: look-ups in the system cache; the type of a column that is gone is 0.
     unsafe {
         let kind = pg_sys::get_atttype(relation, number);

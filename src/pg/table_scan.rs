@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use pgrx::pg_sys;
 
+use crate::pg::column;
 use crate::pg::varlena::first_bytes;
 
 /// What of a table is read.
@@ -36,7 +37,7 @@ pub fn at_one_moment<T>(look: impl FnOnce(&Moment) -> T) -> T {
     }
 }
 
-/// The first of `columns` (of type bytea) that in some row holds a value whose first `count` bytes
+/// The first of `columns`, as far as they are of type bytea, that in some row holds a value whose first `count` bytes
 /// `is_wanted`, among the rows that are committed now or this transaction's own. `None` also when
 /// `relation` is gone, or stores no rows of its own.
 pub fn find(
@@ -59,7 +60,9 @@ pub fn find_at(
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Option<i16> {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-    let last = columns.iter().copied().max()?;
+    if columns.is_empty() {
+        return None;
+    }
     // SAFETY: the relation stays open and locked, and the moment's snapshot registered, while the scans
     // run; on an error raised in between, the resource owner closes all of them. A slot's values are
     // read only until the next row is asked for.
@@ -80,7 +83,12 @@ pub fn find_at(
             return None;
         }
         let mut found = None;
-        if !(*opened).rd_tableam.is_null() {
+        // Under the lock: until now a column may have become one of another type, whose values are
+        // no pointers.
+        let is_bytea = |number: &i16| column::is_bytea(relation, *number);
+        let columns: Vec<i16> = columns.iter().copied().filter(is_bytea).collect();
+        let last = columns.iter().copied().max().unwrap_or_default();
+        if last > 0 && !(*opened).rd_tableam.is_null() {
             let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
             for pages in pages(opened, extent) {
                 let mut scan = Scan::begin(opened, moment.0, pages);

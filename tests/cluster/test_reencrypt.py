@@ -4,6 +4,7 @@ import random
 import threading
 import time
 
+import psycopg
 import pytest
 from harness import process, sealed
 from harness.base_backup import BaseBackup
@@ -274,6 +275,33 @@ def test_long_values(db):
     db.sql(call())
     assert census(db) == {2: 100}
     assert db.sql("SELECT id, envelope_decrypt('people', ssn) FROM people ORDER BY id") == before
+
+
+def test_a_column_that_becomes_another_while_it_is_waited_for(db):
+    """What was looked up before the wait is no number of a bytea column after it."""
+    fill(db, 100)
+    db.sql(call())
+    window = "SELECT * FROM envelope.reencrypt_window('people', 'ssn', 100, false)"
+    with db.connect() as first, db.connect() as second:
+        first.execute("BEGIN")
+        first.execute(window)
+        waiting = Work(second.execute, window)
+        process.wait_until(lambda: db.waits_for_lock(second.info.backend_pid), "it waits")
+        alter = Work(lambda: (first.execute("DROP TRIGGER seal ON people"), first.execute(
+            "ALTER TABLE people ALTER ssn TYPE bigint USING 4702111234474983745"), first.execute("COMMIT")))
+        # Either gets its turn, or they wait for each other.
+        outcomes = [work for work in (waiting, alter) if not failed(work)]
+        assert outcomes
+        second.execute("SELECT 1")
+
+
+def failed(work):
+    try:
+        work.result()
+    except psycopg.Error as e:
+        assert e.sqlstate in ("40P01", "42804"), e.sqlstate
+        return True
+    return False
 
 
 # -- partitions -----------------------------------------------------------------------------------------------------
