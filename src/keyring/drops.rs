@@ -13,8 +13,9 @@ use crate::catalog::{self, whole, write};
 use crate::error::{Error, Result};
 use crate::keyring::orphans;
 use crate::keyring::table::plain_name;
+use crate::pg::hook::{self, Cause};
 use crate::pg::relation::{self, Kind};
-use crate::pg::{hook, report};
+use crate::pg::report;
 use crate::settings;
 
 /// What a drop is looked up in. With one of them missing the extension is not installed, or is
@@ -30,14 +31,14 @@ const LOOKED_UP: [&std::ffi::CStr; 6] = [
 
 /// From now on every drop is acted upon. To be called once, when the library is loaded.
 pub fn watch() {
-    hook::on_relation_drop(|relation| {
-        if let Err(error) = before_drop(relation) {
+    hook::on_relation_drop(|relation, cause| {
+        if let Err(error) = before_drop(relation, cause) {
             report::raise(error.into());
         }
     });
 }
 
-fn before_drop(relation: pg_sys::Oid) -> Result<()> {
+fn before_drop(relation: pg_sys::Oid, cause: Cause) -> Result<()> {
     if [c"keyring", c"keyring_table"]
         .iter()
         .any(|name| catalog::oid_of(name).is_ok_and(|it| it == relation))
@@ -46,10 +47,17 @@ fn before_drop(relation: pg_sys::Oid) -> Result<()> {
     }
     if relation::kind(relation) == Kind::Table
         && LOOKED_UP.iter().all(|name| catalog::oid_of(name).is_ok())
+        && (cause == Cause::Statement || is_known(relation)?)
     {
         let_go(relation)?;
     }
     Ok(())
+}
+
+/// Whether there is anything to let go of. Most of what PostgreSQL drops for itself is no business of
+/// ours; a table of a temporary type goes with the type.
+fn is_known(relation: pg_sys::Oid) -> Result<bool> {
+    Ok(!rows::keyring_tables(relation)?.is_empty() || !rows::sealed_columns(relation)?.is_empty())
 }
 
 /// A dropped table's OID will be another table's some day, and whose it was is only known now.

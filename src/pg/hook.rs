@@ -5,12 +5,22 @@ use std::sync::OnceLock;
 
 use pgrx::{pg_guard, pg_sys};
 
-static CALLBACK: OnceLock<fn(pg_sys::Oid)> = OnceLock::new();
+static CALLBACK: OnceLock<fn(pg_sys::Oid, Cause)> = OnceLock::new();
 static PREVIOUS: OnceLock<pg_sys::object_access_hook_type> = OnceLock::new();
 
-/// From now on calls `callback` with every relation that a statement is about to drop, while the
+/// Who drops a relation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A statement.
+    Statement,
+    /// PostgreSQL for itself: a heap that VACUUM FULL has replaced, a session's temporary objects when
+    /// it ends, with what hangs on them.
+    Internal,
+}
+
+/// From now on calls `callback` with every relation that is about to be dropped, while the
 /// relation can still be looked up. To be called once.
-pub fn on_relation_drop(callback: fn(pg_sys::Oid)) {
+pub fn on_relation_drop(callback: fn(pg_sys::Oid, Cause)) {
     if CALLBACK.set(callback).is_err() {
         return;
     }
@@ -51,12 +61,9 @@ unsafe extern "C-unwind" fn at_relation_drop(
 ) {
     // SAFETY: by the caller.
     let flags = unsafe { drop.as_ref() }.map(|drop| drop.dropflags);
-    // What PostgreSQL drops for itself: a heap that VACUUM FULL has replaced, temporary tables.
     let is_internal =
         flags.unwrap_or(0) & pg_sys::PERFORM_DELETION_INTERNAL as std::ffi::c_int != 0;
-    if let Some(callback) = CALLBACK.get()
-        && !is_internal
-    {
-        callback(relation);
+    if let Some(callback) = CALLBACK.get() {
+        callback(relation, if is_internal { Cause::Internal } else { Cause::Statement });
     }
 }

@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from harness import process
 from harness.keyrings import LINKS, keyring, notices, opened
 from sqlstate import fails
 
@@ -66,6 +67,10 @@ WAYS = {
     "ALTER TABLE s.row DROP COLUMN a CASCADE":
         "CREATE TABLE s.row (a int, b int); CREATE FUNCTION s.p(int) RETURNS s.row LANGUAGE sql IMMUTABLE "
         "AS 'SELECT ($1, $1)::s.row'; CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (((s.p(id)).a))",
+    "ALTER FOREIGN TABLE s.row DROP COLUMN a CASCADE":
+        "CREATE FOREIGN DATA WRAPPER {low}; CREATE SERVER {low} FOREIGN DATA WRAPPER {low}; "
+        "CREATE FOREIGN TABLE s.row (a int, b int) SERVER {low}; CREATE FUNCTION s.p(int) RETURNS s.row LANGUAGE sql "
+        "IMMUTABLE AS 'SELECT ($1, $1)::s.row'; CREATE TABLE s.t (id int, ssn bytea) PARTITION BY LIST (((s.p(id)).a))",
     "DROP AGGREGATE s.total(int) CASCADE":
         "CREATE AGGREGATE s.total(int) (sfunc = int4pl, stype = int); "
         "CREATE FUNCTION s.g(regprocedure, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $2'; "
@@ -86,6 +91,19 @@ def test_every_way_to_drop_is_seen(db, drop):
     db.sql(drop.format(low=db.low))
     owner = db.low if "OWNED" in drop else "postgres"
     assert db.sql(LINKS, (left,)) == [("-", True, owner)]
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_table_that_goes_with_a_temporary_type(own_cluster, database, preload):
+    """PostgreSQL drops it for itself, when the session ends."""
+    c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"} if preload else None).start()
+    db = database(c)
+    with db.connect() as session:
+        session.execute("CREATE TYPE pg_temp.kind AS (ssn bytea); CREATE TABLE typed OF pg_temp.kind")
+        session.execute("SELECT envelope_encrypt('typed', 'x')")
+        left = keyring(db, "typed")
+    process.wait_until(lambda: db.sql(LINKS, (left,)) == [("-", True, "postgres")], "the keyring is let go of")
+    assert db.sql("SELECT to_regclass('typed')") == [(None,)]
 
 
 def test_drop_sees_a_key_made_after_its_snapshot(db):
