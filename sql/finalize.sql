@@ -66,6 +66,41 @@ CREATE TRIGGER keep_out AFTER INSERT OR UPDATE OR DELETE ON envelope.reencryptio
   FOR EACH ROW EXECUTE FUNCTION envelope.keep_out();
 ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER keep_out;
 
+-- A row trigger comes after its row, and after what the statement calls itself, which sees that row: who
+-- may not write is turned away before there is one.
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.keyring
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.keyring ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.keyring_table
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.keyring_table ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.data_key
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.data_key ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.wrapped_key
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.wrapped_key ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.key_grant
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.key_grant ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.sealed_column
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.key_use
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.key_use ENABLE ALWAYS TRIGGER keep_out_before;
+
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.reencryption
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER keep_out_before;
+
 -- How far a re-encryption has come is said in pages of a table's own file. FOR ALL TABLES publishes it
 -- with the rest, and a subscriber that re-encrypts, too, has a row of its own for the column.
 

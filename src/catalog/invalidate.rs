@@ -2,9 +2,10 @@
 //! every table send a relcache invalidation of that table, with the commit; the callback in each
 //! backend only marks, and the next call reads again.
 //!
-//! The same triggers, and [`envelope_keep_out`] on the other tables, keep everybody from writing who is
-//! neither the tables' owner, as this extension's functions are, nor a superuser: to members of
-//! `pg_write_all_data` PostgreSQL gives every table, this one of rights among them.
+//! The same triggers, and [`envelope_keep_out`], keep everybody from writing who is neither the tables'
+//! owner, as this extension's functions are, nor a superuser: to members of `pg_write_all_data`
+//! PostgreSQL gives every table, this one of rights among them. Before each statement, or what the
+//! statement itself calls would see its rows; by row for what logical replication applies.
 
 #![allow(clippy::result_large_err, reason = "pgrx keeps the SQLSTATE of an ErrorReport alone")]
 
@@ -71,7 +72,7 @@ fn envelope_invalidate(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorRepo
     Ok(())
 }
 
-/// Trigger of the tables that no session keeps anything of.
+/// Trigger that keeps others out, and does no more.
 #[pg_extern(sql = false)]
 fn envelope_keep_out(fcinfo: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
     Ok(written_by_its_owner(fcinfo).map(|_| ())?)

@@ -123,3 +123,30 @@ def test_a_dba_owns_nothing_and_opens_nothing(db):
         # What monitoring shows: the keys' names and states, and who may use them.
         assert c.execute("SELECT relation, state FROM envelope.keys").fetchall() == [("public.people", "active")]
         assert c.execute("SELECT DISTINCT grantee FROM envelope.key_privileges").fetchall() == [("postgres",)]
+
+
+PLANT = {
+    "UPDATE": "WITH planted AS (UPDATE envelope.keyring_table SET relation = 'mine', seals = {seals} RETURNING 1) "
+              "SELECT spy() FROM (SELECT count(*) FROM planted) AS p WHERE count > 0",
+    "INSERT": "WITH planted AS (INSERT INTO envelope.key_grant SELECT gen_random_uuid(), keyring_id, '{low}', 'decrypt' "
+              "FROM envelope.keyring RETURNING 1) SELECT spy() FROM (SELECT count(*) FROM planted) AS p WHERE count > 0",
+}
+
+
+@pytest.mark.parametrize("seals", [False, True])
+@pytest.mark.parametrize("plant", PLANT)
+def test_what_a_statement_calls_does_not_see_what_it_has_planted(db, plant, seals):
+    """pg_write_all_data lets its members write to every table; that they may not to the catalog's is said before any row
+    is, not after the statement's own functions have used it."""
+    db.people(rows=["secret"])
+    db.sql(f"GRANT pg_write_all_data, pg_read_all_data TO {db.low}; GRANT CREATE ON SCHEMA public TO {db.low}")
+    db.sql("""CREATE TABLE mine (v bytea);
+              CREATE FUNCTION spy() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                PERFORM envelope_decrypt(t, ssn) FROM people, unnest('{mine,people}'::regclass[]) AS t;
+                RAISE EXCEPTION 'opened'; END $$""", user=db.low)
+    with db.connect(db.low) as c:
+        with fails("42501"):
+            c.execute(PLANT[plant].format(low=db.low, seals=seals))
+        for table in ("mine", "people"):
+            with fails("22023" if table == "mine" else "42501"):
+                c.execute(f"SELECT envelope_decrypt('{table}', ssn) FROM people")

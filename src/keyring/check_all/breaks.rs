@@ -59,8 +59,8 @@ pub fn strays(known: &HashSet<Uuid>) -> Result<Vec<Finding>> {
 }
 
 /// Triggers that are missing or do not fire always: those by which sessions learn of a change
-/// (`pg_restore --disable-triggers` leaves them ordinary ones), and the one that keeps what is
-/// dropped.
+/// and by which others are kept out (`pg_restore --disable-triggers` leaves them ordinary ones), and
+/// the one that keeps what is dropped.
 pub fn of_triggers() -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let mut add = |table: Option<String>, broken: String| {
@@ -69,15 +69,16 @@ pub fn of_triggers() -> Result<Vec<Finding>> {
     };
     for table in catalog::TABLES {
         let (oid, name) = (catalog::oid_of(table)?, table.to_string_lossy());
-        for trigger in [c"invalidate", c"invalidate_truncate"] {
+        for (trigger, what) in [
+            (c"invalidate", "sessions do not learn of every change"),
+            (c"invalidate_truncate", "sessions do not learn of every change"),
+            (c"keep_out_before", "members of pg_write_all_data may write"),
+        ] {
             if !enabled::trigger_fires_always(oid, trigger) {
                 let trigger = trigger.to_string_lossy();
                 add(
                     Some(format!("envelope.{name}")),
-                    format!(
-                        "sessions do not learn of every change: \
-                         ALTER TABLE envelope.{name} ENABLE ALWAYS TRIGGER {trigger}"
-                    ),
+                    format!("{what}: ALTER TABLE envelope.{name} ENABLE ALWAYS TRIGGER {trigger}"),
                 );
             }
         }
