@@ -37,10 +37,18 @@ fn change(
     write_one: impl Fn(Uuid, pg_sys::Oid, Verb) -> Result<()>,
 ) -> Result<()> {
     settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    let keyrings = table.managed_keyrings()?;
+    let mut locked = table::get(relation)?.managed_keyrings()?;
     let verbs = rights::verbs(verbs)?;
     let grantee = grantee(role)?;
+    locked.sort_unstable();
+    for keyring_id in &locked {
+        write::lock_keyring(*keyring_id, true)?;
+    }
+    // Who could, until another transaction took the right back, cannot any more.
+    stale::look_again();
+    let table = table::get(relation)?;
+    let mut keyrings = table.managed_keyrings()?;
+    keyrings.retain(|keyring_id| locked.contains(keyring_id));
     if keyrings.is_empty() {
         return Err(table.no_key());
     }

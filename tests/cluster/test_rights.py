@@ -150,3 +150,28 @@ def test_what_a_statement_calls_does_not_see_what_it_has_planted(db, plant, seal
         for table in ("mine", "people"):
             with fails("22023" if table == "mine" else "42501"):
                 c.execute(f"SELECT envelope_decrypt('{table}', ssn) FROM people")
+
+
+def test_who_was_a_manager_when_they_began_grants_nothing(db):
+    """The revocation waits for the grant, or the grant for the revocation: never does one of them miss the other."""
+    db.people(rows=["secret"])
+    db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'manage'); CREATE ROLE puppet_{db.name}")
+    grant = f"SELECT envelope.grant_key('people', 'puppet_{db.name}', 'manage')"
+    revoke = f"SELECT envelope.revoke_key('people', '{db.low}', 'manage')"
+    with db.connect() as owner, db.connect(db.low) as manager:
+        owner.execute("BEGIN")
+        owner.execute(revoke)
+        granting = Work(manager.execute, grant)
+        process.wait_until(lambda: db.waits_for_lock(manager.info.backend_pid), "it waits")
+        owner.execute("COMMIT")
+        assert granting.error().sqlstate == "42501"
+    assert db.value("SELECT count(*) FROM envelope.key_grant") == 0
+    db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'manage')")
+    with db.connect() as owner, db.connect(db.low) as manager:
+        manager.execute("BEGIN")
+        manager.execute(grant)
+        revoking = Work(owner.execute, revoke)
+        process.wait_until(lambda: db.waits_for_lock(owner.info.backend_pid), "it waits")
+        manager.execute("COMMIT")
+        revoking.result()
+    assert db.sql("SELECT grantee::text FROM envelope.key_grant") == [(f"puppet_{db.name}",)]
