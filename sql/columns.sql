@@ -48,6 +48,12 @@ COMMENT ON VIEW envelope.sealed_columns IS
   'Columns of one''s tables (all, for members of pg_monitor) known to hold sealed values: registered, or named by a sealing trigger';
 GRANT SELECT ON envelope.sealed_columns TO PUBLIC;
 
+CREATE FUNCTION envelope.keep_stored(relation regclass, column_name name)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_keep_stored_wrapper';
+COMMENT ON FUNCTION envelope.keep_stored(regclass, name) IS
+  'For envelope.census: an error when a column is not stored bytea, whose reading runs no code of its owner; it stays so to the end of the transaction';
+
 -- row_security is off so that a policy that would hide rows is an error, not a wrong count.
 CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real DEFAULT NULL)
   RETURNS TABLE (key_id uuid, version integer, state text, rows bigint, bytes bigint)
@@ -64,6 +70,7 @@ CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real
       RAISE EXCEPTION 'sample is a percentage: more than 0, at most 100'
         USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    PERFORM envelope.keep_stored(census.relation, census.column_name);
     SELECT c.relkind OPERATOR(pg_catalog.=) 'p' INTO partitioned
       FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) census.relation;
     RETURN QUERY EXECUTE pg_catalog.format(

@@ -10,8 +10,8 @@ use crate::catalog::write::columns;
 use crate::error::{Error, Result};
 use crate::keyring::table;
 use crate::pg::column::{self, Column};
-use crate::pg::encoding;
 use crate::pg::relation::{self, Kind, display_name};
+use crate::pg::{acl, encoding, lock};
 
 /// Registers a column; false when it was already.
 pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
@@ -33,6 +33,25 @@ pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     let was_there = columns::unregister(relation, &column)?;
     tell(Action::UnregisterColumn, relation, column);
     Ok(was_there)
+}
+
+/// Keeps a column what it is to the end of the transaction: stored bytea, so that to read it runs no
+/// code of its owner's. Nothing for who may not read it, whom PostgreSQL tells so.
+pub fn keep_stored(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
+    let number = bytea(relation, column)?;
+    if !acl::may_read_column(acl::current_role(), relation, number) {
+        return Ok(());
+    }
+    lock::keep_relation(relation);
+    if !relation::stores_rows(relation) {
+        return Err(Error::NotATable { what: "relation", table: display_name(relation) });
+    }
+    let number = bytea(relation, column)?;
+    if column::is_virtual(relation, number) {
+        let column = encoding::to_string(column.to_bytes());
+        return Err(Error::ColumnNotBytea { column, table: display_name(relation) });
+    }
+    Ok(())
 }
 
 fn tell(action: Action, relation: pg_sys::Oid, column: String) {

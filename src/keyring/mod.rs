@@ -57,7 +57,7 @@ pub use arena::is_memory_locked;
 pub use auto_rotate::{Rotated, rotate_due};
 pub use check::check_kek;
 pub use check_all::{Outcome, check_all};
-pub use columns::{register_column, unregister_column};
+pub use columns::{keep_stored, register_column, unregister_column};
 pub use create::create_key;
 pub use destroy::{destroy_key, shred};
 pub use drops::watch as watch_drops;

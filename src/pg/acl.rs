@@ -42,6 +42,17 @@ pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
     }
 }
 
+/// Whether `role` may SELECT that column of `relation`, by a right on it or on all.
+pub fn may_read_column(role: pg_sys::Oid, relation: pg_sys::Oid, column: i16) -> bool {
+    let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    let yes = pg_sys::AclResult::ACLCHECK_OK;
+    // SAFETY: look both up in the system cache.
+    unsafe {
+        pg_sys::pg_class_aclcheck(relation, role, select) == yes
+            || pg_sys::pg_attribute_aclcheck(relation, column, role, select) == yes
+    }
+}
+
 /// Whether `role` has the rights of `other`: is it, inherits from it, or is a superuser. One that
 /// was dropped has no members.
 pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {

@@ -36,6 +36,12 @@ pub fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
     }
 }
 
+/// Whether a column is computed when it is read (from PostgreSQL 18 on).
+pub fn is_virtual(relation: pg_sys::Oid, number: i16) -> bool {
+    // SAFETY: a look-up in the system cache; 0 for what is not there or not generated.
+    unsafe { pg_sys::get_attgenerated(relation, number) as u8 == b'v' }
+}
+
 /// The columns of `relation` that are of type bytea, or of a domain over it.
 pub fn all_bytea(relation: pg_sys::Oid) -> Vec<i16> {
     // A dropped column keeps its number, and has no type.

@@ -186,6 +186,17 @@ pub enum Kind {
     Missing,
 }
 
+/// Whether `relation` stores rows, itself or in partitions: no view, whose columns are computed when
+/// they are read.
+pub fn stores_rows(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in the system cache; 0 for a relation that is gone.
+    let relkind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
+    matches!(
+        relkind,
+        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE | pg_sys::RELKIND_MATVIEW
+    )
+}
+
 /// The kind of `relation`.
 pub fn kind(relation: pg_sys::Oid) -> Kind {
     // SAFETY: both look-ups answer 0 for a relation that is gone.

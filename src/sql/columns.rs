@@ -33,6 +33,17 @@ fn envelope_unregister_column(
     Ok(keyring::unregister_column(relation, required(column_name, "column_name")?)?)
 }
 
+#[pg_extern(sql = false)]
+fn envelope_keep_stored(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    begin(fcinfo);
+    let relation = required(relation, "relation")?;
+    Ok(keyring::keep_stored(relation, required(column_name, "column_name")?)?)
+}
+
 /// Fetches no more of a value than its header: a census reads every row of a table. A value that
 /// was cut names its key, too.
 #[pg_extern(sql = false)]

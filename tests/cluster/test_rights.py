@@ -175,3 +175,34 @@ def test_who_was_a_manager_when_they_began_grants_nothing(db):
         manager.execute("COMMIT")
         revoking.result()
     assert db.sql("SELECT grantee::text FROM envelope.key_grant") == [(f"puppet_{db.name}",)]
+
+
+CENSUS = {
+    "a cast": "CREATE TYPE kind AS ENUM ('a'); CREATE FUNCTION spy(kind) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS "
+              "$$ BEGIN RAISE EXCEPTION 'ran'; END $$; CREATE CAST (kind AS bytea) WITH FUNCTION spy(kind) AS IMPLICIT; "
+              "CREATE TABLE theirs (v kind); INSERT INTO theirs VALUES ('a')",
+    "a view": "CREATE FUNCTION spy() RETURNS bytea LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran'; END $$; "
+              "CREATE VIEW theirs AS SELECT spy() AS v",
+}
+
+
+@pytest.mark.parametrize("kind, sqlstate", [("a cast", "42804"), ("a view", "42809")])
+def test_a_census_runs_no_code_of_the_tables_owner(db, kind, sqlstate):
+    """A superuser counts other people's values."""
+    db.sql(f"GRANT CREATE ON SCHEMA public TO {db.low}; ALTER DATABASE {db.name} OWNER TO {db.low}")
+    if kind == "a cast":
+        db.sql(f"GRANT CREATE ON SCHEMA public TO {db.low}")
+    db.sql(CENSUS[kind], user=db.low)
+    with fails(sqlstate):
+        db.sql("SELECT * FROM envelope.census('theirs', 'v')")
+
+
+def test_a_census_locks_nothing_for_who_may_not_read(db):
+    db.people(rows=["secret"])
+    with db.connect(db.low) as c:
+        c.execute("BEGIN")
+        with fails("42501"):
+            c.execute("SELECT * FROM envelope.census('people', 'ssn')")
+        c.execute("ROLLBACK; BEGIN")
+        c.execute("SELECT envelope.keep_stored('people', 'ssn')")
+        assert db.value("SELECT count(*) FROM pg_locks WHERE relation = 'people'::regclass") == 0
