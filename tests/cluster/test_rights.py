@@ -206,3 +206,14 @@ def test_a_census_locks_nothing_for_who_may_not_read(db):
         c.execute("ROLLBACK; BEGIN")
         c.execute("SELECT envelope.keep_stored('people', 'ssn')")
         assert db.value("SELECT count(*) FROM pg_locks WHERE relation = 'people'::regclass") == 0
+
+
+def test_reencrypt_calls_nothing_that_others_can_name(db):
+    """Its statements run with the caller's rights, a superuser's maybe, in a schema where others may create."""
+    db.people(rows=["secret"])
+    db.sql(f"GRANT CREATE ON SCHEMA public TO {db.low}; SELECT envelope.rotate_key('people')")
+    db.sql("""CREATE FUNCTION envelope_decrypt(integer, bytea, text) RETURNS bytea LANGUAGE plpgsql AS
+              $$ BEGIN RAISE EXCEPTION 'ran'; END $$""", user=db.low)
+    for _ in range(2):
+        db.sql("CALL envelope.reencrypt('people', 'ssn')")
+    assert db.sql(OPEN) == [("secret",)]
