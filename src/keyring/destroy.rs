@@ -24,7 +24,9 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     require_read_committed("envelope.destroy_key")?;
     let key = ManagedKey::named(key_id)?;
     key.require_not_active("destroyed")?;
-    // First of all the state: it locks the row, so that a key is destroyed once, and is not brought
+    // Which tables use it. Another transaction may have let one do so, and has copied values there.
+    links::lock_links_of(key.row.keyring_id)?;
+    // Then the state: it locks the row, so that a key is destroyed once, and is not brought
     // back or given another wrap meanwhile.
     key.change(&[State::DecryptOnly, State::Retired], State::Destroyed, Some(reason))?;
     if !shred {
@@ -48,11 +50,13 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
         let root = display_name(table.root());
         return Err(Error::IsPartition { table: table.name(), root });
     }
-    // No other session makes a key for it now, or has made one that is not seen here.
+    // No other session makes a key for it now, or has made one that is not seen here; nor lets it use
+    // another keyring, or another table one of its own.
     links::keep(relation)?;
-    links::lock_table(relation)?;
+    let keyrings = locked_keyrings_of(relation)?;
+    require_not_shared(relation, &keyrings)?;
     let mut destroyed = 0;
-    for keyring_id in own_keyrings(relation)? {
+    for keyring_id in keyrings {
         destroyed += mark_all(keyring_id, reason)?;
         write::lock_keyring(keyring_id, true)?;
         // What came with an import meanwhile.
@@ -87,15 +91,34 @@ fn mark_all(keyring_id: Uuid, reason: &str) -> Result<usize> {
     Ok(marked)
 }
 
-/// The keyrings of `root` and its partitions. An error when a table that is none of them uses one,
-/// too: its values would be lost with it.
-fn own_keyrings(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
+/// [`keyrings_of`], under the locks: while they were waited for, others may have come.
+fn locked_keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
+    let mut keyrings = keyrings_of(root)?;
+    loop {
+        links::lock_links_of_all(&keyrings.iter().copied().collect::<Vec<_>>())?;
+        links::lock_table(root)?;
+        let now = keyrings_of(root)?;
+        if now.is_subset(&keyrings) {
+            return Ok(now);
+        }
+        keyrings = now;
+    }
+}
+
+/// The keyrings of `root` and its partitions.
+fn keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
     let family = lock::lock_family(root, false);
     let mut keyrings = HashSet::new();
     for member in family.iter().filter(|member| relation::partition_root(**member) == root) {
         keyrings.extend(rows::keyring_tables(*member)?.into_iter().map(|row| row.keyring_id));
     }
-    for keyring_id in &keyrings {
+    Ok(keyrings)
+}
+
+/// An error when a table that is neither `root` nor one of its partitions uses one of `keyrings`, too:
+/// its values would be lost.
+fn require_not_shared(root: pg_sys::Oid, keyrings: &HashSet<Uuid>) -> Result<()> {
+    for keyring_id in keyrings {
         for user in rows::tables_of(*keyring_id)?.iter().filter_map(orphans::living_table) {
             if relation::partition_root(user) != root {
                 let (table, other) = (display_name(root), display_name(user));
@@ -103,7 +126,7 @@ fn own_keyrings(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
             }
         }
     }
-    Ok(keyrings)
+    Ok(())
 }
 
 /// A snapshot of an earlier time would miss values and keys.

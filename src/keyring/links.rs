@@ -66,6 +66,7 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
         return Err(source.no_key());
     }
     keep(to)?;
+    lock_links_of_all(&shared)?;
     lock_table(to)?;
     for keyring_id in shared {
         let_open(keyring_id, to)?;
@@ -91,9 +92,7 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
     if !forced && !lock::try_keep_relation(to) {
         return Err(Error::TableLocked(name));
     }
-    for keyring_id in &shared {
-        lock_links_of(*keyring_id)?;
-    }
+    lock_links_of_all(&shared)?;
     let links = rows::keyring_tables(to)?;
     let lent = links.iter().filter(|link| !link.seals && shared.contains(&link.keyring_id));
     let lent: Vec<&KeyringTable> = lent.collect();
@@ -163,8 +162,15 @@ pub fn keep(relation: pg_sys::Oid) -> Result<()> {
     table::require_can_have_keys(relation)
 }
 
-/// Keeps others from changing who uses the keyring, to the end of the transaction. Two keyrings
-/// that begin alike share a lock, which does no harm.
+/// [`lock_links_of`] each, in one order for all.
+pub fn lock_links_of_all(keyring_ids: &[Uuid]) -> Result<()> {
+    let mut ids = keyring_ids.to_vec();
+    ids.sort_unstable();
+    ids.into_iter().try_for_each(lock_links_of)
+}
+
+/// Keeps others from changing who uses the keyring, to the end of the transaction, and waits for who
+/// has begun to. Two keyrings that begin alike share a lock, which does no harm.
 pub fn lock_links_of(keyring_id: Uuid) -> Result<()> {
     let [a, b, c, d, ..] = *keyring_id.as_bytes();
     let object = pg_sys::Oid::from(u32::from_be_bytes([a, b, c, d]));

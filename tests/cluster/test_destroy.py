@@ -467,3 +467,47 @@ def test_temporary_copies(db):
         # What another session holds by itself is not looked for.
         destroy(c.execute, key_id)
     assert state(db, key_id) == ("destroyed", 0)
+
+
+# -- beside who lets another table use the key --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("what", ["destroy_key", "shred"])
+def test_it_waits_for_who_shares_the_keyring(db, what, end):
+    """Else what was copied there would be under a destroyed key when the share commits."""
+    first, _, key_id = two_versions(db)
+    db.sql("CREATE TABLE copied (id int, ssn bytea)")
+    with db.connect() as sharer, db.connect() as c:
+        sharer.execute("BEGIN")
+        sharer.execute("SELECT envelope.share_keyring('people', 'copied')")
+        sharer.execute("INSERT INTO copied VALUES (1, %s)", (first,))
+        if what == "shred":
+            work = Work(lambda: c.execute("SELECT envelope.shred('people', 'a test')"))
+        else:
+            work = Work(destroy, c.execute, key_id)
+        process.wait_until(lambda: db.waits_for_lock(c.info.backend_pid), "a wait for the sharer")
+        sharer.execute(end)
+        if end == "COMMIT":
+            assert work.error().sqlstate == "55006"
+            assert db.value("SELECT envelope_decrypt_text('copied', ssn) FROM copied") == "first"
+        else:
+            work.result()
+            assert state(db, key_id) == ("destroyed", 0)
+
+
+def test_it_waits_for_a_prepared_adoption(own_cluster, database):
+    db = database(own_cluster(conf={"max_prepared_transactions": 2}).start())
+    first, _, key_id = two_versions(db)
+    left = db.value("SELECT keyring_id FROM envelope.keyring")
+    db.sql("DROP TABLE people; CREATE TABLE restored (id int, ssn bytea)")
+    with db.connect() as adopter, db.connect() as c:
+        adopter.execute("BEGIN")
+        adopter.execute("SELECT envelope.adopt_keyring(%s, 'restored')", (left,))
+        adopter.execute("INSERT INTO restored VALUES (1, %s)", (first,))
+        adopter.execute("PREPARE TRANSACTION 'adopted'")
+        work = Work(destroy, c.execute, key_id)
+        process.wait_until(lambda: db.waits_for_lock(c.info.backend_pid), "a wait for the adopter")
+        adopter.execute("COMMIT PREPARED 'adopted'")
+        assert work.error().sqlstate == "55006"
+    assert db.value("SELECT envelope_decrypt_text('restored', ssn) FROM restored") == "first"
