@@ -5,12 +5,14 @@
 //! is still what it was, and is read back. So nothing is half done when the server dies or the KMS
 //! goes away, and what was done is not done again by the next call.
 
+use std::collections::BTreeSet;
+
 use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, WrappedKey};
+use crate::catalog::rows::{self, KeyringTable, WrappedKey};
 use crate::catalog::whole;
 use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
@@ -33,6 +35,8 @@ pub struct Moved {
 struct Work {
     keyring_id: Uuid,
     table: String,
+    /// Whether the current role may.
+    is_managed: bool,
     wraps: Vec<(KeyId, WrappedKey)>,
 }
 
@@ -43,9 +47,10 @@ enum Heir {
     There(WrappedKey),
 }
 
-/// Moves what is wrapped by `kek_from` to `kek_to`: of `relation`, or else of every keyring that the
-/// current role may manage, those of dropped tables too for superusers. A key that fails does not
-/// keep the next from being tried, unless the KMS is out of reach.
+/// Moves what is wrapped by `kek_from` to `kek_to`: of every keyring that `relation` or a partition of
+/// it seals or opens with, or else of every one that the current role may manage, those of dropped
+/// tables too for superusers. A key that may not be moved is told, too, where a table of one's own
+/// needs it. One that fails does not keep the next from being tried, unless the KMS is out of reach.
 pub fn rewrap(
     kek_from: &str,
     kek_to: &str,
@@ -54,7 +59,7 @@ pub fn rewrap(
 ) -> Result<Vec<Moved>> {
     settings::check_unplanted()?;
     let mut works = match relation {
-        Some(relation) => vec![of_table(relation)?],
+        Some(relation) => of_table(relation)?,
         None => of_all()?,
     };
     let from = kek::as_stored(kek_from)?;
@@ -71,7 +76,8 @@ pub fn rewrap(
     if dry_run {
         let would = |work: &Work| -> Vec<_> {
             let keys = work.wraps.iter().map(|(key_id, _)| *key_id);
-            keys.map(|key_id| mover.moved(&work.table, key_id, None)).collect()
+            let refused = || (!work.is_managed).then(|| Err(may_not_move(&work.table)));
+            keys.map(|key_id| mover.moved(&work.table, key_id, refused())).collect()
         };
         return Ok(works.iter().flat_map(would).collect());
     }
@@ -108,7 +114,14 @@ impl Mover {
             heir
         };
         let of_work = |work: &Work| -> Vec<_> {
-            work.wraps.iter().map(|(key_id, old)| ask(&work.table, *key_id, old)).collect()
+            let verified = |(key_id, old): &(KeyId, WrappedKey)| {
+                if work.is_managed {
+                    ask(&work.table, *key_id, old)
+                } else {
+                    Err(may_not_move(&work.table))
+                }
+            };
+            work.wraps.iter().map(verified).collect()
         };
         works.iter().map(of_work).collect()
     }
@@ -137,7 +150,7 @@ impl Mover {
     /// old KEK meanwhile has a row, too.
     fn write(&self, work: &Work, heirs: Vec<Result<Heir>>) -> Result<Vec<Moved>> {
         let mut moved = Vec::new();
-        if !work.wraps.is_empty() {
+        if !work.wraps.is_empty() && work.is_managed {
             write::lock_keyring(work.keyring_id, true)?;
         }
         for ((key_id, old), heir) in work.wraps.iter().zip(heirs) {
@@ -194,28 +207,75 @@ impl Mover {
     }
 }
 
-fn of_table(relation: pg_sys::Oid) -> Result<Work> {
+// Always in the same order, so that two at once wait for each other and do not deadlock.
+
+fn of_table(relation: pg_sys::Oid) -> Result<Vec<Work>> {
     let table = table::get(relation)?;
     table.require_manage_right()?;
-    let keyring_id = table.sealing_keyring()?;
-    Ok(Work { keyring_id, table: table.name(), wraps: Vec::new() })
+    let mut keyring_ids = BTreeSet::new();
+    for member in relation::family(table.root(), pg_sys::NoLock as pg_sys::LOCKMODE) {
+        keyring_ids.extend(rows::keyring_tables(member)?.iter().map(|link| link.keyring_id));
+    }
+    if keyring_ids.is_empty() {
+        return Err(table.no_key());
+    }
+    let mut works = Vec::new();
+    for keyring_id in keyring_ids {
+        let links = rows::tables_of(keyring_id)?;
+        if let Some((user, is_managed)) = user_of(keyring_id, &links)?
+            && (is_managed || links.iter().any(is_needed))
+        {
+            works.push(Work::new(keyring_id, relation::display_name(user), is_managed));
+        }
+    }
+    Ok(works)
 }
 
-/// Always in the same order, so that two at once wait for each other and do not deadlock.
 fn of_all() -> Result<Vec<Work>> {
     let mut works = Vec::new();
     for keyring in whole::keyrings()? {
-        let table = match orphans::sealing_table(&rows::tables_of(keyring.id)?) {
-            Some(relation) if table::get(relation)?.manages(keyring.id) => {
-                relation::display_name(relation)
+        let links = rows::tables_of(keyring.id)?;
+        works.extend(match user_of(keyring.id, &links)? {
+            Some((user, is_managed)) if is_managed || links.iter().any(is_needed) => {
+                Some(Work::new(keyring.id, relation::display_name(user), is_managed))
             }
-            None if acl::is_superuser() => keyring.table_name,
-            _ => continue,
-        };
-        works.push(Work { keyring_id: keyring.id, table, wraps: Vec::new() });
+            None if acl::is_superuser() => Some(Work::new(keyring.id, keyring.table_name, true)),
+            _ => None,
+        });
     }
     works.sort_by_key(|work| work.keyring_id);
     Ok(works)
+}
+
+impl Work {
+    fn new(keyring_id: Uuid, table: String, is_managed: bool) -> Work {
+        Work { keyring_id, table, is_managed, wraps: Vec::new() }
+    }
+}
+
+/// The table by which the current role may move a keyring's keys, and that it may: the one that seals
+/// with it or, where that is gone, one that opens with it. Else such a table, and that it may not.
+fn user_of(keyring_id: Uuid, links: &[KeyringTable]) -> Result<Option<(pg_sys::Oid, bool)>> {
+    if let Some(sealing) = orphans::sealing_table(links) {
+        return Ok(Some((sealing, table::get(sealing)?.manages(keyring_id))));
+    }
+    let users: Vec<pg_sys::Oid> = links.iter().filter_map(orphans::living_table).collect();
+    for user in &users {
+        if table::get(*user)?.manages(keyring_id) {
+            return Ok(Some((*user, true)));
+        }
+    }
+    Ok(users.first().map(|user| (*user, false)))
+}
+
+/// Whether the link is of a table of the current role's own, which cannot be read without the keyring.
+fn is_needed(link: &KeyringTable) -> bool {
+    let role = acl::current_role();
+    orphans::living_table(link).is_some_and(|table| acl::owns_relation(role, table))
+}
+
+fn may_not_move(table: &str) -> Error {
+    Error::NoRight { action: "manage data keys of", table: table.to_string() }
 }
 
 /// The wraps of a keyring's keys by `kek`.

@@ -1,7 +1,8 @@
 //! Locks: on objects that no user statement reaches, and on tables.
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+use crate::pg::relation;
 
 /// Locks the pair (`class`, `object`) against other backends that lock the same pair, to the end
 /// of the transaction; a wait for it can be cancelled. No SQL statement reaches such a lock, so
@@ -49,39 +50,16 @@ pub fn lock_family(relation: pg_sys::Oid, against_writers: bool) -> Vec<pg_sys::
     let mode =
         if against_writers { pg_sys::ShareRowExclusiveLock } else { pg_sys::AccessShareLock };
     let mode = mode as pg_sys::LOCKMODE;
-    // SAFETY: a relation that is gone has no heirs; the list of OIDs is read and freed here.
-    unsafe {
-        pg_sys::LockRelationOid(relation, mode);
-        let family =
-            pg_guard_ffi_boundary(|| find_all_inheritors(relation, mode, std::ptr::null_mut()));
-        let members = (0..(*family).length).map(|i| pg_sys::list_nth_oid(family, i)).collect();
-        pg_sys::list_free(family);
-        members
-    }
+    // SAFETY: as in `keep_relation`.
+    unsafe { pg_sys::LockRelationOid(relation, mode) };
+    relation::family(relation, mode)
 }
 
 /// Keeps `relation`, its partitions and its heirs from being dropped, and gives them; `None`, without a
 /// wait, when another backend has locked one of them against readers.
 pub fn try_keep_family(relation: pg_sys::Oid) -> Option<Vec<pg_sys::Oid>> {
-    let none = pg_sys::NoLock as pg_sys::LOCKMODE;
-    // SAFETY: as in `lock_family`.
-    let family: Vec<pg_sys::Oid> = unsafe {
-        let family =
-            pg_guard_ffi_boundary(|| find_all_inheritors(relation, none, std::ptr::null_mut()));
-        let members = (0..(*family).length).map(|i| pg_sys::list_nth_oid(family, i)).collect();
-        pg_sys::list_free(family);
-        members
-    };
+    let family = relation::family(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
     family.iter().all(|member| try_keep_relation(*member)).then_some(family)
-}
-
-unsafe extern "C-unwind" {
-    // catalog/pg_inherits.h, which pgrx does not bind.
-    fn find_all_inheritors(
-        parent: pg_sys::Oid,
-        mode: pg_sys::LOCKMODE,
-        parents: *mut *mut pg_sys::List,
-    ) -> *mut pg_sys::List;
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;

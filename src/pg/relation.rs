@@ -12,6 +12,12 @@ use crate::pg::syscache;
 unsafe extern "C-unwind" {
     // catalog/partition.h, which pgrx does not bind.
     fn get_partition_ancestors(relid: pg_sys::Oid) -> *mut pg_sys::List;
+    // catalog/pg_inherits.h, neither.
+    fn find_all_inheritors(
+        parent: pg_sys::Oid,
+        mode: pg_sys::LOCKMODE,
+        parents: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
 }
 
 /// The topmost partitioned table that `relation` is a partition of; itself if it is none.
@@ -34,6 +40,18 @@ pub fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
         let ancestors = (0..(*list).length).map(|i| pg_sys::list_nth_oid(list, i)).collect();
         pg_sys::list_free(list);
         ancestors
+    }
+}
+
+/// `relation`, its partitions and its heirs as they are now, all but itself locked with `mode`.
+pub fn family(relation: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
+    // SAFETY: a relation that is gone has no heirs; the list of OIDs is read and freed here.
+    unsafe {
+        let list =
+            pg_guard_ffi_boundary(|| find_all_inheritors(relation, mode, std::ptr::null_mut()));
+        let members = (0..(*list).length).map(|i| pg_sys::list_nth_oid(list, i)).collect();
+        pg_sys::list_free(list);
+        members
     }
 }
 

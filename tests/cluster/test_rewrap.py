@@ -322,3 +322,51 @@ def test_a_wrap_that_cannot_be_read_keeps_no_other_from_opening(db, keks):
     # Where it is the only one, that is the error.
     with fails("XX001"):
         db.sql("SELECT envelope_decrypt_text('t1', ssn) FROM t1")
+
+
+# -- keys that a table only opens with ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(db):
+    """t0 goes on in a copy that was made beside it: with a keyring of its own, and t0's to open what it copied."""
+    db.sql("CREATE TABLE copied (LIKE t0 INCLUDING ALL)")
+    db.sql("SELECT envelope.share_keyring('t0', 'copied'); INSERT INTO copied TABLE t0")
+    db.sql("SELECT envelope_encrypt('copied', 'x')")
+    return db
+
+
+@pytest.mark.parametrize("relation", [None, "copied"])
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_a_keyring_whose_table_is_gone_and_that_another_needs(copied, keks, relation, who):
+    """Else nothing would seem to be under the old KEK any more."""
+    user = copied.low if who == "owner" else "postgres"
+    copied.sql(f"GRANT CREATE ON SCHEMA public TO {copied.low}; ALTER TABLE copied OWNER TO {copied.low}; DROP TABLE t0")
+    move = "SELECT table_name, done, sqlstate FROM envelope.rewrap(%s, %s, %s::text::regclass, %s)"
+    would = copied.sql(move, (*keks, relation, True), user=user)
+    assert would.count(("public.copied", False, None)) == 2
+    moved = copied.sql(move, (*keks, relation, False), user=user)
+    assert moved.count(("public.copied", True, None)) == 2
+    assert copied.sql(move, (*keks, relation, True), user=user) == []
+    assert copied.value("SELECT envelope_decrypt_text('copied', ssn) FROM copied") == "v0"
+
+
+def test_a_keyring_of_anothers_is_told_of(copied, keks):
+    """Who may not move it learns that a table of theirs needs the old KEK."""
+    copied.sql(f"GRANT CREATE ON SCHEMA public TO {copied.low}; ALTER TABLE copied OWNER TO {copied.low}")
+    for relation in (None, "copied"):
+        move = "SELECT table_name, done, sqlstate FROM envelope.rewrap(%s, %s, %s::text::regclass)"
+        rows = copied.sql(move, (*keks, relation), user=copied.low)
+        assert ("public.t0", False, "42501") in rows
+        assert [row for row in rows if row[2] is None] in ([("public.copied", True, None)], [])
+    copied.sql("SELECT envelope.rewrap(%s, %s, 't0')", keks)
+    assert copied.sql(move, (*keks, None), user=copied.low) == []
+
+
+def test_a_partitions_own_keyring_moves_with_its_root(db, keks):
+    db.sql("CREATE TABLE log (id int, ssn bytea) PARTITION BY LIST (id); CREATE TABLE log_1 (id int, ssn bytea)")
+    db.sql("INSERT INTO log_1 VALUES (1, envelope_encrypt('log_1', 'one'))")
+    db.sql("ALTER TABLE log ATTACH PARTITION log_1 FOR VALUES IN (1); SELECT envelope_encrypt('log', 'x')")
+    rows = db.sql("SELECT table_name, done FROM envelope.rewrap(%s, %s, 'log')", keks)
+    assert sorted(rows) == [("public.log", True), ("public.log_1", True)]
+    assert db.value("SELECT envelope_decrypt_text(tableoid, ssn) FROM log") == "one"
