@@ -25,6 +25,8 @@ pub fn create_default(directory: &Path) -> Result<(KekUri, bool), KmsError> {
     let path = default_path(directory);
     let kek = KekUri::file(&path)?;
     if path.symlink_metadata().is_ok() {
+        // Who has just made it may not have come to this yet. Where it cannot be done, nobody has.
+        let _ = sync_directory(directory);
         return read_kek(&path, &kek).map(|_| (kek, false));
     }
     make_directory(directory, &kek)?;
