@@ -58,7 +58,9 @@ impl Provider for FileProvider {
         let data_key = kek.unwrap(wrapped, context).map_err(|error| {
             let hint = match &error {
                 UnwrapError::OtherKek { .. } => {
-                    "Put the key file back that the wrap was made under."
+                    "Put the key file back that the wrap was made under. First look what other \
+                     databases have under the one that is there now (envelope.wrapped_key), and move \
+                     that to another KEK (envelope.rewrap): without its file it is lost."
                 }
                 _ => "The wrap was changed, or belongs to another encryption context.",
             };
