@@ -4,6 +4,8 @@
 mod document;
 mod plan;
 
+use std::collections::HashSet;
+
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -17,8 +19,9 @@ use crate::pg::relation::{self, Kind};
 use crate::pg::{acl, report};
 use crate::settings;
 
-/// The keyring that `relation` seals with, and those beside it that it opens with, as JSON text.
-/// For those who may manage its keys.
+/// The keyring that `relation` seals with, and those beside it that it or a partition of it opens with,
+/// as JSON text. For those who may manage its keys; a keyring that they may not open is left out, and
+/// told.
 pub fn export(relation: pg_sys::Oid) -> Result<String> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
@@ -26,9 +29,17 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
     let sealing = table.sealing_keyring()?;
     let (schema, name) = relation::qualified_name(table.root()).ok_or_else(|| table.no_key())?;
     let mut ids = vec![sealing];
-    for id in table.open_keyrings() {
-        if !ids.contains(&id) {
-            ids.push(id);
+    for member in parts(relation, table.root()) {
+        let opens: HashSet<Uuid> = table::get(member)?.open_keyrings().collect();
+        for link in rows::keyring_tables(member)? {
+            if ids.contains(&link.keyring_id) {
+                continue;
+            }
+            if opens.contains(&link.keyring_id) {
+                ids.push(link.keyring_id);
+            } else {
+                left_out(link.keyring_id, member);
+            }
         }
     }
     let read = |id| read_keyring(id, id == sealing);
@@ -41,6 +52,24 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
         });
     }
     document::write(&exported)
+}
+
+/// What is exported with `relation`: its root, and all of that one's partitions, or it alone.
+fn parts(relation: pg_sys::Oid, root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    if relation != root {
+        return vec![root, relation];
+    }
+    let mut parts = relation::family(root, pg_sys::NoLock as pg_sys::LOCKMODE);
+    parts.retain(|part| relation::partition_root(*part) == root);
+    parts
+}
+
+fn left_out(keyring_id: Uuid, member: pg_sys::Oid) {
+    let table = relation::display_name(member);
+    report::warning(
+        format!("keyring {keyring_id}, which table {table} opens with, is not in the export"),
+        "The current role may not open it: have its owner, or a superuser, export.",
+    );
 }
 
 fn read_keyring(id: Uuid, seals: bool) -> Result<TransferredKeyring> {

@@ -180,6 +180,19 @@ def test_export_opens_in_another_cluster(db, target):
     assert json.loads(back) == json.loads(exported)
 
 
+def test_an_export_takes_the_partitions_keyrings_along(log):
+    """And tells who may not open one that it is missing."""
+    log.sql("ALTER TABLE log ATTACH PARTITION log_2 FOR VALUES FROM (10) TO (20)")
+    export = "SELECT jsonb_array_length(envelope.export_keyring(%s)->'keyrings')"
+    assert [log.value(export, (table,)) for table in ("log", "log_1", "log_2")] == [2, 1, 2]
+    log.sql(f"SELECT envelope.grant_key('log', '{log.low}', 'manage')")
+    with log.connect(log.low) as c:
+        got = notices(c)
+        assert c.execute(export, ("log",)).fetchone() == (1,)
+    assert [severity for severity, *_ in got] == ["WARNING"]
+    assert "public.log_2" in got[0][1] and str(keyring(log, "log_2")) in got[0][1]
+
+
 def test_import_refuses_a_kek_from_elsewhere(db, own_cluster):
     """Another cluster's key file is not among the KEKs that are allowed by default."""
     db.people(rows=["one"])
