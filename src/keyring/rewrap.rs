@@ -213,7 +213,7 @@ fn of_table(relation: pg_sys::Oid) -> Result<Vec<Work>> {
     let table = table::get(relation)?;
     table.require_manage_right()?;
     let mut keyring_ids = BTreeSet::new();
-    for member in relation::family(table.root(), pg_sys::NoLock as pg_sys::LOCKMODE) {
+    for member in relation::partitions(table.root()) {
         keyring_ids.extend(rows::keyring_tables(member)?.iter().map(|link| link.keyring_id));
     }
     if keyring_ids.is_empty() {

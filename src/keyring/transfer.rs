@@ -29,7 +29,10 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
     let sealing = table.sealing_keyring()?;
     let (schema, name) = relation::qualified_name(table.root()).ok_or_else(|| table.no_key())?;
     let mut ids = vec![sealing];
-    for member in parts(relation, table.root()) {
+    // A partition is exported by itself.
+    let root = table.root();
+    let members = if relation == root { relation::partitions(root) } else { vec![root, relation] };
+    for member in members {
         let opens: HashSet<Uuid> = table::get(member)?.open_keyrings().collect();
         for link in rows::keyring_tables(member)? {
             if ids.contains(&link.keyring_id) {
@@ -52,16 +55,6 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
         });
     }
     document::write(&exported)
-}
-
-/// What is exported with `relation`: its root, and all of that one's partitions, or it alone.
-fn parts(relation: pg_sys::Oid, root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    if relation != root {
-        return vec![root, relation];
-    }
-    let mut parts = relation::family(root, pg_sys::NoLock as pg_sys::LOCKMODE);
-    parts.retain(|part| relation::partition_root(*part) == root);
-    parts
 }
 
 fn left_out(keyring_id: Uuid, member: pg_sys::Oid) {

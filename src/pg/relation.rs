@@ -55,6 +55,13 @@ pub fn family(relation: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid>
     }
 }
 
+/// `root` and its partitions, of which it is the topmost table, as they are now; none is locked.
+pub fn partitions(root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    let mut partitions = family(root, pg_sys::NoLock as pg_sys::LOCKMODE);
+    partitions.retain(|member| partition_root(*member) == root);
+    partitions
+}
+
 /// Name and schema as they are now, without quotes: `(schema, name)`; `None` when it is gone.
 pub fn qualified_name(relation: pg_sys::Oid) -> Option<(String, String)> {
     // SAFETY: both look-ups give null for what is not there.

@@ -370,3 +370,8 @@ def test_a_partitions_own_keyring_moves_with_its_root(db, keks):
     rows = db.sql("SELECT table_name, done FROM envelope.rewrap(%s, %s, 'log')", keks)
     assert sorted(rows) == [("public.log", True), ("public.log_1", True)]
     assert db.value("SELECT envelope_decrypt_text(tableoid, ssn) FROM log") == "one"
+
+
+def test_an_heirs_keyring_does_not(db, keks):
+    db.sql("CREATE TABLE heir () INHERITS (t0); SELECT envelope_encrypt('heir', 'x')")
+    assert db.sql("SELECT table_name, done FROM envelope.rewrap(%s, %s, 't0')", keks) == [("public.t0", True)]
