@@ -193,6 +193,23 @@ def test_an_export_takes_the_partitions_keyrings_along(log):
     assert "public.log_2" in got[0][1] and str(keyring(log, "log_2")) in got[0][1]
 
 
+def test_exported_again_after_its_wraps_were_made_anew(db, target):
+    """The wrap that is there stays, and the new version comes."""
+    db.people(rows=["one"])
+    export = "SELECT envelope.export_keyring('people')"
+    target.sql('CREATE EXTENSION "pgrx-example"')
+    target.sql("CREATE TABLE people (id int, ssn bytea)")
+    target.sql("SELECT envelope.import_keyring(%s)", (json.dumps(db.value(export)),))
+    wraps = target.sql("SELECT wrapped FROM envelope.wrapped_key")
+    db.sql("SELECT envelope.rewrap(kek, kek, 'people') FROM envelope.wrapped_key")
+    db.sql("SELECT envelope.rotate_key('people'); INSERT INTO people VALUES (2, 'two')")
+    target.sql("SELECT envelope.import_keyring(%s)", (json.dumps(db.value(export)),))
+    for row in db.sql("SELECT id, ssn FROM people ORDER BY id"):
+        target.sql("INSERT INTO people VALUES (%s, %s)", row)
+    assert opened(target, "people") == ["one", "two"]
+    assert set(wraps) < set(target.sql("SELECT wrapped FROM envelope.wrapped_key"))
+
+
 def test_import_refuses_a_kek_from_elsewhere(db, own_cluster):
     """Another cluster's key file is not among the KEKs that are allowed by default."""
     db.people(rows=["one"])

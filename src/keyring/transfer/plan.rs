@@ -17,6 +17,9 @@ pub struct Plan<'a> {
     keyrings: Vec<&'a TransferredKeyring>,
     keys: Vec<DataKeyHistory>,
     wraps: Vec<(KeyId, &'a WrappedKey)>,
+    /// Wraps by a KEK that has wrapped the same key here in other bytes: when they hold that key, either
+    /// was made anew, and the one that is here stays.
+    made_anew: Vec<(KeyId, &'a WrappedKey)>,
 }
 
 impl<'a> Plan<'a> {
@@ -75,20 +78,20 @@ impl<'a> Plan<'a> {
             match here.iter().find(|known| known.kek == wrap.kek) {
                 None => self.wraps.push((key_id, wrap)),
                 Some(known) if known.wrapped == wrap.wrapped => {}
-                Some(_) => {
-                    return Err(conflict(format!(
-                        "data key {key_id} is wrapped by KEK {} here, in other bytes",
-                        wrap.kek
-                    )));
-                }
+                Some(_) => self.made_anew.push((key_id, wrap)),
             }
         }
         Ok(())
     }
 
-    /// Unwraps what is to be added and compares it with its key id. `table` is where it came from.
+    fn to_be_tried(&self) -> impl Iterator<Item = &(KeyId, &'a WrappedKey)> {
+        self.wraps.iter().chain(&self.made_anew)
+    }
+
+    /// Unwraps what is not here, byte for byte, and compares it with its key id. `table` is where it came
+    /// from.
     pub fn try_wraps(&self, table: &str) -> Result<()> {
-        for (key_id, wrap) in &self.wraps {
+        for (key_id, wrap) in self.to_be_tried() {
             unwrap::ask(*key_id, wrap, table).map_err(|error| {
                 kek::kms_error(error, format!("unwrap data key {key_id}, which is to be imported"))
             })?;
@@ -96,11 +99,11 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// An error when there is a wrap to add that was not tried.
+    /// An error when there is a wrap that was not tried.
     pub fn require_tried(&self, tried: &Plan<'_>) -> Result<()> {
         let tried: HashSet<(KeyId, &str)> =
-            tried.wraps.iter().map(|(key_id, wrap)| (*key_id, wrap.kek.as_str())).collect();
-        match self.wraps.iter().find(|(key_id, wrap)| !tried.contains(&(*key_id, &wrap.kek))) {
+            tried.to_be_tried().map(|(key_id, wrap)| (*key_id, wrap.kek.as_str())).collect();
+        match self.to_be_tried().find(|(key_id, wrap)| !tried.contains(&(*key_id, &wrap.kek))) {
             None => Ok(()),
             Some((key_id, _)) => Err(conflict(format!(
                 "data key {key_id} changed while it was imported: import again"
