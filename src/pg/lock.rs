@@ -12,10 +12,27 @@ pub fn lock_object(class: pg_sys::Oid, object: pg_sys::Oid) {
     unsafe { pg_sys::LockDatabaseObject(class, object, 0, MODE) }
 }
 
-/// As [`lock_object`], without a wait: false when another backend holds it.
+/// As [`lock_object`], without a wait: false when another backend holds it. PostgreSQL's own function
+/// for that came with minor releases of late 2024.
 pub fn try_lock_object(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
-    // SAFETY: as above.
-    unsafe { pg_sys::ConditionalLockDatabaseObject(class, object, 0, MODE) }
+    let tag = pg_sys::LOCKTAG {
+        // SAFETY: reads a variable of this backend.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: class.to_u32(),
+        locktag_field3: object.to_u32(),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: a lock tag needs no existing object; who has the lock sees what was committed before.
+    unsafe {
+        let outcome = pg_sys::LockAcquire(&tag, MODE, false, true);
+        let is_held = outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL;
+        if is_held {
+            pg_sys::AcceptInvalidationMessages();
+        }
+        is_held
+    }
 }
 
 /// Gives [`lock_object`]'s lock back before the transaction ends.
