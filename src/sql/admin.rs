@@ -55,10 +55,15 @@ pub(super) fn given_context(json: Option<Jsonb>) -> Result<Option<EncryptionCont
 }
 
 pub(super) fn uri_text(uri: &[u8]) -> Result<String> {
-    if uri.len() > LONGEST_URI {
-        return Err(too_long("a KEK's URI", LONGEST_URI));
+    bounded_text(uri, "a KEK's URI", LONGEST_URI)
+}
+
+/// Text for Rust's memory, which is not to hold as much as anybody likes.
+pub(super) fn bounded_text(text: &[u8], what: &str, longest: usize) -> Result<String> {
+    if text.len() > longest {
+        return Err(too_long(what, longest));
     }
-    Ok(encoding::to_string(uri))
+    Ok(encoding::to_string(text))
 }
 
 pub(super) fn too_long(what: &str, longest: usize) -> Error {

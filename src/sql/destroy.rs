@@ -7,8 +7,8 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::keyring;
-use crate::pg::encoding;
 use crate::pg::varlena::Varlena;
+use crate::sql::admin::bounded_text;
 use crate::sql::{begin, required};
 
 type Done = std::result::Result<(), ErrorReport>;
@@ -73,10 +73,7 @@ pub(super) fn given_reason(reason: Option<Varlena<'_>>) -> Result<Option<String>
 
 /// What will stand in the catalog for years must say something.
 fn reason_text(reason: &[u8]) -> Result<String> {
-    if reason.len() > LONGEST_REASON {
-        return Err(Error::BadArgument(format!("reason must have at most {LONGEST_REASON} bytes")));
-    }
-    let reason = encoding::to_string(reason);
+    let reason = bounded_text(reason, "reason", LONGEST_REASON)?;
     if reason.trim().is_empty() {
         return Err(Error::BadArgument("reason must not be empty".into()));
     }

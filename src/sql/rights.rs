@@ -5,10 +5,10 @@ use std::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keyring::{self, Who};
-use crate::pg::encoding;
 use crate::pg::varlena::Varlena;
+use crate::sql::admin::bounded_text;
 use crate::sql::{begin, required};
 
 type Answer = std::result::Result<Option<bool>, ErrorReport>;
@@ -91,8 +91,5 @@ fn has_privilege(
 
 /// Any role may ask, and what is too long for Rust's memory ends the server, not the statement.
 fn verbs_text(verbs: &[u8]) -> Result<String> {
-    if verbs.len() > LONGEST_VERBS {
-        return Err(Error::BadArgument(format!("verb must have at most {LONGEST_VERBS} bytes")));
-    }
-    Ok(encoding::to_string(verbs))
+    bounded_text(verbs, "verb", LONGEST_VERBS)
 }
