@@ -221,12 +221,7 @@ fn of_table(relation: pg_sys::Oid) -> Result<Vec<Work>> {
     }
     let mut works = Vec::new();
     for keyring_id in keyring_ids {
-        let links = rows::tables_of(keyring_id)?;
-        if let Some((user, is_managed)) = user_of(keyring_id, &links)?
-            && (is_managed || links.iter().any(is_needed))
-        {
-            works.push(Work::new(keyring_id, relation::display_name(user), is_managed));
-        }
+        works.extend(Work::of(keyring_id)?);
     }
     Ok(works)
 }
@@ -234,14 +229,8 @@ fn of_table(relation: pg_sys::Oid) -> Result<Vec<Work>> {
 fn of_all() -> Result<Vec<Work>> {
     let mut works = Vec::new();
     for keyring in whole::keyrings()? {
-        let links = rows::tables_of(keyring.id)?;
-        works.extend(match user_of(keyring.id, &links)? {
-            Some((user, is_managed)) if is_managed || links.iter().any(is_needed) => {
-                Some(Work::new(keyring.id, relation::display_name(user), is_managed))
-            }
-            None if acl::is_superuser() => Some(Work::new(keyring.id, keyring.table_name, true)),
-            _ => None,
-        });
+        let orphaned = || Work::new(keyring.id, keyring.table_name.clone(), true);
+        works.extend(Work::of(keyring.id)?.or_else(|| acl::is_superuser().then(orphaned)));
     }
     works.sort_by_key(|work| work.keyring_id);
     Ok(works)
@@ -250,6 +239,15 @@ fn of_all() -> Result<Vec<Work>> {
 impl Work {
     fn new(keyring_id: Uuid, table: String, is_managed: bool) -> Work {
         Work { keyring_id, table, is_managed, wraps: Vec::new() }
+    }
+
+    /// `None` when no table uses the keyring, or it is none of the current role's business. Superusers
+    /// manage whatever a table uses.
+    fn of(keyring_id: Uuid) -> Result<Option<Work>> {
+        let links = rows::tables_of(keyring_id)?;
+        let Some((user, is_managed)) = user_of(keyring_id, &links)? else { return Ok(None) };
+        let is_told = is_managed || links.iter().any(is_needed);
+        Ok(is_told.then(|| Work::new(keyring_id, relation::display_name(user), is_managed)))
     }
 }
 
