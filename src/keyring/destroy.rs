@@ -95,7 +95,7 @@ fn mark_all(keyring_id: Uuid, reason: &str) -> Result<usize> {
 fn locked_keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
     let mut keyrings = keyrings_of(root)?;
     loop {
-        links::lock_links_of_all(&keyrings.iter().copied().collect::<Vec<_>>())?;
+        links::lock_links_of_all(keyrings.iter().copied())?;
         links::lock_table(root)?;
         let now = keyrings_of(root)?;
         if now.is_subset(&keyrings) {

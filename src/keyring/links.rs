@@ -3,6 +3,8 @@
 //! Locks that no user can take keep two from doing so at once: first the keyring's, then the
 //! table's, under which a first key is made, too. Neither is held while a KMS is asked.
 
+use std::collections::BTreeSet;
+
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -66,7 +68,7 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
         return Err(source.no_key());
     }
     keep(to)?;
-    lock_links_of_all(&shared)?;
+    lock_links_of_all(shared.iter().copied())?;
     lock_table(to)?;
     for keyring_id in shared {
         let_open(keyring_id, to)?;
@@ -92,7 +94,7 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
     if !forced && !lock::try_keep_relation(to) {
         return Err(Error::TableLocked(name));
     }
-    lock_links_of_all(&shared)?;
+    lock_links_of_all(shared.iter().copied())?;
     let links = rows::keyring_tables(to)?;
     let lent = links.iter().filter(|link| !link.seals && shared.contains(&link.keyring_id));
     let lent: Vec<&KeyringTable> = lent.collect();
@@ -163,10 +165,8 @@ pub fn keep(relation: pg_sys::Oid) -> Result<()> {
 }
 
 /// [`lock_links_of`] each, in one order for all.
-pub fn lock_links_of_all(keyring_ids: &[Uuid]) -> Result<()> {
-    let mut ids = keyring_ids.to_vec();
-    ids.sort_unstable();
-    ids.into_iter().try_for_each(lock_links_of)
+pub fn lock_links_of_all(keyring_ids: impl IntoIterator<Item = Uuid>) -> Result<()> {
+    BTreeSet::from_iter(keyring_ids).into_iter().try_for_each(lock_links_of)
 }
 
 /// Keeps others from changing who uses the keyring, to the end of the transaction, and waits for who

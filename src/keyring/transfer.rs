@@ -149,7 +149,7 @@ fn require_allowed(imported: &Transferred) -> Result<()> {
 fn lock(imported: &Transferred, target: Option<pg_sys::Oid>) -> Result<()> {
     let mut ids: Vec<Uuid> = imported.keyrings.iter().map(|keyring| keyring.id).collect();
     ids.sort_unstable();
-    ids.iter().try_for_each(|id| links::lock_links_of(*id))?;
+    links::lock_links_of_all(ids.iter().copied())?;
     target.map_or(Ok(()), links::lock_table)?;
     // A key that is being destroyed must not get a wrap, nor one whose KEKs are being changed.
     ids.iter().try_for_each(|id| write::lock_keyring(*id, true).map(|_| ()))
