@@ -190,7 +190,11 @@ CREATE TABLE envelope.reencryption (
   resumed_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   rows_at_resume  bigint NOT NULL DEFAULT 0,
   updated_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-  finished_at     timestamptz
+  finished_at     timestamptz,
+  rows_plaintext  bigint NOT NULL DEFAULT 0,
+  rows_of_others  bigint NOT NULL DEFAULT 0,
+  rows_unknown    bigint NOT NULL DEFAULT 0,
+  rows_destroyed  bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name)
   WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
@@ -201,6 +205,10 @@ COMMENT ON COLUMN envelope.reencryption.next_block IS 'Pages before it were read
 COMMENT ON COLUMN envelope.reencryption.found IS 'Values under other keys that this pass has met';
 COMMENT ON COLUMN envelope.reencryption.moved IS 'Those of them that it brought to the active key';
 COMMENT ON COLUMN envelope.reencryption.left_before IS 'Values that the pass before could not have';
+COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, passed by; known when it has ended';
+COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, passed by';
+COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, passed by';
+COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, passed by';
 
 -- Written by sessions that seal, one row for many values; nobody's cache depends on it.
 CREATE TABLE envelope.key_use (

@@ -62,6 +62,7 @@ CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real
   AS $$
   DECLARE
     partitioned boolean;
+    place record;
   BEGIN
     IF census.relation IS NULL OR census.column_name IS NULL THEN
       RAISE EXCEPTION 'relation and column_name must not be NULL' USING ERRCODE = 'invalid_parameter_value';
@@ -92,6 +93,21 @@ CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real
       census.column_name, CASE WHEN partitioned THEN '' ELSE 'ONLY' END, census.relation,
       'TABLESAMPLE pg_catalog.system(' OPERATOR(pg_catalog.||) census.sample OPERATOR(pg_catalog.||) ')')
       USING 100.0::numeric OPERATOR(pg_catalog./) COALESCE(census.sample, 100)::numeric;
+  EXCEPTION WHEN data_corrupted OR internal_error THEN
+    -- A value that PostgreSQL cannot read. Which one it does not say.
+    FOR place IN EXECUTE pg_catalog.format(
+        'SELECT t.tableoid::pg_catalog.regclass AS part, t.ctid AS row_at FROM %s %s AS t',
+        CASE WHEN partitioned THEN '' ELSE 'ONLY' END, census.relation) LOOP
+      BEGIN
+        EXECUTE pg_catalog.format(
+          'SELECT envelope.key_id_of(t.%I) FROM ONLY %s AS t WHERE t.ctid OPERATOR(pg_catalog.=) $1',
+          census.column_name, place.part) USING place.row_at;
+      EXCEPTION WHEN data_corrupted OR internal_error THEN
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM, DETAIL = pg_catalog.format(
+          'Table %s, column "%s", row with ctid %s.', place.part, census.column_name, place.row_at);
+      END;
+    END LOOP;
+    RAISE;
   END $$;
 COMMENT ON FUNCTION envelope.census(regclass, name, real) IS
   'Values of a column by the key they are sealed under, and those that are not; with a sample (percent of pages), estimates';

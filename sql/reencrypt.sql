@@ -6,12 +6,26 @@ CREATE FUNCTION envelope.reseal(relation regclass, sealed bytea, context text DE
 COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
   'A sealed value under the table''s active key: opened, sealed anew, compared; as it is when it is under that key already';
 
--- In schema envelope, where nobody can put one of the same name.
-CREATE FUNCTION envelope.opened(relation regclass, sealed bytea, context text)
+-- In schema envelope, where nobody can put one of the same name. They say in which row an error was.
+CREATE FUNCTION envelope.opened(
+    relation regclass, sealed bytea, context text, column_name name, row_at tid)
   RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
-  AS 'MODULE_PATHNAME', 'envelope_decrypt_wrapper';
-COMMENT ON FUNCTION envelope.opened(regclass, bytea, text) IS
-  'For envelope.reencrypt: envelope_decrypt';
+  AS 'MODULE_PATHNAME', 'envelope_opened_wrapper';
+COMMENT ON FUNCTION envelope.opened(regclass, bytea, text, name, tid) IS
+  'For envelope.reencrypt: envelope_decrypt of the value in that row';
+
+CREATE FUNCTION envelope.resealed(
+    relation regclass, sealed bytea, context text, column_name name, row_at tid)
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_resealed_wrapper';
+COMMENT ON FUNCTION envelope.resealed(regclass, bytea, text, name, tid) IS
+  'For envelope.reencrypt: envelope.reseal of the value in that row';
+
+CREATE FUNCTION envelope.key_id_at(relation oid, value bytea, column_name name, row_at tid)
+  RETURNS uuid LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_key_id_at_wrapper';
+COMMENT ON FUNCTION envelope.key_id_at(oid, bytea, name, tid) IS
+  'For envelope.reencrypt: envelope.key_id_of the value in that row';
 
 CREATE FUNCTION envelope.reencrypt_window(
     relation regclass, column_name name, batch_size integer, begins boolean, within regclass DEFAULT NULL)
@@ -34,6 +48,12 @@ CREATE FUNCTION envelope.reencrypt_note(
   AS 'MODULE_PATHNAME', 'envelope_reencrypt_note_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint) IS
   'For envelope.reencrypt: notes that pages are done, with what was found and changed there';
+
+CREATE FUNCTION envelope.reencrypt_ended(relation regclass, column_name name, strict boolean)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_reencrypt_ended_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_ended(regclass, name, boolean) IS
+  'For envelope.reencrypt: tells how many values were passed by, by a WARNING or, strict, by an error';
 
 CREATE FUNCTION envelope.replication_lag()
   RETURNS bigint LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER
@@ -63,19 +83,20 @@ CREATE FUNCTION envelope.reencrypt_rows(
     pages pg_catalog.text := pg_catalog.format(
       'ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid',
       pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block));
-    is_old pg_catalog.text := pg_catalog.format(
-      'envelope.key_id_of(%I) OPERATOR(pg_catalog.=) ANY ($1)', column_name);
+    key pg_catalog.text := pg_catalog.format(
+      'envelope.key_id_at(%s, %I, %L, ctid)', relation::pg_catalog.oid, column_name, column_name);
+    is_old pg_catalog.text := key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)';
     old pg_catalog.text := pages OPERATOR(pg_catalog.||) ' AND ' OPERATOR(pg_catalog.||) is_old;
     update pg_catalog.text := pg_catalog.format(
-      'UPDATE ONLY %1$s SET %2$I = envelope.reseal(%3$s, %2$I, %4$s) WHERE ',
+      'UPDATE ONLY %1$s SET %2$I = envelope.resealed(%3$s, %2$I, %4$s, %2$L, ctid) WHERE ',
       relation, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''));
     -- To verify is to have every value under the active key opened by the query that counts the others.
     number pg_catalog.text := CASE WHEN verify THEN pg_catalog.format(
         'SELECT pg_catalog.count(*) FILTER (WHERE %1$s), pg_catalog.count(
-           CASE WHEN envelope.key_id_of(%2$I) OPERATOR(pg_catalog.=) $2
-                THEN envelope.opened(%3$s, %2$I, %4$s) END)
+           CASE WHEN %7$s OPERATOR(pg_catalog.=) $2
+                THEN envelope.opened(%3$s, %2$I, %4$s, %2$L, ctid) END)
          FROM ONLY %5$s WHERE %6$s',
-        is_old, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''), relation, pages)
+        is_old, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''), relation, pages, key)
       ELSE pg_catalog.format('SELECT pg_catalog.count(*), 0 FROM ONLY %s WHERE %s', relation, old) END;
     role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
     timeout pg_catalog.text := pg_catalog.current_setting('lock_timeout');
@@ -126,7 +147,7 @@ COMMENT ON FUNCTION envelope.reencrypt_rows(
 CREATE PROCEDURE envelope.reencrypt(
     relation regclass, column_name name, batch_size integer DEFAULT 1000, context text DEFAULT NULL,
     pause interval DEFAULT '0', max_lag bigint DEFAULT NULL, row_lock_timeout interval DEFAULT '10 s',
-    quiet boolean DEFAULT false, verify boolean DEFAULT true)
+    quiet boolean DEFAULT false, verify boolean DEFAULT true, strict boolean DEFAULT false)
   LANGUAGE plpgsql
   AS $$
   DECLARE
@@ -142,6 +163,9 @@ CREATE PROCEDURE envelope.reencrypt(
     COMMIT;  -- in a transaction block an error, before anything is done
     IF relation IS NULL THEN
       RAISE EXCEPTION 'relation must not be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF strict IS NULL THEN
+      RAISE EXCEPTION 'strict must not be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT pg_catalog.array_agg(c.oid ORDER BY c.oid) INTO parts FROM pg_catalog.pg_class c
     WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
@@ -191,9 +215,10 @@ CREATE PROCEDURE envelope.reencrypt(
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
       parts := ARRAY(SELECT envelope.reencrypt_left(relation, column_name));
     END LOOP;
+    PERFORM envelope.reencrypt_ended(relation, column_name, strict);
   END $$;
-COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean) IS
-  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off';
+COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean) IS
+  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it passed by, strict: by an error';
 
 CREATE VIEW envelope.progress WITH (security_barrier) AS
   SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
@@ -201,7 +226,8 @@ CREATE VIEW envelope.progress WITH (security_barrier) AS
               THEN p.updated_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(
                      secs => (p.rows_left OPERATOR(pg_catalog./) p.rows_per_second)::pg_catalog.float8)
          END AS eta,
-         p.started_at, p.updated_at, p.finished_at
+         p.started_at, p.updated_at, p.finished_at,
+         p.rows_plaintext, p.rows_of_others, p.rows_unknown, p.rows_destroyed
   FROM (SELECT r.relation::pg_catalog.text AS relation, r.column_name, r.key_id, r.pass, r.rows_done, r.rows_skipped,
                CASE WHEN r.finished_at IS NOT NULL THEN 0
                     WHEN r.pass OPERATOR(pg_catalog.>) 1 THEN GREATEST(r.left_before OPERATOR(pg_catalog.-) r.moved, 0)
@@ -214,10 +240,11 @@ CREATE VIEW envelope.progress WITH (security_barrier) AS
                  pg_catalog.round((r.rows_done OPERATOR(pg_catalog.-) r.rows_at_resume) OPERATOR(pg_catalog./)
                    EXTRACT(EPOCH FROM r.updated_at OPERATOR(pg_catalog.-) r.resumed_at))
                END AS rows_per_second,
-               r.started_at, r.updated_at, r.finished_at
+               r.started_at, r.updated_at, r.finished_at,
+               r.rows_plaintext, r.rows_of_others, r.rows_unknown, r.rows_destroyed
         FROM envelope.reencryption r
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
         WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
 COMMENT ON VIEW envelope.progress IS
-  'Re-encryption of one''s tables (all, for members of pg_monitor): rows done, left (an estimate), a second; when it will have ended';
+  'Re-encryption of one''s tables (all, for members of pg_monitor): rows done, left (an estimate), a second; when it will have ended; values passed by, once it has';
 GRANT SELECT ON envelope.progress TO PUBLIC;

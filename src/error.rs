@@ -1,16 +1,21 @@
 //! Every error a user can see: one kind, one SQLSTATE, one hint. No message holds a value or a
 //! key.
 
+use std::fmt;
+
 use envelope::header::KeyId;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgSqlErrorCode, function_name};
+use pgrx::{PgSqlErrorCode, function_name, pg_sys};
 use uuid::Uuid;
 
 use crate::audit;
 use crate::kms::{Kind, KmsError};
+use crate::pg::damage::Damage;
 use crate::pg::encoding::shown;
-use crate::pg::report;
+use crate::pg::relation::display_name;
 use crate::pg::subxact::Undone;
+use crate::pg::tid::Tid;
+use crate::pg::{column, report};
 
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -98,7 +103,7 @@ pub enum Error {
 
     /// The active key cannot be put out of use; a new one must be made first.
     #[error("data key {key} of table {table} is active, and cannot be {done}")]
-    KeyActive { key: KeyId, table: String, done: &'static str },
+    KeyActive { key: KeyId, table: String, done: &'static str, is_orphaned: bool },
 
     /// The data key was destroyed: nothing opens what it has sealed.
     #[error("data key {key} of table {table} was destroyed")]
@@ -106,21 +111,42 @@ pub enum Error {
 
     /// Values are sealed under a data key that was to be destroyed.
     #[error(
-        "data key {key} of table {table} still seals values in column \"{column}\" of {found_in}"
+        "data key {key} of table {table} still seals values in column \"{}\" of {}",
+        place.column, place.table
     )]
-    KeyInUse { key: KeyId, table: String, column: String, found_in: String },
+    KeyInUse { key: KeyId, table: String, place: Box<Place>, remedy: Remedy },
 
     /// A column whose values cannot be read from here, by what its table is.
     #[error("column \"{column}\" of {what} {table} cannot be read for values under the key")]
     CannotLook { column: String, what: &'static str, table: String },
+
+    /// Of a table more rows, or fewer, are met than a SELECT counts.
+    #[error(
+        "of table {table} {seen} rows can be read for values under a key, and a SELECT counts {counted}"
+    )]
+    RowsUnseen { table: String, seen: u64, counted: u64 },
+
+    /// Values that were to be brought to another key stand on other nodes.
+    #[error(
+        "values of distributed table {0} stand on other nodes, and are not re-encrypted from here"
+    )]
+    Distributed(String),
+
+    /// A strict re-encryption that has left values alone.
+    #[error("values in column \"{column}\" of table {table} were passed by")]
+    PassedBy { table: String, column: String, passed: Box<Passed> },
+
+    /// What went wrong with one of many values.
+    #[error("{error}")]
+    At { place: Box<Place>, error: Box<Error> },
 
     /// A keyring that other tables use, too.
     #[error("the keyring of table {table} is used by table {other}, too")]
     KeyringShared { table: String, other: String },
 
     /// A table that holds values of a keyring that is to be taken away from it.
-    #[error("values of table {table} stand in column \"{column}\" of {found_in}")]
-    ValuesLent { table: String, column: String, found_in: String },
+    #[error("values of table {table} stand in column \"{}\" of {}", place.column, place.table)]
+    ValuesLent { table: String, place: Box<Place> },
 
     /// Nothing was lent, by these two.
     #[error("table {other} does not open with the keyring of table {table} by share_keyring")]
@@ -172,7 +198,7 @@ pub enum Error {
     #[error("data keys cannot be changed {0}")]
     CannotWrite(&'static str),
 
-    /// PostgreSQL refused a write that was undone alone.
+    /// PostgreSQL refused a write that was undone alone, or could not read a value.
     #[error("{1}")]
     Raised(PgSqlErrorCode, String),
 
@@ -311,6 +337,7 @@ impl Error {
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
             | Error::CannotLook { .. }
+            | Error::RowsUnseen { .. }
             | Error::ValuesLent { .. }
             | Error::KeyringShared { .. } => ERRCODE_OBJECT_IN_USE,
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
@@ -320,7 +347,11 @@ impl Error {
             Error::NotTried => ERRCODE_IO_ERROR,
             Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Error::Raised(code, _) => *code,
-            Error::DoesNotOpen(_) | Error::NotSealed => ERRCODE_DATA_EXCEPTION,
+            Error::At { error, .. } => error.sqlstate(),
+            Error::Distributed(_) => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Error::DoesNotOpen(_) | Error::NotSealed | Error::PassedBy { .. } => {
+                ERRCODE_DATA_EXCEPTION
+            }
             Error::OtherTable(_)
             | Error::BadArgument(_)
             | Error::NullArgument(_)
@@ -341,6 +372,14 @@ impl Error {
             Error::Kms { error, .. } => kms_sqlstate(error.kind),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
+        }
+    }
+
+    /// The same, of the value at `place`. What the KMS said is about no value.
+    pub fn at(self, place: Place) -> Error {
+        match self {
+            Error::Kms { .. } | Error::At { .. } => self,
+            error => Error::At { place: Box::new(place), error: Box::new(error) },
         }
     }
 
@@ -367,6 +406,7 @@ impl Error {
             }
             Error::KekNotAllowed(kek) => (None, Some(kek.clone()), None),
             Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
+            Error::At { error, .. } => error.subject(),
             _ => (None, None, None),
         }
     }
@@ -382,6 +422,14 @@ impl Error {
                 None => format!("At {at}."),
             }),
             Error::KeyringsWouldBeLost(tables) => Some(lost(tables)),
+            Error::KeyInUse { place, .. } | Error::ValuesLent { place, .. } => {
+                Some(place.to_string())
+            }
+            Error::PassedBy { passed, .. } => Some(passed.to_string()),
+            Error::At { place, error } => Some(match error.detail() {
+                Some(detail) => format!("{detail} {place}"),
+                None => place.to_string(),
+            }),
             _ => None,
         }
     }
@@ -421,6 +469,10 @@ impl Error {
             Error::KeyState { state: "retired", .. } => {
                 "envelope.unretire_key lets it open values again."
             }
+            Error::KeyActive { is_orphaned: true, .. } => {
+                "No table seals with its keyring any more. To lose what was sealed under it, in copies \
+                 and backups too: envelope.destroy_key(..., shred => true)."
+            }
             Error::KeyActive { .. } => {
                 "Make the table another active key first: envelope.rotate_key. To destroy all that \
                  a table holds, active key included: envelope.shred."
@@ -428,9 +480,8 @@ impl Error {
             Error::KeyDestroyed { .. } => {
                 "Values under it are gone, unless a backup or a replica still has the wrapped key."
             }
-            Error::KeyInUse { .. } => {
-                "Bring them to the active key: CALL envelope.reencrypt(...). To lose them on \
-                 purpose: envelope.destroy_key(..., shred => true)."
+            Error::KeyInUse { table, place, remedy, .. } => {
+                return Some(remedy.hint(table, place));
             }
             Error::CannotLook { .. } => {
                 "Look there yourself, then: envelope.destroy_key(..., shred => true), or \
@@ -440,6 +491,21 @@ impl Error {
                 "Bring them to that table's own key: CALL envelope.reencrypt. To have them no longer \
                  open there: envelope.unshare_keyring(..., force => true)."
             }
+            Error::RowsUnseen { .. } => {
+                "Its rows are stored, or read, in a way that only a query sees: count with \
+                 envelope.census. Then: envelope.destroy_key(..., shred => true), or \
+                 envelope.unshare_keyring(..., force => true)."
+            }
+            Error::Distributed(table) => {
+                return Some(format!(
+                    "Seal them anew where they stand, with the function run_command_on_shards of Citus: \
+                     UPDATE %s SET column = envelope.reseal({}, column). envelope.census counts what is \
+                     left.",
+                    literal(table)
+                ));
+            }
+            Error::PassedBy { table, column, passed } => return Some(passed.hint(table, column)),
+            Error::At { error, .. } => return error.hint(),
             Error::KeyringShared { .. } => {
                 "Shredding would lose that table's values as well. Bring them to a keyring of \
                  their own first, then: envelope.unshare_keyring."
@@ -495,6 +561,160 @@ impl Error {
     }
 }
 
+/// Where a value stands.
+#[derive(Debug)]
+pub struct Place {
+    pub table: String,
+    pub column: String,
+    /// `None`: in a row that is not stored yet.
+    pub row: Option<Tid>,
+    /// What its header names, if it was read.
+    pub key: Option<KeyId>,
+}
+
+impl Place {
+    /// In that column of that row.
+    pub fn of(relation: pg_sys::Oid, column: i16, row: Tid) -> Place {
+        Place {
+            table: display_name(relation),
+            column: column::name(relation, column).unwrap_or_default(),
+            row: Some(row),
+            key: None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table {}, column \"{}\"", self.table, self.column)?;
+        if let Some(row) = &self.row {
+            write!(f, ", row with ctid {row}")?;
+        }
+        match &self.key {
+            Some(key) => write!(f, ", under data key {key}."),
+            None => write!(f, "."),
+        }
+    }
+}
+
+/// What brings the values of a table to another key.
+#[derive(Debug, Clone, Copy)]
+pub enum Remedy {
+    /// It uses their keyring, and has a key of its own to bring them to.
+    Reencrypt,
+    /// It opens with their keyring, and seals with none.
+    MakeKey,
+    /// It does not use their keyring.
+    Share,
+    /// Nor does any table seal with it.
+    Adopt(Uuid),
+    /// It is a materialized view.
+    Refresh,
+}
+
+impl Remedy {
+    fn hint(self, table: &str, place: &Place) -> String {
+        let (from, at, column) = (literal(table), literal(&place.table), literal(&place.column));
+        let reencrypt = format!("CALL envelope.reencrypt({at}, {column})");
+        let how = match self {
+            Remedy::Reencrypt => format!("Bring them to the active key: {reencrypt}."),
+            Remedy::MakeKey => format!(
+                "Bring them to a key of that table's own: SELECT envelope.create_key({at}); {reencrypt}."
+            ),
+            Remedy::Share => format!(
+                "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
+                 \"{1}\" = envelope.reseal({from}, \"{1}\"). Or to a key of that table's own: SELECT \
+                 envelope.share_keyring({from}, {at}); {reencrypt}.",
+                place.table, place.column
+            ),
+            Remedy::Adopt(keyring) => format!(
+                "The table that sealed them is gone. Let this one have its keyring: SELECT \
+                 envelope.adopt_keyring('{keyring}', {at}); {reencrypt}."
+            ),
+            Remedy::Refresh => {
+                format!("It is a materialized view: REFRESH MATERIALIZED VIEW {}.", place.table)
+            }
+        };
+        format!("{how} To lose them on purpose: envelope.destroy_key(..., shred => true).")
+    }
+}
+
+/// Values that a re-encryption has left alone, by what they are.
+#[derive(Debug, Default, Clone)]
+pub struct Passed {
+    pub plaintext: i64,
+    /// Under keys of keyrings that the table does not open with.
+    pub of_others: i64,
+    /// Under keys that are not in this database.
+    pub unknown: i64,
+    pub destroyed: i64,
+    /// Partitions that were not read, whatever stands there.
+    pub foreign: Vec<String>,
+}
+
+impl Passed {
+    /// Whether there is nothing to tell.
+    pub fn is_none(&self) -> bool {
+        self.counts().iter().all(|(count, _)| *count == 0) && self.foreign.is_empty()
+    }
+
+    fn counts(&self) -> [(i64, &'static str); 4] {
+        [
+            (self.plaintext, "in clear"),
+            (self.of_others, "of other tables' keyrings"),
+            (self.unknown, "under keys that are not in this database"),
+            (self.destroyed, "under destroyed keys"),
+        ]
+    }
+
+    /// What to do about each kind.
+    pub fn hint(&self, table: &str, column: &str) -> String {
+        let mut hints = Vec::new();
+        if self.plaintext > 0 {
+            hints.push(format!(
+                "With the sealing trigger in place this seals clear text: UPDATE {table} SET \"{column}\" \
+                 = \"{column}\" WHERE NOT envelope.is_sealed(\"{column}\")."
+            ));
+        }
+        if self.of_others > 0 {
+            hints.push(format!(
+                "For values of another table: SELECT envelope.share_keyring('other', {}) and this \
+                 again. Or leave them under that table's keyring: UPDATE {table} SET \"{column}\" = \
+                 envelope.reseal('other', \"{column}\").",
+                literal(table)
+            ));
+        }
+        if self.unknown > 0 {
+            hints.push(
+                "Bring missing keys back with envelope.import_keyring, or restore the rows of schema \
+                 envelope."
+                    .into(),
+            );
+        }
+        if !self.foreign.is_empty() {
+            hints.push("Call it for a foreign partition where that is stored.".into());
+        }
+        hints.join(" ")
+    }
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.counts().into_iter().filter(|(count, _)| *count > 0);
+        let mut parts: Vec<String> =
+            counts.map(|(count, what)| format!("{count} {what}")).collect();
+        if !self.foreign.is_empty() {
+            parts.push(format!("foreign partitions not read: {}", self.foreign.join(", ")));
+        }
+        write!(f, "{}.", parts.join("; "))
+    }
+}
+
+/// A text as an SQL literal.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// How many keyrings of which tables, five of them by name.
 fn lost(tables: &[String]) -> String {
     let (count, named) = (tables.len(), tables.iter().take(5).cloned().collect::<Vec<_>>());
@@ -524,6 +744,12 @@ impl From<Undone<Error>> for Error {
             Undone::Failed(error) => error,
             Undone::Raised(code, message) => Error::Raised(code, message),
         }
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(Damage { code, message }: Damage) -> Error {
+        Error::Raised(code, message)
     }
 }
 

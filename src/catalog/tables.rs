@@ -1,33 +1,32 @@
 //! PostgreSQL's own catalog, asked as the owner of the schema.
 
+use std::collections::HashSet;
+
+use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
 
 use crate::catalog::{oid_of, schema};
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
+use crate::pg::table_scan::Moment;
+use crate::pg::{extension, relation, spi};
 
 /// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary
 /// ones left out, that have a column of type bytea or of a domain over it.
 pub fn with_bytea_columns() -> Result<Vec<pg_sys::Oid>> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect(|client| {
-        let rows = client.select(
-            "SELECT c.oid FROM pg_class c
-             WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
-               AND c.relnamespace <> 'envelope'::regnamespace
-               AND EXISTS (
-                 WITH RECURSIVE bytea (oid) AS (
-                   SELECT 'bytea'::regtype::oid
-                   UNION SELECT t.oid FROM pg_type t JOIN bytea b ON t.typbasetype = b.oid)
-                 SELECT FROM pg_attribute a JOIN bytea b ON a.atttypid = b.oid
-                 WHERE a.attrelid = c.oid AND a.attnum > 0)",
-            None,
-            &[],
-        )?;
-        rows.filter_map(|row| row.get(1).transpose()).collect::<std::result::Result<_, _>>()
-    })
-    .map_err(unread)
+    rows_now(
+        "SELECT c.oid FROM pg_class c
+         WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
+           AND c.relnamespace <> 'envelope'::regnamespace
+           AND EXISTS (
+             WITH RECURSIVE bytea (oid) AS (
+               SELECT 'bytea'::regtype::oid
+               UNION SELECT t.oid FROM pg_type t JOIN bytea b ON t.typbasetype = b.oid)
+             SELECT FROM pg_attribute a JOIN bytea b ON a.atttypid = b.oid
+             WHERE a.attrelid = c.oid AND a.attnum > 0)",
+        &[],
+    )
 }
 
 /// Whether a subscription brings the data keys of this database from another.
@@ -40,6 +39,55 @@ pub fn keys_are_subscribed() -> Result<bool> {
             .map(|rows| !rows.is_empty())
             .map_err(unread)
     })
+}
+
+/// `tops`, their partitions and their heirs in the one order in which everybody locks several tables:
+/// parents before children, else by OID. Two sessions that lock them so do not wait for each other, nor
+/// does who comes to a partition by its parent.
+pub fn in_lock_order(tops: &HashSet<pg_sys::Oid>) -> Result<Vec<pg_sys::Oid>> {
+    let tops: Vec<pg_sys::Oid> = tops.iter().copied().collect();
+    rows_now(
+        "WITH RECURSIVE below (relation) AS (
+           SELECT unnest($1)
+           UNION SELECT i.inhrelid FROM pg_inherits i JOIN below b ON i.inhparent = b.relation),
+         above (relation, ancestor, depth) AS (
+           SELECT relation, relation, 0 FROM below
+           UNION SELECT a.relation, i.inhparent, a.depth + 1
+                 FROM above a JOIN pg_inherits i ON i.inhrelid = a.ancestor)
+         SELECT relation FROM above GROUP BY relation ORDER BY max(depth), relation",
+        &[tops.into()],
+    )
+}
+
+/// Whether the rows of `relation` stand on other nodes: it is a table that Citus has distributed. Only
+/// the extension's own list counts; anybody can make a table of that name.
+pub fn is_distributed(relation: pg_sys::Oid) -> Result<bool> {
+    let list = relation::in_schema(pg_sys::PG_CATALOG_NAMESPACE.into(), c"pg_dist_partition");
+    if !list.is_some_and(|list| extension::owns_relation(c"citus", list)) {
+        return Ok(false);
+    }
+    let sql = "SELECT logicalrelid::oid FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1";
+    Ok(!rows_now(sql, &[relation.into()])?.is_empty())
+}
+
+/// The rows of `relation` alone that a SELECT sees at `moment`.
+pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<u64> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    let gone = || Error::NoRelation(relation::display_name(relation));
+    let name = relation::quoted_cstring(relation).ok_or_else(gone)?;
+    spi::count_rows(&name, moment)
+        .map_err(|error| Error::Corrupt(format!("could not count: {error}")))
+}
+
+/// The OIDs that a query gives. It sees what is committed now, and not only what the calling statement
+/// sees, which has waited for locks since.
+fn rows_now(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect_mut(|client| {
+        let rows = client.update(sql, None, args)?;
+        rows.filter_map(|row| row.get(1).transpose()).collect::<std::result::Result<_, _>>()
+    })
+    .map_err(unread)
 }
 
 fn unread(error: pgrx::spi::Error) -> Error {

@@ -10,15 +10,15 @@ use crate::catalog::write::columns;
 use crate::error::{Error, Result};
 use crate::keyring::table;
 use crate::pg::column::{self, Column};
-use crate::pg::relation::{self, Kind, display_name};
+use crate::pg::relation::{self, display_name};
 use crate::pg::{acl, encoding, lock};
 
 /// Registers a column; false when it was already.
 pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     table::to_change(relation)?;
-    if relation::kind(relation) != Kind::Table {
-        return Err(Error::NotATable { what: "relation", table: display_name(relation) });
-    }
+    // Or a drop that is not committed yet would leave a row that nothing takes away.
+    lock::keep_relation(relation);
+    table::require_can_have_keys(relation)?;
     bytea(relation, column)?;
     let column = encoding::to_string(column.to_bytes());
     let is_new = columns::register(relation, &column)?;

@@ -23,13 +23,20 @@ use crate::settings;
 pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     require_read_committed("envelope.destroy_key")?;
     let key = ManagedKey::named(key_id)?;
-    key.require_not_active("destroyed")?;
     // Which tables use it. Another transaction may have let one do so, and has copied values there.
     links::lock_links_of(key.row.keyring_id)?;
+    // No table seals with an orphaned keyring, and none can be given another active key.
+    let any = shred && orphans::is_orphaned(key.row.keyring_id)?;
+    if !any {
+        key.require_not_active("destroyed")?;
+    }
     // Then the state: it locks the row, so that a key is destroyed once, and is not brought
     // back or given another wrap meanwhile.
-    key.change(&[State::DecryptOnly, State::Retired], State::Destroyed, Some(reason))?;
-    if !shred {
+    let from: &[State] = if any { &ALIVE } else { &[State::DecryptOnly, State::Retired] };
+    key.change(from, State::Destroyed, Some(reason))?;
+    if shred {
+        in_use::warn_of_unseen([key.row.keyring_id])?;
+    } else {
         in_use::require_unused(key_id, key.row.keyring_id, &key.table)?;
     }
     // Whoever adds a wrap holds this lock, and looks at the state under it.
@@ -38,6 +45,9 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     tell(format!("data key {key_id} of table {} is destroyed", key.table));
     Ok(())
 }
+
+/// What a key may be before it is destroyed.
+const ALIVE: [State; 3] = [State::Active, State::DecryptOnly, State::Retired];
 
 /// Destroys every key that `relation` seals or opens with, the active one too: what it holds
 /// sealed is lost. How many keys that were.
@@ -55,6 +65,7 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     links::keep(relation)?;
     let keyrings = locked_keyrings_of(relation)?;
     require_not_shared(relation, &keyrings)?;
+    in_use::warn_of_unseen(keyrings.iter().copied())?;
     let mut destroyed = 0;
     for keyring_id in keyrings {
         destroyed += mark_all(keyring_id, reason)?;
@@ -75,13 +86,12 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
 /// Marks every key of the keyring destroyed; how many were not. First the keys and then the lock, as
 /// [`destroy_key`] does, or the two would wait for each other.
 fn mark_all(keyring_id: Uuid, reason: &str) -> Result<usize> {
-    let any = [State::Active, State::DecryptOnly, State::Retired];
     let mut marked = 0;
     for key in rows::data_keys(keyring_id)? {
         if key.state == State::Destroyed {
             continue;
         }
-        match ManagedKey::named(key.key_id)?.change(&any, State::Destroyed, Some(reason)) {
+        match ManagedKey::named(key.key_id)?.change(&ALIVE, State::Destroyed, Some(reason)) {
             Ok(()) => marked += 1,
             // By another session, which was waited for.
             Err(Error::KeyDestroyed { .. }) => {}
@@ -107,7 +117,7 @@ fn locked_keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
 
 /// The keyrings of `root` and its partitions.
 fn keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
-    let family = lock::lock_family(root, false);
+    let family = lock::keep_family(root);
     let mut keyrings = HashSet::new();
     for member in family.iter().filter(|member| relation::partition_root(**member) == root) {
         keyrings.extend(rows::keyring_tables(*member)?.into_iter().map(|row| row.keyring_id));

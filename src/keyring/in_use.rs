@@ -12,26 +12,27 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 
-use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
+use envelope::header::{KeyId, peek_key_id};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::tables::with_bytea_columns;
+use crate::catalog::tables::{self, with_bytea_columns};
 use crate::catalog::{rows, whole};
-use crate::error::{Error, Result};
-use crate::keyring::orphans;
+use crate::error::{Error, Place, Remedy, Result};
+use crate::keyring::{look, orphans};
 use crate::pg::column::{self, Column};
 use crate::pg::relation::{self, Kind, display_name};
-use crate::pg::table_scan::{self, Extent};
-use crate::pg::{acl, lock};
+use crate::pg::table_scan::Extent;
+use crate::pg::{acl, lock, report};
 
-/// An error naming the first column found with a value under `key_id`, a key of `keyring_id`;
-/// `table` is for messages. The locks stay to the end of the transaction.
+/// An error naming the first value found under `key_id`, a key of `keyring_id`; `table` is for messages.
+/// The locks stay to the end of the transaction.
 pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()> {
-    let search = Search { key_id, table };
+    let search = Search { key_id, keyring_id, table };
+    let users = lock_haystack(keyring_id)?;
     let mut read = HashSet::new();
-    for member in locked_family(keyring_id)? {
-        search.whole(member, &column::all_bytea(member))?;
+    for member in tables::in_lock_order(&users)? {
+        search.look(member, &column::all_bytea(member), Extent::Whole)?;
         read.insert(member);
     }
     for (relation, name) in whole::sealed_columns()? {
@@ -41,122 +42,157 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
     }
     for relation in with_bytea_columns()? {
         if !read.contains(&relation) {
-            search.sample(relation)?;
+            search.look(relation, &column::all_bytea(relation), Extent::Sample)?;
         }
     }
     Ok(())
 }
 
-/// An error naming the first column of `relation`, its partitions and its heirs where a value stands
-/// under any key of `keyring_id`, the keyring that `table` seals with. Another owner's table is not
-/// locked: what is written there meanwhile is not found.
+/// Keeps writers out of the tables that use the keyring, each with the whole tree that it stands in, and
+/// of one's own among those that have registered columns. The tables that use the keyring.
+///
+/// All are collected first and then locked in the one order of [`tables::in_lock_order`]: whoever waits
+/// here holds up who wants to write next, and two that had begun from different ends would wait for each
+/// other and for them. While one is waited for others may have come: until none has.
+fn lock_haystack(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
+    let mut locked = HashSet::new();
+    loop {
+        let users = users(keyring_id)?;
+        let registered = whole::sealed_columns()?.into_iter().map(|(relation, _)| relation);
+        let tops = users.iter().copied().chain(registered.filter(|it| is_own(*it)));
+        let mut is_done = true;
+        for member in tables::in_lock_order(&tops.collect())? {
+            if locked.insert(member) {
+                lock::keep_writers_out(member);
+                is_done = false;
+            }
+        }
+        if is_done {
+            return Ok(users);
+        }
+    }
+}
+
+/// The tables that use the keyring; of a partition, the topmost table.
+fn users(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
+    let links = rows::tables_of(keyring_id)?;
+    let living = links.iter().filter_map(orphans::living_table);
+    Ok(living.map(relation::partition_root).collect())
+}
+
+fn is_own(relation: pg_sys::Oid) -> bool {
+    relation::kind(relation) != Kind::Missing && acl::owns_relation(acl::current_role(), relation)
+}
+
+/// Tells which tables that use the keyring have rows that nobody has looked at, since they stand on other
+/// nodes.
+pub fn warn_of_unseen(keyring_ids: impl IntoIterator<Item = Uuid>) -> Result<()> {
+    let mut tops = HashSet::new();
+    for keyring_id in keyring_ids {
+        tops.extend(users(keyring_id)?);
+    }
+    warn_of_unseen_in(&tops)
+}
+
+/// As [`warn_of_unseen`], of these tables.
+pub fn warn_of_unseen_in(tops: &HashSet<pg_sys::Oid>) -> Result<()> {
+    let mut unseen = Vec::new();
+    for member in tables::in_lock_order(tops)? {
+        if tables::is_distributed(member)? {
+            unseen.push(display_name(member));
+        }
+    }
+    if !unseen.is_empty() {
+        report::warning(
+            format!("values of {} on other nodes were not looked at", unseen.join(", ")),
+            "These tables are distributed. What stands on their shards under these keys no longer \
+             opens.",
+        );
+    }
+    Ok(())
+}
+
+/// An error naming the first value of `relation`, its partitions and its heirs that is under any key of
+/// `keyring_id`, the keyring that `table` seals with. Another owner's table is not locked: what is
+/// written there meanwhile is not found.
 pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -> Result<()> {
     let keys = rows::data_keys(keyring_id)?;
     let is_of_keyring = |header: &[u8]| {
         peek_key_id(header).is_some_and(|key_id| keys.iter().any(|key| key.key_id == key_id))
     };
-    for member in family(relation)? {
+    let family = if is_own(relation) {
+        let family = tables::in_lock_order(&HashSet::from([relation]))?;
+        family.iter().for_each(|member| lock::keep_writers_out(*member));
+        family
+    } else {
+        kept_family(relation)?
+    };
+    for member in family {
         let columns = column::all_bytea(member);
-        require_readable(member, &columns)?;
-        let found = table_scan::find(member, &columns, HEADER_LEN, Extent::Whole, is_of_keyring);
-        if let Some(number) = found {
-            let column = column::name(member, number).unwrap_or_default();
-            return Err(Error::ValuesLent {
-                table: table.to_string(),
-                column,
-                found_in: display_name(member),
-            });
+        if let Some(place) = look::find(member, &columns, Extent::Whole, is_of_keyring)? {
+            return Err(Error::ValuesLent { table: table.to_string(), place: Box::new(place) });
         }
     }
     Ok(())
 }
 
-/// `relation`, its partitions and its heirs, kept: one's own locked against writers. Another owner
-/// could keep us waiting for ever, and with us who writes to the keyring's tables.
-fn family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
-    if acl::owns_relation(acl::current_role(), relation) {
-        return Ok(lock::lock_family(relation, true));
-    }
+/// `relation`, its partitions and its heirs, kept from being dropped. Another owner could keep us waiting
+/// for ever, and with us who writes to the keyring's tables.
+fn kept_family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     lock::try_keep_family(relation).ok_or_else(|| Error::TableLocked(display_name(relation)))
-}
-
-/// An error when `relation` has such columns and its rows cannot be read from here.
-fn require_readable(relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
-    let Some(first) = columns.first() else { return Ok(()) };
-    let what = if relation::is_foreign(relation) {
-        "foreign table"
-    } else if relation::is_other_sessions(relation) {
-        "another session's temporary table"
-    } else {
-        return Ok(());
-    };
-    let column = column::name(relation, *first).unwrap_or_default();
-    Err(Error::CannotLook { column, what, table: display_name(relation) })
-}
-
-/// The tables that use the keyring, each with the whole tree of partitions that it stands in,
-/// locked against writers. While one is waited for, others may have come: looks until none has.
-fn locked_family(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
-    let mut locked = HashSet::new();
-    loop {
-        let mut roots: Vec<_> = rows::tables_of(keyring_id)?
-            .iter()
-            .filter_map(orphans::living_table)
-            .map(relation::partition_root)
-            .filter(|root| !locked.contains(root))
-            .collect();
-        // One order for all, so that two sessions do not wait for each other.
-        roots.sort_unstable_by_key(|root| root.to_u32());
-        let Some(root) = roots.first() else { return Ok(locked) };
-        locked.extend(lock::lock_family(*root, true));
-    }
 }
 
 struct Search<'a> {
     key_id: KeyId,
+    keyring_id: Uuid,
     table: &'a str,
 }
 
 impl Search<'_> {
     fn registered(&self, relation: pg_sys::Oid, name: &CString) -> Result<()> {
-        if relation::kind(relation) == Kind::Missing {
-            return Ok(());
-        }
-        for member in family(relation)? {
-            match column::named(member, name) {
-                Column::Bytea(number) => self.whole(member, &[number])?,
+        // One's own are locked against writers by now, and this waits for nothing.
+        for member in kept_family(relation)? {
+            let columns = match column::named(member, name) {
+                Column::Bytea(number) => vec![number],
                 // Renamed since it was registered.
-                Column::Other | Column::Missing => {
-                    self.whole(member, &column::all_bytea(member))?;
-                }
-            }
+                Column::Other | Column::Missing => column::all_bytea(member),
+            };
+            self.look(member, &columns, Extent::Whole)?;
         }
         Ok(())
     }
 
-    fn whole(&self, relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
-        require_readable(relation, columns)?;
-        self.find(relation, columns, Extent::Whole)
-    }
-
-    fn sample(&self, relation: pg_sys::Oid) -> Result<()> {
-        self.find(relation, &column::all_bytea(relation), Extent::Sample)
-    }
-
-    fn find(&self, relation: pg_sys::Oid, columns: &[i16], extent: Extent) -> Result<()> {
+    fn look(&self, relation: pg_sys::Oid, columns: &[i16], extent: Extent) -> Result<()> {
         let is_under_key = |header: &[u8]| peek_key_id(header) == Some(self.key_id);
-        match table_scan::find(relation, columns, HEADER_LEN, extent, is_under_key) {
-            Some(column) => Err(self.in_use(relation, column)),
+        match look::find(relation, columns, extent, is_under_key)? {
+            Some(place) => Err(self.in_use(relation, place)?),
             None => Ok(()),
         }
     }
 
-    fn in_use(&self, relation: pg_sys::Oid, column: i16) -> Error {
-        Error::KeyInUse {
-            key: self.key_id,
-            table: self.table.to_string(),
-            column: column::name(relation, column).unwrap_or_default(),
-            found_in: display_name(relation),
+    fn in_use(&self, relation: pg_sys::Oid, place: Place) -> Result<Error> {
+        let (key, table) = (self.key_id, self.table.to_string());
+        Ok(Error::KeyInUse { key, table, place: Box::new(place), remedy: self.remedy(relation)? })
+    }
+
+    /// How the values of `relation` come to another key.
+    fn remedy(&self, relation: pg_sys::Oid) -> Result<Remedy> {
+        let mut users = rows::keyring_tables(relation)?;
+        let root = relation::partition_root(relation);
+        if root != relation {
+            users.extend(rows::keyring_tables(root)?);
         }
+        let uses = users.iter().any(|link| link.keyring_id == self.keyring_id);
+        Ok(if relation::kind(relation) != Kind::Table {
+            Remedy::Refresh
+        } else if !uses && orphans::is_orphaned(self.keyring_id)? {
+            Remedy::Adopt(self.keyring_id)
+        } else if !uses {
+            Remedy::Share
+        } else if rows::sealing_keyring(root)?.is_none() {
+            Remedy::MakeKey
+        } else {
+            Remedy::Reencrypt
+        })
     }
 }

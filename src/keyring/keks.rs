@@ -12,6 +12,7 @@ use crate::audit::{self, Action};
 use crate::catalog::rows::{self, State, WrappedKey};
 use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
+use crate::keyring::retire::without_wraps;
 use crate::keyring::table::{self, Table};
 use crate::keyring::{failures, kek, stale, unwrap};
 use crate::kms::{KmsError, Provider};
@@ -40,8 +41,8 @@ pub fn add_kek(
             let context = context.as_ref().unwrap_or(&wrap.kms_context);
             wrap_again(*key_id, wrap, named.provider(), context, &table.name())
         });
-        let no_wrap = || Error::NoWrap { key: *key_id, table: table.name() };
-        let new = new.ok_or_else(no_wrap)?.map_err(failed)?;
+        let Some(new) = new else { return Err(without_wraps(*key_id, table.name())?) };
+        let new = new.map_err(failed)?;
         if !kek::is_allowed(&new.kek)? {
             return Err(Error::KekNotAllowed(new.kek));
         }

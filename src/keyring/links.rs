@@ -3,7 +3,7 @@
 //! Locks that no user can take keep two from doing so at once: first the keyring's, then the
 //! table's, under which a first key is made, too. Neither is held while a KMS is asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -102,7 +102,11 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
         return Err(Error::NotShared { table: source.name(), other: name });
     }
     for link in lent {
-        if !forced && !opens_by_its_root(to, link.keyring_id)? {
+        if opens_by_its_root(to, link.keyring_id)? {
+            // Nothing of its values changes.
+        } else if forced {
+            in_use::warn_of_unseen_in(&HashSet::from([to]))?;
+        } else {
             in_use::require_unused_in(to, link.keyring_id, &source.name())?;
         }
         write::links::delete(link.id)?;

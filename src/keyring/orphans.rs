@@ -21,12 +21,17 @@ pub fn sealing_table(links: &[KeyringTable]) -> Option<pg_sys::Oid> {
     links.iter().filter(|link| link.seals).find_map(living_table)
 }
 
+/// Whether no table seals with the keyring any more.
+pub fn is_orphaned(keyring_id: Uuid) -> Result<bool> {
+    Ok(sealing_table(&rows::tables_of(keyring_id)?).is_none())
+}
+
 /// A table of that name is about to get a new keyring: says so when one of that name was dropped,
 /// since what it sealed (in a backup, say) does not open with the new one.
 pub fn warn_of(table_name: &str) -> Result<()> {
     let mut orphaned = Vec::new();
     for keyring_id in rows::keyrings_named(table_name)? {
-        if sealing_table(&rows::tables_of(keyring_id)?).is_none() {
+        if is_orphaned(keyring_id)? {
             orphaned.push(keyring_id);
         }
     }

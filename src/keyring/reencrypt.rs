@@ -7,19 +7,21 @@
 //! what ends it is a look at all of the table at one moment.
 
 use std::ffi::CStr;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
-use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
+use envelope::header::{KeyId, peek_key_id};
 use pgrx::pg_sys;
 
 use crate::catalog::rows::{self, Purpose, State};
+use crate::catalog::tables;
 use crate::catalog::write::reencryption::{self, Job};
-use crate::error::{Error, Result};
-use crate::keyring::columns;
+use crate::error::{Error, Passed, Result};
+use crate::keyring::hash::IdMap;
 use crate::keyring::table::{self, Table};
+use crate::keyring::{columns, look};
 use crate::pg::relation::{self, display_name};
-use crate::pg::table_scan::{self, Extent, Moment};
-use crate::pg::{encoding, lock};
+use crate::pg::table_scan::{self, Moment};
+use crate::pg::{encoding, lock, report};
 
 /// Pages to be worked on, and the keys in question.
 pub struct Window {
@@ -62,28 +64,39 @@ pub fn next_window(
     if batch_size < 1 {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));
     }
-    let Some(blocks) = relation::pages(relation) else {
-        return Err(Error::NotATable { what: "relation", table: display_name(relation) });
+    for whole in within.into_iter().chain([relation]) {
+        if tables::is_distributed(whole)? {
+            return Err(Error::Distributed(display_name(whole)));
+        }
+    }
+    let pages = || {
+        let no_table = || Error::NotATable { what: "relation", table: display_name(relation) };
+        relation::pages(relation).ok_or_else(no_table)
     };
     let Some(&active_key) = table.sealing_key()? else {
         return Err(table.no_key());
     };
-    let new = || Job::new(active_key, blocks, (batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS));
+    let window = (batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS);
+    let new = || -> Result<Job> { Ok(Job::new(active_key, pages()?, window)) };
     let column = encoding::to_string(column.to_bytes());
     let mut job = loop {
         match Job::lock(relation, &column)? {
             Some(job) => break job,
-            None => new().insert(relation, &column)?,
+            None => new()?.insert(relation, &column)?,
         }
     };
     if job.key_id != active_key || job.is_finished && begins {
-        job.start_over(new())?;
+        job.start_over(new()?)?;
     } else if begins {
         job.resume()?;
     }
     let old_keys = old_keys(&table, active_key)?;
-    let is_left = || table_scan::at_one_moment(|now| has_any(now, relation, number, &old_keys));
-    let Some(is_idle) = go_on(&mut job, blocks.into(), is_left)? else { return Ok(None) };
+    let look =
+        || table_scan::at_one_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
+    // Another session may have worked on it, and the table may have been emptied, while it was waited for.
+    let Some(is_idle) = go_on(&mut job, &|| pages().map(i64::from), &look)? else {
+        return Ok(None);
+    };
     Ok(Some(Window {
         pass: job.pass,
         from_block: job.next_block,
@@ -99,14 +112,15 @@ pub fn next_window(
 /// which the first was still to be read and the second was done.
 pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sys::Oid>> {
     table::to_change(relation)?;
-    let family = lock::lock_family(relation, false);
+    let family = lock::keep_family(relation);
     table_scan::at_one_moment(|now| {
         let mut left = Vec::new();
         for member in family.into_iter().filter(|member| !relation::is_foreign(*member)) {
             let table = table::get(member)?;
             let Some(active_key) = table.active_key() else { continue };
-            let old_keys = old_keys(&table, active_key)?;
-            if has_any(now, member, columns::bytea(member, column)?, &old_keys) {
+            let (number, old_keys) =
+                (columns::bytea(member, column)?, old_keys(&table, active_key)?);
+            if let Left::ToDo = Left::look(now, &table, number, active_key, &old_keys)? {
                 left.push(member);
             }
         }
@@ -114,9 +128,111 @@ pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sy
     })
 }
 
-fn has_any(now: &Moment, relation: pg_sys::Oid, column: i16, keys: &[KeyId]) -> bool {
-    let is_one = |header: &[u8]| peek_key_id(header).is_some_and(|key| keys.contains(&key));
-    table_scan::find_at(now, relation, &[column], HEADER_LEN, Extent::Whole, is_one).is_some()
+/// What of a column is not under the active key.
+enum Left {
+    /// At least one value that can be brought to it.
+    ToDo,
+    /// None but these.
+    Passed(Passed),
+}
+
+impl Left {
+    /// Looks at all values of the table, as they are at one moment.
+    fn look(
+        now: &Moment,
+        table: &Table,
+        column: i16,
+        active_key: KeyId,
+        old_keys: &[KeyId],
+    ) -> Result<Left> {
+        let (mut passed, mut outcome) = (Passed::default(), Ok(false));
+        let mut known = IdMap::default();
+        look::at_all(now, table.relation(), &[column], |seen| {
+            let key_id = peek_key_id(seen.head);
+            let kind = match key_id {
+                Some(key_id) if key_id == active_key => return ControlFlow::Continue(()),
+                Some(key_id) if old_keys.contains(&key_id) => Ok(None),
+                Some(key_id) => match known.get(&key_id) {
+                    Some(kind) => Ok(Some(*kind)),
+                    None => Kind::of(key_id, table).map(|kind| {
+                        // Of unknown ones there may be as many as somebody has made up.
+                        if !matches!(kind, Kind::Unknown) {
+                            known.insert(key_id, kind);
+                        }
+                        Some(kind)
+                    }),
+                },
+                None => Ok(Some(Kind::Plaintext)),
+            };
+            match kind {
+                Ok(Some(kind)) => {
+                    *kind.count_in(&mut passed) += 1;
+                    return ControlFlow::Continue(());
+                }
+                Ok(None) => outcome = Ok(true),
+                Err(error) => outcome = Err(error),
+            }
+            ControlFlow::Break(())
+        })?;
+        Ok(if outcome? { Left::ToDo } else { Left::Passed(passed) })
+    }
+}
+
+/// What re-encryption leaves alone.
+#[derive(Clone, Copy)]
+enum Kind {
+    Plaintext,
+    OfOthers,
+    Unknown,
+    Destroyed,
+}
+
+impl Kind {
+    /// Of values under `key_id`, which is none that `table` can be brought from.
+    fn of(key_id: KeyId, table: &Table) -> Result<Kind> {
+        Ok(match rows::data_key(key_id)? {
+            None => Kind::Unknown,
+            Some(row) if table.keyrings().any(|id| id == row.keyring_id) => Kind::Destroyed,
+            Some(_) => Kind::OfOthers,
+        })
+    }
+
+    fn count_in(self, passed: &mut Passed) -> &mut i64 {
+        match self {
+            Kind::Plaintext => &mut passed.plaintext,
+            Kind::OfOthers => &mut passed.of_others,
+            Kind::Unknown => &mut passed.unknown,
+            Kind::Destroyed => &mut passed.destroyed,
+        }
+    }
+}
+
+/// Tells which values of `column` the re-encryption of `relation` has left alone, by a WARNING; when it
+/// is to be `strict`, by an error.
+pub fn tell_passed(relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result<()> {
+    table::to_change(relation)?;
+    if tables::is_distributed(relation)? {
+        return Err(Error::Distributed(display_name(relation)));
+    }
+    let (foreign, read): (Vec<_>, Vec<_>) = relation::with_partitions(relation)
+        .into_iter()
+        .partition(|member| relation::is_foreign(*member));
+    let (table, column) = (display_name(relation), encoding::to_string(column.to_bytes()));
+    let passed = Passed {
+        foreign: foreign.into_iter().map(display_name).collect(),
+        ..reencryption::passed(&read, &column)?
+    };
+    if passed.is_none() {
+        return Ok(());
+    }
+    let hint = passed.hint(&table, &column);
+    let detail = passed.to_string();
+    let error = Error::PassedBy { table, column, passed: Box::new(passed) };
+    if strict {
+        return Err(error);
+    }
+    report::warning_at_length(error.to_string(), detail, hint);
+    Ok(())
 }
 
 /// Whether `relation` is `whole` or a partition of it; it stays so to the end of the transaction.
@@ -125,36 +241,51 @@ fn stays_part(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
     relation == whole || relation::partition_ancestors(relation).contains(&whole)
 }
 
-/// Moves a job to its next pass where one has ended, the table having `blocks` pages now: whether
-/// the last pass was idle. `None` when there is nothing left to do: a pass has found nothing, and
-/// `is_left` does not either.
-fn go_on(job: &mut Job, blocks: i64, is_left: impl FnOnce() -> bool) -> Result<Option<bool>> {
+/// Moves a job to its next pass where one has ended: whether the last pass was idle. `None` when there is
+/// nothing left to do: a pass has found nothing, and `look` does not either. `pages` are the table's now,
+/// which may have become fewer; no page is no work.
+fn go_on(
+    job: &mut Job,
+    pages: &dyn Fn() -> Result<i64>,
+    look: &dyn Fn() -> Result<Left>,
+) -> Result<Option<bool>> {
     if job.is_finished {
         // Rows may have come from another partition.
-        if !is_left() {
+        if let Left::Passed(_) = look()? {
             return Ok(None);
         }
         (job.found, job.moved) = (0, 0);
-        return next_pass(job, blocks).map(|()| Some(false));
-    }
-    if job.next_block < job.blocks {
+        next_pass(job, pages()?.max(1))?;
         return Ok(Some(false));
     }
-    // A pass that has found something is followed by another, and leaves to it what has been added
-    // since, or it would run after its own rows for ever where a trigger puts the old value back.
-    // One that has found nothing reads to the end, so that it has seen everything.
-    if job.blocks < blocks && job.found == 0 {
-        job.blocks = blocks;
-        job.store()?;
-        return Ok(Some(false));
+    let mut is_idle = false;
+    loop {
+        let blocks = pages()?;
+        job.blocks = job.blocks.min(blocks);
+        if job.next_block < job.blocks {
+            return Ok(Some(is_idle));
+        }
+        // A pass that has found something is followed by another, and leaves to it what has been added
+        // since, or it would run after its own rows for ever where a trigger puts the old value back.
+        // One that has found nothing reads to the end, so that it has seen everything.
+        if job.next_block < blocks && job.found == 0 {
+            job.blocks = blocks;
+            job.store()?;
+            return Ok(Some(is_idle));
+        }
+        is_idle = job.moved == 0 || job.pass > 1 && job.found > job.left_before;
+        if job.found > 0 {
+            next_pass(job, blocks)?;
+            continue;
+        }
+        if let Left::Passed(passed) = look()? {
+            job.finish(&passed)?;
+            return Ok(None);
+        }
+        // What is there stands on some page, whatever the table says of its size.
+        next_pass(job, blocks.max(1))?;
+        return Ok(Some(is_idle));
     }
-    if job.found == 0 && !is_left() {
-        job.finish()?;
-        return Ok(None);
-    }
-    let is_idle = job.moved == 0 || job.pass > 1 && job.found > job.left_before;
-    next_pass(job, blocks)?;
-    Ok(Some(is_idle))
 }
 
 fn next_pass(job: &mut Job, blocks: i64) -> Result<()> {

@@ -62,7 +62,8 @@ impl ManagedKey {
         match self.row.state {
             State::Active => {
                 let table = self.table.clone();
-                Err(Error::KeyActive { key: self.row.key_id, table, done })
+                let is_orphaned = orphans::is_orphaned(self.row.keyring_id)?;
+                Err(Error::KeyActive { key: self.row.key_id, table, done, is_orphaned })
             }
             _ => Ok(()),
         }
@@ -102,4 +103,14 @@ impl ManagedKey {
 pub fn destroyed(key: KeyId, table: String) -> Result<Error> {
     let (at, reason) = rows::last_change(key)?.ok_or(Error::UnknownKey(key))?;
     Ok(Error::KeyDestroyed { key, table, at, reason })
+}
+
+/// The error of a key of which no wrap was found. It may have been destroyed since it was chosen; else the
+/// catalog is damaged.
+pub fn without_wraps(key: KeyId, table: String) -> Result<Error> {
+    match rows::data_key(key)? {
+        Some(row) if row.state == State::Destroyed => destroyed(key, table),
+        Some(_) => Ok(Error::NoWrap { key, table }),
+        None => Ok(Error::UnknownKey(key)),
+    }
 }

@@ -15,6 +15,7 @@ use crate::catalog::write::{self, key_use, states};
 use crate::error::{Error, Result};
 use crate::keyring::create;
 use crate::keyring::new_key::{self, NewKey};
+use crate::keyring::retire::without_wraps;
 use crate::keyring::table::{self, Table};
 use crate::pg::lock;
 
@@ -44,7 +45,11 @@ impl Next {
     pub fn make(table: &Table) -> Result<Next> {
         let root = table.root();
         let (keyring_id, active) = active_key(table)?;
-        let new = new_key::make(&new_key::as_for(active.key_id)?, &table.name())?;
+        let under = new_key::as_for(active.key_id)?;
+        if under.is_empty() {
+            return Err(without_wraps(active.key_id, table.name())?);
+        }
+        let new = new_key::make(&under, &table.name())?;
         Ok(Next { table: table.clone(), root, keyring_id, after: active.key_id, new })
     }
 

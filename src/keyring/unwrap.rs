@@ -6,6 +6,7 @@ use envelope::secret::DataKey;
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, WrappedKey};
 use crate::error::{Error, Result};
+use crate::keyring::retire::without_wraps;
 use crate::keyring::table::Table;
 use crate::keyring::{cache, failures, fallover, kek};
 use crate::kms::{self, KekUri, Kind, KmsError, Provider, Unwrapped};
@@ -28,7 +29,7 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     let table = table.name();
     let error = match unwrap(key_id, &wraps, &table) {
         Ok(Some(data_key)) => return cache::insert(row, &data_key, None),
-        Ok(None) => return Err(unreadable.unwrap_or(Error::NoWrap { key: key_id, table })),
+        Ok(None) => return Err(unreadable.map_or_else(|| without_wraps(key_id, table), Ok)?),
         Err(error) => error,
     };
     if failures::is_out_of_reach(error.kind) {

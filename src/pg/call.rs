@@ -1,10 +1,13 @@
 //! Calls from SQL that every row makes: their arguments, their answers, and what a call carries
 //! beside them.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::pg::report;
+use crate::pg::tid::Tid;
 use crate::pg::varlena::{Varlena, first_bytes};
 
 /// Makes a function from a call's information to `Result<Option<Datum>, impl Into<ErrorReport>>`
@@ -77,6 +80,24 @@ impl<'a> Arguments<'a> {
     /// The argument at `at` as an OID; `None` for NULL.
     pub fn oid(self, at: usize) -> Option<pg_sys::Oid> {
         self.datum(at).map(|datum| pg_sys::Oid::from(datum.value() as u32))
+    }
+
+    /// The argument at `at` as a name, in the server's encoding; `None` for NULL.
+    ///
+    /// # Safety
+    /// The function is declared with name there.
+    pub unsafe fn name(self, at: usize) -> Option<&'a CStr> {
+        // SAFETY: by contract; a name is NUL-terminated, and an argument outlives the call.
+        self.datum(at).map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()) })
+    }
+
+    /// The argument at `at` as a row's place; `None` for NULL.
+    ///
+    /// # Safety
+    /// The function is declared with tid there.
+    pub unsafe fn tid(self, at: usize) -> Option<Tid> {
+        // SAFETY: by contract.
+        self.datum(at).map(|datum| unsafe { Tid::from_datum(datum) })
     }
 
     /// The argument at `at` as bytes; `None` for NULL.

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::pg::datum::owned_name;
+use crate::pg::syscache;
 
 /// A column, as far as sealed values are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,10 +30,24 @@ pub fn named(relation: pg_sys::Oid, name: &CStr) -> Column {
 
 /// Whether a column holds bytea, or a domain over it; false for one that is gone.
 pub fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
-    // SAFETY: look-ups in the system cache; the type of a column that is gone is 0.
-    unsafe {
-        let kind = pg_sys::get_atttype(relation, number);
-        kind != pg_sys::InvalidOid && pg_sys::getBaseType(kind) == pg_sys::BYTEAOID
+    // SAFETY: a look-up in the system cache; the type of a column that is gone is 0.
+    base_type(unsafe { pg_sys::get_atttype(relation, number) }) == Some(pg_sys::BYTEAOID)
+}
+
+/// The type that `kind` is a domain over, at the end of the chain; `None` when one of them is gone
+/// (PostgreSQL's own function raises then).
+fn base_type(mut kind: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let cache = pg_sys::SysCacheIdentifier::TYPEOID;
+    let read = |row: &pg_sys::FormData_pg_type| {
+        let is_domain = row.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;
+        is_domain.then_some(row.typbasetype)
+    };
+    loop {
+        // SAFETY: types by OID.
+        match unsafe { syscache::field(cache, pg_sys::Datum::from(kind), read) }? {
+            Some(base) => kind = base,
+            None => return Some(kind),
+        }
     }
 }
 

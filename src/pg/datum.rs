@@ -61,13 +61,18 @@ impl UuidBuf {
             UuidBuf(copy)
         }
     }
+
+    /// Gives the memory to PostgreSQL; its memory context frees it.
+    pub fn into_datum(self) -> pg_sys::Datum {
+        pg_sys::Datum::from(self.0)
+    }
 }
 
 // SAFETY: the datum is a palloc'd uuid, as results are.
 unsafe impl BoxRet for UuidBuf {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: as above, in the function's memory context.
-        unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
+        unsafe { fcinfo.return_raw_datum(self.into_datum()) }
     }
 }
 

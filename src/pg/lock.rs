@@ -60,16 +60,20 @@ pub fn try_write_relation(relation: pg_sys::Oid) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(relation, WRITE) }
 }
 
-/// Locks `relation`, its partitions and its heirs against writers (SHARE ROW EXCLUSIVE), or only
-/// against being dropped, to the end of the transaction. Waits for every transaction that has
-/// written to them, prepared ones too. Gives all of them that are there then, itself first.
-pub fn lock_family(relation: pg_sys::Oid, against_writers: bool) -> Vec<pg_sys::Oid> {
-    let mode =
-        if against_writers { pg_sys::ShareRowExclusiveLock } else { pg_sys::AccessShareLock };
-    let mode = mode as pg_sys::LOCKMODE;
+/// Locks `relation` against writers (SHARE ROW EXCLUSIVE) to the end of the transaction. Waits for every
+/// transaction that has written to it, prepared ones too; who wants to write later waits behind.
+pub fn keep_writers_out(relation: pg_sys::Oid) {
     // SAFETY: as in `keep_relation`.
-    unsafe { pg_sys::LockRelationOid(relation, mode) };
-    relation::family(relation, mode)
+    unsafe {
+        pg_sys::LockRelationOid(relation, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE);
+    }
+}
+
+/// Keeps `relation`, its partitions and its heirs from being dropped to the end of the transaction.
+/// Gives all of them that are there then, itself first.
+pub fn keep_family(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    keep_relation(relation);
+    relation::family(relation, KEEP)
 }
 
 /// Keeps `relation`, its partitions and its heirs from being dropped, and gives them; `None`, without a

@@ -13,11 +13,7 @@ unsafe extern "C-unwind" {
     // catalog/partition.h, which pgrx does not bind.
     fn get_partition_ancestors(relid: pg_sys::Oid) -> *mut pg_sys::List;
     // catalog/pg_inherits.h, neither.
-    fn find_all_inheritors(
-        parent: pg_sys::Oid,
-        mode: pg_sys::LOCKMODE,
-        parents: *mut *mut pg_sys::List,
-    ) -> *mut pg_sys::List;
+    fn find_inheritance_children(parent: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> *mut pg_sys::List;
 }
 
 /// The topmost partitioned table that `relation` is a partition of; itself if it is none.
@@ -33,25 +29,51 @@ pub fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
         if !pg_sys::get_rel_relispartition(relation) {
             return Vec::new();
         }
-        let list = pg_guard_ffi_boundary(|| get_partition_ancestors(relation));
-        if list.is_null() {
-            return Vec::new();
-        }
-        let ancestors = (0..(*list).length).map(|i| pg_sys::list_nth_oid(list, i)).collect();
-        pg_sys::list_free(list);
-        ancestors
+        owned_oids(pg_guard_ffi_boundary(|| get_partition_ancestors(relation)))
     }
 }
 
-/// `relation`, its partitions and its heirs as they are now, all but itself locked with `mode`.
+/// `relation`, its partitions and its heirs as they are now, all but itself locked with `mode`; parents
+/// before their children. What is gone is left out, `relation` too.
 pub fn family(relation: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
-    // SAFETY: a relation that is gone has no heirs; the list of OIDs is read and freed here.
+    let mut family = vec![relation];
+    let mut at = 0;
+    while let Some(member) = family.get(at).copied() {
+        // PostgreSQL raises when it is asked for the children of a relation that is gone. Nothing is
+        // learned of a drop between this look and its own.
+        if kind(member) == Kind::Missing {
+            family.remove(at);
+            continue;
+        }
+        at += 1;
+        for child in children(member, mode) {
+            if !family.contains(&child) {
+                family.push(child);
+            }
+        }
+    }
+    family
+}
+
+/// The partitions and heirs of `parent`, which is there: the nearest only, locked with `mode`.
+fn children(parent: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
+    // SAFETY: the parent was looked up just before; the list of OIDs is read and freed here.
+    unsafe { owned_oids(pg_guard_ffi_boundary(|| find_inheritance_children(parent, mode))) }
+}
+
+/// Copies and frees a palloc'd list of OIDs; null is the empty list.
+///
+/// # Safety
+/// `list` is null, or a list of OIDs that is nobody else's.
+unsafe fn owned_oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: by contract.
     unsafe {
-        let list =
-            pg_guard_ffi_boundary(|| find_all_inheritors(relation, mode, std::ptr::null_mut()));
-        let members = (0..(*list).length).map(|i| pg_sys::list_nth_oid(list, i)).collect();
+        let oids = (0..(*list).length).map(|i| pg_sys::list_nth_oid(list, i)).collect();
         pg_sys::list_free(list);
-        members
+        oids
     }
 }
 
@@ -60,6 +82,15 @@ pub fn partitions(root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     let mut partitions = family(root, pg_sys::NoLock as pg_sys::LOCKMODE);
     partitions.retain(|member| partition_root(*member) == root);
     partitions
+}
+
+/// `relation` and, as far as it is partitioned, the partitions below it, as they are now; none is locked.
+/// Heirs by INHERITS are tables of their own.
+pub fn with_partitions(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    let mut members = family(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+    members
+        .retain(|member| *member == relation || partition_ancestors(*member).contains(&relation));
+    members
 }
 
 /// Name and schema as they are now, without quotes: `(schema, name)`; `None` when it is gone.
@@ -124,8 +155,16 @@ pub unsafe fn name_list(name: &CStr) -> *mut pg_sys::List {
 
 /// The owner of `relation`; `None` when it is gone.
 pub fn owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    class(relation, |class| class.relowner)
+}
+
+/// What `read` takes from the relation's row of pg_class, all of one moment; `None` when it is gone.
+/// (`get_rel_persistence` and the like raise then.)
+fn class<T>(
+    relation: pg_sys::Oid,
+    read: impl FnOnce(&pg_sys::FormData_pg_class) -> T,
+) -> Option<T> {
     let cache = pg_sys::SysCacheIdentifier::RELOID;
-    let read = |class: &pg_sys::FormData_pg_class| class.relowner;
     // SAFETY: relations by OID.
     unsafe { syscache::field(cache, pg_sys::Datum::from(relation), read) }
 }
@@ -185,17 +224,16 @@ pub fn pages(relation: pg_sys::Oid) -> Option<u32> {
 
 /// Whether `relation` is a foreign table.
 pub fn is_foreign(relation: pg_sys::Oid) -> bool {
-    // SAFETY: the look-up answers 0 for a relation that is gone.
-    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_FOREIGN_TABLE }
+    class(relation, |class| class.relkind as u8 == pg_sys::RELKIND_FOREIGN_TABLE).unwrap_or(false)
 }
 
 /// Whether `relation` is a temporary table of another session, whose rows that session alone can read.
 pub fn is_other_sessions(relation: pg_sys::Oid) -> bool {
-    // SAFETY: both look-ups answer 0, or no temporary schema, for a relation that is gone.
-    unsafe {
-        pg_sys::get_rel_persistence(relation) as u8 == pg_sys::RELPERSISTENCE_TEMP
-            && pg_sys::isOtherTempNamespace(pg_sys::get_rel_namespace(relation))
-    }
+    let schema = class(relation, |class| {
+        (class.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP).then_some(class.relnamespace)
+    });
+    // SAFETY: answers no for a schema that is gone.
+    schema.flatten().is_some_and(|schema| unsafe { pg_sys::isOtherTempNamespace(schema) })
 }
 
 /// What kind of relation it is, as far as keys are concerned.
@@ -214,28 +252,23 @@ pub enum Kind {
 /// Whether `relation` stores rows, itself or in partitions: no view, whose columns are computed when
 /// they are read.
 pub fn stores_rows(relation: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in the system cache; 0 for a relation that is gone.
-    let relkind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
-    matches!(
-        relkind,
-        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE | pg_sys::RELKIND_MATVIEW
-    )
+    let stores = class(relation, |class| {
+        matches!(
+            class.relkind as u8,
+            pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE | pg_sys::RELKIND_MATVIEW
+        )
+    });
+    stores.unwrap_or(false)
 }
 
 /// The kind of `relation`.
 pub fn kind(relation: pg_sys::Oid) -> Kind {
-    // SAFETY: both look-ups answer 0 for a relation that is gone.
-    let (relkind, persistence) = unsafe {
-        let relkind = pg_sys::get_rel_relkind(relation) as u8;
-        if relkind == 0 {
-            return Kind::Missing;
-        }
-        (relkind, pg_sys::get_rel_persistence(relation) as u8)
-    };
-    match relkind {
+    let kind = class(relation, |class| match class.relkind as u8 {
         pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => {
-            if persistence == pg_sys::RELPERSISTENCE_TEMP { Kind::Temporary } else { Kind::Table }
+            let is_temporary = class.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP;
+            if is_temporary { Kind::Temporary } else { Kind::Table }
         }
         _ => Kind::Other,
-    }
+    });
+    kind.unwrap_or(Kind::Missing)
 }

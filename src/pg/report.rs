@@ -16,6 +16,12 @@ pub fn warning(message: String, hint: &str) {
     tell(report(code, message, function_name!()).set_hint(hint), PgLogLevel::WARNING);
 }
 
+/// As [`warning`], with more to say.
+pub fn warning_at_length(message: String, detail: String, hint: String) {
+    let report = report(PgSqlErrorCode::ERRCODE_WARNING, message, function_name!());
+    tell(report.set_detail(shown(detail)).set_hint(shown(hint)), PgLogLevel::WARNING);
+}
+
 /// A NOTICE to the client.
 pub fn notice(message: String) {
     let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;

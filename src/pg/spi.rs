@@ -1,17 +1,48 @@
-//! Statements that write, by SPI.
+//! Statements that write, by SPI, and one that counts.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::spi::{self, OwnedPreparedStatement, Spi, SpiTupleTable};
 
+use crate::pg::table_scan::{Moment, at_one_moment};
+
 /// Runs one writing statement; how many rows it touched. It sees what is committed now: under the
 /// snapshot of a REPEATABLE READ transaction it would miss the rows that others made since, as
 /// foreign keys would, which PostgreSQL checks in the same way.
 pub fn write(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64, String> {
+    at_one_moment(|now| {
+        // SAFETY: reads a variable of this backend.
+        execute(sql, args, now, false, || unsafe { pg_sys::SPI_processed })
+    })
+}
+
+/// The rows of the table `quoted` (a name as SQL quotes it) that a SELECT sees at `moment`.
+pub fn count_rows(quoted: &CStr, moment: &Moment) -> Result<u64, String> {
+    let sql = [b"SELECT pg_catalog.count(*) FROM ONLY ", quoted.to_bytes()].concat();
+    execute(sql, &[], moment, true, || {
+        let mut is_null = true;
+        // SAFETY: the query gives one row with one bigint, which is passed by value.
+        unsafe {
+            let rows = pg_sys::SPI_tuptable;
+            let row = *(*rows).vals;
+            let count = pg_sys::SPI_getbinval(row, (*rows).tupdesc, 1, &mut is_null);
+            count.value() as u64
+        }
+    })
+}
+
+/// Runs one statement as of `moment`; what `read` makes of its outcome.
+fn execute<T>(
+    sql: impl Into<Vec<u8>>,
+    args: &[DatumWithOid<'_>],
+    moment: &Moment,
+    read_only: bool,
+    read: impl FnOnce() -> T,
+) -> Result<T, String> {
     let statement = CString::new(sql).map_err(|error| error.to_string())?;
     let mut types: Vec<pg_sys::Oid> = args.iter().map(DatumWithOid::oid).collect();
     let null = |arg: &DatumWithOid<'_>| if arg.datum().is_none() { b'n' } else { b' ' } as c_char;
@@ -21,8 +52,8 @@ pub fn write(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64, String> {
         .map(|arg| arg.datum().map_or(pg_sys::Datum::null(), |datum| datum.sans_lifetime()))
         .collect();
     // SAFETY: the three arrays have one element a parameter and outlive the execution, and so
-    // does what the arguments point to. SPI takes a copy of the snapshot. An error raised in
-    // between unwinds to PostgreSQL, which ends the SPI connection.
+    // does what the arguments point to. An error raised in between unwinds to PostgreSQL, which ends
+    // the SPI connection.
     unsafe {
         Spi::check_status(pg_sys::SPI_connect()).map_err(|error| error.to_string())?;
         let plan = pg_sys::SPI_prepare(statement.as_ptr(), args.len() as c_int, types.as_mut_ptr());
@@ -34,16 +65,16 @@ pub fn write(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64, String> {
             plan,
             values.as_mut_ptr(),
             nulls.as_ptr(),
-            pg_sys::GetLatestSnapshot(),
+            moment.snapshot(),
             std::ptr::null_mut(),
-            false,
+            read_only,
             true,
             0,
         );
-        let rows = pg_sys::SPI_processed;
         Spi::check_status(status).map_err(|error| error.to_string())?;
+        let outcome = read();
         Spi::check_status(pg_sys::SPI_finish()).map_err(|error| error.to_string())?;
-        Ok(rows)
+        Ok(outcome)
     }
 }
 

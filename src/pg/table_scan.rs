@@ -1,11 +1,14 @@
 //! Reading a table as it is stored, below the planner: no policy hides a row, no right is asked
 //! for, no snapshot of an earlier time is used, no function of a user's runs.
 
-use std::ops::Range;
+use std::cell::Cell;
+use std::ops::{ControlFlow, Range};
 
 use pgrx::pg_sys;
 
 use crate::pg::column;
+use crate::pg::damage::{self, Damage};
+use crate::pg::tid::Tid;
 use crate::pg::varlena::first_bytes;
 
 /// What of a table is read.
@@ -25,6 +28,13 @@ pub const SAMPLE: u32 = 64;
 /// What is committed at one moment, and what this transaction has written itself.
 pub struct Moment(pg_sys::Snapshot);
 
+impl Moment {
+    /// Registered for as long as this is borrowed.
+    pub(super) fn snapshot(&self) -> pg_sys::Snapshot {
+        self.0
+    }
+}
+
 /// Calls `look` with this moment.
 pub fn at_one_moment<T>(look: impl FnOnce(&Moment) -> T) -> T {
     // SAFETY: the snapshot stays registered while `look` runs; on an error raised in between, the resource
@@ -37,39 +47,74 @@ pub fn at_one_moment<T>(look: impl FnOnce(&Moment) -> T) -> T {
     }
 }
 
-/// The first of `columns`, as far as they are of type bytea, that in some row holds a value whose first `count` bytes
-/// `is_wanted`, among the rows that are committed now or this transaction's own. `None` also when
-/// `relation` is gone, or stores no rows of its own.
-pub fn find(
-    relation: pg_sys::Oid,
-    columns: &[i16],
-    count: usize,
-    extent: Extent,
-    is_wanted: impl Fn(&[u8]) -> bool,
-) -> Option<i16> {
-    at_one_moment(|now| find_at(now, relation, columns, count, extent, is_wanted))
+/// A value that is not NULL.
+pub struct Seen<'a> {
+    pub column: i16,
+    pub row: Tid,
+    /// Its first bytes.
+    pub head: &'a [u8],
 }
 
-/// As [`find`], among the rows of a moment.
-pub fn find_at(
+/// What was read of a table.
+#[derive(Default)]
+pub struct Read {
+    pub rows: u64,
+    /// Each row was met, and may yet not be all that a SELECT would see: the table is no heap, or an
+    /// extension has a say in how it is read.
+    pub may_differ: bool,
+}
+
+/// A value that PostgreSQL could not read.
+pub struct Unreadable {
+    pub column: i16,
+    pub row: Tid,
+    pub damage: Damage,
+}
+
+/// Calls `each` with the first `count` bytes of every value in `columns` of `relation`, as far as they
+/// are of type bytea, among the rows of a moment, until it breaks off. Nothing when `relation` is gone,
+/// or stores no rows of its own.
+pub fn read(
     moment: &Moment,
     relation: pg_sys::Oid,
     columns: &[i16],
     count: usize,
     extent: Extent,
-    is_wanted: impl Fn(&[u8]) -> bool,
-) -> Option<i16> {
-    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
+) -> Result<Read, Unreadable> {
     if columns.is_empty() {
-        return None;
+        return Ok(Read::default());
     }
+    let at = Cell::new((0, Tid::default()));
+    let mut each = |column, row, datum| {
+        at.set((column, row));
+        // SAFETY: a non-null bytea of the row that the scan stands on.
+        each(&Seen { column, row, head: &unsafe { first_bytes(datum, count) } })
+    };
+    damage::reading(|| read_opened(moment, relation, columns, extent, &mut each)).map_err(
+        |damage| {
+            let (column, row) = at.get();
+            Unreadable { column, row, damage }
+        },
+    )
+}
+
+fn read_opened(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    extent: Extent,
+    each: &mut dyn FnMut(i16, Tid, pg_sys::Datum) -> ControlFlow<()>,
+) -> Read {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    let mut read = Read::default();
     // SAFETY: the relation stays open and locked, and the moment's snapshot registered, while the scans
     // run; on an error raised in between, the resource owner closes all of them. A slot's values are
     // read only until the next row is asked for.
     unsafe {
         let opened = match extent {
             Extent::Whole => pg_sys::try_relation_open(relation, lock),
-            Extent::Sample if !pg_sys::ConditionalLockRelationOid(relation, lock) => return None,
+            Extent::Sample if !pg_sys::ConditionalLockRelationOid(relation, lock) => return read,
             Extent::Sample => {
                 let opened =
                     pg_sys::try_relation_open(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -80,24 +125,29 @@ pub fn find_at(
             }
         };
         if opened.is_null() {
-            return None;
+            return read;
         }
-        let mut found = None;
         // Under the lock: until now a column may have become one of another type, whose values are
         // no pointers.
         let is_bytea = |number: &i16| column::is_bytea(relation, *number);
         let columns: Vec<i16> = columns.iter().copied().filter(is_bytea).collect();
         let last = columns.iter().copied().max().unwrap_or_default();
         if last > 0 && !(*opened).rd_tableam.is_null() {
+            read.may_differ = (*(*opened).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID || is_hooked();
             let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
+            let mut go_on = ControlFlow::Continue(());
             for pages in pages(opened, extent) {
                 let mut scan = Scan::begin(opened, moment.0, pages);
-                while found.is_none() && scan.next(slot) {
+                while go_on.is_continue() && scan.next(slot) {
+                    read.rows += 1;
                     pg_sys::slot_getsomeattrs(slot, i32::from(last));
-                    found = columns.iter().copied().find(|column| {
+                    let row = Tid::of(&(*slot).tts_tid);
+                    go_on = columns.iter().try_for_each(|column| {
                         let at = (*column - 1) as usize;
-                        !*(*slot).tts_isnull.add(at)
-                            && is_wanted(&first_bytes(*(*slot).tts_values.add(at), count))
+                        if *(*slot).tts_isnull.add(at) {
+                            return ControlFlow::Continue(());
+                        }
+                        each(*column, row, *(*slot).tts_values.add(at))
                     });
                 }
                 scan.end();
@@ -105,8 +155,15 @@ pub fn find_at(
             pg_sys::ExecDropSingleTupleTableSlot(slot);
         }
         pg_sys::relation_close(opened, lock);
-        found
     }
+    read
+}
+
+/// Whether an extension has a say in how a query reads tables.
+fn is_hooked() -> bool {
+    // SAFETY: reads a variable of this backend.
+    let hook = unsafe { pg_sys::set_rel_pathlist_hook };
+    hook.is_some()
 }
 
 /// The ranges of pages to be read; `None`: all of the table, in whatever way it is stored.

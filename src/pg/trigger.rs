@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_char, c_int};
 use pgrx::pg_sys;
 
 use crate::pg::encoding;
+use crate::pg::tid::Tid;
 use crate::pg::varlena::{VarlenaBuf, palloc};
 
 unsafe extern "C" {
@@ -139,6 +140,12 @@ impl<'a> TriggerCall<'a> {
     pub fn new_row(&self) -> Row<'a> {
         let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
         Row { tuple, descriptor: self.descriptor(), changed: None }
+    }
+
+    /// Where the row stands that UPDATE replaces; `None` on INSERT.
+    pub fn old_row(&self) -> Option<Tid> {
+        // SAFETY: the row that a trigger is fired for is there while it runs.
+        self.is_update().then(|| Tid::of(unsafe { &(*self.data.tg_trigtuple).t_self }))
     }
 
     /// A column of the row that UPDATE replaces; `None` for NULL, and on INSERT.

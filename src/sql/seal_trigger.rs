@@ -1,21 +1,21 @@
 //! `envelope_seal('column', …)`: the trigger that seals on INSERT and UPDATE.
 //!
 //! It runs before the row is stored, so that plaintext reaches neither heap nor WAL. What it does
-//! with a column is decided by [`sealed_or_kept`].
+//! with a column is decided by [`is_kept`].
 
 use std::ffi::CStr;
 
-use envelope::header::{HEADER_LEN, is_sealed, peek_key_id};
+use envelope::header::{HEADER_LEN, KeyId, is_sealed, peek_key_id};
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::keyring::{self, Whose};
 use crate::pg::call::row_function;
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::report::WithoutCopyLine;
 use crate::pg::trigger::{TriggerCall, is_same_stored_value};
-use crate::pg::varlena::{Varlena, VarlenaBuf, first_bytes};
+use crate::pg::varlena::{Varlena, first_bytes};
 use crate::sql::begin;
 
 /// The context of a column that no policy binds to its row.
@@ -44,9 +44,14 @@ fn seal_row(call: &TriggerCall<'_>) -> Result<Option<pg_sys::Datum>> {
         }
         // SAFETY: a non-null bytea of the row, which outlives this loop's turn.
         let value = unsafe { Varlena::from_datum(new) };
-        if let Some(sealed) = sealed_or_kept(call.relation_oid(), argument, &value)? {
-            row.replace(column, sealed);
+        let relation = call.relation_oid();
+        if let Some(key_id) = peek_key_id(&value)
+            && is_kept(relation, argument, key_id, &value)
+                .map_err(|error| error.at(place(call, argument, key_id)))?
+        {
+            continue;
         }
+        row.replace(column, keyring::seal(relation, NO_CONTEXT, &value)?);
     }
     Ok(Some(row.into_datum()))
 }
@@ -106,35 +111,37 @@ fn is_kept_from_before(call: &TriggerCall<'_>, column: i16, new: pg_sys::Datum) 
     }
 }
 
-/// The four-way decision. `None`: the value is kept as it is.
+/// The four-way decision, of a value whose first bytes name `key_id`; false: it is plaintext all the same.
 ///
 /// (a) it names a key of this table's keyrings: it must open, and is kept, else it is refused;
 /// (b) it names a key of another keyring: refused;
 /// (c) it has the shape of a sealed value, under a key unknown here: refused, since nobody could
 ///     tell it from a value whose key was lost;
 /// (d) anything else is plaintext, and is sealed.
-fn sealed_or_kept(
-    relation: pg_sys::Oid,
-    column: &CStr,
-    value: &[u8],
-) -> Result<Option<VarlenaBuf>> {
-    if let Some(key_id) = peek_key_id(value) {
-        match keyring::whose(relation, key_id)? {
-            Whose::Ours => {
-                keyring::require_seal_right(relation)?;
-                keyring::verify(relation, NO_CONTEXT, value)?;
-                return Ok(None);
-            }
-            Whose::Others => return Err(Error::OtherTable(display_name(relation))),
-            Whose::Nobodys if is_sealed(value) => {
-                return Err(Error::LooksSealed {
-                    key: key_id,
-                    table: display_name(relation),
-                    column: encoding::to_string(column.to_bytes()),
-                });
-            }
-            Whose::Nobodys => {}
+fn is_kept(relation: pg_sys::Oid, column: &CStr, key_id: KeyId, value: &[u8]) -> Result<bool> {
+    match keyring::whose(relation, key_id)? {
+        Whose::Ours => {
+            keyring::require_seal_right(relation)?;
+            keyring::verify(relation, NO_CONTEXT, value)?;
+            Ok(true)
         }
+        Whose::Others => Err(Error::OtherTable(display_name(relation))),
+        Whose::Nobodys if is_sealed(value) => Err(Error::LooksSealed {
+            key: key_id,
+            table: display_name(relation),
+            column: encoding::to_string(column.to_bytes()),
+        }),
+        Whose::Nobodys => Ok(false),
     }
-    keyring::seal(relation, NO_CONTEXT, value).map(Some)
+}
+
+/// Where the value stands that a row is to have.
+#[cold]
+fn place(call: &TriggerCall<'_>, column: &CStr, key_id: KeyId) -> Place {
+    Place {
+        table: display_name(call.relation_oid()),
+        column: encoding::to_string(column.to_bytes()),
+        row: call.old_row(),
+        key: Some(key_id),
+    }
 }

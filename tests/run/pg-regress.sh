@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SQL scripts and what they must print, by PostgreSQL's own pg_regress on a throwaway cluster.
-# Tests run in order of their names, `setup` first.
+# Tests run in order of their names, `setup` first. RESULTS=DIR keeps what they printed there.
 source "$(dirname "$0")/../setup/env.sh"
 
 pg=$(major)
@@ -9,7 +9,7 @@ pg_regress=$(dirname "$("$pg_config" --pgxs)")/../test/regress/pg_regress
 
 # The user who runs the server must be able to read and write all of it, and a socket's path is short.
 work=$(mktemp -d /tmp/envelope-regress-XXXXXX)
-trap 'rm -rf "$work"' EXIT
+trap '[ -z "${RESULTS:-}" ] || cp "$work"/results/*.out "$RESULTS"; rm -rf "$work"' EXIT
 cp -r "$ROOT/tests/pg_regress/sql" "$ROOT/tests/pg_regress/expected" "$work/"
 as=()
 if [ "$(id -u)" = 0 ]; then

@@ -9,7 +9,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 # commits cannot set one either.
 unpinned=(
     'envelope.reencrypt_rows(relation regclass,column_name name,context text,pass integer,from_block bigint,to_block bigint,old_keys uuid[],active_key uuid,quiet boolean,verify boolean,OUT met bigint,OUT moved bigint)'
-    'envelope.reencrypt(relation regclass,column_name name,batch_size integer,context text,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean)'
+    'envelope.reencrypt(relation regclass,column_name name,batch_size integer,context text,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean,strict boolean)'
 )
 flags=()
 for function in "${unpinned[@]}"; do flags+=(--proc-without-search-path "$function"); done

@@ -8,3 +8,5 @@ flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --
 [ "$profile" = dev ] || flags+=(--release)
 cd "$ROOT"
 cargo pgrx install "${flags[@]}"
+# What tests install beside it.
+[ "$profile" != dev ] || cp "$ROOT"/tests/shim/citus* "$("$(tree_pg_config "$pg" dev)" --sharedir)/extension/"

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{pg_uuid, random_uuid, touch};
 use crate::catalog::schema;
-use crate::error::{Error, Result};
+use crate::error::{Error, Passed, Result};
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::spi::run_kept;
 
@@ -82,7 +82,8 @@ impl Job {
         *self = Job { id: self.id, ..new };
         self.update(
             "rows_done = 0, rows_skipped = 0, rows_at_resume = 0, started_at = clock_timestamp(),
-             resumed_at = clock_timestamp(), finished_at = NULL",
+             resumed_at = clock_timestamp(), finished_at = NULL, rows_plaintext = 0,
+             rows_of_others = 0, rows_unknown = 0, rows_destroyed = 0",
         )
     }
 
@@ -96,9 +97,13 @@ impl Job {
         self.update("finished_at = NULL")
     }
 
-    /// Nothing is left to do.
-    pub fn finish(&self) -> Result<()> {
-        self.update("finished_at = clock_timestamp()")
+    /// Nothing is left to do but what was passed by.
+    pub fn finish(&self, passed: &Passed) -> Result<()> {
+        let Passed { plaintext, of_others, unknown, destroyed, .. } = passed;
+        self.update(&format!(
+            "finished_at = clock_timestamp(), rows_plaintext = {plaintext},
+             rows_of_others = {of_others}, rows_unknown = {unknown}, rows_destroyed = {destroyed}"
+        ))
     }
 
     fn update(&self, also: &str) -> Result<()> {
@@ -174,6 +179,28 @@ pub fn note(relation: pg_sys::Oid, column: &str, done: &Done) -> Result<bool> {
         |_| Ok(()),
     )?;
     Ok(noted.is_some())
+}
+
+/// What the jobs of that column in `relations` have passed by, together, those that have ended.
+pub fn passed(relations: &[pg_sys::Oid], column: &str) -> Result<Passed> {
+    let sums = query(
+        "SELECT coalesce(sum(rows_plaintext), 0)::bigint, coalesce(sum(rows_of_others), 0)::bigint,
+                coalesce(sum(rows_unknown), 0)::bigint, coalesce(sum(rows_destroyed), 0)::bigint
+         FROM envelope.reencryption
+         WHERE relation::oid = ANY ($1) AND column_name = convert_from($2, 'UTF8')::name
+           AND finished_at IS NOT NULL",
+        &[relations.to_vec().into(), column.as_bytes().into()],
+        |row| {
+            Ok(Passed {
+                plaintext: row.get(1)?.unwrap_or_default(),
+                of_others: row.get(2)?.unwrap_or_default(),
+                unknown: row.get(3)?.unwrap_or_default(),
+                destroyed: row.get(4)?.unwrap_or_default(),
+                foreign: Vec::new(),
+            })
+        },
+    )?;
+    Ok(sums.unwrap_or_default())
 }
 
 /// Forgets the jobs of a table that is being dropped.

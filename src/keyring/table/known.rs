@@ -13,6 +13,7 @@ use crate::keyring::cache::Place;
 use crate::keyring::kek;
 use crate::keyring::limits::OwnLimits;
 use crate::keyring::prefetch::prefetch;
+use crate::keyring::retire::without_wraps;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
 use crate::pg::acl;
@@ -120,7 +121,7 @@ impl Sealing {
     #[cold]
     fn find_allowed(&self, table: &Table) -> Result<()> {
         if self.keks.is_empty() {
-            return Err(Error::NoWrap { key: self.key_id, table: table.name() });
+            return Err(without_wraps(self.key_id, table.name())?);
         }
         for kek in &self.keks {
             if !kek::is_allowed(kek)? {

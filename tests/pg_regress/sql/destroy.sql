@@ -169,6 +169,20 @@ SET ROLE envelope_owner;
 SELECT envelope.destroy_key(:'orphan', 'why');
 RESET ROLE;
 SELECT envelope.destroy_key(:'orphan', 'table is gone');
+-- Its active one too, on purpose: no table can be given another.
+SELECT key_id AS orphan FROM envelope.keys WHERE relation = 'public.clients' AND state = 'active' \gset
+SET ROLE envelope_owner;
+SELECT envelope.destroy_key(:'orphan', 'why', shred => true);
+RESET ROLE;
+SELECT envelope.destroy_key(:'orphan', 'why');
+SELECT envelope.destroy_key(:'orphan', 'table is gone', shred => true);
+SELECT state, keks FROM envelope.keys WHERE key_id = :'orphan';
+-- Whoever adopts it later begins anew.
+CREATE TABLE clients (id int PRIMARY KEY, ssn bytea);
+SELECT envelope.adopt_keyring(keyring_id, 'clients') FROM envelope.keys WHERE key_id = :'orphan';
+SELECT envelope.create_key('clients') IS NOT NULL AS made;
+SELECT ok, message FROM envelope.check() WHERE relation = 'public.clients' AND NOT ok;
+DROP TABLE clients;
 DROP MATERIALIZED VIEW seen;
 DROP TABLE hidden_copy, keep, wards;
 DROP DOMAIN still_sealed, sealed;

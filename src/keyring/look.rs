@@ -1,0 +1,94 @@
+//! Reading every value of a table to learn which keys they are under. On what is seen here a key is
+//! destroyed, and what a SELECT would see must be seen, or it is an error: rows that stand elsewhere,
+//! values that cannot be read.
+
+use std::ops::ControlFlow;
+
+use envelope::header::{HEADER_LEN, peek_key_id};
+use pgrx::pg_sys;
+
+use crate::catalog::tables;
+use crate::error::{Error, Place, Result};
+use crate::pg::column;
+use crate::pg::relation::{self, display_name};
+use crate::pg::table_scan::{self, Extent, Moment, Read, Seen, Unreadable};
+
+/// Calls `each` with every value in `columns` of `relation`, by its header, among the rows of a moment,
+/// until it breaks off.
+pub fn at_all(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
+) -> Result<()> {
+    require_here(relation, columns)?;
+    let mut is_all = true;
+    let Read { rows, may_differ } = read(moment, relation, columns, Extent::Whole, |seen| {
+        let go_on = each(seen);
+        is_all = go_on.is_continue();
+        go_on
+    })?;
+    if is_all && may_differ {
+        let counted = tables::count_rows(relation, moment)?;
+        if counted != rows {
+            return Err(Error::RowsUnseen { table: display_name(relation), seen: rows, counted });
+        }
+    }
+    Ok(())
+}
+
+/// The first value in `columns` of `relation` whose header `is_wanted`: of all, or of a sample.
+pub fn find(
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    extent: Extent,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Place>> {
+    let mut found = None;
+    let each = |seen: &Seen<'_>| {
+        if !is_wanted(seen.head) {
+            return ControlFlow::Continue(());
+        }
+        found = Some(place(relation, seen));
+        ControlFlow::Break(())
+    };
+    table_scan::at_one_moment(|now| match extent {
+        Extent::Whole => at_all(now, relation, columns, each),
+        Extent::Sample => read(now, relation, columns, extent, each).map(|_| ()),
+    })?;
+    Ok(found)
+}
+
+fn place(relation: pg_sys::Oid, seen: &Seen<'_>) -> Place {
+    Place { key: peek_key_id(seen.head), ..Place::of(relation, seen.column, seen.row) }
+}
+
+fn read(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    extent: Extent,
+    each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
+) -> Result<Read> {
+    table_scan::read(moment, relation, columns, HEADER_LEN, extent, each).map_err(
+        |Unreadable { column, row, damage }| {
+            Error::from(damage).at(Place::of(relation, column, row))
+        },
+    )
+}
+
+/// An error when `relation` has such columns and its rows cannot be read from here.
+fn require_here(relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
+    let Some(first) = columns.first() else { return Ok(()) };
+    let what = if relation::is_foreign(relation) {
+        "foreign table"
+    } else if relation::is_other_sessions(relation) {
+        "another session's temporary table"
+    } else if tables::is_distributed(relation)? {
+        "distributed table"
+    } else {
+        return Ok(());
+    };
+    let column = column::name(relation, *first).unwrap_or_default();
+    Err(Error::CannotLook { column, what, table: display_name(relation) })
+}
