@@ -79,17 +79,13 @@ pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<u64> {
         .map_err(|error| Error::Corrupt(format!("could not count: {error}")))
 }
 
-/// The OIDs that a query gives. It sees what is committed now, and not only what the calling statement
-/// sees, which has waited for locks since.
+/// The OIDs that a query gives, as it is now: not only as the calling statement sees it, which may have
+/// waited for locks since.
 fn rows_now(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect_mut(|client| {
-        let rows = client.update(sql, None, args)?;
-        rows.filter_map(|row| row.get(1).transpose()).collect::<std::result::Result<_, _>>()
-    })
-    .map_err(unread)
+    spi::oids(sql, args).map_err(unread)
 }
 
-fn unread(error: pgrx::spi::Error) -> Error {
+fn unread(error: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("catalog read failed: {error}"))
 }

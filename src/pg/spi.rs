@@ -1,4 +1,4 @@
-//! Statements that write, by SPI, and one that counts.
+//! Statements by SPI.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,6 +33,31 @@ pub fn count_rows(quoted: &CStr, moment: &Moment) -> Result<u64, String> {
             count.value() as u64
         }
     })
+}
+
+/// The OIDs that a query gives. It sees what is committed now, in every isolation level.
+pub fn oids(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>, String> {
+    at_one_moment(|now| {
+        execute(sql, args, now, true, || {
+            // SAFETY: as many rows as are counted stand there; the query gives one column of OIDs, which
+            // are passed by value.
+            unsafe {
+                let rows = pg_sys::SPI_tuptable;
+                (0..pg_sys::SPI_processed as usize)
+                    .map(|at| oid(*(*rows).vals.add(at), rows))
+                    .collect()
+            }
+        })
+    })
+}
+
+/// # Safety
+/// `row` is one of `rows`, and its first column is an OID.
+unsafe fn oid(row: pg_sys::HeapTuple, rows: *mut pg_sys::SPITupleTable) -> pg_sys::Oid {
+    let mut is_null = true;
+    // SAFETY: by contract.
+    let datum = unsafe { pg_sys::SPI_getbinval(row, (*rows).tupdesc, 1, &mut is_null) };
+    pg_sys::Oid::from(datum.value() as u32)
 }
 
 /// Runs one statement as of `moment`; what `read` makes of its outcome.

@@ -127,6 +127,19 @@ def test_who_writes_by_the_parent_is_no_victim(db):
     assert state(db, key_id) == "destroyed"
 
 
+def test_an_earlier_snapshot_hides_no_partition(db):
+    """unshare_keyring looks at what is there now, in every isolation level."""
+    old_key(db, "people")
+    db.sql("CREATE TABLE copies (id int, v bytea) PARTITION BY LIST (id)")
+    db.sql("SELECT envelope.share_keyring('people', 'copies')")
+    with db.connect() as c:
+        c.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
+        db.sql("CREATE TABLE part PARTITION OF copies DEFAULT")
+        db.sql("INSERT INTO copies VALUES (1, envelope_encrypt('people', 'x'))")
+        with fails("55006"):
+            c.execute("SELECT envelope.unshare_keyring('people', 'copies')")
+
+
 # -- what is registered ---------------------------------------------------------------------------------------------
 
 
