@@ -20,7 +20,7 @@ SELECT envelope.reseal('members', NULL);
 SELECT envelope.reseal(NULL, '');
 SELECT envelope.reseal('members', '', NULL);
 SELECT envelope.reseal('members', 'no sealed value');
-SELECT envelope.reseal('members', set_byte(ssn, 50, 1 - (get_byte(ssn, 50) >> 7))) FROM members WHERE id = 99;
+SELECT envelope.reseal('members', set_byte(ssn, 50, get_byte(ssn, 50) # 1)) FROM members WHERE id = 99;
 SELECT envelope.reseal('members', ssn, 'another context') FROM members WHERE id = 99;
 GRANT SELECT ON members TO envelope_other;
 SET ROLE envelope_other;
