@@ -110,8 +110,8 @@ SELECT relation, new_key_id IS NOT NULL AS rotated, sqlstate FROM envelope.rotat
 SELECT relation, new_key_id IS NOT NULL AS rotated, sqlstate FROM envelope.rotate_due();
 SELECT envelope.set_limits('lc', '{"rotate_after": 0, "rotate_after_seals": 0}');
 SELECT version, state, reason FROM lc_keys WHERE version > 6;
--- A cryptoperiod only tells.
-UPDATE envelope.data_key SET created_at = now() - interval '400 days' WHERE state = 'active';
+-- A cryptoperiod only tells. 400 days are given in hours, since some days have 23.
+UPDATE envelope.data_key SET created_at = now() - interval '9600 hours' WHERE state = 'active';
 -- Not for keys of tables that are gone: they seal nothing.
 SELECT count(*) FROM envelope.check() WHERE NOT ok AND relation LIKE 'gone.%';
 SELECT relation, sqlstate, message ~ '400 days' AS says FROM envelope.check() WHERE NOT ok AND relation = 'public.lc';
