@@ -134,9 +134,9 @@ CREATE FUNCTION desk.switch(statement text) RETURNS text LANGUAGE plpgsql SECURI
   END $$;
 SET ROLE envelope_other;
 SELECT desk.switch('SELECT 1');
-SELECT desk.switch('SET ROLE postgres');
+SELECT desk.switch('SET ROLE ' || 10::oid::regrole);
 SELECT desk.switch('SET LOCAL ROLE envelope_other');
-SELECT desk.switch('SET SESSION AUTHORIZATION postgres');
+SELECT desk.switch('SET SESSION AUTHORIZATION ' || 10::oid::regrole);
 SELECT desk.switch('RESET SESSION AUTHORIZATION');
 RESET ROLE;
 

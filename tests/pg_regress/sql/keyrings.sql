@@ -4,7 +4,8 @@ CREATE ROLE envelope_member IN ROLE envelope_owner;
 CREATE SCHEMA attic;
 GRANT ALL ON SCHEMA attic TO PUBLIC;
 CREATE VIEW links AS
-  SELECT r.table_name, t.relation, t.seals, t.former_owner
+  SELECT r.table_name, t.relation, t.seals,
+         CASE t.former_owner::oid WHEN 10 THEN 'superuser' ELSE t.former_owner::text END AS former_owner
   FROM envelope.keyring r LEFT JOIN envelope.keyring_table t USING (keyring_id)
   WHERE r.table_name LIKE 'attic.%' ORDER BY 1, 2, 3;
 
