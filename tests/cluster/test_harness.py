@@ -68,6 +68,19 @@ def test_refuse_and_listen_again(moto, proxy):
     client(proxy).encrypt(KeyId=arn, Plaintext=b"x")
 
 
+def test_ports_are_not_those_of_connections(proxy):
+    """Else a server could not come back to its port, now and then, or a client would meet itself there."""
+    others = set(range(10_000, 65_536)) - set(process.outgoing_ports())
+    assert not others or {proxy.port, *(process.free_port() for _ in range(100))} <= others
+
+
+def test_clusters_need_no_port(own_cluster):
+    one, other = own_cluster().start(), own_cluster().start()
+    for c in (one, other):
+        assert c.sql("SHOW listen_addresses") == [("",)]
+    assert one.sql("SHOW data_directory") != other.sql("SHOW data_directory")
+
+
 def test_kill_and_restart(own_cluster):
     c = own_cluster().start()
     c.sql("CREATE TABLE t (v int)")

@@ -14,7 +14,7 @@ from . import place, process
 
 # In place of the machine's defaults: small, quick to start, and nothing that would hide bytes or slow a crash test.
 BASE_CONF = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": "",
     "fsync": "off",
     "shared_buffers": "64MB",
     "max_connections": "200",
@@ -43,7 +43,8 @@ class Cluster:
         self.data = self.base / "data"
         self.log = self.base / "log"
         self.log.touch()
-        self.port = process.free_port()
+        # Names the socket only, in this directory.
+        self.port = 5432
         self.conf = {**BASE_CONF, **(conf or {})}
         self.env = dict(env or {})
         self.postmaster = None

@@ -1,7 +1,9 @@
 """Starts programs that end with us, whatever happens to us."""
 
+import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -43,10 +45,22 @@ def server_identity():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def outgoing_ports():
+    """Those that the kernel gives to connections, one after the other."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        first, last = map(int, f.read().split())
+    return range(first, last + 1)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that no connection can have when a server comes to listen there, or comes back."""
+    outgoing = outgoing_ports()
+    candidates = range(10_000, outgoing.start) or range(outgoing.stop, 65_536) or outgoing
+    while True:
+        port = random.choice(candidates)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def children(pid):

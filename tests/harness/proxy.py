@@ -29,7 +29,7 @@ class FaultProxy:
         self.callers = []
         self._assumed = {}
         self._server = None
-        self.port = 0
+        self.port = process.free_port()
         self.listen()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
@@ -87,7 +87,6 @@ class FaultProxy:
             owner = proxy
 
         self._server = _Server(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
         if self._tls:
             self._server.socket = self._tls.context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
