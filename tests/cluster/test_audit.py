@@ -127,7 +127,7 @@ def test_refusals_that_are_told_in_rows_or_not_at_all(aws, proxy):
 
 
 def test_the_life_of_a_key(aws):
-    aws.people(rows=["x"])
+    aws.people(rows=[NEEDLE])
     kek = aws.cluster.conf["envelope.default_kek"]
     first = aws.value("SELECT key_id FROM envelope.keys")
     with level(aws.cluster, "all") as audit, aws.connect() as c:
