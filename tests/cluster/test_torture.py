@@ -13,4 +13,6 @@ def test_random_programs_and_crashes():
     # It did what it is for.
     for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys", "rotations"):
         assert counts[what] > 20, counts
+    for what in ("drops", "shares", "imports", "destructions"):
+        assert counts[what] > 5, counts
     assert counts["crashes of the server"] >= 2, counts

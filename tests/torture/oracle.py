@@ -3,29 +3,38 @@
 import collections
 import threading
 
+# More than there are sessions to drop the last ones at once.
+SPARE = 20
+
 
 class Oracle:
-    """Rows are (table, row id) by program; a program's rows come and go together. Any thread may call."""
+    """What each program has done comes and goes together. Any thread may call."""
 
     def __init__(self):
         self._lock = threading.Lock()
         self._tables = []
+        # By the program's name.
         self.committed = {}
         self.in_doubt = {}
         self.counts = collections.Counter()
 
-    def count(self, what):
+    def count(self, what, times=1):
         with self._lock:
-            self.counts[what] += 1
+            self.counts[what] += times
 
     def add_table(self, table):
         with self._lock:
             self._tables.append(table)
 
-    def table(self, choice):
-        """The newest table, the one before it, and so on."""
+    def table(self, choice, dropped):
+        """The newest table, the one before it, and so on; none of those that one has dropped oneself."""
         with self._lock:
-            return self._tables[-1 - choice % len(self._tables)]
+            tables = [table for table in self._tables if table not in dropped]
+            return tables[-1 - choice % len(tables)]
+
+    def has_spare_tables(self):
+        with self._lock:
+            return len(self._tables) > SPARE
 
     def tables(self):
         with self._lock:
@@ -33,9 +42,12 @@ class Oracle:
 
     def commit(self, work):
         with self._lock:
-            self.committed[work.program] = work.rows
-            self._tables.extend(work.made)
-            self.counts["committed"] += 1
+            self.committed[work.program] = work.done
+            tables = [*self._tables, *work.done.made]
+            self._tables = [table for table in tables if table not in work.done.dropped]
+        self.count("committed")
+        self.count("drops", len(work.done.dropped))
+        self.count("destructions", len(work.done.destroyed))
 
     def roll_back(self):
         self.count("rolled back")
@@ -43,5 +55,5 @@ class Oracle:
     def doubt(self, work):
         """The server died between COMMIT and its answer: all of it or nothing."""
         with self._lock:
-            self.in_doubt[work.program] = work.rows
-            self.counts["in doubt"] += 1
+            self.in_doubt[work.program] = work.done
+        self.count("in doubt")

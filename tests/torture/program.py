@@ -17,7 +17,8 @@ from harness import process
 from harness.cluster import Cluster
 
 from .oracle import Oracle
-from .session import CREATE, Session
+from .session import Session
+from .steps import CREATE
 from .verify import verify
 
 # Seconds from one kill to the next, and from one table that has no key yet to the next.
@@ -36,18 +37,19 @@ def run(seed, seconds, sessions=8, say=print):
         for i in range(3):
             add_table(cluster, oracle, f"old{i}")
         workers = [Session(i, seed, cluster, oracle, stop) for i in range(sessions)]
-        for w in workers:
-            w.start()
+        threads = [*workers]
+        for t in threads:
+            t.start()
         try:
             torment(cluster, oracle, rng, stop, time.monotonic() + seconds)
         finally:
             stop.set()
-            for w in workers:
-                w.join(30)
-        for w in workers:
-            assert not w.is_alive(), "a session hangs"
-            if w.problem:
-                raise w.problem
+            for t in threads:
+                t.join(30)
+        for t in threads:
+            assert not t.is_alive(), "a session hangs"
+            if t.problem:
+                raise t.problem
         # The last word is what the disk has.
         kill_server(cluster, oracle)
         for w in workers:
