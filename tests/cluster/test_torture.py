@@ -11,7 +11,7 @@ def test_random_programs_and_crashes():
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
     counts = run(seed, 120)
     # It did what it is for.
-    for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys", "rotations"):
+    for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys", "rotations", "checks"):
         assert counts[what] > 20, counts
     for what in ("drops", "shares", "imports", "destructions"):
         assert counts[what] > 5, counts

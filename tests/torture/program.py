@@ -20,6 +20,7 @@ from .oracle import Oracle
 from .session import Session
 from .steps import CREATE
 from .verify import verify
+from .watch import Watch
 
 # Seconds from one kill to the next, and from one table that has no key yet to the next.
 KILL_EVERY = (4, 9)
@@ -37,7 +38,7 @@ def run(seed, seconds, sessions=8, say=print):
         for i in range(3):
             add_table(cluster, oracle, f"old{i}")
         workers = [Session(i, seed, cluster, oracle, stop) for i in range(sessions)]
-        threads = [*workers]
+        threads = [*workers, Watch(cluster, oracle, stop)]
         for t in threads:
             t.start()
         try:
