@@ -229,6 +229,7 @@ COMMENT ON VIEW envelope.key_privileges IS
   'Who may do what with the keys of a table: its owner, by a grant, since to manage is to decrypt, or by a table that the keyring is shared with; one''s own, and all of tables whose keys one manages';
 GRANT SELECT ON envelope.key_privileges TO PUBLIC;
 
+-- OFFSET 0 has a value looked at once, not once for each column.
 CREATE FUNCTION envelope.inspect(
     sealed bytea, OUT format text, OUT key_id uuid, OUT version integer, OUT relation text,
     OUT state text, OUT plaintext_length integer)
@@ -239,7 +240,7 @@ CREATE FUNCTION envelope.inspect(
     FROM (SELECT envelope.is_sealed($1) AS sealed,
                  CASE WHEN envelope.is_sealed($1)
                       THEN pg_catalog.encode(pg_catalog.substr($1, 3, 16), 'hex')::uuid
-                 END AS key_id) AS s
+                 END AS key_id OFFSET 0) AS s
     LEFT JOIN envelope.keys k ON k.key_id OPERATOR(pg_catalog.=) s.key_id;
   END;
 COMMENT ON FUNCTION envelope.inspect(bytea) IS

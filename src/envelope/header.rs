@@ -89,7 +89,13 @@ pub fn peek_key_id(bytes: &[u8]) -> Option<KeyId> {
 
 /// Whether `bytes` have the shape of a sealed value. Shape only: nothing is said about keys.
 pub fn is_sealed(bytes: &[u8]) -> bool {
-    Sealed::parse(bytes).is_ok()
+    is_sealed_by(bytes, bytes.len())
+}
+
+/// As [`is_sealed`], of a value of `len` bytes that begins with `first`, of which [`HEADER_LEN`] bytes are
+/// enough: the rest of a long value need not be fetched.
+pub fn is_sealed_by(first: &[u8], len: usize) -> bool {
+    len >= OVERHEAD && peek_key_id(first).is_some()
 }
 
 /// The fields of a sealed value or a file wrap by their offsets alone: header, nonce, ciphertext, tag.
@@ -153,10 +159,11 @@ mod tests {
         for len in 2..OVERHEAD {
             assert_eq!(Sealed::parse(&shaped(len)).err(), Some(NotSealed::TooShort));
         }
-        assert!(is_sealed(&shaped(OVERHEAD)));
+        assert!(is_sealed(&shaped(OVERHEAD)) && !is_sealed(&shaped(OVERHEAD - 1)));
         let damaged = |at: usize, byte: u8| {
             let mut bytes = shaped(OVERHEAD);
             bytes[at] = byte;
+            assert!(!is_sealed(&bytes) && !is_sealed_by(&bytes[..HEADER_LEN], OVERHEAD));
             Sealed::parse(&bytes).err()
         };
         assert_eq!(damaged(0, 0xF6), Some(NotSealed::Marker));
@@ -165,6 +172,14 @@ mod tests {
         assert_eq!(damaged(8, 0x9F), Some(NotSealed::KeyId));
         assert_eq!(damaged(10, 0x7F), Some(NotSealed::KeyId));
         assert_eq!(damaged(10, 0xFF), Some(NotSealed::KeyId));
+    }
+
+    #[test]
+    fn header_and_length_tell_the_shape() {
+        let header = &shaped(OVERHEAD)[..HEADER_LEN];
+        assert!(is_sealed_by(header, OVERHEAD) && is_sealed_by(header, usize::MAX));
+        assert!(!is_sealed_by(header, OVERHEAD - 1));
+        assert!(!is_sealed_by(&header[..HEADER_LEN - 1], OVERHEAD));
     }
 
     #[test]

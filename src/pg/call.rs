@@ -8,7 +8,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::pg::report;
 use crate::pg::tid::Tid;
-use crate::pg::varlena::{Varlena, first_bytes};
+use crate::pg::varlena::{Varlena, first_bytes, stored_len};
 
 /// Makes a function from a call's information to `Result<Option<Datum>, impl Into<ErrorReport>>`
 /// callable from SQL under a symbol of that name. `#[pg_extern]` does the same at the price of a
@@ -117,6 +117,15 @@ impl<'a> Arguments<'a> {
     pub unsafe fn first_bytes(self, at: usize, count: usize) -> Option<Varlena<'a>> {
         // SAFETY: as above.
         self.datum(at).map(|datum| unsafe { first_bytes(datum, count) })
+    }
+
+    /// How many bytes the argument at `at` has, none of them fetched; `None` for NULL.
+    ///
+    /// # Safety
+    /// The function is declared with bytea there.
+    pub unsafe fn len(self, at: usize) -> Option<usize> {
+        // SAFETY: as above.
+        self.datum(at).map(|datum| unsafe { stored_len(datum) })
     }
 }
 

@@ -171,6 +171,22 @@ pub unsafe fn first_bytes<'a>(datum: pg_sys::Datum, count: usize) -> Varlena<'a>
     }
 }
 
+/// How many bytes a bytea datum holds: it is neither fetched nor decompressed for that.
+///
+/// # Safety
+/// `datum` is a non-null bytea.
+pub unsafe fn stored_len(datum: pg_sys::Datum) -> usize {
+    let raw = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: by contract; the size that is counted has a length word.
+    unsafe {
+        if is_plain(raw) {
+            pgrx::varsize_any_exhdr(raw)
+        } else {
+            pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ)
+        }
+    }
+}
+
 /// A palloc'd varlena under construction, handed to PostgreSQL when it is done. One word, so that
 /// it is passed on in a register.
 pub struct VarlenaBuf(NonNull<pg_sys::varlena>);

@@ -77,10 +77,22 @@ SELECT format, key_id = (SELECT key_id FROM envelope.keys WHERE relation = 'publ
 FROM sealed, envelope.inspect(v);
 SELECT * FROM envelope.inspect('plaintext');
 
+-- The shape is told from header and length, whether a value stands in line, compressed or elsewhere.
+CREATE TABLE shapes (id int, v bytea);
+INSERT INTO shapes
+SELECT id, head || decode(repeat('00', n), 'hex')
+FROM (VALUES (1, '\xf7e1000102030405800788090a0b0c0d0e0f'::bytea), (2, '\xf7e1000102030405700788090a0b0c0d0e0f'),
+             (3, '\xf7e2000102030405800788090a0b0c0d0e0f')) AS h (id, head),
+     (VALUES (0), (39), (40), (3000), (300000)) AS l (n);
+INSERT INTO shapes SELECT 4, envelope_encrypt('customers', convert_to(repeat('x', n), 'UTF8')) FROM (VALUES (0), (100000)) AS l (n);
+SELECT id, octet_length(v) AS bytes, pg_column_size(v) < octet_length(v) AS compressed,
+       envelope.is_sealed(v), (envelope.inspect(v)).plaintext_length
+FROM shapes ORDER BY id, bytes;
+
 -- The view of keys.
 SELECT relation, purpose, version, state, cardinality(keks) AS keks, reason
 FROM envelope.keys
 WHERE relation IN ('public.customers', 'public.patients') ORDER BY relation;
 
-DROP TABLE customers, patients, sealed;
+DROP TABLE customers, patients, sealed, shapes;
 DROP VIEW shown;
