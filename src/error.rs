@@ -241,9 +241,9 @@ pub enum Error {
     #[error("value of {0} bytes is too long")]
     TooLong(usize),
 
-    /// A relation that cannot have a key.
+    /// A relation that cannot have a key, with the tables that it shows the values of.
     #[error("{what} {table} cannot have a data key")]
-    NotATable { what: &'static str, table: String },
+    NotATable { what: &'static str, table: String, shows: Vec<String> },
 
     /// A relation that is gone.
     #[error("relation {0} does not exist")]
@@ -460,8 +460,19 @@ impl Error {
                 "Settings envelope.* are for superusers and the server's configuration: remove \
                  it from PGOPTIONS or the connection string."
             }
-            Error::NoKey { .. } => {
-                "Its owner can make one: SELECT envelope.create_key(...), in an ordinary transaction."
+            Error::NoKey { table, because: "during recovery" } => {
+                return Some(format!(
+                    "Its owner can make one on the primary: SELECT envelope.create_key({}). It is \
+                     here once it is replayed.",
+                    literal(table)
+                ));
+            }
+            Error::NoKey { table, .. } => {
+                return Some(format!(
+                    "Its owner can make one: SELECT envelope.create_key({}), in an ordinary \
+                     transaction.",
+                    literal(table)
+                ));
             }
             Error::UnknownKey(_) => {
                 "The value comes from another database, or its key was not restored with it."
@@ -536,7 +547,16 @@ impl Error {
                 "If these bytes are plaintext, seal them with envelope_encrypt before the insert."
             }
             Error::NotText { .. } => "Open it as bytea: envelope_decrypt.",
-            Error::NotATable { .. } => "Data keys belong to permanent tables, partitioned or not.",
+            Error::NotATable { shows, .. } if shows.is_empty() => {
+                "Data keys belong to permanent tables, partitioned or not. Name the one that the values \
+                 come from."
+            }
+            Error::NotATable { shows, .. } => {
+                return Some(format!(
+                    "Data keys belong to permanent tables. Name the one that the values come from: {}.",
+                    some_of(shows)
+                ));
+            }
             Error::KekNotAllowed(_) => "A superuser can add it to envelope.allowed_keks.",
             Error::NoDefaultKek => {
                 "Data keys here are wrapped by a KMS already, so no key file is made: set \
@@ -717,10 +737,20 @@ fn literal(text: &str) -> String {
 
 /// How many keyrings of which tables, five of them by name.
 fn lost(tables: &[String]) -> String {
-    let (count, named) = (tables.len(), tables.iter().take(5).cloned().collect::<Vec<_>>());
+    let count = tables.len();
     let keyrings = if count == 1 { "1 keyring".into() } else { format!("{count} keyrings") };
-    let more = if count > named.len() { ", …" } else { "" };
-    format!("{keyrings} would be lost, of: {}{more}.", named.join(", "))
+    format!("{keyrings} would be lost, of: {}.", some_of(tables))
+}
+
+/// Five of the tables, by name.
+fn some_of(tables: &[String]) -> String {
+    let named = tables.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    if tables.len() > 5 { format!("{named}, …") } else { named }
+}
+
+/// As a string that SQL reads.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// One SQLSTATE a kind of KMS error. Class 08 is left alone: connection pools take it for their

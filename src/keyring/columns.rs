@@ -44,7 +44,7 @@ pub fn keep_stored(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
     }
     lock::keep_relation(relation);
     if !relation::stores_rows(relation) {
-        return Err(Error::NotATable { what: "relation", table: display_name(relation) });
+        return Err(table::no_table(relation));
     }
     let number = bytea(relation, column)?;
     if column::is_virtual(relation, number) {
@@ -72,7 +72,7 @@ pub fn bytea(relation: pg_sys::Oid, column: &CStr) -> Result<i16> {
         }
         Column::Missing => {
             let (column, table) = named();
-            Err(Error::NoSuchColumn { column, table })
+            Err(table::gone(relation).unwrap_or(Error::NoSuchColumn { column, table }))
         }
     }
 }

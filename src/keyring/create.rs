@@ -23,7 +23,7 @@ use crate::settings;
 /// Makes the first key of a table while a value is being sealed for it. Returns when the table has
 /// a key, whoever made it.
 pub fn on_first_use(table: &Table) -> Result<()> {
-    let refused = |because| Err(Error::NoKey { table: table.name(), because });
+    let refused = |because| Err(table.no_key_made(because));
     if let Some(why) = xact::forbids_writing() {
         return refused(why);
     }
@@ -54,7 +54,7 @@ pub fn create_key(
     let table = table::get(relation)?;
     table.require_manage_right()?;
     if let Some(because) = xact::forbids_writing() {
-        return Err(Error::NoKey { table: table.name(), because });
+        return Err(table.no_key_made(because));
     }
     match table.sealing_key()? {
         None => create(&table, kek, context)?.ok_or_else(|| Error::KeyExists(table.name())),

@@ -77,7 +77,7 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
         }
     }
     if destroyed == 0 {
-        return Err(Error::NoKey { table: table.name(), because: "to be destroyed" });
+        return Err(table.no_key_made("to be destroyed"));
     }
     tell(format!("{destroyed} data keys of table {} are destroyed", table.name()));
     Ok(destroyed)

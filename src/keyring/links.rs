@@ -99,6 +99,7 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
     let lent = links.iter().filter(|link| !link.seals && shared.contains(&link.keyring_id));
     let lent: Vec<&KeyringTable> = lent.collect();
     if lent.is_empty() {
+        table::require_can_have_keys(to)?;
         return Err(Error::NotShared { table: source.name(), other: name });
     }
     for link in lent {

@@ -140,9 +140,7 @@ fn with_sealing_key<T>(
     let table = table::get(relation)?;
     Err(table
         .sealing_key()?
-        .map_or(Error::NoKey { table: table.name(), because: "in time" }, |key| {
-            Error::NotKept(*key)
-        }))
+        .map_or_else(|| table.no_key_made("in time"), |key| Error::NotKept(*key)))
 }
 
 /// Opens `value`, sealed under any key that `relation` may open with.

@@ -69,10 +69,7 @@ pub fn next_window(
             return Err(Error::Distributed(display_name(whole)));
         }
     }
-    let pages = || {
-        let no_table = || Error::NotATable { what: "relation", table: display_name(relation) };
-        relation::pages(relation).ok_or_else(no_table)
-    };
+    let pages = || relation::pages(relation).ok_or_else(|| table::no_table(relation));
     let Some(&active_key) = table.sealing_key()? else {
         return Err(table.no_key());
     };
@@ -115,7 +112,8 @@ pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sy
     let family = lock::keep_family(relation);
     table_scan::at_one_moment(|now| {
         let mut left = Vec::new();
-        for member in family.into_iter().filter(|member| !relation::is_foreign(*member)) {
+        // Foreign partitions and temporary heirs have no values of these keys.
+        for member in family.into_iter().filter(|member| relation::kind(*member) == relation::Kind::Table) {
             let table = table::get(member)?;
             let Some(active_key) = table.active_key() else { continue };
             let (number, old_keys) =

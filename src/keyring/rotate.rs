@@ -98,7 +98,7 @@ fn may_write_at_once() -> Result<bool> {
 
 /// The keyring that `table` seals with and its active key, as the catalog has them now.
 fn active_key(table: &Table) -> Result<(Uuid, DataKeyRow)> {
-    let none = || Error::NoKey { table: table.name(), because: "by rotation" };
+    let none = || table.no_key_made("by rotation");
     let keyring_id = rows::sealing_keyring(table.root())?.ok_or_else(none)?;
     Ok((keyring_id, rows::active_key(keyring_id)?.ok_or_else(none)?))
 }

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
+use crate::catalog::tables;
 use crate::error::{Error, Result};
 use crate::keyring::cache::{self, Place};
 use crate::keyring::hash::IdMap;
@@ -83,6 +84,7 @@ pub fn as_seen_by(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Table> {
 pub fn to_change(relation: pg_sys::Oid) -> Result<Table> {
     settings::check_unplanted()?;
     let table = get(relation)?;
+    gone(relation).map_or(Ok(()), Err)?;
     table.require_manage_right()?;
     require_writable()?;
     Ok(table)
@@ -208,7 +210,7 @@ impl Table {
 
     fn own_key(&self, key_id: KeyId) -> Result<DataKeyRow> {
         let Some(key) = cache::row(key_id)? else { return Err(Error::UnknownKey(key_id)) };
-        if self.has(key.keyring_id) { Ok(key) } else { Err(Error::OtherTable(self.name())) }
+        if self.has(key.keyring_id) { Ok(key) } else { Err(self.other_table()) }
     }
 
     /// The keyrings that the current role may open with.
@@ -245,7 +247,18 @@ impl Table {
 
     /// It has no key, and what was called makes none.
     pub fn no_key(&self) -> Error {
-        Error::NoKey { table: self.name(), because: "by this call" }
+        self.no_key_made("by this call")
+    }
+
+    /// It has no key, and none can be made `because`.
+    #[cold]
+    pub fn no_key_made(&self, because: &'static str) -> Error {
+        gone(self.relation()).unwrap_or_else(|| Error::NoKey { table: self.name(), because })
+    }
+
+    #[cold]
+    fn other_table(&self) -> Error {
+        gone(self.relation()).unwrap_or_else(|| Error::OtherTable(self.name()))
     }
 
     /// For messages.
@@ -297,11 +310,28 @@ pub fn plain_name(relation: pg_sys::Oid) -> Result<String> {
 
 /// An error unless `relation` can have keys.
 pub fn require_can_have_keys(relation: pg_sys::Oid) -> Result<()> {
-    let what = match relation::kind(relation) {
-        Kind::Table => return Ok(()),
-        Kind::Temporary => "temporary table",
-        Kind::Other => "relation",
-        Kind::Missing => return Err(Error::NoRelation(relation::display_name(relation))),
-    };
-    Err(Error::NotATable { what, table: relation::display_name(relation) })
+    if relation::kind(relation) == Kind::Table { Ok(()) } else { Err(no_table(relation)) }
+}
+
+/// The error of a relation that cannot have keys: gone, or of another kind. Whoever named a view is told which
+/// tables it shows.
+#[cold]
+pub fn no_table(relation: pg_sys::Oid) -> Error {
+    if let Some(gone) = gone(relation) {
+        return gone;
+    }
+    let shown = tables::shown_by(relation).unwrap_or_default();
+    Error::NotATable {
+        what: relation::described(relation),
+        table: relation::display_name(relation),
+        shows: shown.into_iter().map(relation::display_name).collect(),
+    }
+}
+
+/// The error of a relation that was dropped, if it was. Before any other error about its keys: a backend that knew
+/// it without keys is not told that it went.
+#[cold]
+pub fn gone(relation: pg_sys::Oid) -> Option<Error> {
+    (relation::kind(relation) == Kind::Missing)
+        .then(|| Error::NoRelation(relation::display_name(relation)))
 }

@@ -25,6 +25,11 @@ pub fn warm(relation: pg_sys::Oid) -> Result<usize> {
         let keys = rows::data_keys(keyring_id)?.into_iter().filter(|key| key.state.opens());
         wanted.extend(keys.map(|key| key.key_id));
     }
+    if wanted.is_empty()
+        && let Some(gone) = table::gone(relation)
+    {
+        return Err(gone);
+    }
     let mut unwrapped = 0;
     for key_id in wanted {
         if !cache::is_usable(key_id)? {

@@ -261,6 +261,24 @@ pub fn stores_rows(relation: pg_sys::Oid) -> bool {
     stores.unwrap_or(false)
 }
 
+/// What PostgreSQL calls the likes of `relation`, for messages.
+pub fn described(relation: pg_sys::Oid) -> &'static str {
+    // SAFETY: look-ups in the system cache; 0 for a relation that is gone.
+    match unsafe { pg_sys::get_rel_relkind(relation) } as u8 {
+        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => match kind(relation) {
+            Kind::Temporary => "temporary table",
+            _ => "table",
+        },
+        pg_sys::RELKIND_VIEW => "view",
+        pg_sys::RELKIND_MATVIEW => "materialized view",
+        pg_sys::RELKIND_FOREIGN_TABLE => "foreign table",
+        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "index",
+        pg_sys::RELKIND_SEQUENCE => "sequence",
+        pg_sys::RELKIND_COMPOSITE_TYPE => "composite type",
+        _ => "relation",
+    }
+}
+
 /// The kind of `relation`.
 pub fn kind(relation: pg_sys::Oid) -> Kind {
     let kind = class(relation, |class| match class.relkind as u8 {

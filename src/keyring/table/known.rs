@@ -6,7 +6,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::Table;
+use super::{Table, gone, no_table};
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
 use crate::error::{Error, Result};
 use crate::keyring::cache::Place;
@@ -58,8 +58,8 @@ pub struct Sealing {
 
 /// Reads the table `relation` for `role`.
 pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
-    if relation::kind(relation) == Kind::Missing {
-        return Err(Error::NoRelation(relation::display_name(relation)));
+    if let Some(gone) = gone(relation) {
+        return Err(gone);
     }
     let root = relation::partition_root(relation);
     let owners =
@@ -89,6 +89,10 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
             let minimum_version = keyring.map_or(1, |keyring| keyring.minimum_version);
             known.links.push(Link { keyring_id, seals, may_open, may_manage, minimum_version });
         }
+    }
+    // Not where it has links all the same, as a restore beside a view of that name leaves them: those are to be seen.
+    if known.links.is_empty() && relation::kind(root) != Kind::Table {
+        return Err(no_table(relation));
     }
     Ok(known)
 }
