@@ -475,7 +475,9 @@ impl Error {
                 ));
             }
             Error::UnknownKey(_) => {
-                "The value comes from another database, or its key was not restored with it."
+                "Bring the key here first: restore the rows of schema envelope, or take them from \
+                 where the value was sealed, by envelope.export_keyring and envelope.import_keyring. \
+                 On a standby or a subscriber it may be on its way."
             }
             Error::KeyState { state: "retired", .. } => {
                 "envelope.unretire_key lets it open values again."
@@ -535,16 +537,23 @@ impl Error {
             Error::NotUnderKek { .. } => "envelope.keys shows which KEKs wrap a table's keys.",
             Error::ChangedMeanwhile(_) => "Nothing of it was done: do it again.",
             Error::NotTried => "What was done is done: call it again when the KMS is back.",
-            Error::DoesNotOpen(_) => "It was changed or cut, or was sealed with another context.",
+            Error::DoesNotOpen(_) => {
+                "It was changed or cut, or was sealed with another context than the one given (the \
+                 trigger knows the empty one). Keep the value: with its own context it may still open."
+            }
             Error::NotSealed => {
-                "envelope_decrypt opens what envelope_encrypt or the trigger has sealed."
+                "envelope_decrypt opens what envelope_encrypt or the trigger has sealed. \
+                 envelope.is_sealed tells such values from others."
             }
             Error::OtherTable(_) => {
                 "Open it with the table it was sealed for, or let this table open that one's \
-                 keyring: envelope.share_keyring."
+                 keyring: envelope.share_keyring. If that table was dropped: envelope.adopt_keyring."
             }
             Error::LooksSealed { .. } => {
-                "If these bytes are plaintext, seal them with envelope_encrypt before the insert."
+                "Its key is missing here. Bring it first: restore the rows of schema envelope, or take \
+                 them from where the value was sealed, by envelope.export_keyring and \
+                 envelope.import_keyring; on a subscriber, wait until it has arrived. Only if you know \
+                 that these bytes are plaintext, and no sealed value: envelope_encrypt seals any bytes."
             }
             Error::NotText { .. } => "Open it as bytea: envelope_decrypt.",
             Error::NotATable { shows, .. } if shows.is_empty() => {
