@@ -36,7 +36,7 @@ CREATE FUNCTION envelope_seal()
   RETURNS trigger LANGUAGE c
   AS 'MODULE_PATHNAME', 'envelope_seal_wrapper';
 COMMENT ON FUNCTION envelope_seal() IS
-  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytea columns named as arguments';
+  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytes that arrive in the bytea columns named as arguments';
 
 -- Administration.
 

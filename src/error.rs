@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::audit;
 use crate::kms::{Kind, KmsError};
 use crate::pg::damage::Damage;
-use crate::pg::encoding::shown;
+use crate::pg::encoding::{self, shown};
 use crate::pg::relation::display_name;
 use crate::pg::subxact::Undone;
 use crate::pg::tid::Tid;
@@ -220,9 +220,13 @@ pub enum Error {
     )]
     LooksSealed { key: KeyId, table: String, column: String },
 
-    /// The plaintext was sealed as bytes, or the database's encoding lacks its characters.
-    #[error("opened value is not text in the database's encoding")]
-    NotText { untranslatable: bool },
+    /// The plaintext was sealed as bytes: it is no UTF-8, which text is sealed as, or holds a zero byte.
+    #[error("opened value is not UTF-8 text")]
+    NotText,
+
+    /// Text in characters that this database cannot show.
+    #[error("{0} has characters that the database's encoding lacks")]
+    Untranslatable(&'static str),
 
     /// Text to be sealed that is not UTF-8, as can be in a SQL_ASCII database.
     #[error("text to be sealed is not UTF-8, and cannot be made so")]
@@ -356,10 +360,10 @@ impl Error {
             | Error::BadArgument(_)
             | Error::NullArgument(_)
             | Error::NoDefaultKek => ERRCODE_INVALID_PARAMETER_VALUE,
-            Error::NotText { untranslatable: false } | Error::NotUtf8 { untranslatable: false } => {
+            Error::NotText | Error::NotUtf8 { untranslatable: false } => {
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
             }
-            Error::NotText { untranslatable: true } | Error::NotUtf8 { untranslatable: true } => {
+            Error::Untranslatable(_) | Error::NotUtf8 { untranslatable: true } => {
                 ERRCODE_UNTRANSLATABLE_CHARACTER
             }
             Error::TooLong(_) | Error::ContextTooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -555,7 +559,18 @@ impl Error {
                  envelope.import_keyring; on a subscriber, wait until it has arrived. Only if you know \
                  that these bytes are plaintext, and no sealed value: envelope_encrypt seals any bytes."
             }
-            Error::NotText { .. } => "Open it as bytea: envelope_decrypt.",
+            Error::NotText => {
+                return Some(format!(
+                    "It was sealed as bytes, perhaps by the trigger, which seals the bytes that it \
+                     gets: text that was written into a bytea column is in the encoding of its \
+                     database. Open it with envelope_decrypt, and such text with \
+                     convert_from(envelope_decrypt(...), '{}'), or the name of that encoding.",
+                    encoding::likely_of_bytes()
+                ));
+            }
+            Error::Untranslatable("opened value") => {
+                "Open it with envelope_decrypt, which gives its bytes in UTF-8."
+            }
             Error::NotATable { shows, .. } if shows.is_empty() => {
                 "Data keys belong to permanent tables, partitioned or not. Name the one that the values \
                  come from."

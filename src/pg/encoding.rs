@@ -82,6 +82,17 @@ pub fn shown(message: String) -> String {
     message.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
 
+/// The name of the encoding that text sealed as bytes is in, if it is not UTF-8: this database's, or where that is
+/// no guide, the one that most databases have had.
+pub fn likely_of_bytes() -> &'static str {
+    if [UTF8, SQL_ASCII].contains(&server_encoding()) {
+        return "LATIN1";
+    }
+    // SAFETY: gives the name that this backend keeps for good, of ASCII letters.
+    let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
+    name.to_str().unwrap_or("LATIN1")
+}
+
 fn server_encoding() -> c_int {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::GetDatabaseEncoding() }

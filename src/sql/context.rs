@@ -30,6 +30,6 @@ fn row_context(tag: Option<Varlena<'_>>, parts: Option<TextArray>) -> Result<Var
         return Err(Error::ContextTooLong);
     }
     let text = encoding::from_utf8(context.as_bytes())
-        .map_err(|why| Error::NotText { untranslatable: why.is_untranslatable() })?;
+        .map_err(|_| Error::Untranslatable("the context"))?;
     Ok(VarlenaBuf::copy_of(&text))
 }

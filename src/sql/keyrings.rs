@@ -58,8 +58,8 @@ fn envelope_export_keyring(
 ) -> Answer<Jsonb> {
     begin(fcinfo);
     let json = keyring::export(required(relation, "relation")?)?;
-    let jsonb = Jsonb::from_text(&json)
-        .map_err(|why| Error::NotText { untranslatable: why.is_untranslatable() })?;
+    let jsonb =
+        Jsonb::from_text(&json).map_err(|_| Error::Untranslatable("a name in the keyring"))?;
     Ok(jsonb)
 }
 

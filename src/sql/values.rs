@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::pg::call::{Arguments, row_function};
-use crate::pg::encoding::{self, Converted};
+use crate::pg::encoding::{self, Converted, NotText};
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::sql::{LONGEST_CONTEXT, begin, required};
 
@@ -65,7 +65,8 @@ fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
             return Err(Error::TooLong(converted.len()));
         }
         Ok(converted) => Some(VarlenaBuf::copy_of(&converted)),
-        Err(why) => return Err(Error::NotText { untranslatable: why.is_untranslatable() }),
+        Err(NotText::Invalid) => return Err(Error::NotText),
+        Err(NotText::Untranslatable) => return Err(Error::Untranslatable("opened value")),
     };
     Ok(text.unwrap_or(opened))
 }

@@ -1,4 +1,5 @@
-"""What docs/key-lifecycle.md shows is what happens: its SQL, from top to bottom, in one database."""
+"""What docs/key-lifecycle.md and the README's sessions show is what happens: their SQL, from top to bottom, in one
+database."""
 
 import re
 
@@ -9,7 +10,7 @@ from harness import place
 DOCUMENT = place.ROOT / "docs" / "key-lifecycle.md"
 ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):\d+:key/[0-9a-f-]+")
 # A statement ends with a semicolon at the end of a line, before a comment if there is one.
-STATEMENT = re.compile(r"(.+?);[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
+STATEMENT = re.compile(r"((?:\$\$.*?\$\$|.)+?);[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
 
 
 def statements(text):
@@ -55,3 +56,22 @@ def test_the_life_of_a_key(moto, kms_proxy, own_cluster, database):
             else:
                 assert not failure, f"{sql}: gave {result}"
                 assert not expected or result == expected, f"{sql}: gave {result}"
+
+
+def test_the_readmes_sessions(db):
+    """The first one, and the one on contexts."""
+    found = re.findall(r"^( *)```sql\n(.*?)^\1```", (place.ROOT / "README.md").read_text(), re.S | re.M)
+    first = found[0][1].removeprefix('CREATE EXTENSION "pgrx-example";')
+    ssns, text, in_bytes, [key] = answers(db, first)
+    assert [(bytes(v)[:2], len(v)) for v, in ssns] == [(b"\xf7\xe1", 69), (b"\xf7\xe1", 61)]
+    assert (text, in_bytes) == ([("123-45-6789",)], [(b"\x0c\xaf\xe0",)])
+    assert key[:3] == ("public.customers", 1, "active")
+    [contexts] = [block for _, block in found if "envelope_context(" in block]
+    assert answers(db, contexts) == [[("flu",)]]
+
+
+def answers(db, script):
+    """What its queries give."""
+    with db.connect() as c:
+        ran = [c.execute(sql) for sql, _ in STATEMENT.findall(script)]
+        return [cursor.fetchall() for cursor in ran if cursor.description]

@@ -1,6 +1,7 @@
 """Databases in other encodings: sealed text is UTF-8 everywhere."""
 
 import pytest
+from harness.document import blocks
 from harness.keyrings import notices
 from sqlstate import fails
 
@@ -54,6 +55,42 @@ def test_what_the_encoding_lacks_is_an_error_without_the_text(in_encoding):
     with fails("22P05") as caught:
         db.sql("SELECT envelope_decrypt_text('t', v) FROM t")
     assert "0x" not in str(caught.value) and "名" not in str(caught.value)
+
+
+def test_the_trigger_seals_the_bytes_it_gets(in_encoding, database, cluster):
+    """Text that is written into a bytea column is the server's encoding's bytes; the HINT's way opens it, and the
+    recipe of docs/backup.md makes it text, in whatever database it is opened then."""
+    db = in_encoding("LATIN1")
+    db.people()
+    for i, text in enumerate(("Müller", "Ã¼"), 1):
+        # As a client that sends text: psycopg binds a str as text, which PostgreSQL casts to bytea.
+        with db.connect(client_encoding="utf8") as c:
+            c.execute(f"INSERT INTO people VALUES ({i}, '{text}')")
+    with fails("22021") as caught:
+        db.sql("SELECT envelope_decrypt_text('people', ssn) FROM people WHERE id = 1")
+    hint = caught.value.diag.message_hint
+    assert "convert_from(envelope_decrypt(" in hint and "'LATIN1'" in hint
+    assert "ller" not in str(caught.value) + hint
+    with db.connect(client_encoding="utf8") as c:
+        by_hint = "SELECT convert_from(envelope_decrypt('people', ssn), 'LATIN1') FROM people ORDER BY id"
+        assert c.execute(by_hint).fetchall() == [("Müller",), ("Ã¼",)]
+        [recipe] = blocks("backup.md", "Text in another encoding", "sql")
+        c.execute(recipe.replace("customers", "people"))
+        opened = "SELECT envelope_decrypt_text('people', ssn), envelope_decrypt('people', ssn) FROM people ORDER BY id"
+        assert c.execute(opened).fetchall() == [("Müller", "Müller".encode()), ("Ã¼", "Ã¼".encode())]
+
+
+def test_backslashes_are_byteas_own(db):
+    """Why documents write text by envelope_encrypt_text."""
+    db.people()
+    db.sql(r"INSERT INTO people VALUES (1, 'C:\101')")
+    with fails("22P02"):
+        db.sql(r"INSERT INTO people VALUES (2, 'CORP\jdoe')")
+    db.sql(r"INSERT INTO people VALUES (3, envelope_encrypt_text('people', 'C:\101'))")
+    db.sql(r"INSERT INTO people VALUES (4, convert_to('CORP\jdoe', 'UTF8'))")
+    db.sql("INSERT INTO people VALUES (5, %s)", (rb"C:\101",))
+    assert db.sql("SELECT id, envelope_decrypt_text('people', ssn) FROM people ORDER BY id") == [
+        (1, "C:A"), (3, r"C:\101"), (4, r"CORP\jdoe"), (5, r"C:\101")]
 
 
 def test_sql_ascii_seals_utf8_only_and_shows_no_byte(in_encoding):
