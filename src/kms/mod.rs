@@ -57,7 +57,7 @@ pub struct Wrap {
 /// [`Self::rewrap`].
 ///
 /// Every call may unwind out of the wait with a PostgreSQL error (cancel, terminate): whoever calls
-/// holds no lock.
+/// holds no lock of ours. The statement's own, on the row that an UPDATE changes, are held.
 pub trait Provider: Any {
     /// Draws a new data key and wraps it under this KEK and `context`.
     ///

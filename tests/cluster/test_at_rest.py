@@ -1,5 +1,6 @@
 """What is on disk, and what a crash leaves."""
 
+import pytest
 from harness.disk import files_holding
 from sqlstate import fails
 
@@ -20,6 +21,34 @@ def test_plaintext_is_not_on_disk(db, cluster):
     cluster.sql("CHECKPOINT")
     found = files_holding(cluster.data, NEEDLE.encode())
     assert any("pg_wal" in str(p) for p in found) and any("/base/" in str(p) for p in found)
+
+
+STATISTICS = "VACUUM FULL pg_catalog.pg_statistic"
+
+
+@pytest.mark.parametrize("column, steps", [
+    ("bytea", ["UPDATE people SET ssn = ssn", "VACUUM FULL people", "ANALYZE people", STATISTICS]),
+    ("text", ["DROP TRIGGER seal ON people",
+              "ALTER TABLE people ALTER ssn TYPE bytea USING envelope_encrypt_text('people', ssn)", STATISTICS]),
+])
+def test_sealed_in_place(db, cluster, column, steps):
+    """SECURITY.md: what takes plaintext that was there out of the table's file and the statistics."""
+    def files():
+        # Twice: a file that was replaced is unlinked by the checkpoint after the next.
+        cluster.sql("CHECKPOINT; CHECKPOINT")
+        database = db.value("SELECT oid FROM pg_database WHERE datname = current_database()")
+        return files_holding(cluster.data / "base" / str(database), needle)
+
+    needle = f"{NEEDLE}, in a column of {column}".encode()
+    db.sql(f"CREATE TABLE people (id int PRIMARY KEY, ssn {column})")
+    db.sql("INSERT INTO people SELECT g, %s FROM generate_series(1, 100) g", (needle if column == "bytea" else needle.decode(),))
+    db.sql("ANALYZE people")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    for step in steps:
+        assert files(), step
+        db.sql(step)
+    assert files() == []
+    assert db.value("SELECT count(*) FROM people WHERE envelope_decrypt('people', ssn) = %s", (needle,)) == 100
 
 
 def test_crash_keeps_what_was_committed(own_cluster, database):

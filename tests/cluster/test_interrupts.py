@@ -8,19 +8,21 @@ import pytest
 
 from harness import faults, moto as kms, process
 from harness.work import Work
+from sqlstate import fails
 
 
 class Waiting:
-    """A session that opens a value, in the background."""
+    """A session that opens a value, or does something else for which it asks the KMS, in the background."""
 
-    def __init__(self, db, user="postgres"):
+    def __init__(self, db, user="postgres", statement="SELECT envelope_decrypt('people', ssn) FROM people"):
         self.connection = db.connect(user)
         self.pid = self.connection.info.backend_pid
+        self._statement = statement
         self._work = None
 
     def start(self, proxy):
         proxy.reset_counts()
-        self._work = Work(self.connection.execute, "SELECT envelope_decrypt('people', ssn) FROM people")
+        self._work = Work(self.connection.execute, self._statement)
         process.wait_until(lambda: proxy.counts["Decrypt"] == 1, "the request arrives")
         return self
 
@@ -50,6 +52,22 @@ def test_seen_from_outside(hanging, proxy):
     assert locks == []
     hanging.sql("SELECT pg_cancel_backend(%s)", (w.pid,))
     w.error()
+
+
+def test_an_update_waits_with_its_row(hanging, proxy):
+    """Of locks of our own there is none; the row is locked before its trigger runs. `warm` asks ahead."""
+    hanging.sql("INSERT INTO people VALUES (2, NULL)")
+    w = Waiting(hanging, statement="UPDATE people SET ssn = 'y' WHERE id = 1").start(proxy)
+    hanging.sql("SELECT 1 FROM people WHERE id = 2 FOR UPDATE NOWAIT")
+    with fails("55P03"):
+        hanging.sql("SELECT 1 FROM people WHERE id = 1 FOR UPDATE NOWAIT")
+    hanging.sql("SELECT pg_cancel_backend(%s)", (w.pid,))
+    assert w.error().sqlstate == "57014"
+    proxy.clear()
+    with hanging.connect() as c:
+        c.execute("SELECT envelope.warm('people')")
+        proxy.fault("Decrypt", faults.hang)
+        c.execute("UPDATE people SET ssn = 'y' WHERE id = 1")
 
 
 def test_cancel(hanging, proxy):
