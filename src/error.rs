@@ -754,11 +754,6 @@ impl fmt::Display for Passed {
     }
 }
 
-/// A text as an SQL literal.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// How many keyrings of which tables, five of them by name.
 fn lost(tables: &[String]) -> String {
     let count = tables.len();

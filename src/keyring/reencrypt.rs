@@ -212,7 +212,7 @@ pub fn tell_passed(relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result
     if tables::is_distributed(relation)? {
         return Err(Error::Distributed(display_name(relation)));
     }
-    let (foreign, read): (Vec<_>, Vec<_>) = relation::with_partitions(relation)
+    let (foreign, read): (Vec<_>, Vec<_>) = relation::partitions(relation)
         .into_iter()
         .partition(|member| relation::is_foreign(*member));
     let (table, column) = (display_name(relation), encoding::to_string(column.to_bytes()));

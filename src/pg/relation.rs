@@ -77,16 +77,9 @@ unsafe fn owned_oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
     }
 }
 
-/// `root` and its partitions, of which it is the topmost table, as they are now; none is locked.
-pub fn partitions(root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    let mut partitions = family(root, pg_sys::NoLock as pg_sys::LOCKMODE);
-    partitions.retain(|member| partition_root(*member) == root);
-    partitions
-}
-
 /// `relation` and, as far as it is partitioned, the partitions below it, as they are now; none is locked.
 /// Heirs by INHERITS are tables of their own.
-pub fn with_partitions(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+pub fn partitions(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     let mut members = family(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
     members
         .retain(|member| *member == relation || partition_ancestors(*member).contains(&relation));
