@@ -5,7 +5,7 @@
 
 mod create;
 
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -111,30 +111,62 @@ fn read_kek(path: &Path, kek: &KekUri) -> Result<FileKek, KmsError> {
         let message = format!("could not read key file \"{shown}\": {error}");
         KmsError::new(KmsError::io_kind(&error), kek, message)
     };
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() {
-        return Err(unfit("is not a regular file".into(), "A key file is 32 bytes, no device."));
-    }
-    let mode = found.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(unfit(
-            format!("has mode {mode:04o}, which lets others than its owner at it"),
-            "chmod 0600 it, and take a new key if somebody may have read this one.",
-        ));
-    }
-    if found.uid() != 0 && found.uid() != effective_user() {
-        return Err(unfit(
-            format!("belongs to user {}, not to the server's", found.uid()),
-            "Give the file to the user that the server runs as.",
-        ));
-    }
-    if found.len() != KEK_LEN as u64 {
-        let why = format!("has {} bytes instead of {KEK_LEN}", found.len());
-        return Err(unfit(why, "A key file is 32 random bytes, not text."));
+    let found = Found::of(&file.metadata().map_err(failed)?);
+    if let Some((why, hint)) = found.objection(effective_user()) {
+        return Err(unfit(why, hint));
     }
     let mut key = Zeroizing::new([0; KEK_LEN]);
     file.read_exact(&mut key[..]).map_err(failed)?;
     Ok(FileKek::from_bytes(&key))
+}
+
+/// What the file system says of an open key file.
+#[derive(Clone, Copy)]
+struct Found {
+    is_file: bool,
+    mode: u32,
+    owner: u32,
+    len: u64,
+}
+
+impl Found {
+    fn of(metadata: &Metadata) -> Found {
+        Found {
+            is_file: metadata.is_file(),
+            mode: metadata.mode() & 0o7777,
+            owner: metadata.uid(),
+            len: metadata.len(),
+        }
+    }
+
+    /// What stands against it as the key file of a server that runs as `user`, and what to do.
+    fn objection(self, user: u32) -> Option<(String, &'static str)> {
+        let Found { is_file, mode, owner, len } = self;
+        if !is_file {
+            Some(("is not a regular file".into(), "A key file is 32 bytes, no device."))
+        } else if mode & 0o077 != 0 {
+            Some((
+                format!("has mode {mode:04o}, which lets others than its owner at it"),
+                "chmod 0600 it, and take a new key if somebody may have read this one.",
+            ))
+        } else if !is_trusted(owner, user) {
+            Some((
+                format!("belongs to user {owner}, not to the server's"),
+                "Give the file to the user that the server runs as.",
+            ))
+        } else if len != KEK_LEN as u64 {
+            let why = format!("has {len} bytes instead of {KEK_LEN}");
+            Some((why, "A key file is 32 random bytes, not text."))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether what belongs to `owner` can only have been put there by root or by the server, which runs
+/// as `user`.
+fn is_trusted(owner: u32, user: u32) -> bool {
+    owner == 0 || owner == user
 }
 
 /// The user whose rights the server has.

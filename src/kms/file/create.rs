@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{KEK_LEN, KekUri, Kind, KmsError, effective_user, random, read_kek};
+use super::{KEK_LEN, KekUri, Kind, KmsError, effective_user, is_trusted, random, read_kek};
 
 /// The file's name in its directory.
 const NAME: &str = "default.kek";
@@ -61,8 +61,7 @@ fn make_directory(directory: &Path, kek: &KekUri) -> Result<(), KmsError> {
         Err(error) => return Err(failed(kek, "create", directory, &error)),
     }
     let found = directory.metadata().map_err(doing("look at"))?;
-    let ours = found.uid() == 0 || found.uid() == effective_user();
-    if !found.is_dir() || !ours || found.mode() & 0o022 != 0 {
+    if !found.is_dir() || !is_closed(found.mode(), found.uid(), effective_user()) {
         let message = format!(
             "\"{}\" must be a directory that only the server's user can write in",
             directory.display()
@@ -70,6 +69,11 @@ fn make_directory(directory: &Path, kek: &KekUri) -> Result<(), KmsError> {
         return Err(KmsError::new(Kind::KeyState, kek, message).with_hint(HINT));
     }
     Ok(())
+}
+
+/// Whether nobody but root and the server, which runs as `user`, can put anything into a directory.
+pub(super) fn is_closed(mode: u32, owner: u32, user: u32) -> bool {
+    is_trusted(owner, user) && mode & 0o022 == 0
 }
 
 /// A new key under its final name; `false` when another backend was first.

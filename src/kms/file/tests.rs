@@ -102,6 +102,44 @@ fn a_file_that_others_can_read_or_that_is_no_key_is_refused() {
     assert_eq!(check(Path::new("/dev/null")).err().unwrap().kind, Kind::KeyState);
 }
 
+/// Files of other users are not to be had in a test that any user may run.
+#[test]
+fn only_root_and_the_server_can_have_put_a_key_file_there() {
+    const SERVER: u32 = 111;
+    let good = Found { is_file: true, mode: 0o600, owner: SERVER, len: 32 };
+    let is_fit = |found: Found| found.objection(SERVER).is_none();
+    for owner in [0, SERVER] {
+        assert!(is_fit(Found { owner, ..good }), "{owner}");
+    }
+    for owner in [1, SERVER - 1, SERVER + 1, u32::MAX] {
+        let (why, _) = Found { owner, ..good }.objection(SERVER).unwrap();
+        assert!(why.contains(&owner.to_string()), "{why}");
+    }
+    assert!(!is_fit(Found { is_file: false, ..good }));
+    for bit in 0..6 {
+        assert!(!is_fit(Found { mode: 0o600 | 1 << bit, ..good }), "{bit}");
+    }
+    for len in [0, 31, 33, 64] {
+        assert!(!is_fit(Found { len, ..good }), "{len}");
+    }
+}
+
+#[test]
+fn only_root_and_the_server_can_put_a_key_file_there() {
+    const SERVER: u32 = 111;
+    for owner in [0, SERVER] {
+        for mode in [0o700, 0o755] {
+            assert!(create::is_closed(mode, owner, SERVER), "{owner} {mode:o}");
+        }
+        for mode in [0o720, 0o702, 0o777] {
+            assert!(!create::is_closed(mode, owner, SERVER), "{owner} {mode:o}");
+        }
+    }
+    for owner in [1, SERVER - 1, SERVER + 1] {
+        assert!(!create::is_closed(0o700, owner, SERVER), "{owner}");
+    }
+}
+
 #[test]
 fn the_default_is_made_once_however_many_race() {
     let scratch = Scratch::new();
