@@ -213,6 +213,8 @@ def test_parallel_workers_ask_as_the_leader(people, proxy):
 
 @pytest.mark.parametrize("fault, sqlstate", [
     (faults.sts_error("AccessDenied"), "28000"),
+    (faults.sts_error("SignatureDoesNotMatch"), "28000"),
+    (faults.sts_error("InvalidIdentityToken", 400), "28000"),
     (faults.sts_error("InternalFailure", 500), "58030"),
     (faults.hang, "58030"),
     (faults.reset, "58030"),

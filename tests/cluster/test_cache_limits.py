@@ -109,10 +109,11 @@ def test_stale_while_out_of_reach(session, proxy):
     opens(session, 1)
 
 
-def test_never_stale_when_refused(session, proxy):
+@pytest.mark.parametrize("fault", ["deny", "unauthorized"])
+def test_never_stale_when_refused(session, proxy, fault):
     session.execute("SET envelope.cache_max_stale = 600")
     session.execute("SET envelope.cache_ttl = 1")
-    proxy.fault("Decrypt", faults.deny)
+    proxy.fault("Decrypt", getattr(faults, fault))
     time.sleep(1.2)
     with fails("28000"):
         session.execute(OPEN)

@@ -102,14 +102,15 @@ def test_one_region_switched_off(both, keks, proxy, far):
 
 
 @pytest.mark.parametrize("fault, falls_over", [("hang", True), ("throttle", True), ("internal", True),
-                                               ("deny", False), ("disabled", False), ("invalid_ciphertext", False)])
+                                               ("deny", False), ("unauthorized", False), ("disabled", False),
+                                               ("invalid_ciphertext", False)])
 def test_it_falls_over_only_when_out_of_reach(both, proxy, far, fault, falls_over):
     proxy.fault("Decrypt", getattr(faults, fault))
     if falls_over:
         assert both.sql(OPEN_ALL) == [("x",)]
         assert far.counts == {"Decrypt": 1}
     else:
-        with fails({"deny": "28000", "disabled": "55000", "invalid_ciphertext": "XX001"}[fault]):
+        with fails({"deny": "28000", "unauthorized": "28000", "disabled": "55000", "invalid_ciphertext": "XX001"}[fault]):
             both.sql(OPEN_ALL)
         assert not far.counts
 

@@ -81,6 +81,11 @@ def error(code, status=400):
     return fault
 
 
+def unauthorized(x):
+    """A gateway in between refuses, without a code."""
+    x.answer(401, "text/html", b"")
+
+
 deny = error("AccessDeniedException")
 expired_token = error("ExpiredTokenException")
 disabled = error("DisabledException")

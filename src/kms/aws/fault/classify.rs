@@ -76,8 +76,9 @@ pub(super) fn kind(code: Option<&str>, status: u16) -> Kind {
         | "ProvisionedThroughputExceeded"
         | "PriorRequestNotComplete" => Kind::Throttled,
         _ if status == 429 => Kind::Throttled,
-        // A gateway in between: a refusal all the same, which no other KEK and no cache may bridge.
-        "" if status == 401 || status == 403 => Kind::Denied,
+        // A gateway in between, or a code that is new: a refusal all the same, which no other KEK and no
+        // cache may bridge.
+        _ if status == 401 || status == 403 => Kind::Denied,
         // KMSInternal, DependencyTimeout, KeyUnavailable, key store trouble, and all that is new.
         _ => Kind::Unavailable,
     }
@@ -86,14 +87,18 @@ pub(super) fn kind(code: Option<&str>, status: u16) -> Kind {
 /// The kind of an error that no answer stands behind, and what to do: by the texts of its causes,
 /// since the types of credential errors are in a crate of the SDK that it does not re-export.
 pub(super) fn unsent(causes: &str) -> (Kind, &'static str) {
-    const REFUSED: [&str; 7] = [
+    const REFUSED: [&str; 11] = [
         "credential provider was not enabled",
         "credentials provider was not properly configured",
         "insufficient permissions",
         "AccessDenied",
         "ExpiredToken",
         "InvalidIdentityToken",
+        "IDPRejectedClaim",
         "InvalidClientTokenId",
+        "UnrecognizedClient",
+        "SignatureDoesNotMatch",
+        "RegionDisabled",
     ];
     if REFUSED.iter().any(|text| causes.contains(text)) {
         (Kind::Credentials, CREDENTIALS_HINT)
@@ -146,41 +151,115 @@ pub(super) fn hint(kind: Kind, operation: Operation) -> String {
 mod tests {
     use super::*;
 
+    /// Every line of the table: a refusal that is taken for an outage lets another KEK or a stale key
+    /// bridge it.
     #[test]
     fn every_code_has_its_kind() {
-        for (code, expected) in [
-            ("AccessDeniedException", Kind::Denied),
-            ("InvalidGrantTokenException", Kind::Denied),
-            ("UnrecognizedClientException", Kind::Credentials),
-            ("ExpiredTokenException", Kind::Credentials),
-            ("InvalidClientTokenId", Kind::Credentials),
-            ("IncompleteSignature", Kind::Credentials),
-            ("InvalidSignatureException", Kind::Credentials),
-            ("DisabledException", Kind::KeyState),
-            ("KMSInvalidStateException", Kind::KeyState),
-            ("NotFoundException", Kind::KeyState),
-            ("InvalidKeyUsageException", Kind::KeyState),
-            ("InvalidCiphertextException", Kind::InvalidWrap),
-            ("IncorrectKeyException", Kind::InvalidWrap),
-            ("InvalidArnException", Kind::BadUri),
-            ("ValidationException", Kind::BadUri),
-            ("ThrottlingException", Kind::Throttled),
-            ("LimitExceededException", Kind::Throttled),
-            ("KMSInternalException", Kind::Unavailable),
-            ("DependencyTimeoutException", Kind::Unavailable),
-            ("KeyUnavailableException", Kind::Unavailable),
-            ("SomethingNewException", Kind::Unavailable),
+        for (expected, codes) in [
+            (
+                Kind::Denied,
+                "AccessDenied NotAuthorized UnauthorizedOperation OptInRequired \
+                 SubscriptionRequired InvalidGrantToken",
+            ),
+            (
+                Kind::Credentials,
+                "UnrecognizedClient InvalidClientTokenId ExpiredToken RequestExpired \
+                 IncompleteSignature InvalidSignature SignatureDoesNotMatch \
+                 MissingAuthenticationToken MissingAuthenticationTokenError InvalidToken",
+            ),
+            (
+                Kind::KeyState,
+                "Disabled KMSInvalidState NotFound InvalidKeyUsage UnsupportedOperation",
+            ),
+            (Kind::InvalidWrap, "InvalidCiphertext IncorrectKey"),
+            (Kind::BadUri, "InvalidArn Validation ValidationError"),
+            (
+                Kind::Throttled,
+                "Throttling Throttled RequestThrottled RequestThrottledError \
+                 RequestLimitExceeded LimitExceeded TooManyRequests SlowDown \
+                 BandwidthLimitExceeded ProvisionedThroughputExceeded PriorRequestNotComplete",
+            ),
+            (
+                Kind::Unavailable,
+                "KMSInternal DependencyTimeout KeyUnavailable CloudHsmClusterNotActive \
+                 XksProxyUriUnreachable SomethingNew",
+            ),
         ] {
-            assert_eq!(kind(Some(code), 400), expected, "{code}");
+            for code in codes.split_whitespace() {
+                assert_eq!(kind(Some(code), 400), expected, "{code}");
+                let exception = format!("{code}Exception");
+                assert_eq!(kind(Some(&exception), 400), expected, "{exception}");
+            }
         }
-        assert_eq!(kind(None, 429), Kind::Throttled);
-        assert_eq!(kind(None, 403), Kind::Denied);
-        assert_eq!(kind(None, 500), Kind::Unavailable);
+    }
+
+    #[test]
+    fn without_a_code_the_status_decides() {
+        for (status, expected) in [
+            (401, Kind::Denied),
+            (403, Kind::Denied),
+            (429, Kind::Throttled),
+            (400, Kind::Unavailable),
+            (404, Kind::Unavailable),
+            (500, Kind::Unavailable),
+            (503, Kind::Unavailable),
+        ] {
+            for code in [None, Some("")] {
+                assert_eq!(kind(code, status), expected, "{status}");
+            }
+        }
+        // With one that is known it does not, else it does.
+        assert_eq!(kind(Some("DisabledException"), 403), Kind::KeyState);
+        assert_eq!(kind(Some("SomethingNewException"), 429), Kind::Throttled);
+        assert_eq!(kind(Some("SomethingNewException"), 403), Kind::Denied);
+    }
+
+    #[test]
+    fn refused_credentials_are_told_from_unreachable_ones() {
+        for refused in [
+            "the credential provider was not enabled",
+            "the credentials provider was not properly configured: x",
+            "service error: insufficient permissions",
+            "unhandled error (AccessDenied): x",
+            "unhandled error (ExpiredToken): x",
+            "unhandled error (ExpiredTokenException): x",
+            "unhandled error (InvalidIdentityToken): x",
+            "unhandled error (InvalidClientTokenId): x",
+            "unhandled error (IDPRejectedClaim): x",
+            "unhandled error (UnrecognizedClientException): x",
+            "unhandled error (SignatureDoesNotMatch): x",
+            "unhandled error (RegionDisabledException): x",
+        ] {
+            for causes in [
+                refused.to_owned(),
+                format!("an error occurred while loading credentials: {refused}"),
+            ] {
+                assert_eq!(unsent(&causes), (Kind::Credentials, CREDENTIALS_HINT), "{causes}");
+            }
+        }
+        for away in ["an error occurred while loading credentials: io error", "provider timed out"]
+        {
+            let (kind, hint) = unsent(away);
+            assert_eq!(kind, Kind::Unavailable, "{away}");
+            assert!(hint.contains("credentials"), "{hint}");
+        }
+        assert_eq!(unsent("io error: refused"), (Kind::Unavailable, UNAVAILABLE_HINT));
     }
 
     #[test]
     fn a_denied_operation_names_what_to_allow() {
-        let hint = hint(Kind::Denied, Operation::Decrypt);
-        assert!(hint.contains("kms:Decrypt on this key"), "{hint}");
+        for (operation, actions) in [
+            (Operation::GenerateDataKey, "kms:GenerateDataKey"),
+            (Operation::Decrypt, "kms:Decrypt"),
+            (Operation::Encrypt, "kms:Encrypt"),
+            (Operation::ReEncrypt, "kms:ReEncryptFrom kms:ReEncryptTo"),
+            (Operation::DescribeKey, "kms:DescribeKey"),
+        ] {
+            let hint = hint(Kind::Denied, operation);
+            for action in actions.split_whitespace() {
+                assert!(hint.contains(&format!("{action} on")), "{hint}");
+            }
+            assert!(actions.contains(operation.name()), "{}", operation.name());
+        }
     }
 }
