@@ -1,5 +1,6 @@
 """Many sessions make a table's first insert at once: one key, and nobody notices."""
 
+import re
 import threading
 
 import psycopg
@@ -166,3 +167,26 @@ def test_the_extension_made_again_elsewhere_empties_the_cache(db):
         with pytest.raises(psycopg.Error) as caught:
             c.execute("SELECT envelope_decrypt_text('people', %s)", (sealed,))
         assert caught.value.sqlstate == "42704"
+
+
+def test_a_table_that_was_dropped_many_times(db):
+    """The WARNING names the newest keyrings that it has left and counts the others; a shredded one is none."""
+    def made():
+        told = []
+        with db.connect() as c:
+            c.add_notice_handler(lambda diag: told.append(diag.message_primary))
+            c.execute("CREATE TABLE again (v bytea)")
+            c.execute("SELECT envelope_encrypt('again', 'x')")
+        return re.findall("[0-9a-f]{8}-[0-9a-f-]{27}", "".join(told)), " ".join(told)
+
+    keyring = "SELECT keyring_id::text FROM envelope.keys WHERE relation = 'public.again' AND NOT orphaned"
+    left = []
+    for n in range(6):
+        named, text = made()
+        assert named == left[::-1][:3]
+        assert (f"{n - 3} more" in text) == (n > 3)
+        left.append(db.value(keyring))
+        db.sql("DROP TABLE again")
+    db.sql("CREATE TABLE again (v bytea); SELECT envelope.create_key('again'); SELECT envelope.shred('again', 'x'); "
+           "DROP TABLE again")
+    assert made()[0] == left[::-1][:3]
