@@ -15,7 +15,7 @@ use crate::pg::encoding::{self, shown};
 use crate::pg::relation::display_name;
 use crate::pg::subxact::Undone;
 use crate::pg::tid::Tid;
-use crate::pg::{column, report};
+use crate::pg::{column, report, xact};
 
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -464,10 +464,10 @@ impl Error {
                 "Settings envelope.* are for superusers and the server's configuration: remove \
                  it from PGOPTIONS or the connection string."
             }
-            Error::NoKey { table, because: "during recovery" } => {
+            Error::NoKey { table, .. } if xact::is_in_recovery() => {
                 return Some(format!(
-                    "Its owner can make one on the primary: SELECT envelope.create_key({}). It is \
-                     here once it is replayed.",
+                    "Its owner can make one on the primary: SELECT envelope.create_key({}). One that \
+                     is there comes with replay, which may be behind.",
                     literal(table)
                 ));
             }
@@ -477,6 +477,10 @@ impl Error {
                      transaction.",
                     literal(table)
                 ));
+            }
+            Error::UnknownKey(_) if xact::is_in_recovery() => {
+                "Replay may be behind: open it again when the standby has caught up. Or the value \
+                 comes from another database, or its key was not restored with it."
             }
             Error::UnknownKey(_) => {
                 "Bring the key here first: restore the rows of schema envelope, or take them from \

@@ -97,6 +97,12 @@ pub fn forbids_writing() -> Option<&'static str> {
     }
 }
 
+/// Whether this server is a standby, or still recovers.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads a variable of shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// Whether every statement of this transaction sees what others have committed before it.
 pub fn is_read_committed() -> bool {
     // SAFETY: reads a variable of this backend.

@@ -108,6 +108,27 @@ def test_a_warm_session_sees_new_keys_and_new_states(primary, standby):
         standby.caught_up()
 
 
+def test_a_key_that_replay_has_not_brought_yet(primary, own_standby):
+    run = on(primary)
+    own_standby.sql("SELECT pg_wal_replay_pause()")
+    process.wait_until(lambda: own_standby.sql("SELECT pg_get_wal_replay_pause_state()") == [("paused",)], "pause")
+    run("CREATE TABLE unseen (v bytea)")
+    run("SELECT envelope.create_key('unseen')")
+    value = run("SELECT envelope_encrypt('unseen', 'x')")[0][0]
+    with fails("42704") as caught:
+        on(own_standby)(OPEN, (value,))
+    assert "eplay" in caught.value.diag.message_hint
+    with fails("42704") as caught:
+        on(own_standby)("SELECT envelope_encrypt('unkeyed', 'x')")
+    assert "eplay" in caught.value.diag.message_hint
+    with fails("42704") as caught:
+        run(OPEN, (value[:2] + bytes(4) + value[6:],))
+    assert "eplay" not in caught.value.diag.message_hint
+    own_standby.sql("SELECT pg_wal_replay_resume()")
+    run("DROP TABLE unseen")
+    own_standby.caught_up()
+
+
 def test_promoted_it_goes_on(primary, own_standby):
     with own_standby.connect(DATABASE) as session:
         session.execute("SET envelope.cache_ttl = '10min'")
