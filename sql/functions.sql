@@ -176,7 +176,10 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
          COALESCE(t.relation::pg_catalog.oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid, true)
            AS orphaned,
          k.purpose OPERATOR(pg_catalog.<>) 'seal'
-           OR k.version OPERATOR(pg_catalog.>=) r.minimum_version AS is_taken
+           OR k.version OPERATOR(pg_catalog.>=) r.minimum_version AS is_taken,
+         ARRAY(SELECT w.kms_context FROM envelope.wrapped_key w
+               WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
+               ORDER BY w.position, w.kek) AS kms_contexts
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t
@@ -190,7 +193,7 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
                 WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                   AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.keys IS
-  'Data keys of the tables that one owns, owned or has a right on (all, for members of pg_monitor), without the keys';
+  'Data keys of the tables that one owns, owned or has a right on (all, for members of pg_monitor), without the keys; keks and kms_contexts go together, in the order in which KEKs are tried';
 GRANT SELECT ON envelope.keys TO PUBLIC;
 
 -- A row a table, role and verb, however the role came by it; members of the role may do the same.

@@ -418,9 +418,7 @@ impl Error {
     /// What happened besides, for the DETAIL line.
     fn detail(&self) -> Option<String> {
         match self {
-            Error::Kms { error, .. } => {
-                error.request_id.as_ref().map(|id| format!("KMS request id {id}."))
-            }
+            Error::Kms { error, .. } => kms_detail(error),
             Error::KeyDestroyed { at, reason, .. } => Some(match reason {
                 Some(reason) => format!("At {at}: {reason}"),
                 None => format!("At {at}."),
@@ -756,6 +754,14 @@ impl fmt::Display for Passed {
         }
         write!(f, "{}.", parts.join("; "))
     }
+}
+
+/// What the KMS's operator asks for.
+fn kms_detail(error: &KmsError) -> Option<String> {
+    let id = error.request_id.as_ref().map(|id| format!("KMS request id {id}."));
+    let context = error.context.as_ref().map(|json| format!("Encryption context: {json}"));
+    let said: Vec<String> = id.into_iter().chain(context).collect();
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// How many keyrings of which tables, five of them by name.

@@ -113,7 +113,8 @@ mod tests {
     use super::*;
 
     fn error(kind: Kind) -> KmsError {
-        KmsError { kind, kek: "k".into(), message: "m".into(), request_id: None, hint: None }
+        let (kek, message) = ("k".into(), "m".into());
+        KmsError { kind, kek, message, request_id: None, context: None, hint: None }
     }
 
     fn delay(kek: &str) -> u64 {

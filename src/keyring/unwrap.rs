@@ -112,6 +112,7 @@ pub fn ask(
             kek: wrap.kek.clone(),
             message: "unwrapped another data key than the one stored".into(),
             request_id,
+            context: None,
             hint: Some("The wrapped key in the catalog was changed or swapped.".into()),
         })
     }

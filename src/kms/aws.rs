@@ -95,16 +95,16 @@ impl AwsProvider {
         to_context: &EncryptionContext,
     ) -> Result<Wrap, KmsError> {
         let (from, to) = (self.key.clone(), to.key.clone());
-        let (context, to_context) = (pairs(context), pairs(to_context));
+        let (sent_context, sent_to_context) = (pairs(context), pairs(to_context));
         let wrapped = self.sendable(wrapped)?;
-        self.call(Operation::ReEncrypt, |client, request| async move {
+        let answer = self.call(Operation::ReEncrypt, |client, request| async move {
             let sent = client
                 .re_encrypt()
                 .ciphertext_blob(wrapped)
                 .source_key_id(from.id())
-                .set_source_encryption_context(context)
+                .set_source_encryption_context(sent_context)
                 .destination_key_id(to.id())
-                .set_destination_encryption_context(to_context)
+                .set_destination_encryption_context(sent_to_context)
                 .customize()
                 .interceptor(request.listener::<ReEncryptError>())
                 .send();
@@ -112,7 +112,8 @@ impl AwsProvider {
             let id = answer.request_id().map(str::to_owned);
             request.answered_under(&from, answer.source_key_id.as_deref(), id.as_deref())?;
             request.wrap(&to, answer.key_id.as_deref(), answer.ciphertext_blob, id.as_deref())
-        })
+        });
+        answer.map_err(|error| error.of_contexts(context, to_context))
     }
 
     /// A wrap that KMS can have made, ready to send.
@@ -127,13 +128,13 @@ impl AwsProvider {
 
 impl Provider for AwsProvider {
     fn generate(&self, context: &EncryptionContext) -> Result<Generated, KmsError> {
-        let (key, context) = (self.key.clone(), pairs(context));
-        self.call(Operation::GenerateDataKey, |client, request| async move {
+        let (key, sent_context) = (self.key.clone(), pairs(context));
+        let answer = self.call(Operation::GenerateDataKey, |client, request| async move {
             let sent = client
                 .generate_data_key()
                 .key_id(key.id())
                 .key_spec(DataKeySpec::Aes256)
-                .set_encryption_context(context)
+                .set_encryption_context(sent_context)
                 .customize()
                 .interceptor(request.listener::<GenerateDataKeyError>())
                 .send();
@@ -143,36 +144,38 @@ impl Provider for AwsProvider {
             let named = answer.key_id.as_deref();
             let wrap = request.wrap(&key, named, answer.ciphertext_blob, id.as_deref())?;
             Ok(Generated { data_key, wrap, request_id: id })
-        })
+        });
+        answer.map_err(|error| error.of_context(context))
     }
 
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
-        let (key, context) = (self.key.clone(), pairs(context));
+        let (key, sent_context) = (self.key.clone(), pairs(context));
         let plaintext = Zeroizing::new(data_key.as_bytes().to_vec());
-        self.call(Operation::Encrypt, |client, request| async move {
+        let answer = self.call(Operation::Encrypt, |client, request| async move {
             let sent = client
                 .encrypt()
                 .key_id(key.id())
                 .plaintext(Blob::new(plaintext.as_slice()))
-                .set_encryption_context(context)
+                .set_encryption_context(sent_context)
                 .customize()
                 .interceptor(request.listener::<EncryptError>())
                 .send();
             let answer = sent.await.map_err(|error| request.refused(&error))?;
             let id = answer.request_id().map(str::to_owned);
             request.wrap(&key, answer.key_id.as_deref(), answer.ciphertext_blob, id.as_deref())
-        })
+        });
+        answer.map_err(|error| error.of_context(context))
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
-        let (key, context) = (self.key.clone(), pairs(context));
+        let (key, sent_context) = (self.key.clone(), pairs(context));
         let wrapped = self.sendable(wrapped)?;
-        self.call(Operation::Decrypt, |client, request| async move {
+        let answer = self.call(Operation::Decrypt, |client, request| async move {
             let sent = client
                 .decrypt()
                 .ciphertext_blob(wrapped)
                 .key_id(key.id())
-                .set_encryption_context(context)
+                .set_encryption_context(sent_context)
                 .customize()
                 .interceptor(request.listener::<DecryptError>())
                 .send();
@@ -181,7 +184,8 @@ impl Provider for AwsProvider {
             let data_key = request.data_key(answer.plaintext, id.as_deref())?;
             request.answered_under(&key, answer.key_id.as_deref(), id.as_deref())?;
             Ok(Unwrapped { data_key, request_id: id })
-        })
+        });
+        answer.map_err(|error| error.of_context(context))
     }
 
     fn rewrap(

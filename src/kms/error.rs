@@ -1,6 +1,10 @@
 //! The one error of all providers. It carries what an operator needs and nothing secret: no key, no
 //! wrap.
 
+use std::collections::BTreeMap;
+
+use envelope::wrap::EncryptionContext;
+
 /// What went wrong, one kind for each SQLSTATE and each way to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -33,6 +37,9 @@ pub struct KmsError {
     pub message: String,
     /// The KMS's own number of the request, for the detail.
     pub request_id: Option<String>,
+    /// The encryption context that the KMS was asked with, where it may be what it refused: a JSON object
+    /// of strings, for the detail. No secret: the KMS's own log has it.
+    pub context: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -40,7 +47,38 @@ pub struct KmsError {
 impl KmsError {
     /// An error that no KMS request stands behind.
     pub(super) fn new(kind: Kind, kek: impl ToString, message: impl Into<String>) -> Self {
-        Self { kind, kek: kek.to_string(), message: message.into(), request_id: None, hint: None }
+        Self {
+            kind,
+            kek: kek.to_string(),
+            message: message.into(),
+            request_id: None,
+            context: None,
+            hint: None,
+        }
+    }
+
+    /// The same, of a request with this encryption context.
+    pub(super) fn of_context(mut self, context: &EncryptionContext) -> Self {
+        if matches!(self.kind, Kind::Denied | Kind::InvalidWrap) {
+            self.context = Some(json(context));
+        }
+        self
+    }
+
+    /// As [`Self::of_context`], of a request with one to unwrap and another to wrap.
+    pub(super) fn of_contexts(self, from: &EncryptionContext, to: &EncryptionContext) -> Self {
+        let mut error = self.of_context(from);
+        if let Some(context) = error.context.as_mut().filter(|_| from != to) {
+            context.push_str(&format!(" for the old wrap, {} for the new one", json(to)));
+        }
+        error
+    }
+
+    /// The same with one thing more to do about it.
+    pub fn with_more_hint(mut self, more: &str) -> Self {
+        let hint = self.hint.into_iter().chain([more.to_owned()]);
+        self.hint = Some(hint.collect::<Vec<_>>().join(" "));
+        self
     }
 
     /// The same with what to do about it.
@@ -57,5 +95,35 @@ impl KmsError {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Kind::KeyState,
             _ => Kind::Unavailable,
         }
+    }
+}
+
+/// The context as one line: keys in the order of their bytes, no spaces.
+fn json(context: &EncryptionContext) -> String {
+    // Strings alone: nothing of it can fail to be JSON.
+    serde_json::to_string(&context.iter().collect::<BTreeMap<_, _>>()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_the_context_and_an_outage_does_not() {
+        let context: EncryptionContext =
+            [("table", "l\u{e4}ge"), ("a", "\"")].into_iter().collect();
+        let shown = |kind| KmsError::new(kind, "k", "m").of_context(&context).context;
+        let expected = Some("{\"a\":\"\\\"\",\"table\":\"l\u{e4}ge\"}".to_owned());
+        for kind in [Kind::Denied, Kind::InvalidWrap] {
+            assert_eq!(shown(kind), expected);
+        }
+        for kind in [Kind::Credentials, Kind::KeyState, Kind::Throttled, Kind::Unavailable] {
+            assert_eq!(shown(kind), None);
+        }
+        let none = EncryptionContext::default();
+        let both = KmsError::new(Kind::Denied, "k", "m").of_contexts(&none, &context).context;
+        assert!(both.is_some_and(|both| both.starts_with("{} ") && both.contains("table")));
+        let same = KmsError::new(Kind::Denied, "k", "m").of_contexts(&context, &context).context;
+        assert_eq!(same, expected);
     }
 }

@@ -1,5 +1,8 @@
 """Each fault of the KMS: its SQLSTATE, in time; nothing half made; service resumes."""
 
+import json
+
+import psycopg
 import pytest
 from sqlstate import REFUSED_OR_BROKEN, fails
 
@@ -111,3 +114,27 @@ def test_the_message_names_kek_and_request(aws, proxy, aws_cluster):
     assert arn in diag.message_primary
     assert "people" in diag.message_primary + (diag.message_detail or "")
     assert "11111111-2222" in (diag.message_detail or "") and diag.message_hint
+
+
+def test_a_refusal_shows_the_encryption_context(aws, proxy):
+    """What a key policy asks for, and what stands in CloudTrail; `envelope.keys` has it, too."""
+    context = {"tenant": "läge \"1\"", "a": ""}
+    aws.sql("CREATE TABLE t (v bytea)")
+    aws.sql("SELECT envelope.create_key('t', kms_context => %s::jsonb)", (json.dumps(context),))
+    assert aws.sql("SELECT keks, kms_contexts FROM envelope.keys") == [
+        ([aws.cluster.conf["envelope.default_kek"]], [context])]
+    for operation, fault, statement in (
+        ("Decrypt", faults.deny, "SELECT envelope_encrypt('t', 'x')"),
+        ("Decrypt", faults.invalid_ciphertext, "SELECT envelope_encrypt('t', 'x')"),
+        ("GenerateDataKey", faults.deny, "SELECT envelope.rotate_key('t')"),
+        ("ReEncrypt", faults.deny, "SELECT envelope.add_kek('t', %s)"),
+    ):
+        proxy.clear()
+        proxy.fault(operation, fault)
+        with pytest.raises(psycopg.Error) as caught, aws.connect() as c:
+            c.execute("LOAD 'pgrx-example'")
+            c.execute("SET envelope.allowed_keks = 'aws-kms://*'")
+            other = "aws-kms://arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+            c.execute(statement, (other,) if "%s" in statement else None)
+        shown = caught.value.diag.message_detail.partition("Encryption context: ")[2]
+        assert json.loads(shown) == context, operation
