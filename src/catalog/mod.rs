@@ -1,5 +1,5 @@
-//! The extension's own tables as typed rows: read by index scan with the newest snapshot, written
-//! by SPI as the owner of the schema.
+//! The extension's own tables as typed rows: read by index scan with the newest snapshot, or many with
+//! one ([`at_one_moment`]), written by SPI as the owner of the schema.
 
 mod invalidate;
 mod refs;
@@ -18,6 +18,7 @@ use crate::pg::state::Number;
 use crate::pg::{extension, relation};
 
 pub use invalidate::watch;
+pub use scan::at_one_moment;
 
 const EXTENSION: &CStr = c"pgrx-example";
 const SCHEMA: &CStr = c"envelope";

@@ -8,6 +8,7 @@
 //! inserts, and two sessions that make keys for two tables would fail each other. So the scan
 //! itself takes every row version, which locks nothing, and each is held against the one snapshot.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
@@ -17,6 +18,47 @@ use crate::catalog::oid_of;
 use crate::error::Result;
 use crate::pg;
 use crate::pg::varlena::VarlenaBuf;
+
+thread_local! {
+    /// By which rows are seen while [`at_one_moment`] runs; else null, and each scan takes its own.
+    static HELD: Cell<pg_sys::Snapshot> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Runs `read`, whose scans all see the catalog as it is now: what is committed and what this
+/// transaction did, and nothing that comes meanwhile.
+///
+/// Such a read does not see what the caches are told of while it runs: nothing of it may be kept for
+/// later statements. Names, owners and kinds of relations come from PostgreSQL's own caches, which go
+/// on: a table may be gone by then that a row here still names.
+pub fn at_one_moment<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _held = Held::take(oid_of(c"keyring")?);
+    read()
+}
+
+/// A snapshot that is held for [`at_one_moment`].
+struct Held {
+    snapshot: pg_sys::Snapshot,
+    before: pg_sys::Snapshot,
+}
+
+impl Held {
+    fn take(table: pg_sys::Oid) -> Held {
+        // SAFETY: a catalog snapshot is taken anew for each of this extension's tables, and a copy of
+        // it registered, until it is let go or, on an error, the resource owner lets it go.
+        let snapshot = unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(table)) };
+        Held { snapshot, before: HELD.replace(snapshot) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.set(self.before);
+        if !std::thread::panicking() {
+            // SAFETY: registered by `take`, under the resource owner that is current again.
+            unsafe { pg_sys::UnregisterSnapshot(self.snapshot) };
+        }
+    }
+}
 
 /// What a column is compared with.
 pub enum Key<'a> {
@@ -84,7 +126,9 @@ fn scan(
     // next one is asked for.
     unsafe {
         let relation = pg_sys::table_open(table, lock);
-        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(table));
+        let held = HELD.get();
+        let seen_by = if held.is_null() { pg_sys::GetCatalogSnapshot(table) } else { held };
+        let snapshot = pg_sys::RegisterSnapshot(seen_by);
         let scan = pg_sys::systable_beginscan(
             relation,
             index,

@@ -148,7 +148,7 @@ fn envelope_check() -> std::result::Result<
     Ok(TableIterator::new(keyring::check_all()?.into_iter().map(|finding| {
         let (ok, sqlstate, message) = match finding.outcome {
             Outcome::Well => (true, None, None),
-            Outcome::Note(note) => (true, None, Some(note.into())),
+            Outcome::Note(note) => (true, None, Some(encoding::shown(note))),
             Outcome::Broken(error) => {
                 (false, Some(error.sqlstate_text()), Some(encoding::shown(error.to_string())))
             }

@@ -1,8 +1,182 @@
 """envelope.check() when KEKs are away, refuse, or answer wrongly."""
 
+import base64
+import contextlib
 import os
+import shutil
+import threading
+import time
 
-from harness import faults
+import pytest
+from harness import faults, process
+from harness import moto as kms
+from harness.work import Work
+
+BROKEN = "SELECT * FROM envelope.check() WHERE NOT ok"
+
+
+def key_file(db, name):
+    """Another key file of the cluster, as fit as the one that was made by itself; its URI."""
+    default = db.cluster.base / "data.kek" / "default.kek"
+    path = default.with_name(name)
+    path.write_bytes(os.urandom(32))
+    path.chmod(0o600)
+    shutil.chown(path, default.owner(), default.group())
+    return f"file://{path}"
+
+
+@contextlib.contextmanager
+def going_on(db, *lives):
+    """Runs each of these again and again, in a session of its own, while the block runs."""
+    over = threading.Event()
+
+    def live(life):
+        times = 0
+        with db.connect() as c:
+            while not over.is_set():
+                life(c, times)
+                times += 1
+        return times
+
+    works = [Work(live, life) for life in lives]
+    try:
+        yield
+    finally:
+        over.set()
+    assert all(work.result() > 1 for work in works)
+
+
+def makes_keys(c, n):
+    c.execute(f"CREATE TABLE made_{n} (v bytea)")
+    c.execute(f"SELECT envelope.create_key('made_{n}')")
+
+
+def makes_and_drops(c, n):
+    c.execute("CREATE TABLE short (v bytea)")
+    c.execute("SELECT envelope.create_key('short')")
+    c.execute("DROP TABLE short")
+
+
+def lends_and_drops(c, n):
+    c.execute("CREATE TABLE lent (v bytea)")
+    c.execute("SELECT envelope.share_keyring('moved', 'lent')")
+    c.execute("DROP TABLE lent")
+
+
+def rotates_and_destroys(c, n):
+    active = "SELECT key_id FROM envelope.keys WHERE relation = 'public.rotated' AND state = 'active'"
+    before, = c.execute(active).fetchone()
+    c.execute("SELECT envelope.rotate_key('rotated')")
+    c.execute("SELECT envelope.destroy_key(%s, 'over')", (before,))
+
+
+def grants_and_drops(db):
+    def life(c, n):
+        c.execute(f"CREATE ROLE short_{db.name}")
+        c.execute(f"SELECT envelope.grant_key('rotated', 'short_{db.name}', 'decrypt')")
+        c.execute(f"SELECT envelope.revoke_key('rotated', 'short_{db.name}', 'decrypt')")
+        c.execute(f"DROP ROLE short_{db.name}")
+
+    return life
+
+
+def moves(one, other):
+    def life(c, n):
+        c.execute("SELECT count(*) FROM envelope.rewrap(%s, %s, 'moved')", ((one, other), (other, one))[n % 2])
+
+    return life
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_no_false_alarm_beside_changes(own_cluster, database, isolation):
+    """A table made, rotated, dropped, granted, moved to another KEK: every moment of it is whole."""
+    db = database(own_cluster().start())
+    db.sql("CREATE TABLE rotated (v bytea); CREATE TABLE moved (v bytea)")
+    db.sql("SELECT envelope.create_key('rotated'), envelope.create_key('moved')")
+    one = db.value("SELECT keks[1] FROM envelope.keys WHERE relation = 'public.moved'")
+    other = key_file(db, "other.kek")
+    lives = (makes_keys, makes_and_drops, lends_and_drops, rotates_and_destroys, grants_and_drops(db),
+             moves(one, other))
+    found, until = [], time.monotonic() + 4
+    with going_on(db, *lives), db.connect() as c:
+        while time.monotonic() < until:
+            c.execute(f"BEGIN ISOLATION LEVEL {isolation}")
+            for _ in range(5):
+                found += c.execute(BROKEN).fetchall()
+            c.execute("COMMIT")
+    assert found == []
+
+
+def test_what_the_transaction_itself_did_is_seen(db):
+    db.people(rows=["x"])
+    with db.connect() as c:
+        c.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        assert c.execute(BROKEN).fetchall() == []
+        db.people("later", rows=["x"])
+        # Others' changes are seen whatever the isolation level, as sealing and opening see them.
+        seen = "SELECT relation FROM envelope.check() WHERE key_id IS NOT NULL ORDER BY 1"
+        assert c.execute(seen).fetchall() == [("public.later",), ("public.people",)]
+        c.execute("CREATE TABLE own (v bytea); SELECT envelope.create_key('own')")
+        assert ("public.own",) in c.execute(seen).fetchall()
+        # What a DELETE of this isolation level sees, that is: not the other's.
+        c.execute("SAVEPOINT s; DELETE FROM envelope.wrapped_key")
+        assert c.execute("SELECT relation, sqlstate FROM envelope.check() WHERE NOT ok ORDER BY 1").fetchall() == [
+            ("public.own", "XX001"), ("public.people", "XX001")]
+        c.execute("ROLLBACK TO s")
+        assert c.execute(BROKEN).fetchall() == []
+
+
+def test_an_error_in_between_leaves_no_snapshot_behind(db):
+    """One that is caught: what the transaction does afterwards sees what others have committed since."""
+    db.people(rows=["x"])
+    with db.connect() as c, db.connect() as other:
+        other.execute("BEGIN; LOCK TABLE envelope.wrapped_key IN ACCESS EXCLUSIVE MODE")
+        c.execute("BEGIN; SET LOCAL lock_timeout = '100ms'")
+        c.execute("DO $$ BEGIN PERFORM envelope.check(); RAISE 'not reached'; EXCEPTION WHEN lock_not_available THEN END $$")
+        other.execute("COMMIT")
+        db.people("later", rows=["x"])
+        assert c.execute("SELECT envelope_decrypt_text('later', ssn) FROM later").fetchall() == [("x",)]
+        assert c.execute("SELECT count(*) FROM envelope.check() WHERE ok").fetchone() == (2,)
+        c.execute("COMMIT")
+
+
+@pytest.mark.parametrize("change, told", [
+    ("SELECT 1", [("one", False)]),
+    ("SELECT envelope.destroy_key('{key}', 'over')", []),
+    ("SELECT count(*) FROM envelope.rewrap('{one}', '{other}')", [("other", True)]),
+    ("SELECT envelope.add_kek('people', '{other}'); SELECT envelope.drop_kek('people', '{one}')", [("other", True)]),
+    ("DELETE FROM envelope.data_key WHERE key_id = '{key}'; DELETE FROM envelope.wrapped_key WHERE key_id = '{key}'", []),
+])
+def test_what_changes_while_the_kms_is_asked(aws, proxy, moto, change, told):
+    """The KMS no longer unwraps what is no longer in the catalog: that is no break."""
+    aws.sql("CREATE TABLE before (v bytea); SELECT envelope.create_key('before')")
+    aws.people()
+    aws.sql("SELECT envelope.create_key('people')")
+    keks = {"one": aws.cluster.conf["envelope.default_kek"], "other": kms.kek(moto.create_key())}
+    key, wrapped = aws.sql("SELECT k.key_id, wrapped FROM envelope.keys k JOIN envelope.wrapped_key USING (key_id) "
+                           "WHERE relation = 'public.people'")[0]
+    aws.sql("SELECT envelope.rotate_key('people')")
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold(x):
+        held.set()
+        go_on.wait(60)
+        faults.none(x)
+
+    def deny_that_wrap(x):
+        is_that = base64.b64decode(x.request["CiphertextBlob"]) == wrapped
+        (faults.deny if is_that else faults.none)(x)
+
+    with aws.patient() as c, aws.connect() as changing:
+        changing.execute(f"SET envelope.allowed_keks = '{keks['one']}, {keks['other']}'")
+        proxy.fault("Decrypt", hold, times=1)
+        checking = Work(lambda: c.execute("SELECT kek, ok FROM envelope.check() WHERE key_id = %s", (key,)).fetchall())
+        process.wait_until(held.is_set, "check() asks about the table before")
+        for statement in change.format(key=key, **keks).split(";"):
+            changing.execute(statement)
+        proxy.fault("Decrypt", deny_that_wrap)
+        go_on.set()
+        assert checking.result() == [(keks[kek], ok) for kek, ok in told]
 
 
 def test_check_after_the_key_file_moved(own_cluster, database):

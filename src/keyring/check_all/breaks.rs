@@ -7,7 +7,8 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::{Finding, Outcome, is_managed};
+use super::survey::is_managed;
+use super::{Finding, Outcome};
 use crate::catalog::{self, whole};
 use crate::error::{Error, Result};
 use crate::keyring::orphans;
@@ -31,6 +32,7 @@ pub fn of_links(known: &HashSet<Uuid>) -> Result<Vec<Finding>> {
             findings.push(Finding {
                 table: table.map(relation::display_name),
                 keyring_id: Some(link.keyring_id),
+                gone: Some(link.relation),
                 outcome: Outcome::Broken(Error::Corrupt(broken)),
                 ..Finding::default()
             });
@@ -44,7 +46,7 @@ pub fn strays(known: &HashSet<Uuid>) -> Result<Vec<Finding>> {
     let stray = |keyring_id, key_id: KeyId, kek, what: &str| {
         let broken = Error::Corrupt(format!("the {what} of data key {key_id} is not there"));
         let outcome = Outcome::Broken(broken);
-        Finding { table: None, keyring_id, key_id: Some(key_id), kek, outcome }
+        Finding { keyring_id, key_id: Some(key_id), kek, outcome, ..Finding::default() }
     };
     let keys = whole::data_keys()?;
     let mut findings = Vec::new();
