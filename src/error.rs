@@ -265,6 +265,20 @@ pub enum Error {
     #[error("KEK {0} is not allowed here")]
     KekNotAllowed(String),
 
+    /// A KEK of the key that seals, which `setting` does not let in.
+    #[error(
+        "values of table {table} cannot be sealed: {setting} does not allow KEK {kek}, which wraps \
+         its data key"
+    )]
+    SealingKekNotAllowed { kek: String, table: String, setting: &'static str },
+
+    /// A default under which no key can be made.
+    #[error(
+        "new data keys cannot be made: envelope.allowed_keks does not allow KEK {0} of \
+         envelope.default_kek"
+    )]
+    DefaultKekNotAllowed(String),
+
     /// `envelope.default_kek` is needed and unset.
     #[error("no KEK given, and envelope.default_kek is not set")]
     NoDefaultKek,
@@ -320,7 +334,9 @@ impl Error {
             | Error::SuperuserOnly(_)
             | Error::NotFormerOwner(_)
             | Error::PlantedSetting(_)
-            | Error::KekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            | Error::KekNotAllowed(_)
+            | Error::SealingKekNotAllowed { .. }
+            | Error::DefaultKekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::NoKey { .. }
             | Error::UnknownKey(_)
             | Error::UnknownKeyring(_)
@@ -408,7 +424,12 @@ impl Error {
             Error::NoRight { table, .. } | Error::NoRightOnKey { table, .. } => {
                 (Some(table.clone()), None, None)
             }
-            Error::KekNotAllowed(kek) => (None, Some(kek.clone()), None),
+            Error::KekNotAllowed(kek) | Error::DefaultKekNotAllowed(kek) => {
+                (None, Some(kek.clone()), None)
+            }
+            Error::SealingKekNotAllowed { kek, table, .. } => {
+                (Some(table.clone()), Some(kek.clone()), None)
+            }
             Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
             Error::At { error, .. } => error.subject(),
             _ => (None, None, None),
@@ -584,6 +605,11 @@ impl Error {
                 ));
             }
             Error::KekNotAllowed(_) => "A superuser can add it to envelope.allowed_keks.",
+            Error::SealingKekNotAllowed { .. } => {
+                "A superuser can add it to envelope.allowed_keks, or move the table's keys to another \
+                 KEK: SELECT * FROM envelope.rewrap(kek_from, kek_to, relation)."
+            }
+            Error::DefaultKekNotAllowed(_) => "A superuser can add it to envelope.allowed_keks.",
             Error::NoDefaultKek => {
                 "Data keys here are wrapped by a KMS already, so no key file is made: set \
                  envelope.default_kek, or name a KEK in envelope.create_key."

@@ -60,12 +60,13 @@ pub fn init() {
           in envelope.file_kek_directory, for development and tests.",
         &DEFAULT_KEK,
     );
-    // Comma-separated URI patterns, `*` for any characters. Unset: default_kek and the key files.
+    // Comma-separated URI patterns, `*` for any characters. Unset: default_kek, the key files, and key files
+    // elsewhere that wrap an active key already, as after a move.
     define_text(
         c"envelope.allowed_keks",
         c"KEKs that may wrap data keys, as comma-separated URI patterns.",
-        c"An asterisk stands for any characters. Unset: envelope.default_kek and the files in \
-          envelope.file_kek_directory.",
+        c"An asterisk stands for any characters. Unset: envelope.default_kek, the files in \
+          envelope.file_kek_directory, and a key file elsewhere that wraps an active key already.",
         &ALLOWED_KEKS,
     );
     // Absolute path. Unset: the data directory's path with `.kek` added, outside the data

@@ -1,5 +1,5 @@
-//! Whether every data key can be had from here (after a restore, a move, a change of rights), and
-//! whether the catalog hangs together.
+//! Whether every data key can be had from here (after a restore, a move, a change of rights), whether
+//! tables can be sealed with, and whether the catalog hangs together.
 //!
 //! First the catalog, as it is at one moment; then the KMS, with nothing held. What looks broken is
 //! looked at again before it is said, since much may have happened meanwhile.
@@ -54,6 +54,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
             survey::Item::Wrap(wrap) => findings.extend(kms.try_wrap(*wrap)?),
         }
     }
+    findings.extend(kms.try_default());
     for finding in &findings {
         if let Outcome::Broken(error) = &finding.outcome {
             audit::refused(error);

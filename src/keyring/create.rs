@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::keyring::new_key::{self, NewKey, Under};
 use crate::keyring::table::{self, Table, plain_name};
 use crate::keyring::{cache, ends, kek, orphans, stale};
-use crate::pg::{guc, lock, xact};
+use crate::pg::{guc, lock, relation, xact};
 use crate::settings;
 
 /// Makes the first key of a table while a value is being sealed for it. Returns when the table has
@@ -117,7 +117,7 @@ fn under(
         && context.is_none()
         && let Some(newest) = keyring.as_ref().and_then(|keyring| keyring.newest)
     {
-        let under = new_key::as_for(newest)?;
+        let under = new_key::as_for(newest, &relation::display_name(root))?;
         if !under.is_empty() {
             return Ok(under);
         }

@@ -7,9 +7,11 @@ use std::path::Path;
 use crate::catalog::rows;
 use crate::error::{Error, Result};
 use crate::keyring::identity::{self, Identity};
-use crate::kms::{self, KekUri, KmsError, Provider};
+use crate::kms::{self, KekUri, Kind, KmsError, Provider};
 use crate::pg::{acl, clock, report};
 use crate::settings;
+
+type KmsResult<T> = std::result::Result<T, KmsError>;
 
 thread_local! {
     /// What KMS aliases stand for, as the KMS last said in this backend to one who asked: an alias is
@@ -38,10 +40,7 @@ pub fn named(uri: &str) -> Result<Named> {
     let text = parsed.to_string();
     let mut allowed = is_allowed(&text)?;
     if !allowed && is_alias(&text) && may_be_looked_up(&text) {
-        allowed = match resolved(&text)? {
-            Some(key) => is_allowed(&key)?,
-            None => false,
-        };
+        allowed = is_allowed(&resolved(&text).map_err(|error| not_resolved(&text, error))?)?;
     }
     if !allowed {
         return Err(Error::KekNotAllowed(text));
@@ -97,7 +96,7 @@ impl Named {
         if self.uri.is_stored_form() {
             return Ok(self.uri());
         }
-        resolved(&self.uri())?.ok_or_else(|| Error::KekNotAllowed(self.uri()))
+        resolved(&self.uri()).map_err(|error| not_resolved(&self.uri(), error))
     }
 
     /// The KMS answered that this KEK is the one to be stored as `resolved`.
@@ -124,49 +123,181 @@ pub fn provider(uri: &KekUri) -> Result<Box<dyn Provider>> {
 }
 
 /// Whether `envelope.allowed_keks` lets the KEK `uri` wrap data keys. Unset, it lets in
-/// `envelope.default_kek` and the files of `envelope.file_kek_directory`. An alias among the
-/// patterns also lets in the key it stands for, which the KMS is asked once in
+/// `envelope.default_kek`, the files of `envelope.file_kek_directory`, and what wraps an active key here
+/// already, if that is a key file as it must be: after a move or a restore the files are where they
+/// were. An alias among the patterns also lets in the key it stands for, which the KMS is asked once in
 /// `envelope.cache_ttl`.
 pub fn is_allowed(uri: &str) -> Result<bool> {
-    let patterns = settings::allowed_keks().unwrap_or_else(default_patterns);
+    let let_in = is_let_in(uri, resolved);
+    if let_in.map_err(|Unresolved { alias, error }| not_resolved(&alias, error))? {
+        return Ok(true);
+    }
+    let Some(file) = file_by_default(uri) else { return Ok(false) };
+    // The catalog first: nobody learns of other files by naming them.
+    if !rows::any_active_under_kek(uri)? {
+        return Ok(false);
+    }
+    require_fit(&file, "use a key file".into()).map(|()| true)
+}
+
+/// An error unless the KEK `uri`, which wraps the active key of `table`, is allowed to: whoever holds
+/// it could read what is sealed. `resolve` says what aliases stand for.
+pub fn require_sealing(
+    uri: &str,
+    table: impl Fn() -> String,
+    resolve: impl FnMut(&str) -> KmsResult<String>,
+) -> Result<()> {
+    match is_let_in(uri, resolve) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(Unresolved { alias, error }) => {
+            let by = format!(
+                "resolve {alias}, by which {} allows the KEK of table {}",
+                setting(),
+                table()
+            );
+            let is_refused = matches!(error.kind, Kind::KeyState | Kind::Denied);
+            let to_go_on = format!(
+                "To go on without the alias, name {uri} itself in {}, or move the table's keys to \
+                 another KEK: envelope.rewrap.",
+                setting()
+            );
+            let error = if is_refused { error.with_more_hint(&to_go_on) } else { error };
+            return Err(kms_error(error, by));
+        }
+    }
+    match file_by_default(uri) {
+        Some(file) => require_fit(&file, format!("seal values of table {}", table())),
+        None => Err(not_for_sealing(uri, table())),
+    }
+}
+
+/// The KEK `uri` wraps the active key of `table`, and is not allowed to.
+pub fn not_for_sealing(uri: &str, table: String) -> Error {
+    Error::SealingKekNotAllowed { kek: uri.to_string(), table, setting: setting() }
+}
+
+/// `envelope.default_kek`, if it is set, and whether new keys may be made under it. Whether the KMS would
+/// make them is not asked, but what an alias stands for is.
+pub fn require_default(
+    mut resolve: impl FnMut(&str) -> KmsResult<String>,
+) -> Option<(String, Result<()>)> {
+    let uri = settings::default_kek()?;
+    let is_as_named = patterns().iter().any(|pattern| matches(pattern, &uri));
+    let mut checked = || {
+        let parsed = uri.parse::<KekUri>();
+        parsed.map_err(|error| kms_error(error, "use the KEK of envelope.default_kek".into()))?;
+        let (key, shown) = if is_alias(&uri) {
+            match resolve(&uri) {
+                Ok(key) => (key.clone(), format!("{uri}, which stands for {key},")),
+                // No right to look it up: nor is there a need, where both are named.
+                Err(error)
+                    if error.kind == Kind::Denied
+                        && is_as_named
+                        && settings::allowed_keks().is_some() =>
+                {
+                    return Ok(());
+                }
+                Err(error) => {
+                    return Err(kms_error(error, format!("resolve {uri} of envelope.default_kek")));
+                }
+            }
+        } else {
+            (uri.clone(), uri.clone())
+        };
+        match is_let_in(&key, &mut resolve) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::DefaultKekNotAllowed(shown)),
+            Err(Unresolved { alias, error }) => Err(not_resolved(&alias, error)),
+        }
+    };
+    let outcome = checked();
+    Some((uri, outcome))
+}
+
+/// The setting that decides which KEKs are allowed.
+fn setting() -> &'static str {
+    match settings::allowed_keks() {
+        Some(_) => "envelope.allowed_keks",
+        None => "envelope.default_kek",
+    }
+}
+
+/// What the settings say, aliases resolved. One that cannot be is an error if it might have been the one.
+fn is_let_in(
+    uri: &str,
+    mut resolve: impl FnMut(&str) -> KmsResult<String>,
+) -> std::result::Result<bool, Unresolved> {
+    let patterns = patterns();
     if patterns.iter().any(|pattern| matches(pattern, uri)) {
         return Ok(true);
     }
-    for alias in patterns.iter().filter(|pattern| is_alias(pattern)) {
-        if resolved(alias)?.as_deref() == Some(uri) {
-            return Ok(true);
+    let is_of_aws = uri.starts_with("aws-kms:");
+    let mut unresolved = None;
+    for alias in patterns.into_iter().filter(|pattern| is_of_aws && is_alias(pattern)) {
+        if alias.parse::<KekUri>().is_err() {
+            continue;
+        }
+        match resolve(&alias) {
+            Ok(key) if key == uri => return Ok(true),
+            Ok(_) => {}
+            Err(error) => unresolved = Some(Unresolved { alias, error }),
         }
     }
-    Ok(false)
+    unresolved.map_or(Ok(false), Err)
 }
 
-fn default_patterns() -> Vec<String> {
-    let files = format!("file://{}/*", settings::file_kek_directory());
-    settings::default_kek().into_iter().chain([files]).collect()
+/// An alias of which it is not known what it stands for.
+struct Unresolved {
+    alias: String,
+    error: KmsError,
+}
+
+fn patterns() -> Vec<String> {
+    settings::allowed_keks().unwrap_or_else(|| {
+        let files = format!("file://{}/*", settings::file_kek_directory());
+        settings::default_kek().into_iter().chain([files]).collect()
+    })
+}
+
+/// The key file `uri`, where the default decides whether it is allowed.
+fn file_by_default(uri: &str) -> Option<KekUri> {
+    if settings::allowed_keks().is_some() {
+        return None;
+    }
+    uri.parse().ok().filter(|uri| matches!(uri, KekUri::File(_)))
+}
+
+/// An error unless a key file is there and as it must be.
+fn require_fit(file: &KekUri, failed: String) -> Result<()> {
+    provider(file)?.check().map(|_| ()).map_err(|error| kms_error(error, failed))
 }
 
 fn is_alias(pattern: &str) -> bool {
     pattern.starts_with("aws-kms://") && pattern.contains("alias/") && !pattern.contains('*')
 }
 
-/// The URI of the key that an alias stands for; `None` when the text is no KEK URI.
-fn resolved(alias: &str) -> Result<Option<String>> {
+/// The URI of the key that an alias stands for.
+pub fn resolved(alias: &str) -> KmsResult<String> {
     let now = clock::monotonic_ms();
     let known = ALIASES.with_borrow(|aliases| {
         let asked = (identity::current(), alias.to_string());
         let resolved = aliases.get(&asked).filter(|resolved| now < resolved.until)?;
         Some(resolved.key.clone())
     });
-    if known.is_some() {
-        return Ok(known);
-    }
-    let Ok(uri) = alias.parse::<KekUri>() else { return Ok(None) };
-    let key = provider(&uri)?
-        .check()
-        .map_err(|error| kms_error(error, format!("resolve {alias}")))?
-        .to_string();
+    known.map_or_else(|| resolve_now(alias), Ok)
+}
+
+/// As [`resolved`], as the KMS says now.
+pub fn resolve_now(alias: &str) -> KmsResult<String> {
+    let uri: KekUri = alias.parse()?;
+    let key = kms::provider(&uri, &settings::kms())?.check()?.to_string();
     note_alias(alias.to_string(), key.clone());
-    Ok(Some(key))
+    Ok(key)
+}
+
+fn not_resolved(alias: &str, error: KmsError) -> Error {
+    kms_error(error, format!("resolve {alias}"))
 }
 
 fn note_alias(alias: String, key: String) {

@@ -41,10 +41,16 @@ impl NewKey {
     }
 }
 
-/// The KEKs that wrap `key_id`, for the key that shall follow it. All of them must be allowed.
-pub fn as_for(key_id: KeyId) -> Result<Vec<Under>> {
-    let wraps = rows::wrapped_keys(key_id)?.into_iter();
-    wraps.map(|wrap| Ok(Under { kek: kek::named(&wrap.kek)?, context: wrap.kms_context })).collect()
+/// The KEKs that wrap `key_id`, for the key of `table` that shall follow it. All of them must be allowed.
+pub fn as_for(key_id: KeyId, table: &str) -> Result<Vec<Under>> {
+    let under = |wrap: WrappedKey| {
+        let kek = kek::named(&wrap.kek).map_err(|error| match error {
+            Error::KekNotAllowed(kek) => kek::not_for_sealing(&kek, table.to_string()),
+            other => other,
+        })?;
+        Ok(Under { kek, context: wrap.kms_context })
+    };
+    rows::wrapped_keys(key_id)?.into_iter().map(under).collect()
 }
 
 /// Makes a key for `table`. A KEK that is out of reach is an error: a key that it cannot unwrap

@@ -45,11 +45,12 @@ impl Next {
     pub fn make(table: &Table) -> Result<Next> {
         let root = table.root();
         let (keyring_id, active) = active_key(table)?;
-        let under = new_key::as_for(active.key_id)?;
+        let name = table.name();
+        let under = new_key::as_for(active.key_id, &name)?;
         if under.is_empty() {
-            return Err(without_wraps(active.key_id, table.name())?);
+            return Err(without_wraps(active.key_id, name)?);
         }
-        let new = new_key::make(&under, &table.name())?;
+        let new = new_key::make(&under, &name)?;
         Ok(Next { table: table.clone(), root, keyring_id, after: active.key_id, new })
     }
 

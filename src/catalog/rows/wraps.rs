@@ -3,7 +3,7 @@
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 
-use super::{collect, required};
+use super::{State, collect, data_key, required};
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
@@ -50,6 +50,23 @@ pub fn any_kek_beyond_files() -> Result<bool> {
 /// Whether any data key of this database is wrapped by `uri`.
 pub fn any_under_kek(uri: &str) -> Result<bool> {
     any_wrap(|kek| kek == uri)
+}
+
+/// Whether an active data key of this database is wrapped by `uri`.
+pub fn any_active_under_kek(uri: &str) -> Result<bool> {
+    let mut key_ids = Vec::new();
+    scan::all(c"wrapped_key", |row| {
+        if row.text(2).is_some_and(|kek| kek == uri) {
+            key_ids.push(KeyId(required(row.uuid(1), "wrapped_key.key_id")?));
+        }
+        Ok(true)
+    })?;
+    for key_id in key_ids {
+        if data_key(key_id)?.is_some_and(|key| key.state == State::Active) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn any_wrap(is_wanted: impl Fn(&str) -> bool) -> Result<bool> {

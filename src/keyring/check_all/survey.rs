@@ -28,6 +28,8 @@ pub struct Wrap {
     pub wrap: WrappedKey,
     /// The KEKs of all of the key's wraps.
     pub keks: Vec<String>,
+    /// Whether new values are sealed under the key.
+    pub seals: bool,
 }
 
 /// A survey whose breaks are real: a second one, of a later moment, has found them, too. The first may
@@ -126,8 +128,10 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
     {
         add(Some(key_id), None, Outcome::Broken(overdue));
     }
+    // A table that has become a partition seals with its root's keyring.
+    let is_used = sealing.is_some_and(|table| relation::partition_root(table) == table);
     for key in &keys {
-        survey_key(key, &name, items);
+        survey_key(key, &name, is_used && key.seals(), items);
     }
 }
 
@@ -163,7 +167,7 @@ fn past_cryptoperiod(keyring_id: Uuid, keys: &[DataKeyRow], table: &str) -> Opti
 }
 
 /// The wraps of the key, and what is wrong with them before any KMS is asked.
-fn survey_key(key: &DataKeyRow, table: &str, items: &mut Vec<Item>) {
+fn survey_key(key: &DataKeyRow, table: &str, seals: bool, items: &mut Vec<Item>) {
     let (key_id, keyring_id) = (key.key_id, key.keyring_id);
     let broken = |kek, error| {
         Item::Found(Finding {
@@ -197,6 +201,7 @@ fn survey_key(key: &DataKeyRow, table: &str, items: &mut Vec<Item>) {
                 key_id,
                 wrap,
                 keks: keks.clone(),
+                seals,
             })),
             Err(error) => broken(Some(kek), error),
         });

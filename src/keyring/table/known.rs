@@ -128,9 +128,7 @@ impl Sealing {
             return Err(without_wraps(self.key_id, table.name())?);
         }
         for kek in &self.keks {
-            if !kek::is_allowed(kek)? {
-                return Err(Error::KekNotAllowed(kek.clone()));
-            }
+            kek::require_sealing(kek, || table.name(), kek::resolved)?;
         }
         self.allowed.set(true);
         Ok(())
