@@ -148,7 +148,7 @@ CREATE FUNCTION envelope.check()
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_check_wrapper';
 COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that one may manage (all, for superusers) past the cache; a row a wrapped key, and a row a break';
+  'Unwraps every data key that one may manage (all, for superusers) past the cache, and looks whether active ones may seal; a row a wrapped key, a row a break, and a row for what a restore would lose';
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,

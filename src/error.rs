@@ -272,6 +272,12 @@ pub enum Error {
     )]
     SealingKekNotAllowed { kek: String, table: String, setting: &'static str },
 
+    /// An expression that is evaluated while a restore loads rows, which may be before their keys.
+    #[error(
+        "{what} needs data keys while a restore loads rows, which may be before them: {remedy}"
+    )]
+    NeedsKeyToLoad { what: String, remedy: &'static str },
+
     /// A default under which no key can be made.
     #[error(
         "new data keys cannot be made: envelope.allowed_keks does not allow KEK {0} of \
@@ -354,6 +360,7 @@ impl Error {
             | Error::BelowMinimum { .. }
             | Error::PastCryptoperiod { .. }
             | Error::LastWrap { .. }
+            | Error::NeedsKeyToLoad { .. }
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
             | Error::CannotLook { .. }

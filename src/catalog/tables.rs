@@ -106,8 +106,7 @@ pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<u64> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     let gone = || Error::NoRelation(relation::display_name(relation));
     let name = relation::quoted_cstring(relation).ok_or_else(gone)?;
-    spi::count_rows(&name, moment)
-        .map_err(|error| Error::Corrupt(format!("could not count: {error}")))
+    spi::count_rows(&name, moment).map_err(unread)
 }
 
 /// The OIDs that a query gives, as it is now: not only as the calling statement sees it, which may have
@@ -117,6 +116,6 @@ fn rows_now(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
     spi::oids(sql, args).map_err(unread)
 }
 
-fn unread(error: impl std::fmt::Display) -> Error {
+pub(super) fn unread(error: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("catalog read failed: {error}"))
 }

@@ -6,6 +6,7 @@
 
 mod breaks;
 mod kms;
+mod loading;
 mod survey;
 
 use envelope::header::KeyId;
@@ -55,6 +56,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
         }
     }
     findings.extend(kms.try_default());
+    findings.extend(loading::findings());
     for finding in &findings {
         if let Outcome::Broken(error) = &finding.outcome {
             audit::refused(error);

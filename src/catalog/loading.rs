@@ -1,0 +1,122 @@
+//! What needs a data key while rows are loaded or indexes built, by what PostgreSQL's own catalog knows
+//! to depend on the extension's functions.
+
+use pgrx::pg_sys;
+use pgrx::spi::{self, Spi, SpiHeapTupleData};
+
+use super::tables::unread;
+use super::{EXTENSION, schema};
+use crate::error::{Error, Result};
+use crate::pg::owner::ActingAsOwner;
+
+/// An object with an expression that opens or seals values.
+pub struct Needing {
+    pub kind: Kind,
+    /// Its own name; none for a partition key.
+    pub name: String,
+    /// `schema.name` of the table or domain that it is of, quoted as SQL would.
+    pub of: String,
+    /// Who owns that.
+    pub owner: pg_sys::Oid,
+}
+
+/// What sort of object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A CHECK constraint of a table that holds for all its rows.
+    Check,
+    /// As [`Kind::Check`], of a domain.
+    DomainCheck,
+    /// A stored generated column.
+    Generated,
+    /// A partition key that is an expression.
+    PartitionKey,
+    /// An index over an expression, or with a condition.
+    Index,
+}
+
+/// All of them but those of temporary tables and foreign tables, whose rows no dump has. What is NOT VALID
+/// is left out, too: a dump makes it after the rows.
+///
+/// Seen are expressions that call the extension's functions, but those that only look at a value's shape
+/// (they are IMMUTABLE); functions with a body of standard SQL, operators and casts that do so; and
+/// functions whose body as text names them.
+pub fn needing_keys() -> Result<Vec<Needing>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect(|client| {
+        let rows = client.select(SQL, None, &[EXTENSION.to_bytes().into()])?;
+        rows.filter_map(|row| read(row).transpose()).collect::<spi::Result<_>>()
+    })
+    .map_err(unread)
+}
+
+fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Option<Needing>> {
+    let text = |column: usize| -> spi::Result<String> {
+        let bytes: Option<&[u8]> = row.get(column)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default())
+    };
+    let kind = match text(1)?.as_str() {
+        "check" => Kind::Check,
+        "domain" => Kind::DomainCheck,
+        "generated" => Kind::Generated,
+        "partition" => Kind::PartitionKey,
+        "index" => Kind::Index,
+        _ => return Ok(None),
+    };
+    let owner = row.get(4)?.unwrap_or(pg_sys::InvalidOid);
+    Ok(Some(Needing { kind, name: text(2)?, of: text(3)?, owner }))
+}
+
+const SQL: &str = r"
+WITH RECURSIVE own AS (
+  SELECT p.oid, p.provolatile, p.prorettype
+  FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+  WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+    AND d.refclassid = 'pg_extension'::regclass
+    AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = convert_from($1, 'UTF8'))
+), needing (classid, objid) AS (
+  SELECT 'pg_proc'::regclass::oid, oid FROM own
+  WHERE provolatile <> 'i' AND prorettype <> 'trigger'::regtype
+  UNION
+  SELECT 'pg_proc'::regclass::oid, p.oid
+  FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+  WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
+    AND p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|opened)\M'
+    AND p.oid NOT IN (SELECT oid FROM own)
+  UNION
+  SELECT d.classid, d.objid
+  FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
+  WHERE d.classid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)
+), user_of AS (
+  SELECT DISTINCT d.classid, d.objid, d.objsubid
+  FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
+), found (kind, name, relation, domain) AS (
+  SELECT CASE WHEN c.conrelid <> 0 THEN 'check' ELSE 'domain' END, c.conname, c.conrelid, c.contypid
+  FROM user_of u JOIN pg_constraint c ON c.oid = u.objid
+  WHERE u.classid = 'pg_constraint'::regclass
+    AND c.contype = 'c' AND c.convalidated AND c.conislocal
+  UNION
+  SELECT 'generated', a.attname, a.attrelid, 0
+  FROM user_of u
+  JOIN pg_attrdef f ON u.classid = 'pg_attrdef'::regclass AND f.oid = u.objid
+    OR u.classid = 'pg_class'::regclass AND f.adrelid = u.objid AND f.adnum = u.objsubid
+  JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+  WHERE a.attgenerated = 's' AND a.attislocal
+  UNION
+  SELECT 'partition', '', c.oid, 0
+  FROM user_of u JOIN pg_class c ON c.oid = u.objid
+  WHERE u.classid = 'pg_class'::regclass AND u.objsubid = 0 AND c.relkind = 'p'
+  UNION
+  SELECT 'index', c.relname, i.indrelid, 0
+  FROM user_of u JOIN pg_class c ON c.oid = u.objid JOIN pg_index i ON i.indexrelid = c.oid
+  WHERE u.classid = 'pg_class'::regclass AND NOT c.relispartition
+)
+SELECT convert_to(f.kind, 'UTF8'), convert_to(quote_ident(f.name), 'UTF8'),
+       convert_to(quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)), 'UTF8'),
+       COALESCE(c.relowner, t.typowner)
+FROM found f
+LEFT JOIN pg_class c ON c.oid = f.relation
+LEFT JOIN pg_type t ON f.relation = 0 AND t.oid = f.domain
+JOIN pg_namespace s ON s.oid = COALESCE(c.relnamespace, t.typnamespace)
+WHERE c.relpersistence IS DISTINCT FROM 't' AND c.relkind IS DISTINCT FROM 'f'
+ORDER BY 3, 1, 2";

@@ -1,0 +1,48 @@
+//! What would make a restore lose rows: expressions that need a data key while rows are loaded, which may
+//! be before the keys are.
+
+use super::{Finding, Outcome};
+use crate::catalog::loading::{self, Kind, Needing};
+use crate::error::Error;
+use crate::pg::acl;
+
+/// A finding for each, of those tables and domains that the current role owns, of all for superusers.
+pub fn findings() -> Vec<Finding> {
+    let role = acl::current_role();
+    match loading::needing_keys() {
+        Ok(all) => {
+            let own = all.into_iter().filter(|needing| acl::has_rights_of(role, needing.owner));
+            own.map(finding).collect()
+        }
+        Err(error) => vec![Finding { outcome: Outcome::Broken(error), ..Finding::default() }],
+    }
+}
+
+fn finding(needing: Needing) -> Finding {
+    let Needing { kind, name, of, .. } = needing;
+    let lost = |what: String, remedy| Outcome::Broken(Error::NeedsKeyToLoad { what, remedy });
+    let keys_first = "restore the keys before the rows";
+    let (table, outcome) = match kind {
+        Kind::Check => (
+            Some(of.clone()),
+            lost(format!("CHECK constraint {name} of table {of}"), "add it NOT VALID"),
+        ),
+        Kind::DomainCheck => {
+            (None, lost(format!("CHECK constraint {name} of domain {of}"), "add it NOT VALID"))
+        }
+        Kind::Generated => {
+            (Some(of.clone()), lost(format!("generated column {name} of table {of}"), keys_first))
+        }
+        Kind::PartitionKey => {
+            (Some(of.clone()), lost(format!("the partition key of table {of}"), keys_first))
+        }
+        Kind::Index => {
+            let note = format!(
+                "index {name} needs data keys to be built: pg_restore with several jobs may come to it \
+                 before they are there"
+            );
+            (Some(of), Outcome::Note(note))
+        }
+    };
+    Finding { table, outcome, ..Finding::default() }
+}

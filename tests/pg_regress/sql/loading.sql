@@ -1,0 +1,73 @@
+-- check() tells of what needs a data key while a restore loads rows: those would be lost where keys come later.
+CREATE SCHEMA load;
+SET client_min_messages = error;
+CREATE TABLE load.pay (id int, amount bytea, CHECK (envelope.is_sealed(amount)));
+SELECT envelope.create_key('load.pay') IS NOT NULL AS made;
+RESET client_min_messages;
+-- Only the shape is looked at, and a context is made: neither needs a key.
+ALTER TABLE load.pay ADD CHECK (envelope_context('a', id::text) <> '');
+CREATE VIEW load.needing AS
+  SELECT relation, ok, sqlstate, regexp_replace(message, ' needs.*: ', ' needs: ') AS message FROM envelope.check()
+  WHERE key_id IS NULL AND message ~ 'needs data keys';
+SELECT * FROM load.needing;
+ALTER TABLE load.pay ADD CONSTRAINT "opens it" CHECK (envelope_decrypt_text('load.pay', amount)::numeric > 0);
+SELECT * FROM load.needing;
+-- NOT VALID it is made after the rows.
+ALTER TABLE load.pay DROP CONSTRAINT "opens it";
+ALTER TABLE load.pay ADD CONSTRAINT "opens it" CHECK (envelope_decrypt_text('load.pay', amount)::numeric > 0) NOT VALID;
+SELECT * FROM load.needing;
+ALTER TABLE load.pay VALIDATE CONSTRAINT "opens it";
+SELECT count(*) FROM load.needing;
+ALTER TABLE load.pay DROP CONSTRAINT "opens it";
+-- A domain.
+CREATE DOMAIN load.amount AS bytea CONSTRAINT opens CHECK (envelope_decrypt('load.pay', VALUE) IS NOT NULL);
+CREATE DOMAIN load.later AS bytea;
+ALTER DOMAIN load.later ADD CONSTRAINT opens CHECK (envelope.reseal('load.pay', VALUE) IS NOT NULL) NOT VALID;
+SELECT * FROM load.needing;
+DROP DOMAIN load.amount, load.later;
+-- By functions in between: with a body of standard SQL, of text, and one by another.
+CREATE FUNCTION load.standard(v bytea) RETURNS numeric LANGUAGE sql IMMUTABLE
+  RETURN envelope_decrypt_text('load.pay', v)::numeric;
+CREATE FUNCTION load.by_it(v bytea) RETURNS numeric LANGUAGE sql IMMUTABLE RETURN load.standard(v);
+CREATE FUNCTION load.text(v bytea) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS
+  $$ BEGIN RETURN public.envelope_decrypt_text('load.pay', v)::numeric; END $$;
+CREATE FUNCTION load.harmless(v bytea) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS
+  $$ BEGIN RETURN pg_catalog.length(v); END $$;
+CREATE FUNCTION load.less(a bytea, b bytea) RETURNS boolean LANGUAGE sql RETURN load.standard(a) < load.standard(b);
+CREATE OPERATOR load.<<< (LEFTARG = bytea, RIGHTARG = bytea, FUNCTION = load.less);
+ALTER TABLE load.pay ADD CONSTRAINT c1 CHECK (load.by_it(amount) > 0);
+ALTER TABLE load.pay ADD CONSTRAINT c2 CHECK (load.text(amount) > 0);
+ALTER TABLE load.pay ADD CONSTRAINT c3 CHECK (load.harmless(amount) > 0);
+ALTER TABLE load.pay ADD CONSTRAINT c4 CHECK (amount OPERATOR(load.<<<) amount);
+SELECT * FROM load.needing;
+ALTER TABLE load.pay DROP CONSTRAINT c1, DROP CONSTRAINT c2, DROP CONSTRAINT c3, DROP CONSTRAINT c4;
+-- Generated columns, partition keys; indexes can be built again and are told of.
+ALTER TABLE load.pay ADD cents numeric GENERATED ALWAYS AS (load.standard(amount) * 100) STORED;
+CREATE INDEX pay_amount ON load.pay (load.text(amount));
+CREATE INDEX pay_some ON load.pay (id) WHERE load.standard(amount) > 9;
+CREATE INDEX pay_id ON load.pay (id) WHERE load.harmless(amount) > 9;
+CREATE TABLE load.parts (amount bytea) PARTITION BY RANGE (load.standard(amount));
+SELECT * FROM load.needing;
+-- A partition's constraint and index are its root's.
+CREATE TABLE load.root (y int, v bytea, CONSTRAINT opens CHECK (load.text(v) > 0)) PARTITION BY RANGE (y);
+CREATE TABLE load.part PARTITION OF load.root FOR VALUES FROM (1) TO (2);
+CREATE INDEX root_v ON load.root (load.text(v));
+SELECT * FROM load.needing WHERE relation IN ('load.root', 'load.part');
+-- Others are told of what they own.
+ALTER TABLE load.root OWNER TO envelope_owner;
+GRANT USAGE ON SCHEMA load TO envelope_owner, envelope_other;
+SET ROLE envelope_owner;
+SELECT relation, sqlstate FROM envelope.check() WHERE message ~ 'needs data keys' ORDER BY 2;
+SET ROLE envelope_other;
+SELECT count(*) FROM envelope.check() WHERE message ~ 'needs data keys';
+RESET ROLE;
+-- The rows of temporary and foreign tables are in no dump.
+CREATE TEMP TABLE short (v bytea, CHECK (envelope_decrypt('load.pay', v) IS NOT NULL));
+CREATE FOREIGN DATA WRAPPER load_fdw;
+CREATE SERVER load_server FOREIGN DATA WRAPPER load_fdw;
+CREATE FOREIGN TABLE load.far (v bytea, CHECK (envelope_decrypt('load.pay', v) IS NOT NULL)) SERVER load_server;
+SELECT count(*) FROM load.needing WHERE relation !~ '^load' OR relation = 'load.far';
+DROP TABLE short;
+SET client_min_messages = error;
+DROP SCHEMA load CASCADE;
+DROP FOREIGN DATA WRAPPER load_fdw CASCADE;
