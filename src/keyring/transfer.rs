@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::{rows, write};
+use crate::catalog::{at_one_moment, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::transfer::document::{Transferred, TransferredKeyring};
 use crate::keyring::transfer::plan::Plan;
@@ -46,7 +46,8 @@ pub fn export(relation: pg_sys::Oid) -> Result<String> {
         }
     }
     let read = |id| read_keyring(id, id == sealing);
-    let keyrings = ids.into_iter().map(read).collect::<Result<_>>()?;
+    // A key and its wraps as they are at one moment: it may be destroyed meanwhile.
+    let keyrings = at_one_moment(|| ids.into_iter().map(read).collect::<Result<_>>())?;
     let exported = Transferred { schema, table: name, keyrings };
     for TransferredKeyring { id, .. } in &exported.keyrings {
         audit::log(Action::Export, |event| {

@@ -364,3 +364,27 @@ def test_standby_follows(own_cluster, database):
         db.sql("SELECT envelope.adopt_keyring(%s, 'backup')", (left,))
         process.wait_until(lambda: there.sql(LINKS, (left,)) == [("public.backup", True, "-")], "replay")
         assert reader.execute(OPEN.format("backup"), ("backup",)).fetchall() == [("two",)]
+
+
+def test_an_export_is_of_one_moment(db):
+    """Beside rotations and destructions: one active key, and whatever is not destroyed has its wraps."""
+    db.sql("CREATE TABLE t (v bytea); SELECT envelope.create_key('t')")
+    # It takes its time to read them all.
+    db.sql("SELECT count(envelope.rotate_key('t')) FROM generate_series(1, 200)")
+    active = "SELECT key_id FROM envelope.keys WHERE relation = 'public.t' AND state = 'active'"
+
+    def rotate_and_destroy():
+        with db.connect() as c:
+            for _ in range(60):
+                before, = c.execute(active).fetchone()
+                c.execute("SELECT envelope.rotate_key('t')")
+                c.execute("SELECT envelope.destroy_key(%s, 'over')", (before,))
+
+    work = Work(rotate_and_destroy)
+    with db.connect() as c:
+        while work.is_alive():
+            exported, = c.execute("SELECT envelope.export_keyring('t')").fetchone()
+            keys = exported["keyrings"][0]["data_keys"]
+            assert [key["state"] for key in keys].count("active") == 1
+            assert all(bool(key["wraps"]) == (key["state"] != "destroyed") for key in keys)
+    work.result()
