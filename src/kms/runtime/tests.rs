@@ -104,9 +104,9 @@ fn an_unwind_drops_the_future_and_the_next_call_gets_its_own_answer() {
         }));
         assert!(unwound.is_err());
         assert_eq!(run(async move { round }).unwrap(), round);
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         while !dropped.load(Ordering::SeqCst) {
-            assert!(begun.elapsed() < Duration::from_secs(5), "the future lives on");
+            assert!(begun.elapsed() < Duration::from_secs(60), "the future lives on");
             std::thread::yield_now();
         }
     }
