@@ -129,7 +129,7 @@ pub fn provider(uri: &KekUri) -> Result<Box<dyn Provider>> {
 /// `envelope.cache_ttl`.
 pub fn is_allowed(uri: &str) -> Result<bool> {
     let let_in = is_let_in(uri, resolved);
-    if let_in.map_err(|Unresolved { alias, error }| not_resolved(&alias, error))? {
+    if let_in.map_err(|Unresolved { alias, error }| not_resolved(&alias, *error))? {
         return Ok(true);
     }
     let Some(file) = file_by_default(uri) else { return Ok(false) };
@@ -162,7 +162,7 @@ pub fn require_sealing(
                  another KEK: envelope.rewrap.",
                 setting()
             );
-            let error = if is_refused { error.with_more_hint(&to_go_on) } else { error };
+            let error = if is_refused { error.with_more_hint(&to_go_on) } else { *error };
             return Err(kms_error(error, by));
         }
     }
@@ -208,7 +208,7 @@ pub fn require_default(
         match is_let_in(&key, &mut resolve) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::DefaultKekNotAllowed(shown)),
-            Err(Unresolved { alias, error }) => Err(not_resolved(&alias, error)),
+            Err(Unresolved { alias, error }) => Err(not_resolved(&alias, *error)),
         }
     };
     let outcome = checked();
@@ -241,7 +241,7 @@ fn is_let_in(
         match resolve(&alias) {
             Ok(key) if key == uri => return Ok(true),
             Ok(_) => {}
-            Err(error) => unresolved = Some(Unresolved { alias, error }),
+            Err(error) => unresolved = Some(Unresolved { alias, error: Box::new(error) }),
         }
     }
     unresolved.map_or(Ok(false), Err)
@@ -250,7 +250,7 @@ fn is_let_in(
 /// An alias of which it is not known what it stands for.
 struct Unresolved {
     alias: String,
-    error: KmsError,
+    error: Box<KmsError>,
 }
 
 fn patterns() -> Vec<String> {

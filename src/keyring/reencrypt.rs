@@ -113,7 +113,9 @@ pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sy
     table_scan::at_one_moment(|now| {
         let mut left = Vec::new();
         // Foreign partitions and temporary heirs have no values of these keys.
-        for member in family.into_iter().filter(|member| relation::kind(*member) == relation::Kind::Table) {
+        for member in
+            family.into_iter().filter(|member| relation::kind(*member) == relation::Kind::Table)
+        {
             let table = table::get(member)?;
             let Some(active_key) = table.active_key() else { continue };
             let (number, old_keys) =

@@ -39,7 +39,7 @@ pub struct KmsError {
     pub request_id: Option<String>,
     /// The encryption context that the KMS was asked with, where it may be what it refused: a JSON object
     /// of strings, for the detail. No secret: the KMS's own log has it.
-    pub context: Option<String>,
+    pub context: Option<Box<str>>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -60,7 +60,7 @@ impl KmsError {
     /// The same, of a request with this encryption context.
     pub(super) fn of_context(mut self, context: &EncryptionContext) -> Self {
         if matches!(self.kind, Kind::Denied | Kind::InvalidWrap) {
-            self.context = Some(json(context));
+            self.context = Some(json(context).into());
         }
         self
     }
@@ -68,9 +68,11 @@ impl KmsError {
     /// As [`Self::of_context`], of a request with one to unwrap and another to wrap.
     pub(super) fn of_contexts(self, from: &EncryptionContext, to: &EncryptionContext) -> Self {
         let mut error = self.of_context(from);
-        if let Some(context) = error.context.as_mut().filter(|_| from != to) {
-            context.push_str(&format!(" for the old wrap, {} for the new one", json(to)));
-        }
+        let old = error.context.take();
+        error.context = old.map(|old| match from == to {
+            true => old,
+            false => format!("{old} for the old wrap, {} for the new one", json(to)).into(),
+        });
         error
     }
 
@@ -113,7 +115,7 @@ mod tests {
         let context: EncryptionContext =
             [("table", "l\u{e4}ge"), ("a", "\"")].into_iter().collect();
         let shown = |kind| KmsError::new(kind, "k", "m").of_context(&context).context;
-        let expected = Some("{\"a\":\"\\\"\",\"table\":\"l\u{e4}ge\"}".to_owned());
+        let expected = Some("{\"a\":\"\\\"\",\"table\":\"l\u{e4}ge\"}".into());
         for kind in [Kind::Denied, Kind::InvalidWrap] {
             assert_eq!(shown(kind), expected);
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Table, gone, no_table};
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keyring::cache::Place;
 use crate::keyring::kek;
 use crate::keyring::limits::OwnLimits;
