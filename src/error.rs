@@ -1,21 +1,25 @@
 //! Every error a user can see: one kind, one SQLSTATE, one hint. No message holds a value or a
 //! key.
 
-use std::fmt;
+mod passed;
+mod place;
+mod remedy;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgSqlErrorCode, function_name, pg_sys};
+use pgrx::{PgSqlErrorCode, function_name};
 use uuid::Uuid;
 
 use crate::audit;
 use crate::kms::{Kind, KmsError};
 use crate::pg::damage::Damage;
 use crate::pg::encoding::{self, shown};
-use crate::pg::relation::display_name;
 use crate::pg::subxact::Undone;
-use crate::pg::tid::Tid;
-use crate::pg::{column, report, xact};
+use crate::pg::{report, xact};
+
+pub use self::passed::Passed;
+pub use self::place::Place;
+pub use self::remedy::Remedy;
 
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -637,155 +641,6 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_string())
-    }
-}
-
-/// Where a value stands.
-#[derive(Debug)]
-pub struct Place {
-    pub table: String,
-    pub column: String,
-    /// `None`: in a row that is not stored yet.
-    pub row: Option<Tid>,
-    /// What its header names, if it was read.
-    pub key: Option<KeyId>,
-}
-
-impl Place {
-    /// In that column of that row.
-    pub fn of(relation: pg_sys::Oid, column: i16, row: Tid) -> Place {
-        Place {
-            table: display_name(relation),
-            column: column::name(relation, column).unwrap_or_default(),
-            row: Some(row),
-            key: None,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Table {}, column \"{}\"", self.table, self.column)?;
-        if let Some(row) = &self.row {
-            write!(f, ", row with ctid {row}")?;
-        }
-        match &self.key {
-            Some(key) => write!(f, ", under data key {key}."),
-            None => write!(f, "."),
-        }
-    }
-}
-
-/// What brings the values of a table to another key.
-#[derive(Debug, Clone, Copy)]
-pub enum Remedy {
-    /// It uses their keyring, and has a key of its own to bring them to.
-    Reencrypt,
-    /// It opens with their keyring, and seals with none.
-    MakeKey,
-    /// It does not use their keyring.
-    Share,
-    /// Nor does any table seal with it.
-    Adopt(Uuid),
-    /// It is a materialized view.
-    Refresh,
-}
-
-impl Remedy {
-    fn hint(self, table: &str, place: &Place) -> String {
-        let (from, at, column) = (literal(table), literal(&place.table), literal(&place.column));
-        let reencrypt = format!("CALL envelope.reencrypt({at}, {column})");
-        let how = match self {
-            Remedy::Reencrypt => format!("Bring them to the active key: {reencrypt}."),
-            Remedy::MakeKey => format!(
-                "Bring them to a key of that table's own: SELECT envelope.create_key({at}); {reencrypt}."
-            ),
-            Remedy::Share => format!(
-                "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
-                 \"{1}\" = envelope.reseal({from}, \"{1}\"). Or to a key of that table's own: SELECT \
-                 envelope.share_keyring({from}, {at}); {reencrypt}.",
-                place.table, place.column
-            ),
-            Remedy::Adopt(keyring) => format!(
-                "The table that sealed them is gone. Let this one have its keyring: SELECT \
-                 envelope.adopt_keyring('{keyring}', {at}); {reencrypt}."
-            ),
-            Remedy::Refresh => {
-                format!("It is a materialized view: REFRESH MATERIALIZED VIEW {}.", place.table)
-            }
-        };
-        format!("{how} To lose them on purpose: envelope.destroy_key(..., shred => true).")
-    }
-}
-
-/// Values that a re-encryption has left alone, by what they are.
-#[derive(Debug, Default, Clone)]
-pub struct Passed {
-    pub plaintext: i64,
-    /// Under keys of keyrings that the table does not open with.
-    pub of_others: i64,
-    /// Under keys that are not in this database.
-    pub unknown: i64,
-    pub destroyed: i64,
-    /// Partitions that were not read, whatever stands there.
-    pub foreign: Vec<String>,
-}
-
-impl Passed {
-    /// Whether there is nothing to tell.
-    pub fn is_none(&self) -> bool {
-        self.counts().iter().all(|(count, _)| *count == 0) && self.foreign.is_empty()
-    }
-
-    fn counts(&self) -> [(i64, &'static str); 4] {
-        [
-            (self.plaintext, "in clear"),
-            (self.of_others, "of other tables' keyrings"),
-            (self.unknown, "under keys that are not in this database"),
-            (self.destroyed, "under destroyed keys"),
-        ]
-    }
-
-    /// What to do about each kind.
-    pub fn hint(&self, table: &str, column: &str) -> String {
-        let mut hints = Vec::new();
-        if self.plaintext > 0 {
-            hints.push(format!(
-                "With the sealing trigger in place this seals clear text: UPDATE {table} SET \"{column}\" \
-                 = \"{column}\" WHERE NOT envelope.is_sealed(\"{column}\")."
-            ));
-        }
-        if self.of_others > 0 {
-            hints.push(format!(
-                "For values of another table: SELECT envelope.share_keyring('other', {}) and this \
-                 again. Or leave them under that table's keyring: UPDATE {table} SET \"{column}\" = \
-                 envelope.reseal('other', \"{column}\").",
-                literal(table)
-            ));
-        }
-        if self.unknown > 0 {
-            hints.push(
-                "Bring missing keys back with envelope.import_keyring, or restore the rows of schema \
-                 envelope."
-                    .into(),
-            );
-        }
-        if !self.foreign.is_empty() {
-            hints.push("Call it for a foreign partition where that is stored.".into());
-        }
-        hints.join(" ")
-    }
-}
-
-impl fmt::Display for Passed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = self.counts().into_iter().filter(|(count, _)| *count > 0);
-        let mut parts: Vec<String> =
-            counts.map(|(count, what)| format!("{count} {what}")).collect();
-        if !self.foreign.is_empty() {
-            parts.push(format!("foreign partitions not read: {}", self.foreign.join(", ")));
-        }
-        write!(f, "{}.", parts.join("; "))
     }
 }
 

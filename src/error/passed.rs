@@ -1,0 +1,76 @@
+//! What a re-encryption leaves alone, and what to do about it.
+
+use std::fmt;
+
+use super::literal;
+
+/// Values that a re-encryption has left alone, by what they are.
+#[derive(Debug, Default, Clone)]
+pub struct Passed {
+    pub plaintext: i64,
+    /// Under keys of keyrings that the table does not open with.
+    pub of_others: i64,
+    /// Under keys that are not in this database.
+    pub unknown: i64,
+    pub destroyed: i64,
+    /// Partitions that were not read, whatever stands there.
+    pub foreign: Vec<String>,
+}
+
+impl Passed {
+    /// Whether there is nothing to tell.
+    pub fn is_none(&self) -> bool {
+        self.counts().iter().all(|(count, _)| *count == 0) && self.foreign.is_empty()
+    }
+
+    fn counts(&self) -> [(i64, &'static str); 4] {
+        [
+            (self.plaintext, "in clear"),
+            (self.of_others, "of other tables' keyrings"),
+            (self.unknown, "under keys that are not in this database"),
+            (self.destroyed, "under destroyed keys"),
+        ]
+    }
+
+    /// What to do about each kind.
+    pub fn hint(&self, table: &str, column: &str) -> String {
+        let mut hints = Vec::new();
+        if self.plaintext > 0 {
+            hints.push(format!(
+                "With the sealing trigger in place this seals clear text: UPDATE {table} SET \"{column}\" \
+                 = \"{column}\" WHERE NOT envelope.is_sealed(\"{column}\")."
+            ));
+        }
+        if self.of_others > 0 {
+            hints.push(format!(
+                "For values of another table: SELECT envelope.share_keyring('other', {}) and this \
+                 again. Or leave them under that table's keyring: UPDATE {table} SET \"{column}\" = \
+                 envelope.reseal('other', \"{column}\").",
+                literal(table)
+            ));
+        }
+        if self.unknown > 0 {
+            hints.push(
+                "Bring missing keys back with envelope.import_keyring, or restore the rows of schema \
+                 envelope."
+                    .into(),
+            );
+        }
+        if !self.foreign.is_empty() {
+            hints.push("Call it for a foreign partition where that is stored.".into());
+        }
+        hints.join(" ")
+    }
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.counts().into_iter().filter(|(count, _)| *count > 0);
+        let mut parts: Vec<String> =
+            counts.map(|(count, what)| format!("{count} {what}")).collect();
+        if !self.foreign.is_empty() {
+            parts.push(format!("foreign partitions not read: {}", self.foreign.join(", ")));
+        }
+        write!(f, "{}.", parts.join("; "))
+    }
+}

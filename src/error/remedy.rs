@@ -1,0 +1,48 @@
+//! How values come to another key, by where they stand.
+
+use uuid::Uuid;
+
+use super::{Place, literal};
+
+/// What brings the values of a table to another key.
+#[derive(Debug, Clone, Copy)]
+pub enum Remedy {
+    /// It uses their keyring, and has a key of its own to bring them to.
+    Reencrypt,
+    /// It opens with their keyring, and seals with none.
+    MakeKey,
+    /// It does not use their keyring.
+    Share,
+    /// Nor does any table seal with it.
+    Adopt(Uuid),
+    /// It is a materialized view.
+    Refresh,
+}
+
+impl Remedy {
+    /// For the HINT line; `table` sealed the values.
+    pub(super) fn hint(self, table: &str, place: &Place) -> String {
+        let (from, at, column) = (literal(table), literal(&place.table), literal(&place.column));
+        let reencrypt = format!("CALL envelope.reencrypt({at}, {column})");
+        let how = match self {
+            Remedy::Reencrypt => format!("Bring them to the active key: {reencrypt}."),
+            Remedy::MakeKey => format!(
+                "Bring them to a key of that table's own: SELECT envelope.create_key({at}); {reencrypt}."
+            ),
+            Remedy::Share => format!(
+                "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
+                 \"{1}\" = envelope.reseal({from}, \"{1}\"). Or to a key of that table's own: SELECT \
+                 envelope.share_keyring({from}, {at}); {reencrypt}.",
+                place.table, place.column
+            ),
+            Remedy::Adopt(keyring) => format!(
+                "The table that sealed them is gone. Let this one have its keyring: SELECT \
+                 envelope.adopt_keyring('{keyring}', {at}); {reencrypt}."
+            ),
+            Remedy::Refresh => {
+                format!("It is a materialized view: REFRESH MATERIALIZED VIEW {}.", place.table)
+            }
+        };
+        format!("{how} To lose them on purpose: envelope.destroy_key(..., shred => true).")
+    }
+}
