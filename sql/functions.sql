@@ -132,7 +132,7 @@ CREATE FUNCTION envelope.import_keyring(keyring jsonb, relation regclass DEFAULT
   AS 'MODULE_PATHNAME', 'envelope_import_keyring_wrapper';
 REVOKE ALL ON FUNCTION envelope.import_keyring(jsonb, regclass) FROM PUBLIC;
 COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
-  'Adds exported keyrings, as far as they are missing and open here, and gives them to a table; the id of the one that seals';
+  'Adds exported keyrings, as far as they are missing and open here, carries on what has happened to them there, and gives them to a table; the id of the one that seals';
 
 CREATE FUNCTION envelope.check_kek(uri text)
   RETURNS TABLE (step text, ok boolean, sqlstate text, message text)

@@ -61,6 +61,7 @@ impl DataKeyRow {
 }
 
 /// A data key with its history.
+#[derive(Clone)]
 pub struct DataKeyHistory {
     pub row: DataKeyRow,
     /// PostgreSQL's microseconds.

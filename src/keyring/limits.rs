@@ -3,7 +3,7 @@
 //! before the next one does, which is the keyring's own choice.
 
 use envelope::session::MAX_VALUES;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::settings;
@@ -36,24 +36,33 @@ pub struct Turn {
 
 /// A keyring's own limits, as they stand in `envelope.keyring.limits`; names and units are those
 /// of the settings, where there is one.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, Default, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct OwnLimits {
     /// Seconds, at least one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_ttl: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_max_uses: Option<u64>,
     /// kB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_max_bytes: Option<u64>,
     /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_max_stale: Option<u64>,
     /// 1: every value's nonce is drawn anew. No setting bounds it, the format does.
+    #[serde(skip_serializing_if = "Option::is_none")]
     session_max_values: Option<u64>,
     /// Seconds; here and below 0 means never.
+    #[serde(skip_serializing_if = "Option::is_none")]
     rotate_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rotate_after_seals: Option<u64>,
     /// kB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     rotate_after_bytes: Option<u64>,
     /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     cryptoperiod: Option<u64>,
 }
 
@@ -75,6 +84,33 @@ impl OwnLimits {
     /// counts as none: the settings bound it, and no value must fail to open for it.
     pub fn stored(json: &str) -> OwnLimits {
         OwnLimits::parse(json).unwrap_or_default()
+    }
+
+    /// As they stand in the catalog.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::Corrupt(error.to_string()))
+    }
+
+    /// These, each made as tight as `other`'s where that is tighter; what `other` leaves out it leaves
+    /// alone. `in_force` is the setting that counts where there is no cryptoperiod.
+    pub fn tightened_by(&self, other: &OwnLimits, in_force: Option<u64>) -> OwnLimits {
+        let cryptoperiod = match self.cryptoperiod {
+            None => {
+                other.cryptoperiod.filter(|period| tighter(in_force, Some(*period)) != in_force)
+            }
+            own => kept_or_tighter(own, other.cryptoperiod),
+        };
+        OwnLimits {
+            cache_ttl: smaller(self.cache_ttl, other.cache_ttl),
+            cache_max_uses: kept_or_tighter(self.cache_max_uses, other.cache_max_uses),
+            cache_max_bytes: kept_or_tighter(self.cache_max_bytes, other.cache_max_bytes),
+            cache_max_stale: smaller(self.cache_max_stale, other.cache_max_stale),
+            session_max_values: kept_or_tighter(self.session_max_values, other.session_max_values),
+            rotate_after: kept_or_tighter(self.rotate_after, other.rotate_after),
+            rotate_after_seals: kept_or_tighter(self.rotate_after_seals, other.rotate_after_seals),
+            rotate_after_bytes: kept_or_tighter(self.rotate_after_bytes, other.rotate_after_bytes),
+            cryptoperiod,
+        }
     }
 
     /// The settings, made tighter where these are.
@@ -120,6 +156,18 @@ fn tighter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (limit, None) | (None, limit) => limit,
     }
+}
+
+/// The smaller of two limits of which 0 is the smallest; `None`: no limit.
+fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+/// `own` as it stands, unless `other` is tighter. 0 and `None` are no limit.
+fn kept_or_tighter(own: Option<u64>, other: Option<u64>) -> Option<u64> {
+    let bound = own.filter(|limit| *limit > 0);
+    let tightened = tighter(bound, other);
+    if tightened == bound { own } else { tightened }
 }
 
 #[cfg(test)]

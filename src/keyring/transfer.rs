@@ -2,6 +2,7 @@
 //! whoever reads it needs the KEK.
 
 mod document;
+mod merge;
 mod plan;
 
 use std::collections::HashSet;
@@ -77,9 +78,9 @@ fn read_keyring(id: Uuid, seals: bool) -> Result<TransferredKeyring> {
 }
 
 /// Brings the keyrings in `json` into this database and gives them to `relation`; without one, to
-/// the table that bears the name they came with, if that seals with nothing yet. What is here
-/// stays as it is, and gains what is missing, after that was unwrapped and compared. The id of the
-/// keyring that seals. For superusers: wraps from elsewhere are what this server asks its KMS to
+/// the table that bears the name they came with, if that seals with nothing yet. What is here gains
+/// what is missing, after that was unwrapped and compared, and goes on with what has happened to it
+/// there; nothing goes back. The id of the keyring that seals. For superusers: wraps from elsewhere are what this server asks its KMS to
 /// open.
 pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
     settings::check_unplanted()?;
@@ -104,15 +105,15 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
     lock(&imported, target)?;
     let plan = Plan::of(&imported)?;
     plan.require_tried(&tried)?;
-    plan.carry_out()?;
+    let table = target.map_or_else(|| imported.table_name(), relation::display_name);
+    plan.carry_out(&table)?;
     if let Some(target) = target {
         give(&imported, target, relation.is_none())?;
     }
     stale::look_again();
     for TransferredKeyring { id, .. } in &imported.keyrings {
         audit::log(Action::Import, |event| {
-            event.table =
-                Some(target.map_or_else(|| imported.table_name(), relation::display_name));
+            event.table = Some(table.clone());
             event.keyring_id = audit::keyring(*id);
         });
     }

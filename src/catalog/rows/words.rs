@@ -1,14 +1,14 @@
 //! The words that stand in the catalog for a few known things.
 
 /// What a data key is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     Seal,
     Index,
 }
 
 /// What a data key may do.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     /// Seals and opens.
     Active,
@@ -34,7 +34,8 @@ pub enum Verb {
 }
 
 impl Purpose {
-    const ALL: [Purpose; 2] = [Purpose::Seal, Purpose::Index];
+    /// All there are.
+    pub const ALL: [Purpose; 2] = [Purpose::Seal, Purpose::Index];
 
     /// As it stands in the catalog.
     pub fn name(self) -> &'static str {

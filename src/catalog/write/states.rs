@@ -2,7 +2,7 @@
 
 use envelope::header::KeyId;
 
-use super::{pg_uuid, touch};
+use super::{pg_uuid, timestamp, touch};
 use crate::catalog::rows::State;
 use crate::error::Result;
 
@@ -15,6 +15,30 @@ pub fn change(key_id: KeyId, from: &[State], to: State, reason: Option<&str>) ->
          SET state = $3, state_changed_at = clock_timestamp(), reason = convert_from($4, 'UTF8')
          WHERE key_id = $1 AND state = ANY ($2)",
         &[pg_uuid(key_id.into()), from.into(), to.name().into(), reason.map(str::as_bytes).into()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// Moves a data key from the state `from` to `to`, as something that happened at a time in PostgreSQL's
+/// microseconds; false when its state was another by now.
+pub fn carry(
+    key_id: KeyId,
+    from: State,
+    to: State,
+    changed_at: i64,
+    reason: Option<&str>,
+) -> Result<bool> {
+    let rows = touch(
+        "UPDATE envelope.data_key
+         SET state = $3, state_changed_at = $4, reason = convert_from($5, 'UTF8')
+         WHERE key_id = $1 AND state = $2",
+        &[
+            pg_uuid(key_id.into()),
+            from.name().into(),
+            to.name().into(),
+            timestamp(changed_at)?.into(),
+            reason.map(str::as_bytes).into(),
+        ],
     )?;
     Ok(rows == 1)
 }

@@ -238,7 +238,7 @@ SELECT envelope.import_keyring(:'rewrapped');
 SELECT envelope.import_keyring(:'renumbered');
 SELECT envelope.import_keyring(:'stolen');
 SELECT count(*) FROM changed WHERE to_jsonb::text LIKE '%11111111%';
--- Another version that was active there opens here, since only one seals.
+-- A newer version that is active there seals here, too, and the one that did opens.
 BEGIN;
 CREATE TABLE attic.newer (v bytea);
 SELECT length(envelope_encrypt('attic.newer', '')) AS sealed;
