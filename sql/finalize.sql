@@ -123,6 +123,21 @@ CREATE TRIGGER stay_local BEFORE INSERT OR UPDATE ON envelope.reencryption
   FOR EACH ROW EXECUTE FUNCTION envelope.stay_local();
 ALTER TABLE envelope.reencryption ENABLE REPLICA TRIGGER stay_local;
 
+-- Whoever writes: replication of others than PostgreSQL's overwrites a row that has the same version.
+CREATE FUNCTION envelope.keep_identity()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_identity_wrapper';
+REVOKE ALL ON FUNCTION envelope.keep_identity() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_identity() IS
+  'Trigger: refuses that the row of a data key becomes that of another';
+CREATE TRIGGER keep_identity BEFORE UPDATE ON envelope.data_key
+  FOR EACH ROW
+  WHEN (OLD.key_id OPERATOR(pg_catalog.<>) NEW.key_id
+        OR OLD.keyring_id OPERATOR(pg_catalog.<>) NEW.keyring_id
+        OR OLD.purpose OPERATOR(pg_catalog.<>) NEW.purpose
+        OR OLD.version OPERATOR(pg_catalog.<>) NEW.version)
+  EXECUTE FUNCTION envelope.keep_identity();
+ALTER TABLE envelope.data_key ENABLE ALWAYS TRIGGER keep_identity;
+
 -- A dropped table leaves its keyring, and the extension is not dropped while there are any: the
 -- library sees to both, in every session that has it. This has it loaded before any command that
 -- drops tables, by itself or by CASCADE (of a type, or of what a partition key or a column needs).

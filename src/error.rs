@@ -89,6 +89,13 @@ pub enum Error {
     #[error("keyring {keyring} is not orphaned: table {table} seals with it")]
     KeyringInUse { keyring: Uuid, table: String },
 
+    /// An update would have made a data key's row another key's.
+    #[error(
+        "data key {key} cannot be overwritten by data key {other}: a row of envelope.data_key keeps \
+         its key id, keyring, purpose and version"
+    )]
+    KeyReplaced { key: KeyId, other: KeyId },
+
     /// A keyring that is imported contradicts what is here.
     #[error("{0}")]
     KeyringConflict(String),
@@ -356,7 +363,9 @@ impl Error {
             | Error::NoRole(_)
             | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
             Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
-            Error::KeyExists(_) | Error::KeyringConflict(_) => ERRCODE_DUPLICATE_OBJECT,
+            Error::KeyExists(_) | Error::KeyringConflict(_) | Error::KeyReplaced { .. } => {
+                ERRCODE_DUPLICATE_OBJECT
+            }
             Error::KeyState { .. }
             | Error::KeyActive { .. }
             | Error::KeyDestroyed { .. }
@@ -482,6 +491,11 @@ impl Error {
             }
             Error::KeyringInUse { .. } => {
                 "To let another table open with it: envelope.share_keyring."
+            }
+            Error::KeyReplaced { .. } => {
+                "Two nodes have each made a key of this version, and values may be under both. To let \
+                 replication go on, give the key that is here another version: delete its row and insert \
+                 it as decrypt-only."
             }
             Error::KeyringsWouldBeLost(_) => {
                 "Keep them with envelope.export_keyring; a superuser can then SET \

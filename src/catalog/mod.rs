@@ -1,6 +1,7 @@
 //! The extension's own tables as typed rows: read by index scan with the newest snapshot, or many with
 //! one ([`at_one_moment`]), written by SPI as the owner of the schema.
 
+mod arrival;
 mod invalidate;
 pub mod loading;
 mod refs;
@@ -24,9 +25,21 @@ pub use scan::at_one_moment;
 const EXTENSION: &CStr = c"pgrx-example";
 const SCHEMA: &CStr = c"envelope";
 
-/// Its tables.
+/// Its tables that sessions keep in mind.
 pub const TABLES: [&CStr; 6] =
     [c"keyring", c"keyring_table", c"data_key", c"wrapped_key", c"key_grant", c"sealed_column"];
+
+/// Triggers that single tables have and that must fire always, and what is wrong when one does not.
+pub const TRIGGERS: [(&CStr, &CStr, &str); 5] = [
+    (c"data_key", c"keep_identity", "a data key can be overwritten by another"),
+    (c"key_use", c"keep_out", KEPT_OUT),
+    (c"key_use", c"keep_out_before", KEPT_OUT),
+    (c"reencryption", c"keep_out", KEPT_OUT),
+    (c"reencryption", c"keep_out_before", KEPT_OUT),
+];
+
+/// What is wrong without the triggers that keep others out.
+pub const KEPT_OUT: &str = "members of pg_write_all_data may write";
 
 /// The event trigger by which drops are seen.
 pub const DROPS: &CStr = c"envelope_watch_drops";

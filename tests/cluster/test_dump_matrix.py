@@ -277,7 +277,8 @@ def test_data_alone_with_triggers_disabled(source, archive, copy):
 def lowered_triggers(db):
     """Triggers of the catalog that do not fire ALWAYS."""
     return db.sql("SELECT tgrelid::regclass::text, tgname FROM pg_trigger "
-                  "WHERE tgfoid = 'envelope.invalidate'::regproc AND tgenabled <> 'A'")
+                  "WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'envelope'::regnamespace) "
+                  "AND tgenabled NOT IN ('A', 'R')")
 
 
 def test_disabled_triggers_of_the_catalog_come_back_as_they_were(source, archive, copy):
@@ -295,11 +296,13 @@ def test_disabled_triggers_can_be_mended(archive, copy):
     assert lowered_triggers(copy)
     copy.sql("""DO $$ DECLARE t record; BEGIN
       FOR t IN SELECT tgrelid::regclass AS rel, tgname FROM pg_trigger
-               WHERE tgfoid = 'envelope.invalidate'::regproc AND tgenabled <> 'A' LOOP
+               WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'envelope'::regnamespace)
+                 AND tgenabled <> 'A' LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.rel, t.tgname);
       END LOOP;
     END $$""")
     assert lowered_triggers(copy) == []
+    assert copy.sql("SELECT relation FROM envelope.check() WHERE NOT ok AND relation LIKE 'envelope.%'") == []
 
 
 def test_data_alone_into_live_triggers_keys_first(source, archive, copy):

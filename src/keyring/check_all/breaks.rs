@@ -69,20 +69,22 @@ pub fn of_triggers() -> Result<Vec<Finding>> {
         let outcome = Outcome::Broken(Error::Corrupt(broken));
         findings.push(Finding { table, outcome, ..Finding::default() });
     };
-    for table in catalog::TABLES {
-        let (oid, name) = (catalog::oid_of(table)?, table.to_string_lossy());
-        for (trigger, what) in [
-            (c"invalidate", "sessions do not learn of every change"),
-            (c"invalidate_truncate", "sessions do not learn of every change"),
-            (c"keep_out_before", "members of pg_write_all_data may write"),
-        ] {
-            if !enabled::trigger_fires_always(oid, trigger) {
-                let trigger = trigger.to_string_lossy();
-                add(
-                    Some(format!("envelope.{name}")),
-                    format!("{what}: ALTER TABLE envelope.{name} ENABLE ALWAYS TRIGGER {trigger}"),
-                );
-            }
+    let unseen = "sessions do not learn of every change";
+    let of_each = [
+        (c"invalidate", unseen),
+        (c"invalidate_truncate", unseen),
+        (c"keep_out_before", catalog::KEPT_OUT),
+    ];
+    let of_tables = catalog::TABLES
+        .into_iter()
+        .flat_map(|table| of_each.map(|(trigger, what)| (table, trigger, what)));
+    for (table, trigger, what) in of_tables.chain(catalog::TRIGGERS) {
+        if !enabled::trigger_fires_always(catalog::oid_of(table)?, trigger) {
+            let (name, trigger) = (table.to_string_lossy(), trigger.to_string_lossy());
+            add(
+                Some(format!("envelope.{name}")),
+                format!("{what}: ALTER TABLE envelope.{name} ENABLE ALWAYS TRIGGER {trigger}"),
+            );
         }
     }
     if !enabled::event_trigger_fires_always(catalog::DROPS) {
