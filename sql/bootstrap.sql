@@ -223,6 +223,17 @@ COMMENT ON TABLE envelope.key_use IS
 COMMENT ON COLUMN envelope.key_use.seals IS 'Values for which this sample stands';
 COMMENT ON COLUMN envelope.key_use.bytes IS 'Bytes of plaintext for which this sample stands';
 
+-- Written when a data key arrives by replication. It is about this database alone: dumps leave it out, and
+-- what arrives for it is left out.
+CREATE TABLE envelope.followed_keyring (
+  keyring_id  uuid PRIMARY KEY,
+  origin      text NOT NULL,
+  since       timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE envelope.followed_keyring IS
+  'Keyrings whose data keys come by replication: they are made and rotated where they come from';
+COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
+
 -- Dumps carry the rows, and the database's owner may take them.
 GRANT SELECT ON envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key,
   envelope.key_grant, envelope.sealed_column, envelope.key_use TO pg_database_owner;

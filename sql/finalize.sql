@@ -49,8 +49,8 @@ CREATE TRIGGER invalidate_truncate AFTER TRUNCATE ON envelope.sealed_column
 ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER invalidate;
 ALTER TABLE envelope.sealed_column ENABLE ALWAYS TRIGGER invalidate_truncate;
 
--- Nobody's cache depends on the other two, but what stands there is not for others to write either:
--- when a key's turn is over, which pages re-encryption has still to read.
+-- Nobody's cache depends on the other three, but what stands there is not for others to write either:
+-- when a key's turn is over, which pages re-encryption has still to read, whose keys come from elsewhere.
 
 CREATE FUNCTION envelope.keep_out()
   RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_out_wrapper';
@@ -65,6 +65,10 @@ ALTER TABLE envelope.key_use ENABLE ALWAYS TRIGGER keep_out;
 CREATE TRIGGER keep_out AFTER INSERT OR UPDATE OR DELETE ON envelope.reencryption
   FOR EACH ROW EXECUTE FUNCTION envelope.keep_out();
 ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER keep_out;
+
+CREATE TRIGGER keep_out AFTER INSERT OR UPDATE OR DELETE ON envelope.followed_keyring
+  FOR EACH ROW EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.followed_keyring ENABLE ALWAYS TRIGGER keep_out;
 
 -- A row trigger comes after its row, and after what the statement calls itself, which sees that row: who
 -- may not write is turned away before there is one.
@@ -101,27 +105,33 @@ CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.ree
   FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
 ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER keep_out_before;
 
--- How far a re-encryption has come is said in pages of a table's own file. FOR ALL TABLES publishes it
--- with the rest, and a subscriber that re-encrypts, too, has a row of its own for the column.
+CREATE TRIGGER keep_out_before BEFORE INSERT OR UPDATE OR DELETE ON envelope.followed_keyring
+  FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out();
+ALTER TABLE envelope.followed_keyring ENABLE ALWAYS TRIGGER keep_out_before;
+
+-- What arrives by replication is told by the session's replication origin. How far a re-encryption has come
+-- is said in pages of a table's own file, and whose keys come from elsewhere differs from node to node. FOR
+-- ALL TABLES publishes both with the rest; each node keeps its own.
 
 CREATE FUNCTION envelope.stay_local()
-  RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-  AS $$
-  BEGIN
-    IF EXISTS (
-      SELECT FROM pg_catalog.pg_stat_activity a
-      WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-        AND pg_catalog.starts_with(a.backend_type, 'logical replication')) THEN
-      RETURN NULL;
-    END IF;
-    RETURN NEW;
-  END $$;
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_stay_local_wrapper';
 REVOKE ALL ON FUNCTION envelope.stay_local() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.stay_local() IS
-  'Trigger: leaves out what logical replication brings';
-CREATE TRIGGER stay_local BEFORE INSERT OR UPDATE ON envelope.reencryption
+COMMENT ON FUNCTION envelope.stay_local() IS 'Trigger: leaves out what replication brings';
+CREATE TRIGGER stay_local BEFORE INSERT OR UPDATE OR DELETE ON envelope.reencryption
   FOR EACH ROW EXECUTE FUNCTION envelope.stay_local();
-ALTER TABLE envelope.reencryption ENABLE REPLICA TRIGGER stay_local;
+ALTER TABLE envelope.reencryption ENABLE ALWAYS TRIGGER stay_local;
+CREATE TRIGGER stay_local BEFORE INSERT OR UPDATE OR DELETE ON envelope.followed_keyring
+  FOR EACH ROW EXECUTE FUNCTION envelope.stay_local();
+ALTER TABLE envelope.followed_keyring ENABLE ALWAYS TRIGGER stay_local;
+
+CREATE FUNCTION envelope.follow()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_follow_wrapper';
+REVOKE ALL ON FUNCTION envelope.follow() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.follow() IS
+  'Trigger: notes of a data key that replication brings that its keyring comes from elsewhere';
+CREATE TRIGGER follow AFTER INSERT ON envelope.data_key
+  FOR EACH ROW EXECUTE FUNCTION envelope.follow();
+ALTER TABLE envelope.data_key ENABLE ALWAYS TRIGGER follow;
 
 -- Whoever writes: replication of others than PostgreSQL's overwrites a row that has the same version.
 CREATE FUNCTION envelope.keep_identity()

@@ -13,6 +13,12 @@ CREATE FUNCTION envelope.rotate_due(max_keys integer DEFAULT 100)
 COMMENT ON FUNCTION envelope.rotate_due(integer) IS
   'For a job: rotates so many of the data keys that are beyond their tables'' limits (rotate_after and the like), as far as one may; a row for each';
 
+CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
+COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
+  'Says that replication no longer brings a table''s data keys: they are made and rotated here from then on';
+
 CREATE FUNCTION envelope.rewrap(
     kek_from text, kek_to text, relation regclass DEFAULT NULL, dry_run boolean DEFAULT false)
   RETURNS TABLE (table_name text, key_id uuid, old_kek text, new_kek text,

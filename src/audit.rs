@@ -63,6 +63,8 @@ pub enum Action {
     SetMinimumVersion,
     /// A table may open with the keyring of another.
     Share,
+    /// A table's keys no longer come by replication, and are made here.
+    Unfollow,
     /// A retired data key opens again.
     Unretire,
     /// A column is no longer noted as holding sealed values.

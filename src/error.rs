@@ -89,6 +89,10 @@ pub enum Error {
     #[error("keyring {keyring} is not orphaned: table {table} seals with it")]
     KeyringInUse { keyring: Uuid, table: String },
 
+    /// A key is to be made where replication brings them.
+    #[error("the data keys of table {0} come by replication, and are made where they come from")]
+    Followed(String),
+
     /// An update would have made a data key's row another key's.
     #[error(
         "data key {key} cannot be overwritten by data key {other}: a row of envelope.data_key keeps \
@@ -370,6 +374,7 @@ impl Error {
             | Error::KeyActive { .. }
             | Error::KeyDestroyed { .. }
             | Error::KeyringInUse { .. }
+            | Error::Followed(_)
             | Error::BelowMinimum { .. }
             | Error::PastCryptoperiod { .. }
             | Error::LastWrap { .. }
@@ -491,6 +496,10 @@ impl Error {
             }
             Error::KeyringInUse { .. } => {
                 "To let another table open with it: envelope.share_keyring."
+            }
+            Error::Followed(_) => {
+                "Make or rotate the key there: it arrives here. Once nothing brings the keys any more \
+                 (drop the subscription first): SELECT envelope.unfollow_keyring(relation)."
             }
             Error::KeyReplaced { .. } => {
                 "Two nodes have each made a key of this version, and values may be under both. To let \

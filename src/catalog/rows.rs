@@ -181,6 +181,16 @@ pub fn key_use(key_id: KeyId) -> Result<(u64, u64)> {
     Ok(samples.into_iter().fold((0, 0), add))
 }
 
+/// The replication origin that has brought a keyring's keys; `None`: they were made here, or are nobody's
+/// any more.
+pub fn followed_origin(keyring_id: Uuid) -> Result<Option<String>> {
+    let key = Key::Uuid(keyring_id.as_bytes());
+    let rows = collect(c"followed_keyring", c"followed_keyring_pkey", 1, &key, |row| {
+        required(row.text(2), "followed_keyring.origin")
+    })?;
+    Ok(rows.into_iter().next())
+}
+
 /// Who was granted what on a keyring. The role may be gone; a verb that is not known here grants
 /// nothing.
 pub fn grants(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, Verb)>> {

@@ -62,11 +62,19 @@ pub fn shown_by(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
 
 /// Whether a subscription brings the data keys of this database from another.
 pub fn keys_are_subscribed() -> Result<bool> {
+    are_subscribed(vec![oid_of(c"data_key")?])
+}
+
+/// Whether a subscription brings the rows of any of `relations` from another database. A database that was
+/// copied from a subscriber has rows of that one's subscriptions.
+pub fn are_subscribed(relations: Vec<pg_sys::Oid>) -> Result<bool> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     Spi::connect(|client| {
-        let sql = "SELECT FROM pg_subscription_rel WHERE srrelid = $1";
+        let sql = "SELECT FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
+                   JOIN pg_database d ON d.oid = s.subdbid AND d.datname = current_database()
+                   WHERE r.srrelid = ANY ($1)";
         client
-            .select(sql, Some(1), &[oid_of(c"data_key")?.into()])
+            .select(sql, Some(1), &[relations.into()])
             .map(|rows| !rows.is_empty())
             .map_err(unread)
     })

@@ -2,8 +2,8 @@
 //! manage the table's keys, or by a job that calls [`rotate_due`].
 //!
 //! Sealing goes on whatever becomes of it. It waits for no lock, its writes are undone alone, and
-//! after a failure it is left for a while. Where a subscription brings the keys, it is left to where
-//! they come from: two keys of one version would stop the subscription.
+//! after a failure it is left for a while. Where replication brings the keys, it is left to where they
+//! come from: two keys of one version would stop the replication.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::audit;
 use crate::catalog::{rows, tables, whole};
 use crate::error::{Error, Result};
+use crate::keyring::followed::is_followed;
 use crate::keyring::limits::OwnLimits;
 use crate::keyring::rotate::Next;
 use crate::keyring::table::{self, Table};
@@ -69,7 +70,7 @@ fn may_rotate(table: &Table, wear: &Wear) -> bool {
 fn rotate(table: &Table, wear: &Wear, due: Due) -> Result<()> {
     // Before the KMS is asked, since a cancelled statement does not come back here.
     put_off(wear.keyring_id);
-    if tables::keys_are_subscribed()? {
+    if tables::keys_are_subscribed()? || is_followed(table.root(), Some(wear.keyring_id))? {
         return Ok(());
     }
     match put_in(Next::make(table)?, due)? {
@@ -170,6 +171,8 @@ fn due_in(keyring_id: Uuid) -> Result<Option<(Table, KeyId, Due)>> {
     let Some(due) = wear::due(active.key_id, turn)? else { return Ok(None) };
     let table = table::get(relation)?;
     // A table that has become a partition seals with its root's keyring.
-    let mine = table.root() == relation && table.require_manage_right().is_ok();
+    let mine = table.root() == relation
+        && table.require_manage_right().is_ok()
+        && !is_followed(relation, Some(keyring_id))?;
     Ok(mine.then_some((table, active.key_id, due)))
 }

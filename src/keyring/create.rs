@@ -16,7 +16,7 @@ use crate::catalog::{self, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::new_key::{self, NewKey, Under};
 use crate::keyring::table::{self, Table, plain_name};
-use crate::keyring::{cache, ends, kek, orphans, stale};
+use crate::keyring::{cache, ends, followed, kek, orphans, stale};
 use crate::pg::{guc, lock, relation, xact};
 use crate::settings;
 
@@ -33,7 +33,11 @@ pub fn on_first_use(table: &Table) -> Result<()> {
     if !settings::auto_create_key() {
         return refused("while envelope.auto_create_key is off");
     }
-    match Keyring::of(table.root())? {
+    let keyring = Keyring::of(table.root())?;
+    if keyring.as_ref().is_none_or(|keyring| !keyring.has_active_key) {
+        followed::require_own(table)?;
+    }
+    match keyring {
         None => create(table, None, None).map(|_| ()),
         Some(keyring) if keyring.has_active_key => {
             stale::look_again();
@@ -57,7 +61,10 @@ pub fn create_key(
         return Err(table.no_key_made(because));
     }
     match table.sealing_key()? {
-        None => create(&table, kek, context)?.ok_or_else(|| Error::KeyExists(table.name())),
+        None => {
+            followed::require_own(&table)?;
+            create(&table, kek, context)?.ok_or_else(|| Error::KeyExists(table.name()))
+        }
         Some(_) => Err(Error::KeyExists(table.name())),
     }
 }

@@ -13,16 +13,17 @@ use crate::catalog;
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
 use crate::catalog::write::{self, key_use, states};
 use crate::error::{Error, Result};
-use crate::keyring::create;
 use crate::keyring::new_key::{self, NewKey};
 use crate::keyring::retire::without_wraps;
 use crate::keyring::table::{self, Table};
+use crate::keyring::{create, followed};
 use crate::pg::lock;
 
 /// Makes the next version of the key of `relation`; its key id. Of two at once the second waits for
 /// the first one's transaction, and then makes a version of its own.
 pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
     let table = table::to_change(relation)?;
+    followed::require_own(&table)?;
     let next = Next::make(&table)?;
     lock::keep_relation(next.root);
     lock::lock_object(catalog::oid_of(c"keyring")?, next.root);

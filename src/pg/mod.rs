@@ -16,6 +16,7 @@ mod heap;
 pub mod hook;
 pub mod json;
 pub mod lock;
+pub mod origin;
 pub mod owner;
 pub mod relation;
 pub mod report;

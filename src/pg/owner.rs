@@ -2,7 +2,11 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::state::Number;
 use crate::pg::syscache;
+
+/// How many are alive.
+static ACTING: Number = Number::new(0);
 
 /// While it lives, the current role is the owner of a schema, `search_path` is `pg_catalog`, and
 /// nothing that runs can change role or leave a trigger for the transaction's end; dropping it puts
@@ -23,6 +27,7 @@ impl ActingAsOwner {
             // SAFETY: opens a level that `drop`, or the transaction's abort, closes.
             guc_level: unsafe { pg_sys::NewGUCNestLevel() },
         };
+        ACTING.count();
         let switched = (pg_sys::SECURITY_LOCAL_USERID_CHANGE
             | pg_sys::SECURITY_RESTRICTED_OPERATION
             | pg_sys::SECURITY_NOFORCE_RLS) as std::ffi::c_int;
@@ -45,8 +50,14 @@ impl ActingAsOwner {
     }
 }
 
+/// Whether one is alive: what is written now this extension writes.
+pub fn is_acting() -> bool {
+    ACTING.get() > 0
+}
+
 impl Drop for ActingAsOwner {
     fn drop(&mut self) {
+        ACTING.set(ACTING.get().saturating_sub(1));
         if std::thread::panicking() {
             return;
         }

@@ -27,6 +27,15 @@ fn envelope_rotate_key(
 }
 
 #[pg_extern(sql = false)]
+fn envelope_unfollow_keyring(
+    relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    begin(fcinfo);
+    Ok(keyring::unfollow(required(relation, "relation")?)?)
+}
+
+#[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
 fn envelope_rotate_due(
     max_keys: Option<i32>,

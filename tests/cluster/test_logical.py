@@ -279,7 +279,7 @@ def test_always_it_seals_what_is_applied(clear):
     assert clear.there(opening) == [("changed",), ("streamed",)]
 
 
-# -- rotation by itself ---------------------------------------------------------------------------------------------
+# -- keys are made where they come from -----------------------------------------------------------------------------
 
 
 def test_keys_that_come_from_elsewhere_rotate_there(sealed_pair):
@@ -302,6 +302,82 @@ def test_keys_that_come_from_elsewhere_rotate_there(sealed_pair):
     for i in range(20):
         sealed.insert(pair.there, "people", 300 + i, b"there")
     assert len(sealed.catalog(pair.there)["data_key"]) > len(sealed.catalog(pair.here)["data_key"])
+
+
+MAKE = ("SELECT envelope.rotate_key('people')", "SELECT envelope.rotate_key('parts')",
+        "SELECT envelope.rotate_key('parts_low')")
+
+
+@pytest.mark.parametrize("published", ["FOR ALL TABLES", EXPLICIT], ids=["all", "explicit"])
+@pytest.mark.parametrize("copy", ["true", "false"])
+def test_a_subscriber_makes_no_keys_of_published_tables(sealed_pair, published, copy):
+    """Also when it had the keys before, from a dump."""
+    pair = sealed_pair
+    if copy == "false":
+        script = pair.publisher.base / f"{pair.name}-data.sql"
+        pair.publisher.client("pg_dump", "-a", "-n", "envelope", "-n", "public", "-e", "pgrx-example", "-f", script,
+                              dbname=pair.name)
+        pair.subscriber.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname=pair.name)
+    # One that is published, and has no key yet.
+    for run in (pair.here, pair.there):
+        run("CREATE TABLE later (id int PRIMARY KEY, v bytea)")
+    also = "" if published == "FOR ALL TABLES" else ", later"
+    pair.subscribe(published + also, f"copy_data = {copy}")
+    pair.copied()
+    before = sealed.catalog(pair.there)["data_key"]
+    for statement in (*MAKE, "SELECT envelope.create_key('later')", "SELECT envelope_encrypt('later', 'x')",
+                      "SELECT envelope.unfollow_keyring('people')"):
+        with fails("55000"):
+            pair.there(statement)
+    assert sealed.catalog(pair.there)["data_key"] == before
+    # Where they come from they are made, and arrive.
+    pair.here("SELECT envelope.create_key('later')")
+    for statement in MAKE:
+        pair.here(statement)
+    pair.applied()
+    assert sealed.catalog(pair.there)["data_key"] == sealed.catalog(pair.here)["data_key"] != before
+    pair.there("SELECT envelope_encrypt('later', 'x')")
+    # A table of its own has keys of its own.
+    pair.there("CREATE TABLE own (id int PRIMARY KEY, v bytea)")
+    pair.there("SELECT envelope_encrypt('own', 'x')")
+    pair.there("SELECT envelope.rotate_key('own')")
+    # As soon as the subscription is gone, all are.
+    pair.drop()
+    for statement in MAKE:
+        pair.there(statement)
+
+
+def test_a_database_copied_from_a_subscriber_makes_its_own_keys(sealed_pair):
+    pair = sealed_pair
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    pair.there(f"ALTER SUBSCRIPTION {pair.name} DISABLE")
+    process.wait_until(lambda: pair.subscriber.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = %s",
+                                                   (pair.name,)) == [(0,)], "the worker's end")
+    copy = f"{pair.name}_copy"
+    pair.subscriber.sql(f"CREATE DATABASE {copy} TEMPLATE {pair.name}")
+    try:
+        pair.subscriber.sql("SELECT envelope.rotate_key('people')", dbname=copy)
+        with fails("55000"):
+            pair.there("SELECT envelope.rotate_key('people')")
+    finally:
+        pair.subscriber.sql(f"DROP DATABASE {copy} WITH (FORCE)")
+
+
+def test_whose_keys_come_from_elsewhere_is_not_sent_on(sealed_pair):
+    """FOR ALL TABLES publishes it: of a publisher that is a subscriber itself."""
+    pair = sealed_pair
+    followed = "SELECT keyring_id, origin FROM envelope.followed_keyring ORDER BY 1"
+    pair.here("INSERT INTO envelope.followed_keyring SELECT keyring_id, 'of the publisher' FROM envelope.keyring")
+    pair.subscribe("FOR ALL TABLES")
+    pair.copied()
+    own = pair.there(followed)
+    assert own and all(origin.startswith("pg_") for _, origin in own)
+    pair.here("UPDATE envelope.followed_keyring SET origin = 'another'")
+    pair.here("DELETE FROM envelope.followed_keyring WHERE origin = 'another'")
+    sealed.insert(pair.here, "people", 70, b"after it")
+    pair.applied()
+    assert pair.there(followed) == own
 
 
 def test_each_keeps_the_place_of_its_own_re_encryption(sealed_pair):

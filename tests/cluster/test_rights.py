@@ -117,7 +117,9 @@ def test_a_dba_owns_nothing_and_opens_nothing(db):
                           "UPDATE envelope.keyring_table SET seals = false", "TRUNCATE envelope.data_key",
                           "UPDATE envelope.data_key SET state = 'retired'", "DELETE FROM envelope.key_use",
                           "INSERT INTO envelope.key_use SELECT gen_random_uuid(), key_id, 1000000, 1 FROM envelope.data_key",
-                          "UPDATE envelope.reencryption SET next_block = 1", "DELETE FROM envelope.reencryption"):
+                          "UPDATE envelope.reencryption SET next_block = 1", "DELETE FROM envelope.reencryption",
+                          "INSERT INTO envelope.followed_keyring SELECT keyring_id, 'x' FROM envelope.keyring",
+                          "DELETE FROM envelope.followed_keyring"):
             with fails("42501"):
                 c.execute(statement)
         # What monitoring shows: the keys' names and states, and who may use them.

@@ -11,7 +11,7 @@ use crate::catalog::rows::{self, DataKeyRow, KeyringTable, State, Verb, WrappedK
 use crate::catalog::whole::{self, NamedKeyring};
 use crate::error::{Error, Result};
 use crate::keyring::limits::OwnLimits;
-use crate::keyring::{orphans, rights, stale, table, wear};
+use crate::keyring::{followed, orphans, rights, stale, table, wear};
 use crate::pg::{acl, relation};
 
 /// What a survey has come upon.
@@ -98,6 +98,16 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
     if user.is_none() {
         let orphaned = "no table uses this keyring: envelope.adopt_keyring gives it to one";
         add(None, None, Outcome::Note(orphaned.into()));
+    }
+    let is_followed =
+        |table| followed::is_followed(relation::partition_root(table), Some(keyring.id));
+    match sealing.map_or(Ok(false), is_followed) {
+        Ok(true) => {
+            let followed = "its keys come by replication, and are made where they come from";
+            add(None, None, Outcome::Note(followed.into()));
+        }
+        Ok(false) => {}
+        Err(error) => add(None, None, Outcome::Broken(error)),
     }
     if let Err(error) = read_keyring(keyring.id) {
         add(None, None, Outcome::Broken(error));

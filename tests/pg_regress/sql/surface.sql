@@ -32,8 +32,8 @@ WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extna
   AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (
     SELECT FROM pg_type t WHERE t.oid = d.objid AND (t.typrelid <> 0 OR t.typelem <> 0)))
 ORDER BY 1;
--- Dumps carry every table but the progress of re-encryption; every table has a primary key, and those of
--- keys tell of their changes.
+-- Dumps carry every table but what is of one database alone: the progress of re-encryption, whose keys come by
+-- replication. Every table has a primary key, and those of keys tell of their changes.
 SELECT c.relname, c.oid = ANY (e.extconfig) AS dumped,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS has_key,
        array(SELECT t.tgname || ' ' || t.tgenabled::text FROM pg_trigger t

@@ -1,0 +1,29 @@
+//! Where the changes that this session writes come from: a replication origin, while they arrive by
+//! logical replication, in PostgreSQL's own workers and in those of others alike, copies included.
+
+use pgrx::pg_sys;
+
+use crate::pg::datum::owned_name;
+use crate::pg::encoding;
+
+/// Whether a replication origin is set. In PostgreSQL 19 the variable is `replorigin_xact_state`.
+pub fn is_set() -> bool {
+    current().is_some()
+}
+
+/// Its name, as every server encoding can show it: the name is the whole cluster's, in the encoding of
+/// whichever database it was made in. `None` when none is set.
+pub fn name() -> Option<String> {
+    let mut name = std::ptr::null_mut();
+    // SAFETY: a system-cache look-up in the transaction of the caller; it gives a palloc'd string, or
+    // nothing for an origin that is gone.
+    unsafe { pg_sys::replorigin_by_oid(current()?, true, &mut name) };
+    owned_name(name).map(encoding::shown)
+}
+
+fn current() -> Option<pg_sys::RepOriginId> {
+    // SAFETY: a variable of this backend's.
+    let origin = unsafe { pg_sys::replorigin_session_origin };
+    // The last one marks what is made here and shall not be sent on.
+    (origin != 0 && origin != pg_sys::RepOriginId::MAX).then_some(origin)
+}
