@@ -1,4 +1,5 @@
 -- The reviewed list: what the extension's objects are, and who may do what with them.
+\pset format unaligned
 SELECT p.oid::regprocedure AS function, p.provolatile AS vol, p.proparallel AS par,
        p.prosecdef AS definer, p.proisstrict AS strict, p.proconfig AS config,
        has_function_privilege('envelope_other', p.oid, 'EXECUTE') AS public_may
