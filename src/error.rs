@@ -243,8 +243,8 @@ pub enum Error {
     #[error("{0} has characters that the database's encoding lacks")]
     Untranslatable(&'static str),
 
-    /// Text to be sealed that is not UTF-8, as can be in a SQL_ASCII database.
-    #[error("text to be sealed is not UTF-8, and cannot be made so")]
+    /// Text to be sealed or bound that is not UTF-8, as can be in a SQL_ASCII database.
+    #[error("text to be sealed or bound is not UTF-8, and cannot be made so")]
     NotUtf8 { untranslatable: bool },
 
     /// A context that is no identity of a row but a document.

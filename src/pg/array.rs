@@ -4,7 +4,7 @@ use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 
-use crate::pg::encoding;
+use crate::pg::encoding::{self, NotText};
 use crate::pg::varlena::Varlena;
 
 /// A `text[]` argument in UTF-8.
@@ -13,6 +13,8 @@ pub enum TextArray {
     Elements(Vec<Option<String>>),
     /// Longer than [`LONGEST`], or more than [`MOST`]; not copied.
     TooLong,
+    /// An element that is not UTF-8 and cannot be made so.
+    NotUtf8(NotText),
 }
 
 /// Bytes of the whole array.
@@ -52,9 +54,11 @@ impl FromDatum for TextArray {
             }
             let text = |i| {
                 (!*nulls.add(i))
-                    .then(|| encoding::to_string(&Varlena::from_datum(*elements.add(i))))
+                    .then(|| encoding::to_exact_string(&Varlena::from_datum(*elements.add(i))))
+                    .transpose()
             };
-            Some(TextArray::Elements((0..count as usize).map(text).collect()))
+            let texts = (0..count as usize).map(text).collect::<Result<_, _>>();
+            Some(texts.map_or_else(TextArray::NotUtf8, TextArray::Elements))
         }
     }
 }

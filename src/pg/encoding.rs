@@ -65,6 +65,12 @@ pub fn from_utf8(bytes: &[u8]) -> Result<Converted<'_>, NotText> {
     }
 }
 
+/// [`to_utf8`] as a string, without anything in another's place: for what values are bound to.
+pub fn to_exact_string(text: &[u8]) -> Result<String, NotText> {
+    let utf8 = to_utf8(text)?;
+    std::str::from_utf8(&utf8).map(str::to_owned).map_err(|_| NotText::Invalid)
+}
+
 /// [`to_utf8`] as a string, with U+FFFD for what is not UTF-8 after all.
 pub fn to_string(text: &[u8]) -> String {
     match to_utf8(text) {

@@ -5,7 +5,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::{Error, Result};
 use crate::pg::array::TextArray;
-use crate::pg::encoding;
+use crate::pg::encoding::{self, NotText};
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::sql::{LONGEST_CONTEXT, required};
 
@@ -19,13 +19,16 @@ fn envelope_context(
 
 fn row_context(tag: Option<Varlena<'_>>, parts: Option<TextArray>) -> Result<VarlenaBuf> {
     let tag = required(tag, "tag")?;
+    let not_utf8 = |why: NotText| Error::NotUtf8 { untranslatable: why.is_untranslatable() };
     let parts = match required(parts, "parts")? {
         TextArray::Elements(parts) if tag.len() <= LONGEST_CONTEXT => parts,
+        TextArray::NotUtf8(why) => return Err(not_utf8(why)),
         _ => return Err(Error::ContextTooLong),
     };
     let parts: Vec<_> =
         parts.into_iter().map(|part| required(part, "parts")).collect::<Result<_>>()?;
-    let context = envelope::context::row_context(&encoding::to_string(&tag), parts);
+    let tag = encoding::to_exact_string(&tag).map_err(not_utf8)?;
+    let context = envelope::context::row_context(&tag, parts);
     if context.len() > LONGEST_CONTEXT {
         return Err(Error::ContextTooLong);
     }

@@ -102,3 +102,15 @@ def test_sql_ascii_seals_utf8_only_and_shows_no_byte(in_encoding):
         with fails("22021") as caught:
             c.execute(utf8, (b"4929\xf1\x82A",))
         assert "f1" not in str(caught.value) and "4929" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", ["%b, 'x'", "'x', %b", "'x', 'y', %b"])
+def test_sql_ascii_binds_no_two_values_to_one_context(in_encoding, arguments):
+    """Bytes that are not UTF-8 have nothing put in their place, which would make two of them one."""
+    db = in_encoding("SQL_ASCII")
+    with db.connect(client_encoding="sql_ascii") as c:
+        context = f"SELECT envelope_context({arguments.replace('%b', '''convert_from(%b, 'SQL_ASCII')''')})"
+        c.execute(context, ("Zoë".encode(),))
+        for text in (b"a\xff", b"a\xfe"):
+            with fails("22021"):
+                c.execute(context, (text,))
