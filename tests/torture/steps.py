@@ -12,9 +12,6 @@ from .work import Done
 GIVES_WAY = {"40P01", "40001", "55P03"}
 # Its table was dropped meanwhile.
 GONE = {"42P01"}
-# Known: two destroy_key, or one and a writer, wait for each other. To be taken away once it locks in one order, as far
-# as a program that has locked tables in another order is not to blame.
-DEADLOCKS_OF_DESTROY = {"40P01"}
 # What else ends a program with this step: an older snapshot has values whose key was destroyed since.
 ENDED = {
     "read": {"55000"},
@@ -22,8 +19,9 @@ ENDED = {
 }
 # What a step may be refused for: it is undone, and the program goes on.
 REFUSED = {
-    # In use; no longer as it was when it was chosen; not under a snapshot of an earlier time.
-    "destroy": {"55006", "55000", "25000"} | DEADLOCKS_OF_DESTROY,
+    # In use; no longer as it was when it was chosen; not under a snapshot of an earlier time; and the program may have
+    # locked tables before, in another order than destroy_key does.
+    "destroy": {"55006", "55000", "25000", "40P01"},
     # No key yet; the value that is copied is under another table's, or under one that was destroyed since.
     "share": {"42704", "22023", "55000"},
     # No key yet.

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::{Table, gone, no_table};
+use crate::catalog;
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
 use crate::error::Result;
 use crate::keyring::cache::Place;
@@ -98,8 +99,15 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
 }
 
 fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
-    let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else { return Ok(None) };
-    let keks = rows::each_wrapped_key(key_id)?.into_iter().map(|(kek, _)| kek).collect();
+    // Together, or the key may be rotated and destroyed between the two, and be found without a wrap.
+    let active = catalog::at_one_moment(|| {
+        let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else {
+            return Ok(None);
+        };
+        let wraps = rows::each_wrapped_key(key_id)?;
+        Ok(Some((key_id, wraps.into_iter().map(|(kek, _)| kek).collect())))
+    });
+    let Some((key_id, keks)) = active? else { return Ok(None) };
     let turn = keyring.map(|keyring| OwnLimits::stored(&keyring.limits).turn()).unwrap_or_default();
     let wear = Wear::of(keyring_id, key_id, turn)?.map(Box::new);
     Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
