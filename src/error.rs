@@ -104,6 +104,13 @@ pub enum Error {
     #[error("{0}")]
     KeyringConflict(String),
 
+    /// A keyring that is imported was rotated there and here.
+    #[error(
+        "version {version} of keyring {keyring} is data key {here} here, and data key {there} in the \
+         import"
+    )]
+    KeyringFork { keyring: Uuid, version: i32, here: KeyId, there: KeyId },
+
     /// DROP EXTENSION, with the tables whose keyrings there are.
     #[error("cannot drop extension \"pgrx-example\" because it holds keyrings")]
     KeyringsWouldBeLost(Vec<String>),
@@ -367,9 +374,10 @@ impl Error {
             | Error::NoRole(_)
             | Error::GoneGrantee(_) => ERRCODE_UNDEFINED_OBJECT,
             Error::PublicGrantee => ERRCODE_INVALID_GRANT_OPERATION,
-            Error::KeyExists(_) | Error::KeyringConflict(_) | Error::KeyReplaced { .. } => {
-                ERRCODE_DUPLICATE_OBJECT
-            }
+            Error::KeyExists(_)
+            | Error::KeyringConflict(_)
+            | Error::KeyringFork { .. }
+            | Error::KeyReplaced { .. } => ERRCODE_DUPLICATE_OBJECT,
             Error::KeyState { .. }
             | Error::KeyActive { .. }
             | Error::KeyDestroyed { .. }
@@ -608,7 +616,8 @@ impl Error {
             }
             Error::OtherTable(_) => {
                 "Open it with the table it was sealed for, or let this table open that one's \
-                 keyring: envelope.share_keyring. If that table was dropped: envelope.adopt_keyring."
+                 keyring: envelope.share_keyring. If that table was dropped: envelope.adopt_keyring. \
+                 envelope.inspect(value) names it."
             }
             Error::LooksSealed { .. } => {
                 "Its key is missing here. Bring it first: restore the rows of schema envelope, or take \
@@ -638,12 +647,15 @@ impl Error {
                     some_of(shows)
                 ));
             }
-            Error::KekNotAllowed(_) => "A superuser can add it to envelope.allowed_keks.",
-            Error::SealingKekNotAllowed { .. } => {
-                "A superuser can add it to envelope.allowed_keks, or move the table's keys to another \
-                 KEK: SELECT * FROM envelope.rewrap(kek_from, kek_to, relation)."
+            Error::KekNotAllowed(_) | Error::DefaultKekNotAllowed(_) => {
+                "A superuser can name it in envelope.allowed_keks, together with the KEKs that are in use: a \
+                 list that is set replaces the default."
             }
-            Error::DefaultKekNotAllowed(_) => "A superuser can add it to envelope.allowed_keks.",
+            Error::SealingKekNotAllowed { .. } => {
+                "A superuser can name it in envelope.allowed_keks, together with the KEKs that are in use, \
+                 or move the table's keys to another KEK: SELECT * FROM envelope.rewrap(kek_from, \
+                 kek_to, relation)."
+            }
             Error::NoDefaultKek => {
                 "Data keys here are wrapped by a KMS already, so no key file is made: set \
                  envelope.default_kek, or name a KEK in envelope.create_key."
@@ -651,6 +663,13 @@ impl Error {
             Error::TriggerMisuse(_) => {
                 "CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
                  envelope_seal('column', ...)."
+            }
+            Error::NoColumn { .. } => {
+                "If the column was renamed, make the trigger anew with its new name."
+            }
+            Error::KeyringFork { .. } => {
+                "Of one keyring on two sides only one may rotate. What each has sealed opens where it was \
+                 sealed."
             }
             Error::GeneratedColumn { .. } => {
                 "PostgreSQL computes it after the trigger, and would store it in clear. Compute it into \

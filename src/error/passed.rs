@@ -35,18 +35,22 @@ impl Passed {
     /// What to do about each kind.
     pub fn hint(&self, table: &str, column: &str) -> String {
         let mut hints = Vec::new();
+        let name = literal(table);
         if self.plaintext > 0 {
             hints.push(format!(
-                "With the sealing trigger in place this seals clear text: UPDATE {table} SET \"{column}\" \
-                 = \"{column}\" WHERE NOT envelope.is_sealed(\"{column}\")."
+                "To seal clear text: UPDATE {table} SET \"{column}\" = envelope_encrypt({name}, \
+                 \"{column}\") WHERE NOT envelope.is_sealed(\"{column}\"), with the column's context, if \
+                 it has one, as third argument."
             ));
         }
         if self.of_others > 0 {
             hints.push(format!(
-                "For values of another table: SELECT envelope.share_keyring('other', {}) and this \
-                 again. Or leave them under that table's keyring: UPDATE {table} SET \"{column}\" = \
-                 envelope.reseal('other', \"{column}\").",
-                literal(table)
+                "(envelope.inspect(\"{column}\")).relation names the table of a value. To open and \
+                 re-encrypt its values here: SELECT envelope.share_keyring(that table, {name}). To \
+                 bring them to its own active key: UPDATE {table} SET \"{column}\" = \
+                 envelope.reseal(that table, \"{column}\") WHERE \
+                 (envelope.inspect(\"{column}\")).relation = that table, which a sealing trigger here \
+                 refuses."
             ));
         }
         if self.unknown > 0 {
@@ -55,6 +59,9 @@ impl Passed {
                  envelope."
                     .into(),
             );
+        }
+        if self.destroyed > 0 {
+            hints.push("Values under destroyed keys are lost: overwrite or delete them.".into());
         }
         if !self.foreign.is_empty() {
             hints.push("Call it for a foreign partition where that is stored.".into());

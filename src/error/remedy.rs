@@ -1,5 +1,6 @@
 //! How values come to another key, by where they stand.
 
+use envelope::header::KeyId;
 use uuid::Uuid;
 
 use super::{Place, literal};
@@ -11,8 +12,8 @@ pub enum Remedy {
     Reencrypt,
     /// It opens with their keyring, and seals with none.
     MakeKey,
-    /// It does not use their keyring.
-    Share,
+    /// It does not use the keyring of their `key`; whether it has no key of its own.
+    Share { key: KeyId, makes_key: bool },
     /// Nor does any table seal with it.
     Adopt(Uuid),
     /// It is a materialized view.
@@ -29,12 +30,17 @@ impl Remedy {
             Remedy::MakeKey => format!(
                 "Bring them to a key of that table's own: SELECT envelope.create_key({at}); {reencrypt}."
             ),
-            Remedy::Share => format!(
-                "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
-                 \"{1}\" = envelope.reseal({from}, \"{1}\"). Or to a key of that table's own: SELECT \
-                 envelope.share_keyring({from}, {at}); {reencrypt}.",
-                place.table, place.column
-            ),
+            Remedy::Share { key, makes_key } => {
+                let make =
+                    if makes_key { format!(", envelope.create_key({at})") } else { String::new() };
+                format!(
+                    "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
+                     \"{1}\" = envelope.reseal({from}, \"{1}\") WHERE envelope.key_id_of(\"{1}\") = \
+                     '{key}'. Or to a key of that table's own, by whose name alone they open then: \
+                     SELECT envelope.share_keyring({from}, {at}){make}; {reencrypt}.",
+                    place.table, place.column
+                )
+            }
             Remedy::Adopt(keyring) => format!(
                 "The table that sealed them is gone. Let this one have its keyring: SELECT \
                  envelope.adopt_keyring('{keyring}', {at}); {reencrypt}."

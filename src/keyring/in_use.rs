@@ -188,7 +188,7 @@ impl Search<'_> {
         } else if !uses && orphans::is_orphaned(self.keyring_id)? {
             Remedy::Adopt(self.keyring_id)
         } else if !uses {
-            Remedy::Share
+            Remedy::Share { key: self.key_id, makes_key: rows::sealing_keyring(root)?.is_none() }
         } else if rows::sealing_keyring(root)?.is_none() {
             Remedy::MakeKey
         } else {

@@ -46,7 +46,7 @@ mod unwrapped;
 mod warm;
 mod wear;
 
-use envelope::header::{KeyId, OVERHEAD, Sealed};
+use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
 use pgrx::pg_sys;
 
 use crate::audit;
@@ -151,7 +151,7 @@ pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Varle
     settings::check_unplanted()?;
     let table = table::get(relation)?;
     table.require_any_open_right()?;
-    let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
+    let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
     with_opening_key(table, Table::require_opens, &sealed, |key| {
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
         match key.open(&sealed, context, opened.as_mut_slice())? {
@@ -201,6 +201,15 @@ fn with_opening_key<T>(
         table = table::get(table.relation())?;
     }
     Err(Error::NotKept(key_id))
+}
+
+/// Of bytes that are no sealed value: one that was cut still names its key.
+#[cold]
+fn not_parsed(relation: pg_sys::Oid, value: &[u8]) -> Error {
+    match peek_key_id(value) {
+        Some(_) => does_not_open(relation),
+        None => Error::NotSealed,
+    }
 }
 
 fn does_not_open(relation: pg_sys::Oid) -> Error {

@@ -3,9 +3,9 @@
 use envelope::header::{OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result, RowResult};
+use crate::error::{Result, RowResult};
 use crate::keyring::unwrapped::Unwrapped;
-use crate::keyring::{Limits, does_not_open, open, table, with_sealing_key};
+use crate::keyring::{Limits, does_not_open, not_parsed, open, table, with_sealing_key};
 use crate::pg::varlena::VarlenaBuf;
 use crate::settings;
 
@@ -14,7 +14,7 @@ use crate::settings;
 /// value is about to be overwritten.
 pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
     settings::check_unplanted()?;
-    let sealed = Sealed::parse(value).map_err(|_| Error::NotSealed)?;
+    let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
     let table = table::get(relation)?;
     table.require_seal_right()?;
     if table.sealing_key()? == Some(&sealed.key_id()) {

@@ -100,11 +100,12 @@ fn read_kek(path: &Path, kek: &KekUri) -> Result<FileKek, KmsError> {
         .open(path)
         .map_err(|error| {
             if error.raw_os_error() == Some(libc::ELOOP) {
-                return unfit("is a symbolic link".into(), "Name the file that it leads to.");
+                return unfit("is a symbolic link".into(), "Put the file itself there.");
             }
             let message = format!("could not open key file \"{shown}\": {error}");
             KmsError::new(KmsError::io_kind(&error), kek, message).with_hint(
-                "The file must be there and readable to the user that the server runs as.",
+                "Put your copy of the file there, readable to the user that the server runs as. It is not \
+                 made anew: other bytes open nothing.",
             )
         })?;
     let failed = |error: std::io::Error| {
@@ -143,11 +144,15 @@ impl Found {
     fn objection(self, user: u32) -> Option<(String, &'static str)> {
         let Found { is_file, mode, owner, len } = self;
         if !is_file {
-            Some(("is not a regular file".into(), "A key file is 32 bytes, no device."))
+            Some((
+                "is not a regular file".into(),
+                "Put the key file there: 32 bytes, and no directory or device.",
+            ))
         } else if mode & 0o077 != 0 {
             Some((
                 format!("has mode {mode:04o}, which lets others than its owner at it"),
-                "chmod 0600 it, and take a new key if somebody may have read this one.",
+                "chmod 0600 it. If somebody may have read it, make another key file and move the data keys \
+                 there: envelope.rewrap. Never overwrite this one: without it no value opens.",
             ))
         } else if !is_trusted(owner, user) {
             Some((
@@ -156,7 +161,10 @@ impl Found {
             ))
         } else if len != KEK_LEN as u64 {
             let why = format!("has {len} bytes instead of {KEK_LEN}");
-            Some((why, "A key file is 32 random bytes, not text."))
+            Some((
+                why,
+                "Put your copy of the file back: 32 bytes, no text. Other bytes open nothing.",
+            ))
         } else {
             None
         }

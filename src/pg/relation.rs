@@ -1,5 +1,6 @@
 //! Relations by OID and by name.
 
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
@@ -36,20 +37,15 @@ pub fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 /// `relation`, its partitions and its heirs as they are now, all but itself locked with `mode`; parents
 /// before their children. What is gone is left out, `relation` too.
 pub fn family(relation: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
-    let mut family = vec![relation];
-    let mut at = 0;
-    while let Some(member) = family.get(at).copied() {
+    let (mut family, mut known) = (Vec::new(), HashSet::from([relation]));
+    let mut next = VecDeque::from([relation]);
+    while let Some(member) = next.pop_front() {
         // PostgreSQL raises when it is asked for the children of a relation that is gone. Nothing is
         // learned of a drop between this look and its own.
-        if kind(member) == Kind::Missing {
-            family.remove(at);
-            continue;
-        }
-        at += 1;
-        for child in children(member, mode) {
-            if !family.contains(&child) {
-                family.push(child);
-            }
+        if kind(member) != Kind::Missing {
+            family.push(member);
+            // An heir of several is met several times.
+            next.extend(children(member, mode).into_iter().filter(|child| known.insert(*child)));
         }
     }
     family

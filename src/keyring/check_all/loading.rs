@@ -25,11 +25,18 @@ fn finding(needing: Needing) -> Finding {
     let (table, outcome) = match kind {
         Kind::Check => (
             Some(of.clone()),
-            lost(format!("CHECK constraint {name} of table {of}"), "add it NOT VALID"),
+            lost(
+                format!("CHECK constraint {name} of table {of}"),
+                "drop it, add it again NOT VALID, and do not validate it",
+            ),
         ),
-        Kind::DomainCheck => {
-            (None, lost(format!("CHECK constraint {name} of domain {of}"), "add it NOT VALID"))
-        }
+        Kind::DomainCheck => (
+            None,
+            lost(
+                format!("CHECK constraint {name} of domain {of}"),
+                "drop it, add it again NOT VALID, and do not validate it",
+            ),
+        ),
         Kind::Generated => {
             (Some(of.clone()), lost(format!("generated column {name} of table {of}"), keys_first))
         }

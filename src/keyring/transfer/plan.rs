@@ -201,11 +201,12 @@ fn may_have_wraps(here: &[DataKeyRow], key: &DataKeyHistory) -> Result<bool> {
     }
     match here.iter().find(|known| known.purpose == purpose && known.version == version) {
         None => Ok(state != State::Destroyed),
-        Some(known) => Err(conflict(format!(
-            "version {version} of keyring {keyring_id} is data key {} here, and data key {key_id} in \
-             the import",
-            known.key_id
-        ))),
+        Some(known) => Err(Error::KeyringFork {
+            keyring: keyring_id,
+            version,
+            here: known.key_id,
+            there: key_id,
+        }),
     }
 }
 

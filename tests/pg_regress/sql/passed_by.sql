@@ -12,8 +12,15 @@ CALL envelope.reencrypt('own_log', 'v', strict => true);
 CALL envelope.reencrypt('own_log', 'v', strict => NULL);
 -- Each way that the HINT shows.
 BEGIN;
-UPDATE own_log SET v = envelope.reseal('own', "v") WHERE id = 1;
-SELECT envelope_decrypt_text('own', v) FROM own_log WHERE id = 1;
+INSERT INTO own_log VALUES (9, envelope_encrypt('own_log', 'its own'));
+SELECT envelope.rotate_key('own') IS NOT NULL AS rotated;
+UPDATE public.own_log SET "v" = envelope.reseal('public.own', "v") WHERE (envelope.inspect("v")).relation = 'public.own';
+SELECT relation, version, count(*) FROM own_log, envelope.inspect(v) GROUP BY 1, 2 ORDER BY 1;
+ROLLBACK;
+BEGIN;
+UPDATE public.own_log SET "v" = 'in clear' WHERE id = 1;
+UPDATE public.own_log SET "v" = envelope_encrypt('public.own_log', "v") WHERE NOT envelope.is_sealed("v");
+SELECT envelope_decrypt_text('own_log', v) FROM own_log WHERE id = 1;
 ROLLBACK;
 SELECT envelope.share_keyring('own', 'own_log');
 CALL envelope.reencrypt('own_log', 'v', strict => true);
