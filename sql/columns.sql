@@ -52,7 +52,7 @@ CREATE FUNCTION envelope.keep_stored(relation regclass, column_name name)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_keep_stored_wrapper';
 COMMENT ON FUNCTION envelope.keep_stored(regclass, name) IS
-  'For envelope.census: an error when a column is not stored bytea, whose reading runs no code of its owner; it stays so to the end of the transaction';
+  'For envelope.census: an error when a column is not stored bytea, so that no cast or view of its owner runs; it stays so to the end of the transaction';
 
 -- row_security is off so that a policy that would hide rows is an error, not a wrong count.
 CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real DEFAULT NULL)

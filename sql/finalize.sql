@@ -148,6 +148,18 @@ CREATE TRIGGER keep_identity BEFORE UPDATE ON envelope.data_key
   EXECUTE FUNCTION envelope.keep_identity();
 ALTER TABLE envelope.data_key ENABLE ALWAYS TRIGGER keep_identity;
 
+-- Nor does a node on which a key was not destroyed bring it back.
+CREATE FUNCTION envelope.keep_destroyed()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_destroyed_wrapper';
+REVOKE ALL ON FUNCTION envelope.keep_destroyed() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_destroyed() IS
+  'Trigger: refuses that a destroyed data key is used again';
+CREATE TRIGGER keep_destroyed BEFORE UPDATE ON envelope.data_key
+  FOR EACH ROW
+  WHEN (OLD.state OPERATOR(pg_catalog.=) 'destroyed' AND NEW.state OPERATOR(pg_catalog.<>) 'destroyed')
+  EXECUTE FUNCTION envelope.keep_destroyed();
+ALTER TABLE envelope.data_key ENABLE ALWAYS TRIGGER keep_destroyed;
+
 -- A dropped table leaves its keyring, and the extension is not dropped while there are any: the
 -- library sees to both, in every session that has it. This has it loaded before any command that
 -- drops tables, by itself or by CASCADE (of a type, or of what a partition key or a column needs).

@@ -100,6 +100,10 @@ pub enum Error {
     )]
     KeyReplaced { key: KeyId, other: KeyId },
 
+    /// The state of a destroyed key was to change.
+    #[error("data key {0} was destroyed, and cannot be used again")]
+    KeyRevived(KeyId),
+
     /// A keyring that is imported contradicts what is here.
     #[error("{0}")]
     KeyringConflict(String),
@@ -142,11 +146,13 @@ pub enum Error {
     #[error("column \"{column}\" of {what} {table} cannot be read for values under the key")]
     CannotLook { column: String, what: &'static str, table: String },
 
-    /// Of a table more rows, or fewer, are met than a SELECT counts.
+    /// Of a table that is no heap more rows, or fewer, are met than a SELECT counts; `None`: none is run, since
+    /// the owner of the table's schema could put another relation in its place.
     #[error(
-        "of table {table} {seen} rows can be read for values under a key, and a SELECT counts {counted}"
+        "of table {table} {seen} rows can be read for values under a key, and a SELECT {}",
+        counted.map_or("cannot be run safely".into(), |rows| format!("counts {rows}"))
     )]
-    RowsUnseen { table: String, seen: u64, counted: u64 },
+    RowsUnseen { table: String, seen: u64, counted: Option<u64> },
 
     /// Values that were to be brought to another key stand on other nodes.
     #[error(
@@ -381,6 +387,7 @@ impl Error {
             Error::KeyState { .. }
             | Error::KeyActive { .. }
             | Error::KeyDestroyed { .. }
+            | Error::KeyRevived(_)
             | Error::KeyringInUse { .. }
             | Error::Followed(_)
             | Error::BelowMinimum { .. }
@@ -705,6 +712,11 @@ fn lost(tables: &[String]) -> String {
 fn some_of(tables: &[String]) -> String {
     let named = tables.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     if tables.len() > 5 { format!("{named}, …") } else { named }
+}
+
+/// As a name that SQL reads.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// As a string that SQL reads.

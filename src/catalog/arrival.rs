@@ -43,6 +43,19 @@ fn envelope_keep_identity(
     Err(Error::KeyReplaced { key, other }.into())
 }
 
+/// Trigger before an update that takes the destruction of a data key back, here or by what arrives from a
+/// node that still has it.
+#[pg_extern(sql = false)]
+fn envelope_keep_destroyed(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    let row = row_trigger(fcinfo)?;
+    let (column, _) = row.column(c"key_id").ok_or_else(misused)?;
+    let key = row.old_value(column).ok_or_else(misused)?;
+    // SAFETY: a non-null value of a column of type uuid.
+    Err(Error::KeyRevived(KeyId(unsafe { datum::uuid_bytes(key) })).into())
+}
+
 /// Trigger after the insert of a data key: notes that its keyring comes from elsewhere, when it arrived.
 #[pg_extern(sql = false)]
 fn envelope_follow(fcinfo: pg_sys::FunctionCallInfo) -> std::result::Result<(), ErrorReport> {

@@ -81,7 +81,8 @@ WITH RECURSIVE own AS (
   SELECT 'pg_proc'::regclass::oid, p.oid
   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
-    AND p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|opened)\M'
+    AND CASE WHEN octet_length(p.prosrc) <= 1000000
+             THEN p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|opened)\M' END
     AND p.oid NOT IN (SELECT oid FROM own)
   UNION
   SELECT d.classid, d.objid
@@ -111,8 +112,9 @@ WITH RECURSIVE own AS (
   FROM user_of u JOIN pg_class c ON c.oid = u.objid JOIN pg_index i ON i.indexrelid = c.oid
   WHERE u.classid = 'pg_class'::regclass AND NOT c.relispartition
 )
-SELECT convert_to(f.kind, 'UTF8'), convert_to(quote_ident(f.name), 'UTF8'),
-       convert_to(quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)), 'UTF8'),
+SELECT convert_to(f.kind, getdatabaseencoding()), convert_to(quote_ident(f.name), getdatabaseencoding()),
+       convert_to(quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)),
+                  getdatabaseencoding()),
        COALESCE(c.relowner, t.typowner)
 FROM found f
 LEFT JOIN pg_class c ON c.oid = f.relation

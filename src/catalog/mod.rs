@@ -30,8 +30,9 @@ pub const TABLES: [&CStr; 6] =
     [c"keyring", c"keyring_table", c"data_key", c"wrapped_key", c"key_grant", c"sealed_column"];
 
 /// Triggers that single tables have and that must fire always, and what is wrong when one does not.
-pub const TRIGGERS: [(&CStr, &CStr, &str); 10] = [
+pub const TRIGGERS: [(&CStr, &CStr, &str); 11] = [
     (c"data_key", c"keep_identity", "a data key can be overwritten by another"),
+    (c"data_key", c"keep_destroyed", "a destroyed data key can come back"),
     (c"data_key", c"follow", "keys that replication brings are taken for this database's own"),
     (c"reencryption", c"stay_local", "replication changes what is of this database alone"),
     (c"followed_keyring", c"stay_local", "replication changes what is of this database alone"),

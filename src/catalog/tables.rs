@@ -109,12 +109,12 @@ pub fn is_distributed(relation: pg_sys::Oid) -> Result<bool> {
     Ok(!rows_now(sql, &[relation.into()])?.is_empty())
 }
 
-/// The rows of `relation` alone that a SELECT sees at `moment`.
-pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<u64> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+/// The rows of `relation` alone that a SELECT sees at `moment`; `None` when none can be run safely.
+pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<Option<u64>> {
+    let Some(_owner) = ActingAsOwner::of_relation(relation) else { return Ok(None) };
     let gone = || Error::NoRelation(relation::display_name(relation));
     let name = relation::quoted_cstring(relation).ok_or_else(gone)?;
-    spi::count_rows(&name, moment).map_err(unread)
+    spi::count_rows(&name, moment).map(Some).map_err(unread)
 }
 
 /// The OIDs that a query gives, as it is now: not only as the calling statement sees it, which may have

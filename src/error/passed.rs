@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::literal;
+use super::{identifier, literal};
 
 /// Values that a re-encryption has left alone, by what they are.
 #[derive(Debug, Default, Clone)]
@@ -23,6 +23,14 @@ impl Passed {
         self.counts().iter().all(|(count, _)| *count == 0) && self.foreign.is_empty()
     }
 
+    /// With those of another table of the same tree.
+    pub fn add(&mut self, other: &Passed) {
+        self.plaintext += other.plaintext;
+        self.of_others += other.of_others;
+        self.unknown += other.unknown;
+        self.destroyed += other.destroyed;
+    }
+
     fn counts(&self) -> [(i64, &'static str); 4] {
         [
             (self.plaintext, "in clear"),
@@ -35,21 +43,21 @@ impl Passed {
     /// What to do about each kind.
     pub fn hint(&self, table: &str, column: &str) -> String {
         let mut hints = Vec::new();
-        let name = literal(table);
+        let (name, column) = (literal(table), identifier(column));
         if self.plaintext > 0 {
             hints.push(format!(
-                "To seal clear text: UPDATE {table} SET \"{column}\" = envelope_encrypt({name}, \
-                 \"{column}\") WHERE NOT envelope.is_sealed(\"{column}\"), with the column's context, if \
+                "To seal clear text: UPDATE {table} SET {column} = envelope_encrypt({name}, \
+                 {column}) WHERE NOT envelope.is_sealed({column}), with the column's context, if \
                  it has one, as third argument."
             ));
         }
         if self.of_others > 0 {
             hints.push(format!(
-                "(envelope.inspect(\"{column}\")).relation names the table of a value. To open and \
+                "(envelope.inspect({column})).relation names the table of a value. To open and \
                  re-encrypt its values here: SELECT envelope.share_keyring(that table, {name}). To \
-                 bring them to its own active key: UPDATE {table} SET \"{column}\" = \
-                 envelope.reseal(that table, \"{column}\") WHERE \
-                 (envelope.inspect(\"{column}\")).relation = that table, which a sealing trigger here \
+                 bring them to its own active key: UPDATE {table} SET {column} = \
+                 envelope.reseal(that table, {column}) WHERE \
+                 (envelope.inspect({column})).relation = that table, which a sealing trigger here \
                  refuses."
             ));
         }

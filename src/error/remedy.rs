@@ -3,7 +3,7 @@
 use envelope::header::KeyId;
 use uuid::Uuid;
 
-use super::{Place, literal};
+use super::{Place, identifier, literal};
 
 /// What brings the values of a table to another key.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +35,11 @@ impl Remedy {
                     if makes_key { format!(", envelope.create_key({at})") } else { String::new() };
                 format!(
                     "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
-                     \"{1}\" = envelope.reseal({from}, \"{1}\") WHERE envelope.key_id_of(\"{1}\") = \
+                     {1} = envelope.reseal({from}, {1}) WHERE envelope.key_id_of({1}) = \
                      '{key}'. Or to a key of that table's own, by whose name alone they open then: \
                      SELECT envelope.share_keyring({from}, {at}){make}; {reencrypt}.",
-                    place.table, place.column
+                    place.table,
+                    identifier(&place.column)
                 )
             }
             Remedy::Adopt(keyring) => format!(

@@ -35,7 +35,7 @@ pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     Ok(was_there)
 }
 
-/// Keeps a column what it is to the end of the transaction: stored bytea, so that to read it runs no
+/// Keeps a column what it is to the end of the transaction: stored bytea, so that to read it runs no cast or view
 /// code of its owner's. Nothing for who may not read it, whom PostgreSQL tells so.
 pub fn keep_stored(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
     let number = bytea(relation, column)?;

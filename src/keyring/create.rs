@@ -92,7 +92,7 @@ fn create(
         return Ok(None);
     }
     let (keyring_id, version) = match keyring {
-        Some(keyring) => (keyring.id, keyring.last_version + 1),
+        Some(keyring) => (keyring.id, version_after(keyring.last_version)?),
         None => {
             let keyring_id = write::random_uuid()?;
             let keyring = rows::Keyring {
@@ -146,6 +146,11 @@ fn under(
         None => default_context(root)?,
     };
     Ok(vec![Under { kek, context }])
+}
+
+/// The version of the key that follows.
+pub fn version_after(last: i32) -> Result<i32> {
+    last.checked_add(1).ok_or_else(|| Error::Corrupt("the keyring has no version left".into()))
 }
 
 /// Writes the key to the catalog as the keyring's active one, and keeps it for this backend. The

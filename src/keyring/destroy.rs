@@ -13,7 +13,7 @@ use crate::catalog::rows::{self, State};
 use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
 use crate::keyring::retire::ManagedKey;
-use crate::keyring::{in_use, links, orphans, stale, table};
+use crate::keyring::{followed, in_use, links, orphans, stale, table};
 use crate::pg::relation::{self, display_name};
 use crate::pg::{lock, report, xact};
 use crate::settings;
@@ -25,6 +25,7 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     let key = ManagedKey::named(key_id)?;
     // Which tables use it. Another transaction may have let one do so, and has copied values there.
     links::lock_links_of(key.row.keyring_id)?;
+    followed::require_own_keyring(key.row.keyring_id, &key.table)?;
     // No table seals with an orphaned keyring, and none can be given another active key.
     let any = shred && orphans::is_orphaned(key.row.keyring_id)?;
     if !any {
@@ -65,6 +66,9 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     links::keep(relation)?;
     let keyrings = locked_keyrings_of(relation)?;
     require_not_shared(relation, &keyrings)?;
+    for keyring_id in &keyrings {
+        followed::require_own_keyring(*keyring_id, &table.name())?;
+    }
     in_use::warn_of_unseen(keyrings.iter().copied())?;
     let mut destroyed = 0;
     for keyring_id in keyrings {

@@ -9,6 +9,7 @@ use crate::audit::{self, Action};
 use crate::catalog::write::followed;
 use crate::catalog::{rows, tables};
 use crate::error::{Error, Result};
+use crate::keyring::orphans;
 use crate::keyring::table::{self, Table};
 use crate::pg::relation;
 
@@ -33,6 +34,17 @@ pub fn require_own(table: &Table) -> Result<()> {
     let root = table.root();
     if is_followed(root, rows::sealing_keyring(root)?)? {
         return Err(Error::Followed(table.name()));
+    }
+    Ok(())
+}
+
+/// As [`require_own`], of a keyring whatever table seals with it; `table` is for the message. What is done to
+/// its keys here would be undone by what arrives, or stop it.
+pub fn require_own_keyring(keyring_id: Uuid, table: &str) -> Result<()> {
+    let sealing = orphans::sealing_table(&rows::tables_of(keyring_id)?);
+    let root = sealing.map_or(pg_sys::InvalidOid, relation::partition_root);
+    if is_followed(root, Some(keyring_id))? {
+        return Err(Error::Followed(table.to_string()));
     }
     Ok(())
 }

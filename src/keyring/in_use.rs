@@ -48,29 +48,52 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
     Ok(())
 }
 
+/// How often all tables are tried at once before they are waited for one by one.
+const ROUNDS: usize = 8;
+
 /// Keeps writers out of the tables that use the keyring, each with the whole tree that it stands in, and
-/// of one's own among those that have registered columns. The tables that use the keyring.
-///
-/// All are collected first and then locked in the one order of [`tables::in_lock_order`]: whoever waits
-/// here holds up who wants to write next, and two that had begun from different ends would wait for each
-/// other and for them. While one is waited for others may have come: until none has.
+/// of one's own among those that have registered columns. The tables that use the keyring. While a table
+/// is waited for others may have come: until none has.
 fn lock_haystack(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
     let mut locked = HashSet::new();
     loop {
         let users = users(keyring_id)?;
         let registered = whole::sealed_columns()?.into_iter().map(|(relation, _)| relation);
         let tops = users.iter().copied().chain(registered.filter(|it| is_own(*it)));
-        let mut is_done = true;
-        for member in tables::in_lock_order(&tops.collect())? {
-            if locked.insert(member) {
-                lock::keep_writers_out(member);
-                is_done = false;
-            }
-        }
-        if is_done {
+        let mut wanted = tables::in_lock_order(&tops.collect())?;
+        wanted.retain(|member| !locked.contains(member));
+        if wanted.is_empty() {
             return Ok(users);
         }
+        keep_writers_out(&wanted);
+        locked.extend(wanted);
     }
+}
+
+/// Keeps writers out of all of them, to the end of the transaction. Whoever waits for one table and holds
+/// another is in the way of a transaction that writes to both, and one of the two would be ended as a
+/// deadlock: so one is waited for with none held, and the others are taken if nobody writes to them now.
+/// Where somebody always does, they are waited for in the one order of [`tables::in_lock_order`].
+fn keep_writers_out(relations: &[pg_sys::Oid]) {
+    let mut first = None;
+    for _ in 0..ROUNDS {
+        let mut held: Vec<pg_sys::Oid> = first.into_iter().collect();
+        held.iter().for_each(|relation| lock::keep_writers_out(*relation));
+        let others = relations.iter().copied().filter(|relation| first != Some(*relation));
+        let busy = others.into_iter().find(|relation| {
+            let is_held = lock::try_keep_writers_out(*relation);
+            if is_held {
+                held.push(*relation);
+            }
+            !is_held
+        });
+        if busy.is_none() {
+            return;
+        }
+        held.iter().for_each(|relation| lock::let_writers_in(*relation));
+        first = busy;
+    }
+    relations.iter().for_each(|relation| lock::keep_writers_out(*relation));
 }
 
 /// The tables that use the keyring; of a partition, the topmost table.
@@ -80,8 +103,10 @@ fn users(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
     Ok(living.map(relation::partition_root).collect())
 }
 
+/// Not everybody's for a superuser: its owner could keep a destruction waiting, and others behind it.
 fn is_own(relation: pg_sys::Oid) -> bool {
-    relation::kind(relation) != Kind::Missing && acl::owns_relation(acl::current_role(), relation)
+    let role = acl::current_role();
+    relation::owner(relation).is_some_and(|owner| acl::is_or_inherits(role, owner))
 }
 
 /// Tells which tables that use the keyring have rows that nobody has looked at, since they stand on other
@@ -113,20 +138,19 @@ pub fn warn_of_unseen_in(tops: &HashSet<pg_sys::Oid>) -> Result<()> {
 }
 
 /// An error naming the first value of `relation`, its partitions and its heirs that is under any key of
-/// `keyring_id`, the keyring that `table` seals with. Another owner's table is not locked: what is
-/// written there meanwhile is not found.
+/// `keyring_id`, the keyring that `table` seals with; 55P03 when another owner's table is being written to,
+/// since its owner could keep us waiting for ever.
 pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -> Result<()> {
     let keys = rows::data_keys(keyring_id)?;
     let is_of_keyring = |header: &[u8]| {
         peek_key_id(header).is_some_and(|key_id| keys.iter().any(|key| key.key_id == key_id))
     };
-    let family = if is_own(relation) {
-        let family = tables::in_lock_order(&HashSet::from([relation]))?;
-        family.iter().for_each(|member| lock::keep_writers_out(*member));
-        family
-    } else {
-        kept_family(relation)?
-    };
+    let family = tables::in_lock_order(&HashSet::from([relation]))?;
+    if is_own(relation) {
+        keep_writers_out(&family);
+    } else if !family.iter().all(|member| lock::try_keep_writers_out(*member)) {
+        return Err(Error::TableLocked(display_name(relation)));
+    }
     for member in family {
         let columns = column::all_bytea(member);
         if let Some(place) = look::find(member, &columns, Extent::Whole, is_of_keyring)? {

@@ -30,7 +30,7 @@ pub fn at_all(
     })?;
     if is_all && may_differ {
         let counted = tables::count_rows(relation, moment)?;
-        if counted != rows {
+        if counted != Some(rows) {
             return Err(Error::RowsUnseen { table: display_name(relation), seen: rows, counted });
         }
     }

@@ -42,6 +42,9 @@ const MOST_BLOCKS: i32 = 8192;
 /// About as many values of 64 bytes, with a few columns beside them, as a page holds.
 const ROWS_A_BLOCK: i32 = 40;
 
+/// More than a page of any size holds: what is noted for one is not more.
+const MOST_ROWS_A_BLOCK: i64 = 4096;
+
 /// The pages of `relation` that come next; `None` when no value of `column` is left under another
 /// key than the active one. `begins` tells the first call of a session: one that had ended begins
 /// anew, one that was cut off goes on. Nor is there anything to do when `relation` is no partition
@@ -217,11 +220,17 @@ pub fn tell_passed(relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result
     let (foreign, read): (Vec<_>, Vec<_>) = relation::partitions(relation)
         .into_iter()
         .partition(|member| relation::is_foreign(*member));
-    let (table, column) = (display_name(relation), encoding::to_string(column.to_bytes()));
-    let passed = Passed {
-        foreign: foreign.into_iter().map(display_name).collect(),
-        ..reencryption::passed(&read, &column)?
-    };
+    let name = encoding::to_string(column.to_bytes());
+    let mut passed =
+        Passed { foreign: foreign.into_iter().map(display_name).collect(), ..Passed::default() };
+    for member in read.into_iter().filter(|member| relation::pages(*member).is_some()) {
+        match passed_in(member, column, &name)? {
+            Some(of_member) => passed.add(&of_member),
+            None if strict => return Err(Error::ChangedMeanwhile(display_name(relation))),
+            None => {}
+        }
+    }
+    let (table, column) = (display_name(relation), name);
     if passed.is_none() {
         return Ok(());
     }
@@ -233,6 +242,24 @@ pub fn tell_passed(relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result
     }
     report::warning_at_length(error.to_string(), detail, hint);
     Ok(())
+}
+
+/// What was left alone in one table: as its own look at the end has found or, where there was none (it was
+/// attached since, or another session is at it again), as it is now. `None`: there is more to do.
+fn passed_in(relation: pg_sys::Oid, column: &CStr, name: &str) -> Result<Option<Passed>> {
+    let table = table::get(relation)?;
+    let Some(active_key) = table.active_key() else { return Ok(None) };
+    if let Some(passed) = reencryption::passed(relation, name, active_key)? {
+        return Ok(Some(passed));
+    }
+    lock::keep_relation(relation);
+    let (number, old_keys) = (columns::bytea(relation, column)?, old_keys(&table, active_key)?);
+    let left =
+        table_scan::at_one_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
+    Ok(match left? {
+        Left::ToDo => None,
+        Left::Passed(passed) => Some(passed),
+    })
 }
 
 /// Whether `relation` is `whole` or a partition of it; it stays so to the end of the transaction.
@@ -306,7 +333,13 @@ pub fn window_done(
     moved: i64,
 ) -> Result<()> {
     table::to_change(relation)?;
-    if blocks.start < 0 || blocks.end <= blocks.start || !(0..=found).contains(&moved) {
+    let most = (blocks.end.saturating_sub(blocks.start)).saturating_mul(MOST_ROWS_A_BLOCK);
+    if blocks.start < 0
+        || blocks.end <= blocks.start
+        || blocks.end > i64::from(u32::MAX)
+        || found > most
+        || !(0..=found).contains(&moved)
+    {
         return Err(Error::BadArgument("no window of pages is like that".into()));
     }
     let done = reencryption::Done {

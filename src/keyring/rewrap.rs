@@ -63,11 +63,11 @@ pub fn rewrap(
         None => of_all()?,
     };
     let from = kek::as_stored(kek_from)?;
-    let to = kek::named(kek_to)?;
     if works.is_empty() {
-        // Nor is the KMS asked what an alias stands for.
+        // Nobody learns by it which KEKs there are, nor is the KMS asked what an alias stands for.
         return Ok(Vec::new());
     }
+    let to = kek::named(kek_to)?;
     let kek_to = to.stored_uri()?;
     for work in &mut works {
         work.wraps = all_under(work.keyring_id, &from)?;

@@ -82,7 +82,8 @@ impl Next {
             return Err(changed());
         }
         key_use::delete_old(keyring_id)?;
-        create::put_in(keyring_id, last_version(keyring_id)? + 1, &self.new)?;
+        let version = create::version_after(last_version(keyring_id)?)?;
+        create::put_in(keyring_id, version, &self.new)?;
         self.new.tell(Action::Rotate, &self.table.name(), keyring_id);
         Ok(self.new.key_id)
     }

@@ -15,7 +15,7 @@ use crate::catalog::{at_one_moment, rows, write};
 use crate::error::{Error, Result};
 use crate::keyring::transfer::document::{Transferred, TransferredKeyring};
 use crate::keyring::transfer::plan::Plan;
-use crate::keyring::{kek, links, orphans, stale, table};
+use crate::keyring::{followed, kek, links, orphans, stale, table};
 use crate::pg::relation::{self, Kind};
 use crate::pg::{acl, report};
 use crate::settings;
@@ -95,20 +95,27 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
     if let Some(target) = target {
         table::require_can_have_keys(target)?;
     }
+    for TransferredKeyring { id, .. } in &imported.keyrings {
+        followed::require_own_keyring(*id, &imported.table_name())?;
+    }
+    if let Some(target) = target {
+        followed::require_own(&table::get(target)?)?;
+    }
     // The KMS is asked before any lock is taken.
     require_allowed(&imported)?;
-    let tried = Plan::of(&imported)?;
+    let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
+    let tried = Plan::of(&imported, &named)?;
     tried.try_wraps(&imported.table_name())?;
     if let Some(target) = target {
         links::keep(target)?;
     }
     lock(&imported, target)?;
-    let plan = Plan::of(&imported)?;
+    let plan = Plan::of(&imported, &named)?;
     plan.require_tried(&tried)?;
     let table = target.map_or_else(|| imported.table_name(), relation::display_name);
     plan.carry_out(&table)?;
     if let Some(target) = target {
-        give(&imported, target, relation.is_none())?;
+        give(&imported, &plan, target, relation.is_none())?;
     }
     stale::look_again();
     for TransferredKeyring { id, .. } in &imported.keyrings {
@@ -118,6 +125,11 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
         });
     }
     Ok(imported.sealing().id)
+}
+
+/// The keyrings that `relation` uses.
+fn keyrings_of(relation: pg_sys::Oid) -> Result<HashSet<Uuid>> {
+    Ok(rows::keyring_tables(relation)?.into_iter().map(|link| link.keyring_id).collect())
 }
 
 /// The table that bears the name the keyrings came with, if it seals with nothing yet and no other
@@ -157,7 +169,11 @@ fn lock(imported: &Transferred, target: Option<pg_sys::Oid>) -> Result<()> {
     ids.iter().try_for_each(|id| write::lock_keyring(*id, true).map(|_| ()))
 }
 
-fn give(imported: &Transferred, target: pg_sys::Oid, by_name: bool) -> Result<()> {
+fn give(imported: &Transferred, plan: &Plan<'_>, target: pg_sys::Oid, by_name: bool) -> Result<()> {
+    let own = keyrings_of(target)?;
+    for keyring in imported.keyrings.iter().filter(|keyring| !own.contains(&keyring.id)) {
+        plan.require_proven(keyring.id)?;
+    }
     let sealing = imported.sealing().id;
     let seals = links::link(sealing, target)?;
     for keyring in imported.keyrings.iter().filter(|keyring| !keyring.seals) {

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 
 use crate::pg::datum::{owned_cstring, owned_name};
-use crate::pg::relation;
+use crate::pg::{relation, syscache};
 
 unsafe extern "C" {
     // miscadmin.h. pgrx's binding guards against errors, which costs a row more than all else here.
@@ -58,6 +58,20 @@ pub fn may_read_column(role: pg_sys::Oid, relation: pg_sys::Oid, column: i16) ->
 pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
     // SAFETY: walks memberships in the system cache.
     unsafe { pg_sys::has_privs_of_role(role, other) }
+}
+
+/// As [`has_rights_of`], but superusers have no more than others: by being it or inheriting from it.
+pub fn is_or_inherits(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
+    // SAFETY: walks memberships in the system cache.
+    unsafe { role == other || pg_sys::is_member_of_role_nosuper(role, other) }
+}
+
+/// The owner of this database.
+pub fn database_owner() -> Option<pg_sys::Oid> {
+    let cache = pg_sys::SysCacheIdentifier::DATABASEOID;
+    let read = |database: &pg_sys::FormData_pg_database| database.datdba;
+    // SAFETY: databases by OID; a variable of this backend.
+    unsafe { syscache::field(cache, pg_sys::Datum::from(pg_sys::MyDatabaseId), read) }
 }
 
 /// Whether there is such a role.

@@ -64,9 +64,19 @@ pub fn try_write_relation(relation: pg_sys::Oid) -> bool {
 /// transaction that has written to it, prepared ones too; who wants to write later waits behind.
 pub fn keep_writers_out(relation: pg_sys::Oid) {
     // SAFETY: as in `keep_relation`.
-    unsafe {
-        pg_sys::LockRelationOid(relation, pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE);
-    }
+    unsafe { pg_sys::LockRelationOid(relation, KEEP_OUT) }
+}
+
+/// As [`keep_writers_out`], without a wait: false when somebody is writing to it, or has and is not done.
+pub fn try_keep_writers_out(relation: pg_sys::Oid) -> bool {
+    // SAFETY: as in `keep_relation`.
+    unsafe { pg_sys::ConditionalLockRelationOid(relation, KEEP_OUT) }
+}
+
+/// Gives [`keep_writers_out`]'s lock back before the transaction ends, once for each time it was taken.
+pub fn let_writers_in(relation: pg_sys::Oid) {
+    // SAFETY: as above; PostgreSQL warns where the lock is not held.
+    unsafe { pg_sys::UnlockRelationOid(relation, KEEP_OUT) }
 }
 
 /// Keeps `relation`, its partitions and its heirs from being dropped to the end of the transaction.
@@ -85,4 +95,5 @@ pub fn try_keep_family(relation: pg_sys::Oid) -> Option<Vec<pg_sys::Oid>> {
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 const KEEP: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+const KEEP_OUT: pg_sys::LOCKMODE = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
 const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;

@@ -3,12 +3,12 @@
 use pgrx::pg_sys;
 
 use crate::pg::state::Number;
-use crate::pg::syscache;
+use crate::pg::{acl, relation, syscache};
 
 /// How many are alive.
 static ACTING: Number = Number::new(0);
 
-/// While it lives, the current role is the owner of a schema, `search_path` is `pg_catalog`, and
+/// While it lives, the current role is the owner of a schema or table, `search_path` is `pg_catalog`, and
 /// nothing that runs can change role or leave a trigger for the transaction's end; dropping it puts
 /// back what was. On an error PostgreSQL's own transaction abort does the same.
 pub struct ActingAsOwner {
@@ -20,7 +20,23 @@ pub struct ActingAsOwner {
 impl ActingAsOwner {
     /// Becomes the owner of `schema`; `None` when the schema is gone.
     pub fn of_schema(schema: pg_sys::Oid) -> Option<ActingAsOwner> {
-        let owner = schema_owner(schema)?;
+        schema_owner(schema).map(Self::acting_as)
+    }
+
+    /// Becomes the owner of `relation`, as ANALYZE does to read it: to plan a query over a table runs functions
+    /// of its indexes and statistics. `None` when it is gone, or when the owner of its schema, who may put
+    /// another relation in its place meanwhile, is one who does not have the rights of its owner anyway.
+    pub fn of_relation(relation: pg_sys::Oid) -> Option<ActingAsOwner> {
+        let (owner, schema) = relation::owner_and_schema(relation)?;
+        let mut neighbour = schema_owner(schema)?;
+        if neighbour == pg_sys::Oid::from(pg_sys::ROLE_PG_DATABASE_OWNER) {
+            neighbour = acl::database_owner()?;
+        }
+        let trusted = acl::has_rights_of(neighbour, owner);
+        trusted.then(|| Self::acting_as(owner))
+    }
+
+    fn acting_as(owner: pg_sys::Oid) -> ActingAsOwner {
         let mut acting = ActingAsOwner {
             role: pg_sys::InvalidOid,
             security: 0,
@@ -46,7 +62,7 @@ impl ActingAsOwner {
                 false,
             );
         }
-        Some(acting)
+        acting
     }
 }
 

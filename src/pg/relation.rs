@@ -147,6 +147,11 @@ pub fn owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
     class(relation, |class| class.relowner)
 }
 
+/// The owner of `relation`, and its schema; `None` when it is gone.
+pub fn owner_and_schema(relation: pg_sys::Oid) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+    class(relation, |class| (class.relowner, class.relnamespace))
+}
+
 /// What `read` takes from the relation's row of pg_class, all of one moment; `None` when it is gone.
 /// (`get_rel_persistence` and the like raise then.)
 fn class<T>(

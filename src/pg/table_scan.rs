@@ -59,8 +59,7 @@ pub struct Seen<'a> {
 #[derive(Default)]
 pub struct Read {
     pub rows: u64,
-    /// Each row was met, and may yet not be all that a SELECT would see: the table is no heap, or an
-    /// extension has a say in how it is read.
+    /// Each row was met, and may yet not be all that a SELECT would see: the table is no heap.
     pub may_differ: bool,
 }
 
@@ -133,7 +132,7 @@ fn read_opened(
         let columns: Vec<i16> = columns.iter().copied().filter(is_bytea).collect();
         let last = columns.iter().copied().max().unwrap_or_default();
         if last > 0 && !(*opened).rd_tableam.is_null() {
-            read.may_differ = (*(*opened).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID || is_hooked();
+            read.may_differ = (*(*opened).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID;
             let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
             let mut go_on = ControlFlow::Continue(());
             for pages in pages(opened, extent) {
@@ -157,13 +156,6 @@ fn read_opened(
         pg_sys::relation_close(opened, lock);
     }
     read
-}
-
-/// Whether an extension has a say in how a query reads tables.
-fn is_hooked() -> bool {
-    // SAFETY: reads a variable of this backend.
-    let hook = unsafe { pg_sys::set_rel_pathlist_hook };
-    hook.is_some()
 }
 
 /// The ranges of pages to be read; `None`: all of the table, in whatever way it is stored.

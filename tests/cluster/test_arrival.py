@@ -3,6 +3,7 @@ origin, in the replica role, as apply workers and copies are. test_logical.py ha
 
 import contextlib
 import itertools
+import json
 
 import pytest
 from harness.audit import Audit
@@ -37,6 +38,10 @@ def copied(source, session, *tables):
             data = b"".join(rows)
         with session.cursor().copy(f"COPY {table} FROM STDIN") as into:
             into.write(data)
+
+
+def exported(db):
+    return db.value("SELECT envelope.export_keyring('people')")
 
 
 def keys(db):
@@ -135,6 +140,31 @@ def test_who_receives_keys_makes_none(a, b):
         b.sql("INSERT INTO own VALUES (%s, 'x')", (100 + i,))
     assert b.value("SELECT max(version) FROM envelope.keys WHERE relation = 'public.own'") > 2
     assert keys(a) == before
+
+
+def test_who_receives_keys_destroys_none(a, b):
+    """What arrives would bring them back, or stop."""
+    a.sql("SELECT envelope.rotate_key('people')")
+    with worker(b) as session:
+        copied_newest = a.sql("SELECT key_id FROM envelope.data_key WHERE version = 1")
+        session.execute("UPDATE envelope.data_key SET state = 'decrypt-only' WHERE version = 1")
+    (key_id,), = copied_newest
+    for statement in (f"SELECT envelope.destroy_key('{key_id}', 'x', shred => true)", "SELECT envelope.shred('people', 'x')",
+                      f"SELECT envelope.import_keyring('{json.dumps(exported(a))}', 'people')"):
+        with fails("55000"):
+            b.sql(statement)
+    assert [state for _, state, _ in keys(b)] == ["decrypt-only"]
+
+
+def test_a_destroyed_key_stays_so(a):
+    """Whoever writes: a node on which it was not destroyed does not bring it back."""
+    a.sql("SELECT envelope.shred('people', 'a test')")
+    with worker(a) as session, fails("55000"):
+        session.execute("UPDATE envelope.data_key SET state = 'retired'")
+    with fails("55000"):
+        a.sql("UPDATE envelope.data_key SET state = 'decrypt-only'")
+    a.sql("UPDATE envelope.data_key SET reason = 'another'")
+    assert [state for _, state, _ in keys(a)] == ["destroyed"]
 
 
 def test_a_key_that_is_missing_is_made_where_the_others_come_from(a, b):
@@ -244,7 +274,7 @@ def test_what_is_of_one_node_alone_is_left_out(a, b):
 
 
 @pytest.mark.parametrize("table, trigger", [
-    ("data_key", "keep_identity"), ("data_key", "follow"), ("reencryption", "stay_local"), ("followed_keyring", "stay_local"),
+    ("data_key", "keep_identity"), ("data_key", "keep_destroyed"), ("data_key", "follow"), ("reencryption", "stay_local"), ("followed_keyring", "stay_local"),
     ("followed_keyring", "keep_out"), ("key_use", "keep_out_before")])
 def test_check_tells_of_triggers_that_do_not_fire_always(db, table, trigger):
     broken = "SELECT relation, sqlstate FROM envelope.check() WHERE NOT ok"

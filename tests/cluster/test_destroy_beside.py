@@ -84,8 +84,8 @@ def test_a_column_is_not_registered_of_a_table_that_is_being_dropped(db):
 
 
 def test_two_destructions_lock_in_one_order(db):
-    """Each of a table of its own, and each reads what is registered of the other's. An ordinary UPDATE beside them waits,
-    and is nobody's victim."""
+    """Each of a table of its own, and each reads what is registered of the other's. An ordinary UPDATE beside them is
+    neither held up nor anybody's victim."""
     one, other = old_key(db, "people"), old_key(db, "patients")
     db.sql("CREATE TABLE busy (id int PRIMARY KEY, v bytea); INSERT INTO people VALUES (1, NULL)")
     for table in ("busy", "people", "patients"):
@@ -98,9 +98,8 @@ def test_two_destructions_lock_in_one_order(db):
         waits(db, first)
         works.append(Work(destroy, second, other))
         waits(db, second)
-        # Behind the first one's lock, which it has or waits for.
-        works.append(Work(update.execute, "UPDATE people SET id = 2"))
-        waits(db, update)
+        # While they wait for the writer they hold no table that somebody else may want.
+        Work(update.execute, "UPDATE people SET id = 2").result()
         writer.execute("COMMIT")
         for work in works:
             work.result()
@@ -127,6 +126,72 @@ def test_who_writes_by_the_parent_is_no_victim(db):
     assert state(db, key_id) == "destroyed"
 
 
+WRITES = {
+    # Tables beside `people`, and what one transaction writes before and while destroy_key waits.
+    "leaf, then root": ("CREATE TABLE people (id int, v bytea) PARTITION BY LIST (id); "
+                        "CREATE TABLE part PARTITION OF people DEFAULT", "part", "people"),
+    "heir, then base": ("CREATE TABLE people (id int, v bytea); CREATE TABLE heir () INHERITS (people)",
+                        "heir", "people"),
+    "two that use the keyring": ("CREATE TABLE people (id int, v bytea); CREATE TABLE copies (id int, v bytea); "
+                                 "SELECT envelope.share_keyring('people', 'copies')", "copies", "people"),
+}
+
+
+@pytest.mark.parametrize("order", WRITES)
+def test_who_writes_to_several_tables_is_no_victim(db, order):
+    """Whatever the order: while destroy_key waits for one of them it holds none."""
+    made, before, meanwhile = WRITES[order]
+    made = made.split("; ")
+    db.sql(made[0])
+    key_id = db.value("SELECT envelope.create_key('people')")
+    sealed.second_version(db.sql, "people")
+    for statement in made[1:]:
+        db.sql(statement)
+    with db.connect() as writer, db.connect() as c:
+        for session in (writer, c):
+            session.execute("SET deadlock_timeout = '50ms'")
+        writer.execute(f"BEGIN; INSERT INTO {before} VALUES (1, NULL)")
+        work = Work(destroy, c, key_id)
+        waits(db, c)
+        writer.execute(f"INSERT INTO {meanwhile} VALUES (2, NULL)")
+        writer.execute("COMMIT")
+        work.result()
+    assert state(db, key_id) == "destroyed"
+    assert db.value("SELECT count(*) FROM people") >= 1
+
+
+def test_what_another_owner_is_writing_is_not_passed_by(db):
+    """unshare_keyring cannot see it, and waits for nobody else's table: it says that the table is in use."""
+    first_owner, other_owner = f"first_{db.name}", f"other_{db.name}"
+    for role in (first_owner, other_owner):
+        db.sql(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}")
+    db.sql("CREATE TABLE people (v bytea)", user=first_owner)
+    db.sql("CREATE TABLE copies (v bytea)", user=other_owner)
+    db.sql("SELECT envelope.create_key('people')", user=first_owner)
+    db.sql("SELECT envelope.share_keyring('people', 'copies')")
+    value = db.value("SELECT envelope_encrypt('people', 'x')", user=first_owner)
+    with db.connect(user=other_owner) as writer, db.connect(user=first_owner) as c:
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO copies VALUES (%s)", (value,))
+        with fails("55P03"):
+            c.execute("SELECT envelope.unshare_keyring('people', 'copies')")
+        writer.execute("COMMIT")
+        with fails("55006"):
+            c.execute("SELECT envelope.unshare_keyring('people', 'copies')")
+    assert db.value("SELECT envelope_decrypt_text('copies', v) FROM copies") == "x"
+
+
+def test_a_superuser_is_not_held_up_by_anybodys_registered_table(db):
+    key_id = old_key(db, "people")
+    db.sql(f"CREATE TABLE theirs (id int, v bytea); ALTER TABLE theirs OWNER TO {db.low}")
+    db.sql("SELECT envelope.register_column('theirs', 'v')", user=db.low)
+    with db.connect(user=db.low) as writer, db.connect() as c:
+        writer.execute("BEGIN; INSERT INTO theirs VALUES (1, NULL)")
+        c.execute("SET lock_timeout = '20s'")
+        destroy(c, key_id)
+    assert state(db, key_id) == "destroyed"
+
+
 def test_an_earlier_snapshot_hides_no_partition(db):
     """unshare_keyring looks at what is there now, in every isolation level."""
     old_key(db, "people")
@@ -138,6 +203,21 @@ def test_an_earlier_snapshot_hides_no_partition(db):
         db.sql("INSERT INTO copies VALUES (1, envelope_encrypt('people', 'x'))")
         with fails("55006"):
             c.execute("SELECT envelope.unshare_keyring('people', 'copies')")
+
+
+def test_later_writers_wait_behind_it(db):
+    """For as long as it waits for a table, and until its transaction ends; then they go on."""
+    key_id = old_key(db, "people")
+    with db.connect() as writer, db.connect() as c, db.connect() as later:
+        writer.execute("BEGIN; INSERT INTO people VALUES (1, NULL)")
+        work = Work(destroy, c, key_id)
+        waits(db, c)
+        update = Work(later.execute, "INSERT INTO people VALUES (2, NULL)")
+        waits(db, later)
+        writer.execute("COMMIT")
+        work.result()
+        update.result()
+    assert db.value("SELECT count(*) FROM people") == 2
 
 
 # -- what is registered ---------------------------------------------------------------------------------------------

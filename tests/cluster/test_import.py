@@ -349,3 +349,102 @@ def test_the_audit_tells_what_moved(a, b):
     assert all(line["keyring_id"] == ring and line["table"] == "public.people" for line in told + again)
     assert {line["key_id"] for line in told if "key_id" in line} == {str(key_id(b, 1)), str(key_id(b, 2))}
     assert len(again) == 1 and "key_id" not in again[0]
+
+
+# -- a document from a stranger -------------------------------------------------------------------------------------
+
+
+def stranger(ids, **fields):
+    """A document of somebody who knows the ids of keyrings: of a table of theirs, with a key that nothing is known of."""
+    tomb = {"key_id": "00112233-4455-8677-8899-aabbccddeeff", "purpose": "seal", "version": 1, "state": "destroyed",
+            "created_at": 0, "state_changed_at": 0, "reason": None, "wraps": []}
+    ring = {"table_name": "public.mine", "default_kek": None, "kms_context": None, "limits": {}, "minimum_version": 1}
+    rings = [{**ring, "keyring_id": str(i), "seals": n == 0, "data_keys": [{**tomb, **fields}]} for n, i in enumerate(ids)]
+    return {"format": "envelope/1 keyring", "schema": "public", "table": "mine", "keyrings": rings}
+
+
+def mine(a):
+    """A table of the stranger's, and an export of it."""
+    a.sql("CREATE TABLE mine (id int, v bytea)")
+    a.sql("SELECT envelope.create_key('mine')")
+    return exported(a, "mine")
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_keyring_is_not_lent_for_its_id(a, cluster, database, by_name):
+    """A keyring of theirs from elsewhere, and beside it the id of one that is here."""
+    elsewhere = database(cluster)
+    document = mine(elsewhere)
+    document["keyrings"].append(stranger([keyring(a, "people")])["keyrings"][0] | {"seals": False})
+    document["keyrings"][1]["data_keys"] = document["keyrings"][1]["data_keys"][:1]
+    a.sql("CREATE TABLE mine (id int, v bytea)")
+    before = a.sql(CATALOG)
+    with fails("42710"):
+        if by_name:
+            a.sql("SELECT envelope.import_keyring(%s)", (json.dumps(document),))
+        else:
+            load(a, document, "mine")
+    assert a.sql(CATALOG) == before
+
+
+def test_an_orphaned_keyring_is_not_given_away_for_its_id(a):
+    left = keyring(a, "people")
+    a.sql("DROP TABLE people; CREATE TABLE mine (id int, v bytea)")
+    before = a.sql(CATALOG)
+    with fails("42710"):
+        load(a, stranger([left]), "mine")
+    assert a.sql(CATALOG) == before
+
+
+@pytest.mark.parametrize("change", [{"minimum_version": 1}, {"version": 2}, {"version": 10**9}])
+def test_a_keyring_is_not_changed_for_its_id(a, change):
+    document = stranger([keyring(a, "people")], **{k: v for k, v in change.items() if k == "version"})
+    a.sql("CREATE TABLE mine (id int, v bytea)")
+    before = a.sql(CATALOG)
+    for relation in ("NULL", "'mine'"):
+        with fails("42710"):
+            a.sql(f"SELECT envelope.import_keyring(%s, {relation})", (json.dumps(document),))
+    assert a.sql(CATALOG) == before
+
+
+@pytest.mark.parametrize("break_it", [
+    lambda ring: ring.update(data_keys=[]),
+    lambda ring: ring["data_keys"][0].update(version=2**31 - 1),
+    lambda ring: ring["data_keys"][0].update(version=0),
+    lambda ring: ring.update(minimum_version=2),
+    lambda ring: ring.update(data_keys=stranger([ring["keyring_id"]])["keyrings"][0]["data_keys"]),
+], ids=["no key", "last number", "no version", "minimum above", "all destroyed"])
+def test_what_could_not_seal_or_open_is_refused(a, cluster, database, break_it):
+    document = exported(a)
+    break_it(document["keyrings"][0])
+    there = database(cluster)
+    there.people()
+    with fails("22023"):
+        load(there, document)
+    assert there.sql(CATALOG) == []
+
+
+def test_a_minimum_above_what_seals_is_refused_whatever_else_is_there(a, cluster, database):
+    """Neither a destroyed key nor one for another purpose has a say in it."""
+    document = exported(a)
+    ring = document["keyrings"][0]
+    for field, value in (("version", 9), ("purpose", "index")):
+        ring["data_keys"] = ring["data_keys"][:1] + stranger([1], version=9, **({field: value} if field == "purpose" else {})
+                                                             )["keyrings"][0]["data_keys"]
+        ring["minimum_version"] = 9
+        there = database(cluster)
+        there.people()
+        with fails("22023"):
+            load(there, document)
+
+
+def test_a_key_that_was_destroyed_here_is_told(a, b):
+    """The import has it, and it changes nothing."""
+    document = exported(a)
+    b.sql("SELECT envelope.shred('people', 'a test')")
+    said = []
+    with b.connect() as c:
+        c.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        c.execute("SELECT envelope.import_keyring(%s, 'people')", (json.dumps(document),))
+    assert any("was destroyed here" in message for message in said)
+    assert states(b) == ["destroyed"]

@@ -181,15 +181,14 @@ pub fn note(relation: pg_sys::Oid, column: &str, done: &Done) -> Result<bool> {
     Ok(noted.is_some())
 }
 
-/// What the jobs of that column in `relations` have passed by, together, those that have ended.
-pub fn passed(relations: &[pg_sys::Oid], column: &str) -> Result<Passed> {
-    let sums = query(
-        "SELECT coalesce(sum(rows_plaintext), 0)::bigint, coalesce(sum(rows_of_others), 0)::bigint,
-                coalesce(sum(rows_unknown), 0)::bigint, coalesce(sum(rows_destroyed), 0)::bigint
+/// What the job of that column has passed by, if it has brought the others to `key_id`.
+pub fn passed(relation: pg_sys::Oid, column: &str, key_id: KeyId) -> Result<Option<Passed>> {
+    query(
+        "SELECT rows_plaintext, rows_of_others, rows_unknown, rows_destroyed
          FROM envelope.reencryption
-         WHERE relation::oid = ANY ($1) AND column_name = convert_from($2, 'UTF8')::name
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name AND key_id = $3
            AND finished_at IS NOT NULL",
-        &[relations.to_vec().into(), column.as_bytes().into()],
+        &[relation.into(), column.as_bytes().into(), pg_uuid(key_id.into())],
         |row| {
             Ok(Passed {
                 plaintext: row.get(1)?.unwrap_or_default(),
@@ -199,8 +198,7 @@ pub fn passed(relations: &[pg_sys::Oid], column: &str) -> Result<Passed> {
                 foreign: Vec::new(),
             })
         },
-    )?;
-    Ok(sums.unwrap_or_default())
+    )
 }
 
 /// Forgets the jobs of a table that is being dropped.

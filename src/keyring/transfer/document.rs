@@ -22,6 +22,9 @@ const FORMAT: &str = "envelope/1 keyring";
 /// A KMS answers with less: AWS with at most 6 KiB.
 const LONGEST_WRAP: usize = 8192;
 
+/// More often no key is rotated; what follows must have a number, too.
+const LAST_VERSION: i32 = 1_000_000_000;
+
 /// From the Unix epoch to PostgreSQL's, 2000-01-01, in microseconds.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
@@ -39,6 +42,13 @@ pub struct TransferredKeyring {
     pub seals: bool,
     pub keyring: Keyring,
     pub keys: Vec<(DataKeyHistory, Vec<WrappedKey>)>,
+}
+
+impl TransferredKeyring {
+    /// Whether nothing is left of its keys.
+    pub fn is_lost(&self) -> bool {
+        self.keys.iter().all(|(key, _)| key.row.state == State::Destroyed)
+    }
 }
 
 impl Transferred {
@@ -180,9 +190,15 @@ fn read_ring(ring: Ring) -> Result<TransferredKeyring> {
     };
     let keys: Vec<_> =
         ring.data_keys.into_iter().map(|key| read_key(id, key)).collect::<Result<_>>()?;
-    let newest = keys.iter().map(|(key, _)| key.row.version).max().unwrap_or(1);
-    if !(1..=newest).contains(&ring.minimum_version) {
-        return Err(bad(&"minimum_version is none of the keyring's versions"));
+    // What it seals must open; a keyring that seals nothing any more may refuse all that it has.
+    let of_seal = || keys.iter().map(|(key, _)| key.row).filter(|row| row.purpose == Purpose::Seal);
+    let active = of_seal().find(|row| row.state == State::Active).map(|row| row.version);
+    let newest = active.or_else(|| of_seal().map(|row| row.version).max());
+    if !(1..=newest.unwrap_or(1)).contains(&ring.minimum_version) {
+        return Err(bad(&"minimum_version is above the version that seals"));
+    }
+    if keys.is_empty() {
+        return Err(bad(&format!("keyring {id} has no data key")));
     }
     Ok(TransferredKeyring { id, seals: ring.seals, keyring, keys })
 }
@@ -195,8 +211,8 @@ fn read_key(keyring_id: Uuid, key: Key) -> Result<(DataKeyHistory, Vec<WrappedKe
     let known = |what: &str| bad(&format!("data key {key_id} has {what} that is not known here"));
     let purpose = Purpose::named(&key.purpose).ok_or_else(|| known("a purpose"))?;
     let state = State::named(&key.state).ok_or_else(|| known("a state"))?;
-    if key.version < 1 {
-        return Err(bad(&"versions begin at 1"));
+    if !(1..=LAST_VERSION).contains(&key.version) {
+        return Err(bad(&format!("versions are numbers from 1 to {LAST_VERSION}")));
     }
     if key.wraps.is_empty() != (state == State::Destroyed) {
         return Err(bad(&format!("data key {key_id} is {} with the wrong wraps", state.name())));

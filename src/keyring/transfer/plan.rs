@@ -29,20 +29,33 @@ pub struct Plan<'a> {
     moves: Vec<(Uuid, Move)>,
     limits: Vec<(Uuid, String)>,
     minimums: Vec<(Uuid, i32)>,
+    /// Keyrings that are here, and of which the document has no wrapped key: whoever wrote it may know no
+    /// more than their ids.
+    unproven: HashSet<Uuid>,
     notices: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
-    /// 42710 when what is imported contradicts what is here.
-    pub fn of(imported: &'a Transferred) -> Result<Plan<'a>> {
+    /// 42710 when what is imported contradicts what is here. Of the keyrings that are `trusted` no proof is
+    /// asked: their table was named.
+    pub fn of(imported: &'a Transferred, trusted: &HashSet<Uuid>) -> Result<Plan<'a>> {
         let mut plan = Plan::default();
         for keyring in &imported.keyrings {
             let here = rows::data_keys(keyring.id)?;
+            let mut is_proven = false;
             for (key, wraps) in &keyring.keys {
                 if may_have_wraps(&here, key)? {
                     plan.add_wraps(key.row.key_id, wraps)?;
+                    is_proven |=
+                        !wraps.is_empty() && here.iter().any(|row| row.key_id == key.row.key_id);
+                } else if key.row.state != State::Destroyed {
+                    plan.notices.push(format!(
+                        "data key {} was destroyed here, and stays so",
+                        key.row.key_id
+                    ));
                 }
             }
+            let before = plan.changes();
             let mut sealing = None;
             for purpose in Purpose::ALL {
                 let merged = merge_purpose(&here, keyring, purpose);
@@ -52,11 +65,35 @@ impl<'a> Plan<'a> {
                 plan.add_merged(keyring.id, merged);
             }
             match rows::keyring(keyring.id)? {
+                None if keyring.seals && keyring.is_lost() => {
+                    return Err(Error::BadArgument(format!(
+                        "keyring {} cannot be imported: all its data keys are destroyed",
+                        keyring.id
+                    )));
+                }
                 None => plan.keyrings.push(keyring),
-                Some(own) => plan.tighten(keyring, &own, sealing)?,
+                Some(own) => {
+                    plan.tighten(keyring, &own, sealing)?;
+                    if !is_proven && !trusted.contains(&keyring.id) {
+                        plan.unproven.insert(keyring.id);
+                        if plan.changes() > before {
+                            return Err(not_proven(keyring.id));
+                        }
+                    }
+                }
             }
         }
         Ok(plan)
+    }
+
+    /// An error when a table would be given the keyring for nothing but its id.
+    pub fn require_proven(&self, keyring_id: Uuid) -> Result<()> {
+        if self.unproven.contains(&keyring_id) { Err(not_proven(keyring_id)) } else { Ok(()) }
+    }
+
+    /// How many changes of what is here it has.
+    fn changes(&self) -> usize {
+        self.keys.len() + self.moves.len() + self.limits.len() + self.minimums.len()
     }
 
     fn add_wraps(&mut self, key_id: KeyId, wraps: &'a [WrappedKey]) -> Result<()> {
@@ -231,6 +268,13 @@ fn tell(table: &str, keyring_id: Uuid, fill: impl FnOnce(&mut audit::Event)) {
         event.keyring_id = audit::keyring(keyring_id);
         fill(event);
     });
+}
+
+fn not_proven(keyring_id: Uuid) -> Error {
+    conflict(format!(
+        "keyring {keyring_id} is here, and the import has no wrapped key of it: it is not given to another \
+         table, and changed only where the table that uses it is named"
+    ))
 }
 
 fn conflict(what: String) -> Error {

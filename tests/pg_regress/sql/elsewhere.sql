@@ -74,6 +74,38 @@ CALL envelope.reencrypt('odd', 'v');
 RESET enable_seqscan;
 CALL envelope.reencrypt('odd', 'v');
 SELECT envelope.destroy_key(old_key('public.odd'), 'all is seen');
+-- To count is to plan, which runs functions of the table's owner: as that owner, and nobody else.
+GRANT CREATE ON SCHEMA public TO envelope_owner;
+GRANT USAGE ON SCHEMA public TO envelope_owner;
+SET ROLE envelope_owner;
+
+CREATE FUNCTION tell(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RAISE WARNING 'a function of the table runs as %', current_user;
+  RETURN 1;
+END $$;
+CREATE TABLE trap (id int, v bytea) USING other;
+CREATE STATISTICS trap_1 ON (tell(1)), id FROM trap;
+INSERT INTO trap SELECT g, envelope_encrypt('trap', 'x') FROM generate_series(1, 3) g;
+RESET ROLE;
+SELECT envelope.rotate_key('trap') IS NOT NULL AS rotated;
+CALL envelope.reencrypt('trap', 'v');
+SELECT key_id AS trapped FROM envelope.keys WHERE relation = 'public.trap' AND version = 1 \gset
+\c -
+\set VERBOSITY terse
+SELECT envelope.destroy_key(:'trapped', 'whose functions run');
+\set VERBOSITY sqlstate
+-- Nor is it done where another role, who owns the schema, could put a view in the table's place.
+CREATE SCHEMA theirs AUTHORIZATION envelope_other;
+ALTER TABLE trap SET SCHEMA theirs;
+SELECT envelope.rotate_key('theirs.trap') IS NOT NULL AS rotated;
+CALL envelope.reencrypt('theirs.trap', 'v');
+ALTER SCHEMA theirs OWNER TO envelope_owner;
+CALL envelope.reencrypt('theirs.trap', 'v');
+DROP SCHEMA theirs CASCADE;
+
+DROP FUNCTION tell;
+REVOKE CREATE ON SCHEMA public FROM envelope_owner;
 DROP TABLE far, near, spread, not_far, odd;
 DROP ACCESS METHOD other;
 DROP FUNCTION old_key, second_key;

@@ -242,9 +242,9 @@ SELECT count(*) FROM changed WHERE to_jsonb::text LIKE '%11111111%';
 BEGIN;
 CREATE TABLE attic.newer (v bytea);
 SELECT length(envelope_encrypt('attic.newer', '')) AS sealed;
-SELECT jsonb_set(jsonb_set(:'exported', '{keyrings,0,data_keys,0}',
-         envelope.export_keyring('attic.newer') #> '{keyrings,0,data_keys,0}'),
-         '{keyrings,0,data_keys,0,version}', '2') AS newer \gset
+SELECT jsonb_insert(jsonb_set(:'exported', '{keyrings,0,data_keys,0,state}', '"decrypt-only"'),
+         '{keyrings,0,data_keys,1}',
+         jsonb_set(envelope.export_keyring('attic.newer') #> '{keyrings,0,data_keys,0}', '{version}', '2')) AS newer \gset
 DELETE FROM envelope.wrapped_key WHERE key_id = (SELECT key_id FROM envelope.keys WHERE relation = 'attic.newer');
 DELETE FROM envelope.data_key WHERE key_id = (SELECT key_id FROM envelope.keys WHERE relation = 'attic.newer');
 SELECT envelope.import_keyring(:'newer') IS NOT NULL AS imported;

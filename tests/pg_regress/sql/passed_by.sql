@@ -10,6 +10,9 @@ CALL envelope.reencrypt('own_log', 'v');
 SELECT rows_done, rows_of_others, finished_at IS NOT NULL AS finished FROM envelope.progress WHERE relation = 'public.own_log';
 CALL envelope.reencrypt('own_log', 'v', strict => true);
 CALL envelope.reencrypt('own_log', 'v', strict => NULL);
+CALL envelope.reencrypt('own_log', 'v', verify => NULL);
+CALL envelope.reencrypt('own_log', 'v', row_lock_timeout => NULL);
+SELECT envelope.reencrypt_note('own_log', 'v', 100, 0, 1, 9223372036854775807, 0);
 -- Each way that the HINT shows.
 BEGIN;
 INSERT INTO own_log VALUES (9, envelope_encrypt('own_log', 'its own'));
@@ -55,6 +58,27 @@ DELETE FROM mixed_1 WHERE id <> 2;
 DELETE FROM mixed_2 WHERE id IN (11, 13, 14);
 DROP FOREIGN TABLE mixed_3;
 CALL envelope.reencrypt('mixed', 'v', strict => true);
+
+-- A name that is SQL stays a name.
+CREATE TABLE named (id int, "c""=NULL; --" bytea);
+SELECT envelope.create_key('named') IS NOT NULL AS made;
+INSERT INTO named VALUES (1, 'clear');
+\set VERBOSITY default
+CALL envelope.reencrypt('named', 'c"=NULL; --');
+\set VERBOSITY sqlstate
+DROP TABLE named;
+-- A partition that came without being read, and one that another session has begun anew.
+CREATE TABLE late (id int, v bytea) PARTITION BY LIST (id);
+CREATE TABLE late_1 PARTITION OF late FOR VALUES IN (1);
+SELECT envelope.create_key('late') IS NOT NULL AS made;
+CALL envelope.reencrypt('late', 'v', strict => true);
+CREATE TABLE late_2 PARTITION OF late FOR VALUES IN (2);
+INSERT INTO late VALUES (2, 'clear');
+SELECT envelope.reencrypt_ended('late', 'v', true);
+CALL envelope.reencrypt('late', 'v');
+SELECT to_block FROM envelope.reencrypt_window('late_2', 'v', 10, true, 'late');
+SELECT envelope.reencrypt_ended('late', 'v', true);
+DROP TABLE late;
 
 -- A table that was emptied meanwhile has nothing left, and the rest of the tree is reached.
 CREATE TABLE days (id int, v bytea) PARTITION BY RANGE (id);
