@@ -195,3 +195,12 @@ def test_a_partition_that_seals_with_its_roots_keyring_needs_no_kek_to_seal(aws,
     assert [row[0] for row in aws.sql(NOT_OK)] == ["public.part"]
     aws.sql("ALTER TABLE root ATTACH PARTITION part FOR VALUES FROM (1) TO (2)")
     assert aws.sql(NOT_OK) == []
+
+
+def test_a_stranger_learns_of_no_key_file(db):
+    """Whether it is there, in use, or as it must be: who has nothing to move is told nothing of where to."""
+    db.people(rows=["x"])
+    used = db.value("SELECT keks[1] FROM envelope.keys")
+    for uri in (used, "file:///nowhere/at/all", "aws-kms://alias/any"):
+        for dry_run in (True, False):
+            assert db.sql("SELECT * FROM envelope.rewrap('file:///x', %s, dry_run => %s)", (uri, dry_run), user=db.low) == []

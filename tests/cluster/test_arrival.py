@@ -6,6 +6,7 @@ import itertools
 import json
 
 import pytest
+from harness import process
 from harness.audit import Audit
 from harness.keyrings import keyring, opened
 from sqlstate import fails
@@ -24,10 +25,13 @@ def worker(db):
     db.sql("SELECT pg_replication_origin_create(%s)", (origin,))
     try:
         with db.connect() as c:
+            pid = c.info.backend_pid
             c.execute("SET session_replication_role = replica; SET statement_timeout = '60s'")
             c.execute("SELECT pg_replication_origin_session_setup(%s)", (origin,))
             yield c
     finally:
+        # Its process may take a moment to end.
+        process.wait_until(lambda: not db.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (pid,)), "its end")
         db.sql("SELECT pg_replication_origin_drop(%s)", (origin,))
 
 

@@ -114,3 +114,18 @@ def test_sql_ascii_binds_no_two_values_to_one_context(in_encoding, arguments):
         for text in (b"a\xff", b"a\xfe"):
             with fails("22021"):
                 c.execute(context, (text,))
+
+
+@pytest.mark.parametrize("encoding, name", [("SQL_ASCII", b"n\xff"), ("EUC_JP", b"n\xa9\xa1"), ("LATIN1", b"n\xeb")])
+def test_check_goes_on_beside_any_name(in_encoding, encoding, name):
+    """Nobody takes it away from the others by the name of a table, or by a function."""
+    db = in_encoding(encoding)
+    db.sql("CREATE TABLE ok (v bytea)")
+    db.sql("SELECT envelope.create_key('ok')")
+    with db.connect(client_encoding=encoding.lower()) as c:
+        c.execute(b'CREATE TABLE "' + name + b'" (v bytea CHECK (envelope_decrypt(\'ok\', v) IS NOT NULL))')
+    db.sql("""DO $$ BEGIN EXECUTE 'CREATE FUNCTION big() RETURNS int LANGUAGE plpgsql AS $b$ BEGIN RETURN 1; END --'
+              || repeat('x', 30000000) || '$b$'; END $$""")
+    with db.connect(client_encoding="sql_ascii") as c:
+        found = c.execute("SELECT ok FROM envelope.check() ORDER BY ok").fetchall()
+    assert found == [(False,), (True,)]
