@@ -52,20 +52,32 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
 const ROUNDS: usize = 8;
 
 /// Keeps writers out of the tables that use the keyring, each with the whole tree that it stands in, and
-/// of one's own among those that have registered columns. The tables that use the keyring. While a table
-/// is waited for others may have come: until none has.
+/// of one's own among those that have registered columns. The tables that use the keyring.
 fn lock_haystack(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
+    let tops = || {
+        let registered = whole::sealed_columns()?.into_iter().map(|(relation, _)| relation);
+        Ok(users(keyring_id)?.into_iter().chain(registered.filter(|it| is_own(*it))).collect())
+    };
+    lock_all(tops, |wanted| {
+        keep_writers_out(wanted);
+        Ok(())
+    })?;
+    users(keyring_id)
+}
+
+/// Has `lock` lock `tops`, their partitions and their heirs. While it waits others may come: until none has.
+fn lock_all(
+    tops: impl Fn() -> Result<HashSet<pg_sys::Oid>>,
+    lock: impl Fn(&[pg_sys::Oid]) -> Result<()>,
+) -> Result<()> {
     let mut locked = HashSet::new();
     loop {
-        let users = users(keyring_id)?;
-        let registered = whole::sealed_columns()?.into_iter().map(|(relation, _)| relation);
-        let tops = users.iter().copied().chain(registered.filter(|it| is_own(*it)));
-        let mut wanted = tables::in_lock_order(&tops.collect())?;
+        let mut wanted = tables::in_lock_order(&tops()?)?;
         wanted.retain(|member| !locked.contains(member));
         if wanted.is_empty() {
-            return Ok(users);
+            return Ok(());
         }
-        keep_writers_out(&wanted);
+        lock(&wanted)?;
         locked.extend(wanted);
     }
 }
@@ -145,13 +157,20 @@ pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -
     let is_of_keyring = |header: &[u8]| {
         peek_key_id(header).is_some_and(|key_id| keys.iter().any(|key| key.key_id == key_id))
     };
-    let family = tables::in_lock_order(&HashSet::from([relation]))?;
-    if is_own(relation) {
-        keep_writers_out(&family);
-    } else if !family.iter().all(|member| lock::try_keep_writers_out(*member)) {
-        return Err(Error::TableLocked(display_name(relation)));
-    }
-    for member in family {
+    let top = HashSet::from([relation]);
+    let is_own = is_own(relation);
+    lock_all(
+        || Ok(top.clone()),
+        |wanted| {
+            if is_own {
+                keep_writers_out(wanted);
+            } else if !wanted.iter().all(|member| lock::try_keep_writers_out(*member)) {
+                return Err(Error::TableLocked(display_name(relation)));
+            }
+            Ok(())
+        },
+    )?;
+    for member in tables::in_lock_order(&top)? {
         let columns = column::all_bytea(member);
         if let Some(place) = look::find(member, &columns, Extent::Whole, is_of_keyring)? {
             return Err(Error::ValuesLent { table: table.to_string(), place: Box::new(place) });

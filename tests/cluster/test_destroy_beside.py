@@ -160,6 +160,20 @@ def test_who_writes_to_several_tables_is_no_victim(db, order):
     assert db.value("SELECT count(*) FROM people") >= 1
 
 
+def test_a_partition_that_comes_while_unshare_waits(db):
+    old_key(db, "people")
+    db.sql("CREATE TABLE copies (id int, v bytea) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF copies DEFAULT")
+    db.sql("SELECT envelope.share_keyring('people', 'copies')")
+    with db.connect() as writer, db.connect() as c:
+        writer.execute("BEGIN; INSERT INTO part VALUES (2, NULL); CREATE TABLE more (id int, v bytea)")
+        writer.execute("INSERT INTO more VALUES (1, envelope_encrypt('people', 'x'))")
+        work = Work(c.execute, "SELECT envelope.unshare_keyring('people', 'copies')")
+        waits(db, c)
+        writer.execute("ALTER TABLE copies ATTACH PARTITION more FOR VALUES IN (1)")
+        writer.execute("COMMIT")
+        assert work.error().sqlstate == "55006"
+
+
 def test_what_another_owner_is_writing_is_not_passed_by(db):
     """unshare_keyring cannot see it, and waits for nobody else's table: it says that the table is in use."""
     first_owner, other_owner = f"first_{db.name}", f"other_{db.name}"
