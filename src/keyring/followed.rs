@@ -39,14 +39,14 @@ pub fn require_own(table: &Table) -> Result<()> {
 }
 
 /// As [`require_own`], of a keyring whatever table seals with it; `table` is for the message. What is done to
-/// its keys here would be undone by what arrives, or stop it.
+/// its keys here would be undone by what arrives, or stop it. Of an orphaned one nobody could say that nothing
+/// arrives any more: there a subscription alone counts.
 pub fn require_own_keyring(keyring_id: Uuid, table: &str) -> Result<()> {
-    let sealing = orphans::sealing_table(&rows::tables_of(keyring_id)?);
-    let root = sealing.map_or(pg_sys::InvalidOid, relation::partition_root);
-    if is_followed(root, Some(keyring_id))? {
-        return Err(Error::Followed(table.to_string()));
-    }
-    Ok(())
+    let is_followed = match orphans::sealing_table(&rows::tables_of(keyring_id)?) {
+        Some(sealing) => is_followed(relation::partition_root(sealing), Some(keyring_id))?,
+        None => tables::keys_are_subscribed()? && rows::followed_origin(keyring_id)?.is_some(),
+    };
+    if is_followed { Err(Error::Followed(table.to_string())) } else { Ok(()) }
 }
 
 /// The keys of `relation` are this database's own from here on. 55000 while a subscription brings them.
