@@ -27,7 +27,7 @@ test: check asan ## everything that is tested
 	tests/run/pgrx-test.sh
 	tests/setup/install.sh dev
 	tests/run/pg-regress.sh
-	tests/run/python.sh dev -m pytest
+	tests/run/python.sh dev -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: setup ## format, lints, dependencies, install script
 	tests/run/check.sh
