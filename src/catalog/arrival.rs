@@ -34,12 +34,7 @@ row_function!(envelope_stay_local_wrapper, |fcinfo| -> Result<Option<pg_sys::Dat
 fn envelope_keep_identity(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
-    let row = row_trigger(fcinfo)?;
-    let (column, _) = row.column(c"key_id").ok_or_else(misused)?;
-    // SAFETY: the column is of type uuid, and neither row has NULL there.
-    let key_id = |datum| KeyId(unsafe { datum::uuid_bytes(datum) });
-    let key = row.old_value(column).map(key_id).ok_or_else(misused)?;
-    let other = row.new_row().value(column).map(key_id).ok_or_else(misused)?;
+    let (key, other) = key_ids(&row_trigger(fcinfo)?)?;
     Err(Error::KeyReplaced { key, other }.into())
 }
 
@@ -49,11 +44,8 @@ fn envelope_keep_identity(
 fn envelope_keep_destroyed(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
-    let row = row_trigger(fcinfo)?;
-    let (column, _) = row.column(c"key_id").ok_or_else(misused)?;
-    let key = row.old_value(column).ok_or_else(misused)?;
-    // SAFETY: a non-null value of a column of type uuid.
-    Err(Error::KeyRevived(KeyId(unsafe { datum::uuid_bytes(key) })).into())
+    let (key, _) = key_ids(&row_trigger(fcinfo)?)?;
+    Err(Error::KeyRevived(key).into())
 }
 
 /// Trigger after the insert of a data key: notes that its keyring comes from elsewhere, when it arrived.
@@ -70,6 +62,16 @@ fn envelope_follow(fcinfo: pg_sys::FunctionCallInfo) -> std::result::Result<(), 
         followed::mark(keyring_id, &origin)?;
     }
     Ok(())
+}
+
+/// Which data key's row is written over, and which one's is to stand there.
+fn key_ids(row: &TriggerCall<'_>) -> Result<(KeyId, KeyId)> {
+    let (column, _) = row.column(c"key_id").ok_or_else(misused)?;
+    // SAFETY: the column is of type uuid, and neither row has NULL there.
+    let key_id = |datum| KeyId(unsafe { datum::uuid_bytes(datum) });
+    let old = row.old_value(column).map(key_id).ok_or_else(misused)?;
+    let new = row.new_row().value(column).map(key_id).ok_or_else(misused)?;
+    Ok((old, new))
 }
 
 fn row_trigger<'a>(fcinfo: pg_sys::FunctionCallInfo) -> Result<TriggerCall<'a>> {
