@@ -16,45 +16,45 @@ use crate::pg::{extension, relation, spi};
 /// ones left out, that have a column of type bytea or of a domain over it.
 pub fn with_bytea_columns() -> Result<Vec<pg_sys::Oid>> {
     rows_now(
-        "SELECT c.oid FROM pg_class c
-         WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
-           AND c.relnamespace <> 'envelope'::regnamespace
-           AND EXISTS (
-             WITH RECURSIVE bytea (oid) AS (
-               SELECT 'bytea'::regtype::oid
-               UNION SELECT t.oid FROM pg_type t JOIN bytea b ON t.typbasetype = b.oid)
-             SELECT FROM pg_attribute a JOIN bytea b ON a.atttypid = b.oid
-             WHERE a.attrelid = c.oid AND a.attnum > 0)",
+        &format!(
+            "SELECT c.oid FROM pg_class c
+             WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
+               AND c.relnamespace <> 'envelope'::regnamespace AND {HAS_BYTEA}"
+        ),
         &[],
     )
 }
+
+/// Whether the relation `c` has a column of type bytea or of a domain over it.
+const HAS_BYTEA: &str = "EXISTS (
+  WITH RECURSIVE bytea (oid) AS (
+    SELECT 'bytea'::regtype::oid
+    UNION SELECT t.oid FROM pg_type t JOIN bytea b ON t.typbasetype = b.oid)
+  SELECT FROM pg_attribute a JOIN bytea b ON a.atttypid = b.oid
+  WHERE a.attrelid = c.oid AND a.attnum > 0)";
 
 /// The tables whose rows `relation` shows, a view or a materialized view through the views that it reads, or an
 /// index: those with a column of type bytea or of a domain over it. None for other relations.
 pub fn shown_by(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    // In a parallel worker, too, which takes no newer snapshot than its leader's.
     Spi::connect(|client| {
-        let rows = client.select(
+        let sql = format!(
             "WITH RECURSIVE shown (oid) AS (
                SELECT $1 UNION
                SELECT d.refobjid FROM shown s
                JOIN pg_class v ON v.oid = s.oid AND v.relkind IN ('v', 'm')
                JOIN pg_rewrite r ON r.ev_class = s.oid
                JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                AND d.refclassid = 'pg_class'::regclass),
-             bytea (oid) AS (
-               SELECT 'bytea'::regtype::oid
-               UNION SELECT t.oid FROM pg_type t JOIN bytea b ON t.typbasetype = b.oid)
+                AND d.refclassid = 'pg_class'::regclass)
              SELECT c.oid FROM pg_class c
              WHERE c.oid IN (SELECT oid FROM shown
                              UNION SELECT indrelid FROM pg_index WHERE indexrelid = $1)
                AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-               AND EXISTS (SELECT FROM pg_attribute a JOIN bytea b ON a.atttypid = b.oid
-                           WHERE a.attrelid = c.oid AND a.attnum > 0)
-             ORDER BY c.oid::regclass::text",
-            None,
-            &[relation.into()],
-        )?;
+               AND {HAS_BYTEA}
+             ORDER BY c.oid::regclass::text"
+        );
+        let rows = client.select(sql.as_str(), None, &[relation.into()])?;
         rows.filter_map(|row| row.get(1).transpose()).collect::<std::result::Result<_, _>>()
     })
     .map_err(unread)
