@@ -32,6 +32,16 @@ def key_file(db):
     return db.cluster.base / "data.kek" / "default.kek"
 
 
+def refuses_new_values(db, setting):
+    """Neither seals nor makes a key, and says by which setting."""
+    for statement in (SEAL, "SELECT envelope.rotate_key('people')"):
+        with fails("42501") as caught:
+            db.sql(statement)
+        diag = caught.value.diag
+        assert "public.people" in diag.message_primary and setting in diag.message_primary
+        assert "envelope.rewrap" in diag.message_hint
+
+
 def test_after_the_data_directory_moved(moved):
     """As after pg_upgrade: what the key file wraps goes on sealing, and gets new versions."""
     moved.sql("INSERT INTO people VALUES (2, 'y')")
@@ -44,12 +54,7 @@ def test_after_the_data_directory_moved(moved):
 
 def test_a_set_value_is_never_widened(moved):
     moved.sql(f"ALTER DATABASE {moved.name} SET envelope.allowed_keks = 'file:///nowhere/*'")
-    for statement in (SEAL, "SELECT envelope.rotate_key('people')"):
-        with fails("42501") as caught:
-            moved.sql(statement)
-        diag = caught.value.diag
-        assert "public.people" in diag.message_primary and "envelope.allowed_keks" in diag.message_primary
-        assert "envelope.rewrap" in diag.message_hint
+    refuses_new_values(moved, "envelope.allowed_keks")
     (table, kek, _, sqlstate, message), = moved.sql(NOT_OK)
     assert (table, kek, sqlstate) == ("public.people", f"file://{key_file(moved)}", "42501")
     assert "envelope.allowed_keks" in message and "public.people" in message
@@ -130,12 +135,7 @@ def test_an_alias_that_was_moved(aws, alias, moto):
         (table, kek, _, sqlstate, message), = c.execute(NOT_OK).fetchall()
     assert (table, kek, sqlstate) == ("public.people", before, "42501")
     assert "envelope.default_kek" in message and "public.people" in message
-    for statement in (SEAL, "SELECT envelope.rotate_key('people')"):
-        with fails("42501") as caught:
-            aws.sql(statement)
-        diag = caught.value.diag
-        assert "public.people" in diag.message_primary and "envelope.default_kek" in diag.message_primary
-        assert "envelope.rewrap" in diag.message_hint
+    refuses_new_values(aws, "envelope.default_kek")
     assert aws.sql("SELECT done FROM envelope.rewrap(%s, %s)", (before, f"aws-kms://{alias}")) == [(True,)]
     aws.sql(SEAL)
     assert aws.sql(NOT_OK) == []
