@@ -3,8 +3,7 @@
 //! A key made in a transaction or savepoint that rolls back is in no catalog: it leaves the cache
 //! at that moment, before anything else can be sealed under it. `PREPARE TRANSACTION` counts as an
 //! end too: the key's fate is decided elsewhere. With nothing made, each end costs a branch
-//! or two. Runs of nonces end here as well, by their transaction's number, and what the cipher has
-//! left on the stack is overwritten.
+//! or two. What the cipher has left on the stack is overwritten here, too.
 
 use std::cell::Cell;
 
@@ -12,7 +11,6 @@ use envelope::secret::STACK_BYTES;
 use pgrx::{pg_guard, pg_sys};
 
 use crate::keyring::{arena, cache, flush, mark_stale};
-use crate::pg::state::Number;
 use crate::pg::xact::{self, End};
 use crate::pg::{discard, stack};
 use crate::{audit, kms};
@@ -20,14 +18,6 @@ use crate::{audit, kms};
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
     static MADE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Counts top-level transactions, from 1.
-static TRANSACTION: Number = Number::new(1);
-
-/// A number that no other top-level transaction of this process has; never 0.
-pub fn transaction() -> u64 {
-    TRANSACTION.get()
 }
 
 /// From now on every end is acted upon. To be called once.
@@ -48,7 +38,6 @@ pub fn key_made() {
 fn at_end(end: End) {
     if matches!(end, End::Commit | End::Abort | End::Prepare) {
         audit::end_statement();
-        TRANSACTION.count();
         stack::overwrite_used(STACK_BYTES);
     }
     if !MADE.get() {

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::keyring::arena::Locked;
 use crate::keyring::limits::Limits;
 use crate::keyring::prefetch::prefetch;
-use crate::keyring::{ends, nonce};
-use crate::pg::{clock, stack};
+use crate::keyring::nonce;
+use crate::pg::{clock, stack, xact};
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -102,7 +102,7 @@ impl Unwrapped {
         let sealing =
             kept(&mut sealing, || Sealing { session: Session::none(), transaction: 0, values: 0 })?;
         let goes_on =
-            sealing.transaction == ends::transaction() && sealing.values == limits.session_values;
+            sealing.transaction == xact::number() && sealing.values == limits.session_values;
         if goes_on {
             match self.key.seal(&mut sealing.session, context, plaintext, frame) {
                 Ok(()) => return Ok(()),
@@ -119,7 +119,7 @@ impl Unwrapped {
     #[inline(never)]
     fn begin(&self, sealing: &mut Sealing, limits: &Limits) -> Result<()> {
         sealing.session.begin(&self.key, &nonce::fresh()?, limits.session_values);
-        sealing.transaction = ends::transaction();
+        sealing.transaction = xact::number();
         sealing.values = limits.session_values;
         Ok(())
     }
@@ -274,7 +274,7 @@ mod tests {
         let Some(sealing) = sealing.as_mut() else { return true };
         let sealed = key.key.seal(&mut sealing.session, b"", b"x", &mut [0; 59]);
         sealed == Err(SealError::SessionOver)
-            && sealing.transaction != ends::transaction()
+            && sealing.transaction != xact::number()
             && key.key_id() != envelope::derive::key_id(&DataKey::try_from_slice(&[7; 32]).unwrap())
     }
 }

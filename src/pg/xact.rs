@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::state::Number;
+
 unsafe extern "C" {
     // access/xact.h. pgrx's binding guards against errors, which a row need not pay for.
     fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
@@ -20,6 +22,14 @@ pub enum End {
     SubCommit { sub: u32, parent: u32 },
     /// The savepoint was rolled back.
     SubAbort { sub: u32 },
+}
+
+/// Counts the top-level transactions whose ends are watched, from 1.
+static NUMBER: Number = Number::new(1);
+
+/// A number that no other top-level transaction of this process has, once [`on_end`] was called; never 0.
+pub fn number() -> u64 {
+    NUMBER.get()
 }
 
 /// Calls `callback` at the end of every transaction and savepoint of this backend from now on.
@@ -45,6 +55,7 @@ unsafe extern "C-unwind" fn at_xact_end(
         XACT_EVENT_PREPARE => End::Prepare,
         _ => return,
     };
+    NUMBER.count();
     // SAFETY: the argument that `on_end` registered.
     unsafe { tell(end, arg) };
 }
