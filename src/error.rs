@@ -1,22 +1,24 @@
 //! Every error a user can see: one kind, one SQLSTATE, one hint. No message holds a value or a
 //! key.
 
+pub mod kms;
 mod passed;
 mod place;
 mod remedy;
+
+use std::sync::OnceLock;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgSqlErrorCode, function_name};
 use uuid::Uuid;
 
-use crate::audit;
-use crate::kms::{Kind, KmsError};
 use crate::pg::damage::Damage;
 use crate::pg::encoding::{self, shown};
 use crate::pg::subxact::Undone;
 use crate::pg::{report, xact};
 
+use self::kms::KmsError;
 pub use self::passed::Passed;
 pub use self::place::Place;
 pub use self::remedy::Remedy;
@@ -26,6 +28,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A result that is handed on in registers, for what every row returns.
 pub type RowResult<T> = std::result::Result<T, Box<Error>>;
+
+/// Who hears of every error that goes to a client.
+static HEARS: OnceLock<fn(&Error)> = OnceLock::new();
+
+/// From now on `hear` is told of every error that goes to a client. To be called once.
+pub fn on_raise(hear: fn(&Error)) {
+    // Were it called again, the first would go on to hear.
+    let _ = HEARS.set(hear);
+}
 
 impl From<Box<Error>> for Error {
     #[cold]
@@ -429,7 +440,7 @@ impl Error {
             Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
             Error::GeneratedColumn { .. } => ERRCODE_GENERATED_ALWAYS,
             Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
-            Error::Kms { error, .. } => kms_sqlstate(error.kind),
+            Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
         }
@@ -479,7 +490,7 @@ impl Error {
     /// What happened besides, for the DETAIL line.
     fn detail(&self) -> Option<String> {
         match self {
-            Error::Kms { error, .. } => kms_detail(error),
+            Error::Kms { error, .. } => error.detail(),
             Error::KeyDestroyed { at, reason, .. } => Some(match reason {
                 Some(reason) => format!("At {at}: {reason}"),
                 None => format!("At {at}."),
@@ -693,14 +704,6 @@ impl Error {
     }
 }
 
-/// What the KMS's operator asks for.
-fn kms_detail(error: &KmsError) -> Option<String> {
-    let id = error.request_id.as_ref().map(|id| format!("KMS request id {id}."));
-    let context = error.context.as_ref().map(|json| format!("Encryption context: {json}"));
-    let said: Vec<String> = id.into_iter().chain(context).collect();
-    (!said.is_empty()).then(|| said.join(" "))
-}
-
 /// How many keyrings of which tables, five of them by name.
 fn lost(tables: &[String]) -> String {
     let count = tables.len();
@@ -724,21 +727,6 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// One SQLSTATE a kind of KMS error. Class 08 is left alone: connection pools take it for their
-/// own connection lost.
-fn kms_sqlstate(kind: Kind) -> PgSqlErrorCode {
-    match kind {
-        Kind::BadUri => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-        Kind::Denied | Kind::Credentials => {
-            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
-        }
-        Kind::KeyState => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        Kind::Throttled => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        Kind::Unavailable => PgSqlErrorCode::ERRCODE_IO_ERROR,
-        Kind::InvalidWrap => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-    }
-}
-
 impl From<Undone<Error>> for Error {
     fn from(undone: Undone<Error>) -> Error {
         match undone {
@@ -757,7 +745,9 @@ impl From<Damage> for Error {
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
         report::leave_out_copy_line();
-        audit::refused(&error);
+        if let Some(hear) = HEARS.get() {
+            hear(&error);
+        }
         let message = shown(error.to_string());
         let mut report = ErrorReport::new(error.sqlstate(), message, function_name!());
         if let Some(detail) = error.detail() {

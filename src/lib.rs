@@ -28,6 +28,7 @@ pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 /// in a backend. Starts nothing: no thread, no random state, no key before a backend needs one.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    error::on_raise(audit::refused);
     settings::init();
     keyring::watch_drops();
 }

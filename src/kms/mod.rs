@@ -6,7 +6,6 @@
 
 mod assumed;
 mod aws;
-mod error;
 pub mod file;
 pub mod runtime;
 mod uri;
@@ -18,8 +17,9 @@ use std::time::Duration;
 use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 
+pub use crate::error::kms::{Kind, KmsError};
+
 pub use self::assumed::AssumedRole;
-pub use self::error::{Kind, KmsError};
 pub use self::uri::{AwsKey, KekUri};
 
 /// Requests to a KMS, and those that failed, of this process.

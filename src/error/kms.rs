@@ -1,9 +1,10 @@
-//! The one error of all providers. It carries what an operator needs and nothing secret: no key, no
-//! wrap.
+//! The one error of all KMS providers. It carries what an operator needs and nothing secret: no key,
+//! no wrap.
 
 use std::collections::BTreeMap;
 
 use envelope::wrap::EncryptionContext;
+use pgrx::PgSqlErrorCode;
 
 /// What went wrong, one kind for each SQLSTATE and each way to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +24,23 @@ pub enum Kind {
     Unavailable,
     /// The wrap does not open under this KEK and context, or holds no data key (XX001).
     InvalidWrap,
+}
+
+impl Kind {
+    /// One SQLSTATE a kind. Class 08 is left alone: connection pools take it for their own
+    /// connection lost.
+    pub fn sqlstate(self) -> PgSqlErrorCode {
+        match self {
+            Kind::BadUri => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Kind::Denied | Kind::Credentials => {
+                PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+            }
+            Kind::KeyState => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Kind::Throttled => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            Kind::Unavailable => PgSqlErrorCode::ERRCODE_IO_ERROR,
+            Kind::InvalidWrap => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        }
+    }
 }
 
 /// Why a provider could not do what it was asked.
@@ -46,7 +64,7 @@ pub struct KmsError {
 
 impl KmsError {
     /// An error that no KMS request stands behind.
-    pub(super) fn new(kind: Kind, kek: impl ToString, message: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, kek: impl ToString, message: impl Into<String>) -> Self {
         Self {
             kind,
             kek: kek.to_string(),
@@ -58,7 +76,7 @@ impl KmsError {
     }
 
     /// The same, of a request with this encryption context.
-    pub(super) fn of_context(mut self, context: &EncryptionContext) -> Self {
+    pub fn of_context(mut self, context: &EncryptionContext) -> Self {
         if matches!(self.kind, Kind::Denied | Kind::InvalidWrap) {
             self.context = Some(json(context).into());
         }
@@ -66,7 +84,7 @@ impl KmsError {
     }
 
     /// As [`Self::of_context`], of a request with one to unwrap and another to wrap.
-    pub(super) fn of_contexts(self, from: &EncryptionContext, to: &EncryptionContext) -> Self {
+    pub fn of_contexts(self, from: &EncryptionContext, to: &EncryptionContext) -> Self {
         let mut error = self.of_context(from);
         let old = error.context.take();
         error.context = old.map(|old| match from == to {
@@ -84,13 +102,21 @@ impl KmsError {
     }
 
     /// The same with what to do about it.
-    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
+    /// What the KMS's operator asks for, as DETAIL.
+    pub fn detail(&self) -> Option<String> {
+        let id = self.request_id.as_ref().map(|id| format!("KMS request id {id}."));
+        let context = self.context.as_ref().map(|json| format!("Encryption context: {json}"));
+        let said: Vec<String> = id.into_iter().chain(context).collect();
+        (!said.is_empty()).then(|| said.join(" "))
+    }
+
     /// The kind for a failed system call: a refusal, a missing thing, or a broken machine.
-    pub(super) fn io_kind(error: &std::io::Error) -> Kind {
+    pub fn io_kind(error: &std::io::Error) -> Kind {
         use std::io::ErrorKind;
         match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Kind::Denied,
