@@ -1,18 +1,45 @@
 //! Column-level envelope encryption for PostgreSQL.
 //!
-//! A call goes down only: [`sql`] → [`keyring`] → [`catalog`], [`kms`], [`pg`]; the byte format
-//! is the crate `envelope` below `src/envelope/`, which knows none of them.
+//! Its wings, from what SQL sees down to PostgreSQL. A call goes down this list only, and by the door of a
+//! wing: what its `mod.rs` makes public. `tests/run/wings.py` reads the list.
+//!
+//! - [`sql`]: arguments in, one call, result out
+//! - [`adopt`]: does the database keep what it should? `envelope.check()`
+//! - [`sweep`]: going through a table in batches
+//! - [`values`]: one value, and what the trigger does with it
+//! - [`life`]: what happens to a data key
+//! - [`custody`]: whose a keyring is, and who may use it
+//! - [`census`]: is a value still under this key?
+//! - [`kek`]: from a wrapped key to a key
+//! - [`keyring`]: what this backend knows of tables and their keys
+//! - [`memory`]: where secrets live
+//! - [`kms`]: who holds the KEKs
+//! - [`catalog`]: the extension's own tables, as typed rows
+//! - [`audit`]: what the server's log is told
+//! - [`settings`]: what an administrator sets
+//! - [`error`]: what a user is told
+//! - [`pg`]: PostgreSQL, wrapped
+//!
+//! Beside them stand two crates that know none of this: `envelope`, the byte format, and `gcm`, the cipher.
 
+mod adopt;
 mod audit;
 mod catalog;
+mod census;
+mod custody;
 mod error;
+mod kek;
 mod keyring;
 mod kms;
+mod life;
+mod memory;
 mod pg;
 mod settings;
 mod sql;
+mod sweep;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
+mod values;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -29,8 +56,11 @@ pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     error::on_raise(audit::refused);
-    settings::init();
-    keyring::watch_drops();
+    settings::init(settings::Reactions {
+        changed: keyring::settings_changed,
+        role_changed: memory::identity::changed,
+    });
+    custody::watch_drops();
 }
 
 /// Asked for by `cargo pgrx test` at the root of the crate.

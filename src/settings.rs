@@ -2,13 +2,13 @@
 //! server's configuration; they are read on use, so that a change takes hold at the next call.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum, pg_sys};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 use crate::error::{Error, Result};
-use crate::keyring::Limits;
-use crate::{kms, pg};
+use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
 
@@ -47,9 +47,33 @@ pub enum AuditLevel {
     All,
 }
 
+/// Who is told of changes, in an assign hook: they may only mark.
+pub struct Reactions {
+    /// Any setting but the next one's.
+    pub changed: fn(),
+    /// `envelope.aws_role_arn`.
+    pub role_changed: fn(),
+}
+
+static REACTIONS: OnceLock<Reactions> = OnceLock::new();
+
+/// What a backend may do with an unwrapped key before it asks the KMS again.
+pub struct CacheLimits {
+    /// Milliseconds from unwrapping.
+    pub ttl_ms: u64,
+    /// Values sealed and opened; `None`: no limit.
+    pub uses: Option<u64>,
+    /// Bytes of those values; `None`: no limit.
+    pub bytes: Option<u64>,
+    /// Milliseconds beyond `ttl_ms` while the KMS is out of reach.
+    pub stale_ms: u64,
+}
+
 /// Defines the settings. A client's own values for them, planted in its connection options before
 /// the library was loaded, are noted first: [`check_unplanted`] refuses to work with them.
-pub fn init() {
+pub fn init(reactions: Reactions) {
+    // Defined once in a process, as the settings are.
+    let _ = REACTIONS.set(reactions);
     let planted = pg::guc::planted_by_client("envelope.");
     // URI of the KEK under which new data keys are wrapped. Unset: a key file below
     // file_kek_directory, for development and tests.
@@ -100,7 +124,7 @@ pub fn init() {
             GucContext::Suset,
             GucFlags::empty(),
             None,
-            Some(at_identity_change),
+            Some(at_role_change),
             None,
         );
     }
@@ -246,31 +270,38 @@ pub fn file_kek_directory() -> String {
     }
 }
 
-/// How the KMS is reached.
-pub fn kms() -> kms::Config {
-    kms::Config {
-        aws_region: text(&AWS_REGION),
-        aws_endpoint_url: text(&AWS_ENDPOINT_URL),
-        aws_role: aws_role(pg::acl::current_role()),
-        timeout: Duration::from_millis(KMS_TIMEOUT.get().unsigned_abs().into()),
-        max_attempts: KMS_MAX_ATTEMPTS.get().unsigned_abs(),
-    }
+/// `envelope.aws_region`, if set.
+pub fn aws_region() -> Option<String> {
+    text(&AWS_REGION)
 }
 
-/// The IAM role to be assumed for a database role, if `envelope.aws_role_arn` names one.
-pub fn aws_role(role: pg_sys::Oid) -> Option<kms::AssumedRole> {
-    let arn = text(&AWS_ROLE_ARN)?;
-    Some(kms::AssumedRole::new(&arn, &pg::acl::display_role(role)))
+/// `envelope.aws_endpoint_url`, if set.
+pub fn aws_endpoint_url() -> Option<String> {
+    text(&AWS_ENDPOINT_URL)
+}
+
+/// `envelope.aws_role_arn`, if set.
+pub fn aws_role_arn() -> Option<String> {
+    text(&AWS_ROLE_ARN)
+}
+
+/// `envelope.kms_timeout`.
+pub fn kms_timeout() -> Duration {
+    Duration::from_millis(KMS_TIMEOUT.get().unsigned_abs().into())
+}
+
+/// `envelope.kms_max_attempts`.
+pub fn kms_max_attempts() -> u32 {
+    KMS_MAX_ATTEMPTS.get().unsigned_abs()
 }
 
 /// The limits of cached keys, before a keyring's own.
-pub fn cache_limits() -> Limits {
-    Limits {
+pub fn cache_limits() -> CacheLimits {
+    CacheLimits {
         ttl_ms: u64::from(CACHE_TTL.get().unsigned_abs()) * 1000,
         uses: limit(&CACHE_MAX_USES),
         bytes: limit(&CACHE_MAX_BYTES).map(|kb| kb * 1024),
         stale_ms: u64::from(CACHE_MAX_STALE.get().unsigned_abs()) * 1000,
-        session_values: envelope::session::MAX_VALUES,
     }
 }
 
@@ -362,15 +393,23 @@ fn define_int(
 /// What was decided under the old value (is this KEK allowed? is this key still good?) is decided
 /// again.
 unsafe extern "C-unwind" fn at_text_change(_: *const c_char, _: *mut c_void) {
-    crate::keyring::settings_changed();
+    at_change();
+}
+
+unsafe extern "C-unwind" fn at_number_change(_: c_int, _: *mut c_void) {
+    at_change();
+}
+
+fn at_change() {
+    if let Some(reactions) = REACTIONS.get() {
+        (reactions.changed)();
+    }
 }
 
 /// Nothing has to be decided again: what is known is known for each identity by itself. A function
 /// with a SET clause comes here twice a call.
-unsafe extern "C-unwind" fn at_identity_change(_: *const c_char, _: *mut c_void) {
-    crate::keyring::identity_changed();
-}
-
-unsafe extern "C-unwind" fn at_number_change(_: c_int, _: *mut c_void) {
-    crate::keyring::settings_changed();
+unsafe extern "C-unwind" fn at_role_change(_: *const c_char, _: *mut c_void) {
+    if let Some(reactions) = REACTIONS.get() {
+        (reactions.role_changed)();
+    }
 }

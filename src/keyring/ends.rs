@@ -10,7 +10,8 @@ use std::cell::Cell;
 use envelope::secret::STACK_BYTES;
 use pgrx::{pg_guard, pg_sys};
 
-use crate::keyring::{arena, cache, flush, mark_stale};
+use super::stale::{flush, mark_stale};
+use crate::memory::{self, cache};
 use crate::pg::xact::{self, End};
 use crate::pg::{discard, stack};
 use crate::{audit, kms};
@@ -65,6 +66,6 @@ fn at_end(end: End) {
 /// PostgreSQL runs this without unwinding the stack, so that no destructor would.
 #[pg_guard]
 unsafe extern "C-unwind" fn at_exit(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
-    arena::wipe_all();
+    memory::wipe_all();
     kms::runtime::shutdown();
 }

@@ -3,13 +3,15 @@
 
 use pgrx::pg_sys;
 
-use crate::keyring::{cache, ends, failures, identity, table};
+use crate::keyring::{ends, table};
+use crate::memory::{cache, identity};
 use crate::pg::clock;
 use crate::pg::state::{Flag, Number};
 use crate::{audit, catalog, pg};
 
 static STALE: Flag = Flag::new(false);
-static RESET: Flag = Flag::new(false);
+/// How often everything remembered was to be forgotten.
+static RESETS: Number = Number::new(0);
 static IS_WATCHING: Flag = Flag::new(false);
 /// When the client's current statement began, as far as is known here.
 static STATEMENT: Number = Number::new(0);
@@ -24,7 +26,19 @@ pub fn mark_stale() {
 /// A setting changed; safe to call from its assign hook.
 pub fn settings_changed() {
     STALE.set(true);
-    RESET.set(true);
+    RESETS.count();
+}
+
+/// Wipes every unwrapped key of this backend, and has what the KMS refused be forgotten; how many keys
+/// there were.
+pub fn flush() -> usize {
+    RESETS.count();
+    cache::flush()
+}
+
+/// Another number whenever nothing is to count that the KMS has answered so far.
+pub fn resets() -> u64 {
+    RESETS.get()
 }
 
 /// To be called at the head of every SQL function: learns what other backends have committed, and
@@ -55,9 +69,6 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     }
     if STALE.take() {
         look_again();
-    }
-    if RESET.take() {
-        failures::forget_all();
     }
 }
 

@@ -13,16 +13,18 @@ use uuid::Uuid;
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::catalog::tables;
 use crate::error::{Error, Result};
-use crate::keyring::cache::{self, Place};
-use crate::keyring::hash::IdMap;
-use crate::keyring::identity::{self, Identity};
-use crate::keyring::retire::destroyed;
+use crate::keyring::destroyed::destroyed;
 use crate::keyring::table::known::{Known, Link};
 use crate::keyring::wear::Wear;
+use crate::memory::IdMap;
+use crate::memory::cache::{self, Place};
+use crate::memory::identity::{self, Identity};
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 use crate::pg::xact;
 use crate::settings;
+
+pub use known::Sealing;
 
 thread_local! {
     /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
@@ -142,13 +144,10 @@ impl Table {
         self.0.sealing.as_ref().map(|sealing| sealing.key_id)
     }
 
-    /// The key that seals, `None` when it has yet to be made. An error when one of its wraps is
-    /// under a KEK that is not allowed.
+    /// The key that seals and the KEKs that hold it; `None` when it has yet to be made.
     #[inline]
-    pub fn sealing_key(&self) -> Result<Option<&KeyId>> {
-        let Some(sealing) = &self.0.sealing else { return Ok(None) };
-        sealing.require_allowed(self)?;
-        Ok(Some(&sealing.key_id))
+    pub fn sealing(&self) -> Option<&Sealing> {
+        self.0.sealing.as_ref()
     }
 
     /// Where the key that seals was found last.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::catalog::write::key_use;
 use crate::catalog::{self, rows};
 use crate::error::{Error, Result};
-use crate::keyring::limits::Turn;
+use crate::memory::Turn;
 use crate::pg::{clock, lock, subxact, xact};
 
 /// Rows of a key's turn: the sum is right to a few hundredths of the limit.

@@ -6,10 +6,14 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
+use crate::adopt::{self, Outcome};
 use crate::catalog::rows::parse_context;
 use crate::error::{Error, Result};
-use crate::keyring::{self, Outcome};
+use crate::kek;
+use crate::keyring;
 use crate::kms;
+use crate::life;
+use crate::memory;
 use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
@@ -42,7 +46,7 @@ fn create_key(
     kek: Option<&str>,
     kms_context: Option<Jsonb>,
 ) -> Result<envelope::header::KeyId> {
-    keyring::create_key(required(relation, "relation")?, kek, given_context(kms_context)?)
+    life::create_key(required(relation, "relation")?, kek, given_context(kms_context)?)
 }
 
 /// The argument `kms_context`.
@@ -76,7 +80,7 @@ fn envelope_warm(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<i32, ErrorReport> {
     begin(fcinfo);
-    let unwrapped = keyring::warm(required(relation, "relation")?)?;
+    let unwrapped = life::warm(required(relation, "relation")?)?;
     Ok(i32::try_from(unwrapped).unwrap_or(i32::MAX))
 }
 
@@ -89,7 +93,7 @@ fn envelope_set_limits(
     begin(fcinfo);
     let (relation, limits) = (required(relation, "relation")?, required(limits, "limits")?);
     let limits = limits.text(LONGEST_JSONB).ok_or_else(|| too_long("limits", LONGEST_JSONB))?;
-    Ok(keyring::set_limits(relation, &limits)?)
+    Ok(life::set_limits(relation, &limits)?)
 }
 
 type Step = (String, bool, Option<String>, Option<String>);
@@ -112,7 +116,7 @@ fn envelope_check_kek(
 > {
     keyring::begin_statement(None);
     let uri = uri_text(&required(uri, "uri")?)?;
-    Ok(TableIterator::new(keyring::check_kek(&uri).into_iter().map(shown)))
+    Ok(TableIterator::new(kek::check_kek(&uri).into_iter().map(shown)))
 }
 
 fn shown((step, outcome): (&'static str, Result<()>)) -> Step {
@@ -145,7 +149,7 @@ fn envelope_check() -> std::result::Result<
     ErrorReport,
 > {
     keyring::begin_statement(None);
-    Ok(TableIterator::new(keyring::check_all()?.into_iter().map(|finding| {
+    Ok(TableIterator::new(adopt::check_all()?.into_iter().map(|finding| {
         let (ok, sqlstate, message) = match finding.outcome {
             Outcome::Well => (true, None, None),
             Outcome::Note(note) => (true, None, Some(encoding::shown(note))),
@@ -182,10 +186,10 @@ fn envelope_stats() -> TableIterator<
     ),
 > {
     TableIterator::once((
-        i32::try_from(keyring::cached_keys()).unwrap_or(i32::MAX),
-        keyring::is_memory_locked(),
+        i32::try_from(memory::cached_keys()).unwrap_or(i32::MAX),
+        memory::is_memory_locked(),
         i64::try_from(kms::requests()).unwrap_or(i64::MAX),
         i64::try_from(kms::failures()).unwrap_or(i64::MAX),
-        i64::try_from(keyring::fallovers()).unwrap_or(i64::MAX),
+        i64::try_from(kek::fallovers()).unwrap_or(i64::MAX),
     ))
 }

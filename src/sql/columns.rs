@@ -6,7 +6,7 @@ use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
-use crate::keyring;
+use crate::census::columns;
 use crate::pg::call::Arguments;
 use crate::pg::datum::UuidBuf;
 use crate::sql::{begin, required};
@@ -19,7 +19,7 @@ fn envelope_register_column(
 ) -> std::result::Result<bool, ErrorReport> {
     begin(fcinfo);
     let relation = required(relation, "relation")?;
-    Ok(keyring::register_column(relation, required(column_name, "column_name")?)?)
+    Ok(columns::register_column(relation, required(column_name, "column_name")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -30,7 +30,7 @@ fn envelope_unregister_column(
 ) -> std::result::Result<bool, ErrorReport> {
     begin(fcinfo);
     let relation = required(relation, "relation")?;
-    Ok(keyring::unregister_column(relation, required(column_name, "column_name")?)?)
+    Ok(columns::unregister_column(relation, required(column_name, "column_name")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -41,7 +41,7 @@ fn envelope_keep_stored(
 ) -> std::result::Result<(), ErrorReport> {
     begin(fcinfo);
     let relation = required(relation, "relation")?;
-    Ok(keyring::keep_stored(relation, required(column_name, "column_name")?)?)
+    Ok(columns::keep_stored(relation, required(column_name, "column_name")?)?)
 }
 
 /// Fetches no more of a value than its header: a census reads every row of a table. A value that

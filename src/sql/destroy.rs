@@ -6,7 +6,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
-use crate::keyring;
+use crate::life;
 use crate::pg::varlena::Varlena;
 use crate::sql::admin::bounded_text;
 use crate::sql::{begin, required};
@@ -24,7 +24,7 @@ fn envelope_retire_key(
 ) -> Done {
     begin(fcinfo);
     let reason = given_reason(reason)?;
-    Ok(keyring::retire_key(parsed(key_id)?, reason.as_deref())?)
+    Ok(life::retire_key(parsed(key_id)?, reason.as_deref())?)
 }
 
 #[pg_extern(sql = false)]
@@ -35,7 +35,7 @@ fn envelope_unretire_key(
 ) -> Done {
     begin(fcinfo);
     let reason = given_reason(reason)?;
-    Ok(keyring::unretire_key(parsed(key_id)?, reason.as_deref())?)
+    Ok(life::unretire_key(parsed(key_id)?, reason.as_deref())?)
 }
 
 #[pg_extern(sql = false)]
@@ -47,7 +47,7 @@ fn envelope_destroy_key(
 ) -> Done {
     begin(fcinfo);
     let reason = reason_text(&required(reason, "reason")?)?;
-    Ok(keyring::destroy_key(parsed(key_id)?, &reason, required(shred, "shred")?)?)
+    Ok(life::destroy_key(parsed(key_id)?, &reason, required(shred, "shred")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -58,7 +58,7 @@ fn envelope_shred(
 ) -> std::result::Result<i32, ErrorReport> {
     begin(fcinfo);
     let reason = reason_text(&required(reason, "reason")?)?;
-    let destroyed = keyring::shred(required(relation, "relation")?, &reason)?;
+    let destroyed = life::shred(required(relation, "relation")?, &reason)?;
     Ok(i32::try_from(destroyed).unwrap_or(i32::MAX))
 }
 

@@ -4,8 +4,8 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
+use crate::custody;
 use crate::error::Error;
-use crate::keyring;
 use crate::pg::json::Jsonb;
 use crate::sql::admin::too_long;
 use crate::sql::{begin, required};
@@ -24,7 +24,7 @@ fn envelope_adopt_keyring(
     begin(fcinfo);
     let keyring_id = required(keyring_id, "keyring_id")?;
     let keyring_id = uuid::Uuid::from_bytes(*keyring_id.as_bytes());
-    Ok(keyring::adopt(keyring_id, required(relation, "relation")?)?)
+    Ok(custody::adopt(keyring_id, required(relation, "relation")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -35,7 +35,7 @@ fn envelope_share_keyring(
 ) -> Answer<()> {
     begin(fcinfo);
     let from = required(from_relation, "from_relation")?;
-    Ok(keyring::share(from, required(to_relation, "to_relation")?)?)
+    Ok(custody::share(from, required(to_relation, "to_relation")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -48,7 +48,7 @@ fn envelope_unshare_keyring(
     begin(fcinfo);
     let from = required(from_relation, "from_relation")?;
     let to = required(to_relation, "to_relation")?;
-    Ok(keyring::unshare(from, to, required(force, "force")?)?)
+    Ok(custody::unshare(from, to, required(force, "force")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -57,7 +57,7 @@ fn envelope_export_keyring(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Answer<Jsonb> {
     begin(fcinfo);
-    let json = keyring::export(required(relation, "relation")?)?;
+    let json = custody::export(required(relation, "relation")?)?;
     let jsonb =
         Jsonb::from_text(&json).map_err(|_| Error::Untranslatable("a name in the keyring"))?;
     Ok(jsonb)
@@ -72,7 +72,7 @@ fn envelope_import_keyring(
     begin(fcinfo);
     let json = required(keyring, "keyring")?;
     let json = json.text(LONGEST_KEYRING).ok_or_else(|| too_long("a keyring", LONGEST_KEYRING))?;
-    let keyring_id = keyring::import(&json, relation)?;
+    let keyring_id = custody::import(&json, relation)?;
     Ok(Uuid::from_bytes(*keyring_id.as_bytes()))
 }
 

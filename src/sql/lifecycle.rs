@@ -5,8 +5,10 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
+use crate::custody;
 use crate::error::Error;
-use crate::keyring::{self, Moved, Rotated};
+use crate::keyring;
+use crate::life::{self, Moved, Rotated};
 use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
@@ -22,7 +24,7 @@ fn envelope_rotate_key(
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
     let reason = given_reason(reason)?;
-    let key_id = keyring::rotate_key(required(relation, "relation")?, reason.as_deref())?;
+    let key_id = life::rotate_key(required(relation, "relation")?, reason.as_deref())?;
     Ok(Uuid::from_bytes(key_id.0))
 }
 
@@ -32,7 +34,7 @@ fn envelope_unfollow_keyring(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
     begin(fcinfo);
-    Ok(keyring::unfollow(required(relation, "relation")?)?)
+    Ok(custody::unfollow(required(relation, "relation")?)?)
 }
 
 #[pg_extern(sql = false)]
@@ -57,12 +59,11 @@ fn envelope_rotate_due(
     if max_keys == 0 {
         return Err(Error::BadArgument("max_keys must be at least 1".into()).into());
     }
-    let rows =
-        keyring::rotate_due(max_keys)?.into_iter().map(|Rotated { table, before, outcome }| {
-            let (sqlstate, message) = shown(outcome.as_ref().err());
-            let new = outcome.ok().map(|key_id| Uuid::from_bytes(key_id.0));
-            (encoding::shown(table), Uuid::from_bytes(before.0), new, sqlstate, message)
-        });
+    let rows = life::rotate_due(max_keys)?.into_iter().map(|Rotated { table, before, outcome }| {
+        let (sqlstate, message) = shown(outcome.as_ref().err());
+        let new = outcome.ok().map(|key_id| Uuid::from_bytes(key_id.0));
+        (encoding::shown(table), Uuid::from_bytes(before.0), new, sqlstate, message)
+    });
     Ok(TableIterator::new(rows))
 }
 
@@ -92,7 +93,7 @@ fn envelope_rewrap(
     let (kek_from, kek_to) = (required(kek_from, "kek_from")?, required(kek_to, "kek_to")?);
     let (kek_from, kek_to) = (uri_text(&kek_from)?, uri_text(&kek_to)?);
     let dry_run = required(dry_run, "dry_run")?;
-    let rows = keyring::rewrap(&kek_from, &kek_to, relation, dry_run)?.into_iter();
+    let rows = life::rewrap(&kek_from, &kek_to, relation, dry_run)?.into_iter();
     Ok(TableIterator::new(rows.map(|Moved { table, key_id, kek_from, kek_to, outcome }| {
         let (sqlstate, message) =
             shown(outcome.as_ref().and_then(|outcome| outcome.as_ref().err()));
@@ -111,7 +112,7 @@ fn envelope_add_kek(
 ) -> std::result::Result<i32, ErrorReport> {
     begin(fcinfo);
     let (relation, kek) = (required(relation, "relation")?, required(kek, "kek")?);
-    let added = keyring::add_kek(relation, &uri_text(&kek)?, given_context(kms_context)?)?;
+    let added = life::add_kek(relation, &uri_text(&kek)?, given_context(kms_context)?)?;
     Ok(i32::try_from(added).unwrap_or(i32::MAX))
 }
 
@@ -123,7 +124,7 @@ fn envelope_drop_kek(
 ) -> std::result::Result<i32, ErrorReport> {
     begin(fcinfo);
     let (relation, kek) = (required(relation, "relation")?, required(kek, "kek")?);
-    let dropped = keyring::drop_kek(relation, &uri_text(&kek)?)?;
+    let dropped = life::drop_kek(relation, &uri_text(&kek)?)?;
     Ok(i32::try_from(dropped).unwrap_or(i32::MAX))
 }
 
@@ -135,7 +136,7 @@ fn envelope_set_minimum_version(
 ) -> std::result::Result<(), ErrorReport> {
     begin(fcinfo);
     let (relation, version) = (required(relation, "relation")?, required(version, "version")?);
-    Ok(keyring::set_minimum_version(relation, version)?)
+    Ok(life::set_minimum_version(relation, version)?)
 }
 
 /// SQLSTATE and message of what failed.

@@ -9,7 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::error::{Error, Place, Result};
-use crate::keyring::{self, Window};
+use crate::keyring;
 use crate::pg::call::{Arguments, row_function};
 use crate::pg::datum::UuidBuf;
 use crate::pg::relation::display_name;
@@ -17,10 +17,12 @@ use crate::pg::varlena::VarlenaBuf;
 use crate::pg::{damage, encoding};
 use crate::sql::required;
 use crate::sql::values::with_value;
+use crate::sweep::{self, Window};
+use crate::values;
 
 row_function!(envelope_reseal_wrapper, |fcinfo| {
     with_value(fcinfo, |relation, context, sealed| {
-        let resealed = keyring::reseal(relation, context, sealed)?;
+        let resealed = values::reseal(relation, context, sealed)?;
         Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
     })
 });
@@ -28,11 +30,11 @@ row_function!(envelope_reseal_wrapper, |fcinfo| {
 // What re-encryption does with each row: an error says which.
 row_function!(envelope_resealed_wrapper, |fcinfo| {
     at_row(fcinfo, |relation, context, sealed| {
-        let resealed = keyring::reseal(relation, context, sealed)?;
+        let resealed = values::reseal(relation, context, sealed)?;
         Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
     })
 });
-row_function!(envelope_opened_wrapper, |fcinfo| at_row(fcinfo, keyring::open));
+row_function!(envelope_opened_wrapper, |fcinfo| at_row(fcinfo, values::open));
 
 row_function!(envelope_key_id_at_wrapper, |fcinfo| {
     let header = damage::reading(|| {
@@ -98,7 +100,7 @@ fn envelope_reencrypt_window(
     ErrorReport,
 > {
     keyring::begin_statement(None);
-    let window = keyring::next_window(
+    let window = sweep::next_window(
         required(relation, "relation")?,
         required(column_name, "column_name")?,
         required(batch_size, "batch_size")?,
@@ -123,7 +125,7 @@ fn envelope_reencrypt_left(
     column_name: Option<&CStr>,
 ) -> std::result::Result<SetOfIterator<'static, pg_sys::Oid>, ErrorReport> {
     keyring::begin_statement(None);
-    let left = keyring::partitions_left(
+    let left = sweep::partitions_left(
         required(relation, "relation")?,
         required(column_name, "column_name")?,
     )?;
@@ -141,7 +143,7 @@ fn envelope_reencrypt_note(
     moved: Option<i64>,
 ) -> std::result::Result<(), ErrorReport> {
     keyring::begin_statement(None);
-    Ok(keyring::window_done(
+    Ok(sweep::window_done(
         required(relation, "relation")?,
         required(column_name, "column_name")?,
         required(batch_size, "batch_size")?,
@@ -158,7 +160,7 @@ fn envelope_reencrypt_ended(
     strict: Option<bool>,
 ) -> std::result::Result<(), ErrorReport> {
     keyring::begin_statement(None);
-    Ok(keyring::tell_passed(
+    Ok(sweep::tell_passed(
         required(relation, "relation")?,
         required(column_name, "column_name")?,
         required(strict, "strict")?,

@@ -5,8 +5,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
+use crate::custody::{self, Who};
 use crate::error::Result;
-use crate::keyring::{self, Who};
 use crate::pg::varlena::Varlena;
 use crate::sql::admin::bounded_text;
 use crate::sql::{begin, required};
@@ -25,7 +25,7 @@ fn envelope_grant_key(
     verb: Option<Varlena<'_>>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
-    Ok(change(relation, role, verb, fcinfo, keyring::grant)?)
+    Ok(change(relation, role, verb, fcinfo, custody::grant)?)
 }
 
 #[pg_extern(sql = false)]
@@ -35,7 +35,7 @@ fn envelope_revoke_key(
     verb: Option<Varlena<'_>>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
-    Ok(change(relation, role, verb, fcinfo, keyring::revoke)?)
+    Ok(change(relation, role, verb, fcinfo, custody::revoke)?)
 }
 
 fn change(
@@ -86,7 +86,7 @@ fn has_privilege(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Answer {
     begin(fcinfo);
-    Ok(keyring::has_privilege(who, relation, &verbs_text(verb)?)?)
+    Ok(custody::has_privilege(who, relation, &verbs_text(verb)?)?)
 }
 
 /// Any role may ask, and what is too long for Rust's memory ends the server, not the statement.

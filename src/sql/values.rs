@@ -3,22 +3,22 @@
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::keyring;
 use crate::pg::call::{Arguments, row_function};
 use crate::pg::encoding::{self, Converted, NotText};
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::sql::{LONGEST_CONTEXT, begin, required};
+use crate::values;
 
-row_function!(envelope_encrypt_wrapper, |fcinfo| with_value(fcinfo, keyring::seal));
-row_function!(envelope_decrypt_wrapper, |fcinfo| with_value(fcinfo, keyring::open));
+row_function!(envelope_encrypt_wrapper, |fcinfo| with_value(fcinfo, values::seal));
+row_function!(envelope_decrypt_wrapper, |fcinfo| with_value(fcinfo, values::open));
 row_function!(envelope_encrypt_text_wrapper, |fcinfo| {
     with_value(fcinfo, |relation, context, plaintext| {
-        keyring::seal(relation, context, &utf8(plaintext)?)
+        values::seal(relation, context, &utf8(plaintext)?)
     })
 });
 row_function!(envelope_decrypt_text_wrapper, |fcinfo| {
     with_value(fcinfo, |relation, context, sealed| {
-        in_server_encoding(keyring::open(relation, context, sealed)?)
+        in_server_encoding(values::open(relation, context, sealed)?)
     })
 });
 

@@ -6,17 +6,15 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::{Table, gone, no_table};
+use super::{gone, no_table};
 use crate::catalog;
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
 use crate::error::Result;
-use crate::keyring::cache::Place;
-use crate::keyring::kek;
-use crate::keyring::limits::OwnLimits;
-use crate::keyring::prefetch::prefetch;
-use crate::keyring::retire::without_wraps;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
+use crate::memory::OwnLimits;
+use crate::memory::cache::Place;
+use crate::memory::prefetch;
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
 
@@ -49,9 +47,7 @@ pub struct Link {
 /// The key that seals.
 pub struct Sealing {
     pub key_id: KeyId,
-    /// The KEKs that its wraps are under.
     keks: Vec<String>,
-    /// They were found to be allowed since this was read.
     allowed: Cell<bool>,
     /// How far it has come in its turn; behind a pointer, since most keys have none.
     pub wear: Option<Box<Wear>>,
@@ -123,22 +119,18 @@ impl Known {
 }
 
 impl Sealing {
-    /// An error when one of the wraps is under a KEK that is not allowed: whoever holds that KEK
-    /// could read what is sealed. Also when no wrap is left: nobody could.
-    #[inline]
-    pub fn require_allowed(&self, table: &Table) -> Result<()> {
-        if self.allowed.get() { Ok(()) } else { self.find_allowed(table) }
+    /// The KEKs that its wraps are under.
+    pub fn keks(&self) -> &[String] {
+        &self.keks
     }
 
-    #[cold]
-    fn find_allowed(&self, table: &Table) -> Result<()> {
-        if self.keks.is_empty() {
-            return Err(without_wraps(self.key_id, table.name())?);
-        }
-        for kek in &self.keks {
-            kek::require_sealing(kek, || table.name(), kek::resolved)?;
-        }
+    /// All of them were found to be allowed since this was read.
+    pub fn is_allowed(&self) -> bool {
+        self.allowed.get()
+    }
+
+    /// They are.
+    pub fn note_allowed(&self) {
         self.allowed.set(true);
-        Ok(())
     }
 }

@@ -1,0 +1,5 @@
+//! Is a value still under this key? Headers only are read, in tables, their partitions and copies.
+
+pub mod columns;
+pub mod in_use;
+pub mod look;

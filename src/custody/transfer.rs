@@ -1,0 +1,190 @@
+//! A table's keyrings as JSON, out of one database and into another. Data keys stay wrapped:
+//! whoever reads it needs the KEK.
+
+mod document;
+mod merge;
+mod plan;
+
+use std::collections::HashSet;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::audit::{self, Action};
+use crate::catalog::{at_one_moment, rows, write};
+use crate::custody::transfer::document::{Transferred, TransferredKeyring};
+use crate::custody::transfer::plan::Plan;
+use crate::custody::{followed, links};
+use crate::error::{Error, Result};
+use crate::keyring;
+use crate::keyring::table;
+use crate::keyring::users;
+use crate::pg::relation::{self, Kind};
+use crate::pg::{acl, report};
+use crate::{kek, settings};
+
+/// The keyring that `relation` seals with, and those beside it that it or a partition of it opens with,
+/// as JSON text. For those who may manage its keys; a keyring that they may not open is left out, and
+/// told.
+pub fn export(relation: pg_sys::Oid) -> Result<String> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    let sealing = table.sealing_keyring()?;
+    let (schema, name) = relation::qualified_name(table.root()).ok_or_else(|| table.no_key())?;
+    let mut ids = vec![sealing];
+    // A partition is exported by itself.
+    let root = table.root();
+    let members = if relation == root { relation::partitions(root) } else { vec![root, relation] };
+    for member in members {
+        let opens: HashSet<Uuid> = table::get(member)?.open_keyrings().collect();
+        for link in rows::keyring_tables(member)? {
+            if ids.contains(&link.keyring_id) {
+                continue;
+            }
+            if opens.contains(&link.keyring_id) {
+                ids.push(link.keyring_id);
+            } else {
+                left_out(link.keyring_id, member);
+            }
+        }
+    }
+    let read = |id| read_keyring(id, id == sealing);
+    // A key and its wraps as they are at one moment: it may be destroyed meanwhile.
+    let keyrings = at_one_moment(|| ids.into_iter().map(read).collect::<Result<_>>())?;
+    let exported = Transferred { schema, table: name, keyrings };
+    for TransferredKeyring { id, .. } in &exported.keyrings {
+        audit::log(Action::Export, |event| {
+            event.table = Some(table.name());
+            event.keyring_id = audit::keyring(*id);
+        });
+    }
+    document::write(&exported)
+}
+
+fn left_out(keyring_id: Uuid, member: pg_sys::Oid) {
+    let table = relation::display_name(member);
+    report::warning(
+        format!("keyring {keyring_id}, which table {table} opens with, is not in the export"),
+        "The current role may not open it: have its owner, or a superuser, export.",
+    );
+}
+
+fn read_keyring(id: Uuid, seals: bool) -> Result<TransferredKeyring> {
+    let keyring = rows::keyring(id)?.ok_or(Error::UnknownKeyring(id))?;
+    let with_wraps = |key: rows::DataKeyHistory| {
+        let wraps = rows::wrapped_keys(key.row.key_id)?;
+        Ok((key, wraps))
+    };
+    let keys = rows::data_key_histories(id)?.into_iter().map(with_wraps).collect::<Result<_>>()?;
+    Ok(TransferredKeyring { id, seals, keyring, keys })
+}
+
+/// Brings the keyrings in `json` into this database and gives them to `relation`; without one, to
+/// the table that bears the name they came with, if that seals with nothing yet. What is here gains
+/// what is missing, after that was unwrapped and compared, and goes on with what has happened to it
+/// there; nothing goes back. The id of the keyring that seals. For superusers: wraps from elsewhere are what this server asks its KMS to
+/// open.
+pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
+    settings::check_unplanted()?;
+    if !acl::is_superuser() {
+        return Err(Error::SuperuserOnly("import a keyring"));
+    }
+    let imported = document::read(json)?;
+    let target = match relation {
+        Some(relation) => Some(relation),
+        None => namesake(&imported)?,
+    };
+    if let Some(target) = target {
+        table::require_can_have_keys(target)?;
+    }
+    for TransferredKeyring { id, .. } in &imported.keyrings {
+        followed::require_own_keyring(*id, &imported.table_name())?;
+    }
+    if let Some(target) = target {
+        followed::require_own(&table::get(target)?)?;
+    }
+    // The KMS is asked before any lock is taken.
+    require_allowed(&imported)?;
+    let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
+    let tried = Plan::of(&imported, &named)?;
+    tried.try_wraps(&imported.table_name())?;
+    if let Some(target) = target {
+        links::keep(target)?;
+    }
+    lock(&imported, target)?;
+    let plan = Plan::of(&imported, &named)?;
+    plan.require_tried(&tried)?;
+    let table = target.map_or_else(|| imported.table_name(), relation::display_name);
+    plan.carry_out(&table)?;
+    if let Some(target) = target {
+        give(&imported, &plan, target, relation.is_none())?;
+    }
+    keyring::look_again();
+    for TransferredKeyring { id, .. } in &imported.keyrings {
+        audit::log(Action::Import, |event| {
+            event.table = Some(table.clone());
+            event.keyring_id = audit::keyring(*id);
+        });
+    }
+    Ok(imported.sealing().id)
+}
+
+/// The keyrings that `relation` uses.
+fn keyrings_of(relation: pg_sys::Oid) -> Result<HashSet<Uuid>> {
+    Ok(rows::keyring_tables(relation)?.into_iter().map(|link| link.keyring_id).collect())
+}
+
+/// The table that bears the name the keyrings came with, if it seals with nothing yet and no other
+/// table seals with them.
+fn namesake(imported: &Transferred) -> Result<Option<pg_sys::Oid>> {
+    let Some(relation) = relation::plainly_named(&imported.schema, &imported.table) else {
+        return Ok(None);
+    };
+    let is_free = relation::kind(relation) == Kind::Table
+        && rows::sealing_keyring(relation::partition_root(relation))?.is_none()
+        && users::sealing_table(&rows::tables_of(imported.sealing().id)?).is_none();
+    Ok(is_free.then_some(relation))
+}
+
+/// 42501 unless every KEK is allowed here.
+fn require_allowed(imported: &Transferred) -> Result<()> {
+    for TransferredKeyring { keyring, keys, .. } in &imported.keyrings {
+        if let Some(kek) = &keyring.default_kek {
+            kek::named(kek)?;
+        }
+        for wrap in keys.iter().flat_map(|(_, wraps)| wraps) {
+            if !kek::is_allowed(&wrap.kek)? {
+                return Err(Error::KekNotAllowed(wrap.kek.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In one order, so that two imports at once do not wait for each other.
+fn lock(imported: &Transferred, target: Option<pg_sys::Oid>) -> Result<()> {
+    let mut ids: Vec<Uuid> = imported.keyrings.iter().map(|keyring| keyring.id).collect();
+    ids.sort_unstable();
+    links::lock_links_of_all(ids.iter().copied())?;
+    target.map_or(Ok(()), links::lock_table)?;
+    // A key that is being destroyed must not get a wrap, nor one whose KEKs are being changed.
+    ids.iter().try_for_each(|id| write::lock_keyring(*id, true).map(|_| ()))
+}
+
+fn give(imported: &Transferred, plan: &Plan<'_>, target: pg_sys::Oid, by_name: bool) -> Result<()> {
+    let own = keyrings_of(target)?;
+    for keyring in imported.keyrings.iter().filter(|keyring| !own.contains(&keyring.id)) {
+        plan.require_proven(keyring.id)?;
+    }
+    let sealing = imported.sealing().id;
+    let seals = links::link(sealing, target)?;
+    for keyring in imported.keyrings.iter().filter(|keyring| !keyring.seals) {
+        links::let_open(keyring.id, target)?;
+    }
+    if by_name && seals {
+        let table = relation::display_name(target);
+        report::notice(format!("table {table} seals with imported keyring {sealing}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! What an import has to add to the catalog, and to change in it. Made twice: before the KMS is asked, and
+//! again under the locks, when nobody else can add any of it.
+
+use std::collections::HashSet;
+
+use envelope::header::KeyId;
+use uuid::Uuid;
+
+use crate::audit::{self, Action};
+use crate::catalog::rows::{self, DataKeyHistory, DataKeyRow, Keyring, Purpose, State, WrappedKey};
+use crate::catalog::write::{self, key_use, states};
+use crate::custody::transfer::document::{Transferred, TransferredKeyring};
+use crate::custody::transfer::merge::{self, Merged, Move};
+use crate::error::{Error, Result};
+use crate::kek;
+use crate::memory::OwnLimits;
+use crate::pg::{clock, report};
+use crate::settings;
+
+/// What is missing or behind here.
+#[derive(Default)]
+pub struct Plan<'a> {
+    keyrings: Vec<&'a TransferredKeyring>,
+    keys: Vec<DataKeyHistory>,
+    wraps: Vec<(KeyId, &'a WrappedKey)>,
+    /// Wraps by a KEK that has wrapped the same key here in other bytes: when they hold that key, either
+    /// was made anew, and the one that is here stays.
+    made_anew: Vec<(KeyId, &'a WrappedKey)>,
+    moves: Vec<(Uuid, Move)>,
+    limits: Vec<(Uuid, String)>,
+    minimums: Vec<(Uuid, i32)>,
+    /// Keyrings that are here, and of which the document has no wrapped key: whoever wrote it may know no
+    /// more than their ids.
+    unproven: HashSet<Uuid>,
+    notices: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    /// 42710 when what is imported contradicts what is here. Of the keyrings that are `trusted` no proof is
+    /// asked: their table was named.
+    pub fn of(imported: &'a Transferred, trusted: &HashSet<Uuid>) -> Result<Plan<'a>> {
+        let mut plan = Plan::default();
+        for keyring in &imported.keyrings {
+            let here = rows::data_keys(keyring.id)?;
+            let mut is_proven = false;
+            for (key, wraps) in &keyring.keys {
+                if may_have_wraps(&here, key)? {
+                    plan.add_wraps(key.row.key_id, wraps)?;
+                    is_proven |=
+                        !wraps.is_empty() && here.iter().any(|row| row.key_id == key.row.key_id);
+                } else if key.row.state != State::Destroyed {
+                    plan.notices.push(format!(
+                        "data key {} was destroyed here, and stays so",
+                        key.row.key_id
+                    ));
+                }
+            }
+            let before = plan.changes();
+            let mut sealing = None;
+            for purpose in Purpose::ALL {
+                let merged = merge_purpose(&here, keyring, purpose);
+                if purpose == Purpose::Seal {
+                    sealing = merged.active;
+                }
+                plan.add_merged(keyring.id, merged);
+            }
+            match rows::keyring(keyring.id)? {
+                None if keyring.seals && keyring.is_lost() => {
+                    return Err(Error::BadArgument(format!(
+                        "keyring {} cannot be imported: all its data keys are destroyed",
+                        keyring.id
+                    )));
+                }
+                None => plan.keyrings.push(keyring),
+                Some(own) => {
+                    plan.tighten(keyring, &own, sealing)?;
+                    if !is_proven && !trusted.contains(&keyring.id) {
+                        plan.unproven.insert(keyring.id);
+                        if plan.changes() > before {
+                            return Err(not_proven(keyring.id));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// An error when a table would be given the keyring for nothing but its id.
+    pub fn require_proven(&self, keyring_id: Uuid) -> Result<()> {
+        if self.unproven.contains(&keyring_id) { Err(not_proven(keyring_id)) } else { Ok(()) }
+    }
+
+    /// How many changes of what is here it has.
+    fn changes(&self) -> usize {
+        self.keys.len() + self.moves.len() + self.limits.len() + self.minimums.len()
+    }
+
+    fn add_wraps(&mut self, key_id: KeyId, wraps: &'a [WrappedKey]) -> Result<()> {
+        let here = rows::wrapped_keys(key_id)?;
+        for wrap in wraps {
+            match here.iter().find(|known| known.kek == wrap.kek) {
+                None => self.wraps.push((key_id, wrap)),
+                Some(known) if known.wrapped == wrap.wrapped => {}
+                Some(_) => self.made_anew.push((key_id, wrap)),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_merged(&mut self, keyring_id: Uuid, merged: Merged) {
+        self.keys.extend(merged.new);
+        self.moves.extend(merged.moves.into_iter().map(|change| (keyring_id, change)));
+        self.notices.extend(merged.destroyed_there.into_iter().map(|key| {
+            format!("data key {key} was destroyed where the keyring comes from, and goes on here")
+        }));
+        self.notices.extend(merged.not_activated.map(|key| {
+            format!(
+                "data key {key} is active where the keyring comes from, and out of use here: the \
+                 one before it goes on sealing"
+            )
+        }));
+    }
+
+    /// Limits and the minimum version of a keyring that is here; `active` is the version that will seal.
+    fn tighten(
+        &mut self,
+        keyring: &TransferredKeyring,
+        own: &Keyring,
+        active: Option<i32>,
+    ) -> Result<()> {
+        // What a later version has written is not understood here, and stays.
+        if let Ok(limits) = OwnLimits::parse(&own.limits) {
+            let imported = OwnLimits::parse(&keyring.keyring.limits)?;
+            let tightened = limits.tightened_by(&imported, settings::cryptoperiod());
+            if tightened != limits {
+                self.limits.push((keyring.id, tightened.to_json()?));
+            }
+        }
+        // What is sealed here must open.
+        let minimum = keyring.keyring.minimum_version.min(active.unwrap_or(i32::MAX));
+        if minimum > own.minimum_version {
+            self.minimums.push((keyring.id, minimum));
+        }
+        Ok(())
+    }
+
+    fn to_be_tried(&self) -> impl Iterator<Item = &(KeyId, &'a WrappedKey)> {
+        self.wraps.iter().chain(&self.made_anew)
+    }
+
+    /// Unwraps what is not here, byte for byte, and compares it with its key id. `table` is where it came
+    /// from.
+    pub fn try_wraps(&self, table: &str) -> Result<()> {
+        for (key_id, wrap) in self.to_be_tried() {
+            kek::ask(*key_id, wrap, table).map_err(|error| {
+                kek::kms_error(error, format!("unwrap data key {key_id}, which is to be imported"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// An error when there is a wrap that was not tried.
+    pub fn require_tried(&self, tried: &Plan<'_>) -> Result<()> {
+        let tried: HashSet<(KeyId, &str)> =
+            tried.to_be_tried().map(|(key_id, wrap)| (*key_id, wrap.kek.as_str())).collect();
+        match self.to_be_tried().find(|(key_id, wrap)| !tried.contains(&(*key_id, &wrap.kek))) {
+            None => Ok(()),
+            Some((key_id, _)) => Err(conflict(format!(
+                "data key {key_id} changed while it was imported: import again"
+            ))),
+        }
+    }
+
+    /// Writes it. `table` is for the log.
+    pub fn carry_out(&self, table: &str) -> Result<()> {
+        for TransferredKeyring { id, keyring, .. } in &self.keyrings {
+            write::insert_keyring(*id, keyring)?;
+        }
+        // What seals now makes room for what is to seal.
+        let (last, first): (Vec<_>, Vec<_>) =
+            self.moves.iter().partition(|(_, change)| change.to == State::Active);
+        for (keyring_id, change) in first {
+            carry(*keyring_id, change, table)?;
+        }
+        for key in &self.keys {
+            write::insert_data_key_history(key)?;
+            let DataKeyRow { key_id, keyring_id, state, .. } = key.row;
+            if !self.keyrings.iter().any(|keyring| keyring.id == keyring_id) {
+                tell(table, keyring_id, |event| {
+                    event.key_id = audit::key(key_id);
+                    event.detail = Some(format!("{}, was not here", state.name()));
+                });
+            }
+        }
+        for (keyring_id, change) in last {
+            carry(*keyring_id, change, table)?;
+        }
+        for (key_id, wrap) in &self.wraps {
+            write::wraps::insert(*key_id, wrap)?;
+        }
+        for (keyring_id, limits) in &self.limits {
+            write::update_limits(*keyring_id, limits)?;
+            tell(table, *keyring_id, |event| event.detail = Some(format!("limits {limits}")));
+        }
+        for (keyring_id, version) in &self.minimums {
+            write::update_minimum_version(*keyring_id, *version)?;
+            tell(table, *keyring_id, |event| {
+                event.detail = Some(format!("minimum version {version}"));
+            });
+        }
+        self.notices.iter().for_each(|notice| report::notice(notice.clone()));
+        Ok(())
+    }
+}
+
+fn merge_purpose(here: &[DataKeyRow], there: &TransferredKeyring, purpose: Purpose) -> Merged {
+    let here: Vec<_> = here.iter().filter(|row| row.purpose == purpose).copied().collect();
+    let keys = there.keys.iter().map(|(key, _)| key);
+    let keys: Vec<_> = keys.filter(|key| key.row.purpose == purpose).collect();
+    merge::merge(&here, &keys, clock::wall_us())
+}
+
+/// Whether an imported data key may have wraps here: one that was destroyed here stays so, and so does one
+/// that was destroyed where it comes from. 42710 when it is not the same as here.
+fn may_have_wraps(here: &[DataKeyRow], key: &DataKeyHistory) -> Result<bool> {
+    let DataKeyRow { key_id, keyring_id, purpose, version, state } = key.row;
+    if let Some(known) = rows::data_key(key_id)? {
+        let same =
+            known.keyring_id == keyring_id && known.purpose == purpose && known.version == version;
+        return if same {
+            Ok(known.state != State::Destroyed)
+        } else {
+            Err(conflict(format!(
+                "data key {key_id} is here with another keyring, purpose or version"
+            )))
+        };
+    }
+    match here.iter().find(|known| known.purpose == purpose && known.version == version) {
+        None => Ok(state != State::Destroyed),
+        Some(known) => Err(Error::KeyringFork {
+            keyring: keyring_id,
+            version,
+            here: known.key_id,
+            there: key_id,
+        }),
+    }
+}
+
+fn carry(keyring_id: Uuid, change: &Move, table: &str) -> Result<()> {
+    let Move { key_id, from, to, changed_at, reason } = change;
+    if !states::carry(*key_id, *from, *to, *changed_at, reason.as_deref())? {
+        return Err(Error::ChangedMeanwhile(table.to_string()));
+    }
+    if *from == State::Active {
+        key_use::delete_old(keyring_id)?;
+    }
+    tell(table, keyring_id, |event| {
+        event.key_id = audit::key(*key_id);
+        event.detail = Some(format!("{}, was {}", to.name(), from.name()));
+    });
+    Ok(())
+}
+
+fn tell(table: &str, keyring_id: Uuid, fill: impl FnOnce(&mut audit::Event)) {
+    audit::log(Action::Import, |event| {
+        event.table = Some(table.to_string());
+        event.keyring_id = audit::keyring(keyring_id);
+        fill(event);
+    });
+}
+
+fn not_proven(keyring_id: Uuid) -> Error {
+    conflict(format!(
+        "keyring {keyring_id} is here, and the import has no wrapped key of it: it is not given to another \
+         table, and changed only where the table that uses it is named"
+    ))
+}
+
+fn conflict(what: String) -> Error {
+    Error::KeyringConflict(what)
+}

@@ -1,0 +1,50 @@
+//! Trying a KEK the way data keys will use it.
+
+use envelope::derive::key_id;
+use envelope::wrap::EncryptionContext;
+
+use crate::audit::{self, Action};
+use crate::error::{Error, Result};
+use crate::kek;
+use crate::pg::guc;
+use crate::settings;
+
+/// What is tried, in this order.
+const STEPS: [&str; 4] = ["allowed", "generate", "unwrap", "compare"];
+
+/// Each step that was tried and how it went; a failure is the last.
+pub fn check_kek(uri: &str) -> Vec<(&'static str, Result<()>)> {
+    let mut passed = 0;
+    let outcome = attempt(uri, &mut passed);
+    let mut steps: Vec<_> = STEPS.iter().take(passed).map(|step| (*step, Ok(()))).collect();
+    if let (Err(error), Some(step)) = (outcome, STEPS.get(passed)) {
+        audit::refused(&error);
+        steps.push((step, Err(error)));
+    }
+    steps
+}
+
+fn attempt(uri: &str, passed: &mut usize) -> Result<()> {
+    settings::check_unplanted()?;
+    let named = kek::named(uri)?;
+    *passed += 1;
+    // The database stands in it as in the context of a table's key, for key policies that ask.
+    let context: EncryptionContext =
+        [("database", guc::current_database()), ("envelope", "check_kek".into())]
+            .into_iter()
+            .collect();
+    let kms = |error| kek::kms_error(error, "use the KEK".into());
+    let generated = named.provider().generate(&context).map_err(kms)?;
+    *passed += 1;
+    let unwrapped = named.provider().unwrap(&generated.wrap.bytes, &context).map_err(kms)?;
+    *passed += 1;
+    audit::log(Action::Check, |event| {
+        event.kek = Some(named.uri());
+        event.kms_request_id = unwrapped.request_id.clone();
+    });
+    if key_id(&unwrapped.data_key) != key_id(&generated.data_key) {
+        return Err(Error::Corrupt("the KMS gave another data key back than it made".into()));
+    }
+    *passed += 1;
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! From a wrapped key to a key: which KEK may wrap, what unwraps, which KEK stands in for one that is out
+//! of reach, and what the KMS refused a moment ago.
+
+mod alias;
+mod allowed;
+mod check;
+mod failures;
+mod fallover;
+mod named;
+mod provider;
+mod sealing;
+mod unwrap;
+
+pub use alias::resolve_now;
+pub use allowed::{is_allowed, not_for_sealing, require_default, require_sealing};
+pub use check::check_kek;
+pub use failures::{is_kms_away, is_out_of_reach};
+pub use fallover::count as fallovers;
+pub use named::{Named, as_stored, default, named};
+pub use provider::kms_error;
+pub use sealing::sealing_key;
+pub use unwrap::{ask, into_cache, wrap_again};

@@ -1,0 +1,17 @@
+//! Where secrets live: locked pages, the unwrapped keys in them, each within its limits and for the identity
+//! that the KMS gave it to, and the nonces that values are sealed under.
+
+mod arena;
+pub mod cache;
+mod hash;
+pub mod identity;
+mod limits;
+mod nonce;
+mod prefetch;
+mod unwrapped;
+
+pub use arena::{is_memory_locked, wipe_all};
+pub use hash::IdMap;
+pub use limits::{Limits, OwnLimits, Turn};
+pub use prefetch::prefetch;
+pub use unwrapped::{Unwrapped, count as cached_keys};

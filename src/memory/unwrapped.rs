@@ -1,0 +1,280 @@
+//! An unwrapped key in use: how long and how much, and what is kept with it so that a row costs
+//! little: the derived keys of the values sealed and opened last.
+//!
+//! Everything derived from a key stands in the arena as the key does, and is wiped with it.
+
+use std::cell::{Cell, RefCell};
+
+use envelope::header::{KeyId, Sealed};
+use envelope::secret::{DataKey, wipe_stack};
+use envelope::session::Session;
+use envelope::value::{Opening, SealError, SealKey};
+use envelope::xaes::DoesNotOpen;
+
+use crate::error::{Error, Result};
+use crate::memory::arena::Locked;
+use crate::memory::limits::Limits;
+use crate::memory::nonce;
+use crate::memory::prefetch::prefetch;
+use crate::pg::{clock, stack, xact};
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// An unwrapped key of this backend.
+pub struct Unwrapped {
+    key: Locked<SealKey>,
+    sealing: RefCell<Option<Locked<Sealing>>>,
+    opening: RefCell<Option<Locked<Opening>>>,
+    /// When it was unwrapped, on [`clock::monotonic_ms`]'s scale.
+    since: u64,
+    /// Taken off the time to live, differing from key to key, so that keys fetched together do
+    /// not expire together; in 1/1024 of it, at most a sixteenth.
+    jitter: u64,
+    /// Goes on to be used until then, past its time, while the KMS is out of reach.
+    stale_until: u64,
+    uses: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+/// The run of nonces that values are being sealed under. It ends with the top-level transaction,
+/// and when the table's choice of how long a run is has changed. Zeroed by a fork it is no
+/// transaction's.
+struct Sealing {
+    session: Session,
+    transaction: u64,
+    values: u32,
+}
+
+/// Unwrapped keys in this backend.
+pub fn count() -> usize {
+    COUNT.get()
+}
+
+impl Unwrapped {
+    /// Derives from `data_key` what seals and opens, as of now.
+    pub fn new(data_key: &DataKey) -> Result<Unwrapped> {
+        let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
+        let key = ready(data_key);
+        wipe_stack();
+        let unwrapped = Unwrapped {
+            key: key?,
+            sealing: RefCell::new(None),
+            opening: RefCell::new(None),
+            since: clock::monotonic_ms(),
+            jitter: u64::from(random % 65),
+            stale_until: 0,
+            uses: Cell::new(0),
+            bytes: Cell::new(0),
+        };
+        COUNT.set(COUNT.get() + 1);
+        Ok(unwrapped)
+    }
+
+    /// The id that the key itself gives: another one when a fork has zeroed its page.
+    pub fn key_id(&self) -> KeyId {
+        self.key.key_id()
+    }
+
+    /// See [`prefetch`]: what was derived from the key, too.
+    pub fn prefetch(&self) {
+        prefetch::<SealKey>(&self.key);
+        if let Some(sealing) = &*self.sealing.borrow() {
+            prefetch::<Sealing>(sealing);
+        }
+        if let Some(opening) = &*self.opening.borrow() {
+            prefetch::<Opening>(opening);
+        }
+    }
+
+    /// Seals `plaintext` to `frame`, which is 58 bytes longer.
+    #[inline]
+    pub fn seal(
+        &self,
+        limits: &Limits,
+        context: &[u8],
+        plaintext: &[u8],
+        frame: &mut [u8],
+    ) -> Result<()> {
+        stack::note_use();
+        let mut sealing = self.sealing.borrow_mut();
+        let sealing =
+            kept(&mut sealing, || Sealing { session: Session::none(), transaction: 0, values: 0 })?;
+        let goes_on =
+            sealing.transaction == xact::number() && sealing.values == limits.session_values;
+        if goes_on {
+            match self.key.seal(&mut sealing.session, context, plaintext, frame) {
+                Ok(()) => return Ok(()),
+                Err(SealError::SessionOver) => {}
+                Err(_) => return Err(Error::TooLong(plaintext.len())),
+            }
+        }
+        self.begin(sealing, limits)?;
+        self.key
+            .seal(&mut sealing.session, context, plaintext, frame)
+            .map_err(|_| Error::TooLong(plaintext.len()))
+    }
+
+    #[inline(never)]
+    fn begin(&self, sealing: &mut Sealing, limits: &Limits) -> Result<()> {
+        sealing.session.begin(&self.key, &nonce::fresh()?, limits.session_values);
+        sealing.transaction = xact::number();
+        sealing.values = limits.session_values;
+        Ok(())
+    }
+
+    /// Opens `sealed` to `plaintext`, which is as long as its ciphertext.
+    pub fn open(
+        &self,
+        sealed: &Sealed<'_>,
+        context: &[u8],
+        plaintext: &mut [u8],
+    ) -> Result<std::result::Result<(), DoesNotOpen>> {
+        stack::note_use();
+        let mut opening = self.opening.borrow_mut();
+        let opening = kept(&mut opening, Opening::none)?;
+        Ok(self.key.open(opening, sealed, context, plaintext))
+    }
+
+    /// One more value of `bytes` bytes.
+    pub fn note_use(&self, bytes: usize) {
+        self.uses.set(self.uses.get() + 1);
+        self.bytes.set(self.bytes.get().saturating_add(bytes as u64));
+    }
+
+    /// Within `limits` at the time `now`.
+    pub fn is_within(&self, limits: &Limits, now: u64) -> bool {
+        now < self.expires(limits).max(self.stale_until) && !self.is_used_up(limits)
+    }
+
+    /// Not even a KMS that is out of reach lets it be used again.
+    pub fn is_over(&self, limits: &Limits, now: u64) -> bool {
+        now >= self.expires(limits).saturating_add(limits.stale_ms) || self.is_used_up(limits)
+    }
+
+    /// Lets it be used past its time until `until`, as far as `limits` allow.
+    pub fn serve_stale(&mut self, limits: &Limits, until: u64) {
+        self.stale_until = until.min(self.expires(limits).saturating_add(limits.stale_ms));
+    }
+
+    fn expires(&self, limits: &Limits) -> u64 {
+        let ttl = limits.ttl_ms - limits.ttl_ms / 1024 * self.jitter;
+        self.since.saturating_add(ttl)
+    }
+
+    fn is_used_up(&self, limits: &Limits) -> bool {
+        limits.uses.is_some_and(|limit| self.uses.get() >= limit)
+            || limits.bytes.is_some_and(|limit| self.bytes.get() >= limit)
+    }
+}
+
+impl Drop for Unwrapped {
+    fn drop(&mut self) {
+        // At thread exit the count may be gone before the keys.
+        let _ = COUNT.try_with(|count| count.set(count.get() - 1));
+    }
+}
+
+/// The key in its place. It comes there by way of the stack: the caller wipes what is left below it.
+#[inline(never)]
+fn ready(data_key: &DataKey) -> Result<Locked<SealKey>> {
+    Locked::new(SealKey::from_data_key(data_key))
+}
+
+/// What stands in `slot`, put there on first use.
+fn kept<T>(slot: &mut Option<Locked<T>>, new: impl FnOnce() -> T) -> Result<&mut T> {
+    if slot.is_none() {
+        *slot = Some(Locked::new(new())?);
+    }
+    match slot {
+        Some(kept) => Ok(kept),
+        None => Err(Error::System("no memory".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::memory::arena;
+
+    const LIMITS: Limits =
+        Limits { ttl_ms: 1000, uses: None, bytes: None, stale_ms: 0, session_values: 65_536 };
+
+    fn unwrapped() -> Unwrapped {
+        Unwrapped::new(&DataKey::try_from_slice(&[7; 32]).unwrap()).unwrap()
+    }
+
+    fn seal(key: &Unwrapped, limits: &Limits) -> [u8; 59] {
+        let mut frame = [0; 59];
+        key.seal(limits, b"", b"x", &mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    fn a_sealed_value_opens() {
+        let key = unwrapped();
+        let frame = seal(&key, &LIMITS);
+        let mut plaintext = [0];
+        let sealed = Sealed::parse(&frame).unwrap();
+        assert_eq!(key.open(&sealed, b"", &mut plaintext).unwrap(), Ok(()));
+        assert_eq!(plaintext, *b"x");
+        assert!(key.open(&sealed, b"other", &mut plaintext).unwrap().is_err());
+    }
+
+    /// The key, and the keys derived for sealing and for opening.
+    #[test]
+    fn no_key_outlives_its_entry() {
+        let key = unwrapped();
+        let frame = seal(&key, &LIMITS);
+        key.open(&Sealed::parse(&frame).unwrap(), b"", &mut [0]).unwrap().unwrap();
+        assert!(!arena::is_zero());
+        assert_eq!(count(), 1);
+        drop(key);
+        assert!(arena::is_zero());
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_changed_choice_begins_another_run() {
+        let key = unwrapped();
+        let once = Limits { session_values: 1, ..LIMITS };
+        let prefixes = [LIMITS, LIMITS, once, once, LIMITS, LIMITS]
+            .map(|limits| seal(&key, &limits)[18..30].to_vec());
+        assert_eq!(prefixes[0], prefixes[1]);
+        assert_eq!(prefixes[4], prefixes[5]);
+        let different: std::collections::HashSet<_> = prefixes.into_iter().collect();
+        assert_eq!(different.len(), 4);
+    }
+
+    /// Neither the key nor the run of nonces nor what was derived is in the child.
+    #[test]
+    fn a_forked_child_has_nothing_to_go_on_with() {
+        let key = unwrapped();
+        let frame = seal(&key, &LIMITS);
+        key.open(&Sealed::parse(&frame).unwrap(), b"", &mut [0]).unwrap().unwrap();
+        // SAFETY: the child reads its memory and leaves without running anything else.
+        let status = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(i32::from(!(arena::is_zero() && is_dead(&key))));
+            }
+            let mut status = -1;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            status
+        };
+        assert_eq!(status, 0);
+        assert!(!is_dead(&key));
+    }
+
+    /// Even for someone who does not look at the id first.
+    fn is_dead(key: &Unwrapped) -> bool {
+        let mut sealing = key.sealing.borrow_mut();
+        let Some(sealing) = sealing.as_mut() else { return true };
+        let sealed = key.key.seal(&mut sealing.session, b"", b"x", &mut [0; 59]);
+        sealed == Err(SealError::SessionOver)
+            && sealing.transaction != xact::number()
+            && key.key_id() != envelope::derive::key_id(&DataKey::try_from_slice(&[7; 32]).unwrap())
+    }
+}

@@ -1,0 +1,141 @@
+//! One value: sealed, opened, verified, sealed anew, and what the trigger does with each of a row.
+//!
+//! [`seal`], [`open`] and [`verify`] are the hot path. They look at the cache; what is missing
+//! there is read from the catalog ([`table`]), unwrapped by a KEK ([`kek::into_cache`]) or made
+//! ([`life::create_on_first_use`]), and the look-up starts again.
+
+mod reseal;
+mod trigger;
+
+use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result, RowResult};
+use crate::keyring::table::{self, Table};
+use crate::memory::cache;
+use crate::memory::{Limits, Unwrapped};
+use crate::pg::relation;
+use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
+use crate::{audit, kek, life, settings};
+
+pub use reseal::reseal;
+pub use trigger::seal_row;
+
+/// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
+/// may change meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Seals `plaintext` under the active key of `relation`; makes that key if there is none and the
+/// current role may.
+#[inline(always)]
+pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
+    if plaintext.len() > MAX_LEN - OVERHEAD {
+        return Err(Error::TooLong(plaintext.len()));
+    }
+    settings::check_unplanted()?;
+    with_sealing_key(relation, plaintext.len(), life::after_seal, |key, limits| {
+        let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
+        key.seal(limits, context, plaintext, frame.as_mut_slice())?;
+        Ok(frame)
+    })
+}
+
+/// Calls `use_key` with the active key of `relation`, for a value of `bytes` bytes; makes that key
+/// if there is none and the current role may. `after` is told once the value is sealed.
+#[inline(always)]
+fn with_sealing_key<T>(
+    relation: pg_sys::Oid,
+    bytes: usize,
+    after: fn(&Table, usize),
+    use_key: impl Fn(&Unwrapped, &Limits) -> RowResult<T>,
+) -> Result<T> {
+    for _ in 0..ATTEMPTS {
+        let table = table::get(relation)?;
+        table.require_seal_right()?;
+        let Some(key_id) = kek::sealing_key(&table)? else {
+            life::create_on_first_use(&table)?;
+            continue;
+        };
+        match cache::with_key(key_id, table.sealing_place(), bytes, &use_key)? {
+            Some(done) => {
+                after(&table, bytes);
+                return Ok(done);
+            }
+            None => kek::into_cache(*key_id, &table)?,
+        }
+    }
+    let table = table::get(relation)?;
+    Err(kek::sealing_key(&table)?
+        .map_or_else(|| table.no_key_made("in time"), |key| Error::NotKept(*key)))
+}
+
+/// Opens `value`, sealed under any key that `relation` may open with.
+#[inline(always)]
+pub fn open(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<VarlenaBuf> {
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_any_open_right()?;
+    let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
+    with_opening_key(table, Table::require_opens, &sealed, |key| {
+        let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
+        match key.open(&sealed, context, opened.as_mut_slice())? {
+            Ok(()) => {
+                audit::opened(relation, sealed.key_id());
+                Ok(opened)
+            }
+            Err(_) => Err(does_not_open(relation).into()),
+        }
+    })
+}
+
+/// Whether `value` opens under a key of `relation`, without giving it out. For the trigger, whose
+/// user needs the right to seal.
+pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
+    let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
+    with_opening_key(table::get(relation)?, Table::require_verifies, &sealed, |key| {
+        let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
+        let verified = key.open(&sealed, context, opened.as_mut_slice());
+        opened.wipe_and_free();
+        verified?.map_err(|_| does_not_open(relation).into())
+    })
+}
+
+/// 42501 unless the current role may seal values of `relation`.
+pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
+    settings::check_unplanted()?;
+    table::get(relation)?.require_seal_right()
+}
+
+/// Calls `use_key` with the key of `sealed`, once `require` finds nothing against it.
+#[inline(always)]
+fn with_opening_key<T>(
+    mut table: Table,
+    require: impl Fn(&Table, KeyId) -> Result<()>,
+    sealed: &Sealed<'_>,
+    use_key: impl Fn(&Unwrapped) -> RowResult<T>,
+) -> Result<T> {
+    let key_id = sealed.key_id();
+    for _ in 0..ATTEMPTS {
+        require(&table, key_id)?;
+        let (place, bytes) = (table.opening_place(), sealed.ciphertext.len());
+        match cache::with_key(&key_id, place, bytes, |key, _| use_key(key))? {
+            Some(done) => return Ok(done),
+            None => kek::into_cache(key_id, &table)?,
+        }
+        table = table::get(table.relation())?;
+    }
+    Err(Error::NotKept(key_id))
+}
+
+/// Of bytes that are no sealed value: one that was cut still names its key.
+#[cold]
+fn not_parsed(relation: pg_sys::Oid, value: &[u8]) -> Error {
+    match peek_key_id(value) {
+        Some(_) => does_not_open(relation),
+        None => Error::NotSealed,
+    }
+}
+
+fn does_not_open(relation: pg_sys::Oid) -> Error {
+    Error::DoesNotOpen(relation::display_name(relation))
+}

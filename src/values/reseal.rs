@@ -1,0 +1,54 @@
+//! A sealed value brought to the active key: what re-encryption does to each.
+
+use envelope::header::{OVERHEAD, Sealed};
+use pgrx::pg_sys;
+
+use super::{does_not_open, not_parsed, open, with_sealing_key};
+use crate::error::{Result, RowResult};
+use crate::keyring::table;
+use crate::memory::{Limits, Unwrapped};
+use crate::pg::varlena::VarlenaBuf;
+use crate::{kek, settings};
+
+/// `value`, sealed under any key that `relation` may open with, sealed anew under its active key;
+/// `None` when it is under that key already. What comes out was opened again and compared: the old
+/// value is about to be overwritten.
+pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
+    settings::check_unplanted()?;
+    let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
+    let table = table::get(relation)?;
+    table.require_seal_right()?;
+    if kek::sealing_key(&table)? == Some(&sealed.key_id()) {
+        table.require_any_open_right()?;
+        return Ok(None);
+    }
+    let plaintext = open(relation, context, value)?;
+    let bytes = plaintext.as_slice().len();
+    // Not counted: where a table has more values than a key's turn, each re-encryption would end the
+    // turn of the key that it brings them to, and begin anew for ever.
+    let resealed = with_sealing_key(
+        relation,
+        bytes,
+        |_, _| {},
+        |key, limits| seal_and_compare(relation, key, limits, context, plaintext.as_slice()),
+    );
+    plaintext.wipe_and_free();
+    resealed.map(Some)
+}
+
+fn seal_and_compare(
+    relation: pg_sys::Oid,
+    key: &Unwrapped,
+    limits: &Limits,
+    context: &[u8],
+    plaintext: &[u8],
+) -> RowResult<VarlenaBuf> {
+    let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
+    key.seal(limits, context, plaintext, frame.as_mut_slice())?;
+    let sealed = Sealed::parse(frame.as_slice()).map_err(|_| does_not_open(relation))?;
+    let mut again = VarlenaBuf::of_len(plaintext.len());
+    let opens = key.open(&sealed, context, again.as_mut_slice()).map(|opened| opened.is_ok());
+    let is_same = again.as_slice() == plaintext;
+    again.wipe_and_free();
+    if opens? && is_same { Ok(frame) } else { Err(does_not_open(relation).into()) }
+}
