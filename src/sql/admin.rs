@@ -1,14 +1,12 @@
 //! Administration: making keys, trying a KEK, the cache.
 
-use envelope::wrap::EncryptionContext;
 use pgrx::datum::Uuid;
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::adopt::{self, Outcome};
-use crate::catalog::rows::parse_context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kek;
 use crate::keyring;
 use crate::kms;
@@ -17,16 +15,8 @@ use crate::memory;
 use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
-use crate::sql::{begin, required};
-
-/// AWS KMS takes an encryption context of at most 8 KiB.
-const LONGEST_CONTEXT: usize = 8192;
-
-/// Bytes of a jsonb: more than any context or limits have.
-const LONGEST_JSONB: usize = 64 * 1024;
-
-/// Bytes of a KEK's URI: more than a path or an ARN has.
-const LONGEST_URI: usize = 4096;
+use crate::sql::arguments::{LONGEST_JSONB, given_context, required, too_long, uri_text};
+use crate::sql::begin;
 
 #[pg_extern(sql = false)]
 fn envelope_create_key(
@@ -47,31 +37,6 @@ fn create_key(
     kms_context: Option<Jsonb>,
 ) -> Result<envelope::header::KeyId> {
     life::create_key(required(relation, "relation")?, kek, given_context(kms_context)?)
-}
-
-/// The argument `kms_context`.
-pub(super) fn given_context(json: Option<Jsonb>) -> Result<Option<EncryptionContext>> {
-    match json.map(|json| json.text(LONGEST_JSONB)) {
-        None => Ok(None),
-        Some(Some(json)) if json.len() <= LONGEST_CONTEXT => parse_context(&json).map(Some),
-        Some(_) => Err(too_long("kms_context", LONGEST_CONTEXT)),
-    }
-}
-
-pub(super) fn uri_text(uri: &[u8]) -> Result<String> {
-    bounded_text(uri, "a KEK's URI", LONGEST_URI)
-}
-
-/// Text for Rust's memory, which is not to hold as much as anybody likes.
-pub(super) fn bounded_text(text: &[u8], what: &str, longest: usize) -> Result<String> {
-    if text.len() > longest {
-        return Err(too_long(what, longest));
-    }
-    Ok(encoding::to_string(text))
-}
-
-pub(super) fn too_long(what: &str, longest: usize) -> Error {
-    Error::BadArgument(format!("{what} must have at most {longest} bytes"))
 }
 
 #[pg_extern(sql = false)]

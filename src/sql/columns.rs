@@ -9,7 +9,8 @@ use pgrx::{pg_extern, pg_sys};
 use crate::census::columns;
 use crate::pg::call::Arguments;
 use crate::pg::datum::UuidBuf;
-use crate::sql::{begin, required};
+use crate::sql::arguments::required;
+use crate::sql::begin;
 
 #[pg_extern(sql = false)]
 fn envelope_register_column(

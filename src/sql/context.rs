@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::pg::array::TextArray;
 use crate::pg::encoding::{self, NotText};
 use crate::pg::varlena::{Varlena, VarlenaBuf};
-use crate::sql::{LONGEST_CONTEXT, required};
+use crate::sql::arguments::{LONGEST_CONTEXT, required};
 
 #[pg_extern(sql = false)]
 fn envelope_context(

@@ -5,16 +5,13 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::life;
 use crate::pg::varlena::Varlena;
-use crate::sql::admin::bounded_text;
-use crate::sql::{begin, required};
+use crate::sql::arguments::{given_reason, reason_text, required};
+use crate::sql::begin;
 
 type Done = std::result::Result<(), ErrorReport>;
-
-/// Bytes of a reason: a sentence or two, and a ticket's number.
-const LONGEST_REASON: usize = 4096;
 
 #[pg_extern(sql = false)]
 fn envelope_retire_key(
@@ -64,18 +61,4 @@ fn envelope_shred(
 
 fn parsed(key_id: Option<Uuid>) -> Result<KeyId> {
     Ok(KeyId(*required(key_id, "key_id")?.as_bytes()))
-}
-
-/// A reason that may be left out.
-pub(super) fn given_reason(reason: Option<Varlena<'_>>) -> Result<Option<String>> {
-    reason.map(|reason| reason_text(&reason)).transpose()
-}
-
-/// What will stand in the catalog for years must say something.
-fn reason_text(reason: &[u8]) -> Result<String> {
-    let reason = bounded_text(reason, "reason", LONGEST_REASON)?;
-    if reason.trim().is_empty() {
-        return Err(Error::BadArgument("reason must not be empty".into()));
-    }
-    Ok(reason)
 }

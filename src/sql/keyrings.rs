@@ -7,8 +7,8 @@ use pgrx::{pg_extern, pg_sys};
 use crate::custody;
 use crate::error::Error;
 use crate::pg::json::Jsonb;
-use crate::sql::admin::too_long;
-use crate::sql::{begin, required};
+use crate::sql::arguments::{required, too_long};
+use crate::sql::begin;
 
 /// Bytes of an exported keyring: ten thousand wraps and more.
 const LONGEST_KEYRING: usize = 16 * 1024 * 1024;

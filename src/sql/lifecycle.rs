@@ -12,9 +12,8 @@ use crate::life::{self, Moved, Rotated};
 use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
-use crate::sql::admin::{given_context, uri_text};
-use crate::sql::destroy::given_reason;
-use crate::sql::{begin, required};
+use crate::sql::arguments::{given_context, given_reason, required, uri_text};
+use crate::sql::begin;
 
 #[pg_extern(sql = false)]
 fn envelope_rotate_key(

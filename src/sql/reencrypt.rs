@@ -15,7 +15,7 @@ use crate::pg::datum::UuidBuf;
 use crate::pg::relation::display_name;
 use crate::pg::varlena::VarlenaBuf;
 use crate::pg::{damage, encoding};
-use crate::sql::required;
+use crate::sql::arguments::required;
 use crate::sql::values::with_value;
 use crate::sweep::{self, Window};
 use crate::values;

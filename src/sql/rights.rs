@@ -8,8 +8,8 @@ use pgrx::{pg_extern, pg_sys};
 use crate::custody::{self, Who};
 use crate::error::Result;
 use crate::pg::varlena::Varlena;
-use crate::sql::admin::bounded_text;
-use crate::sql::{begin, required};
+use crate::sql::arguments::{bounded_text, required};
+use crate::sql::begin;
 
 type Answer = std::result::Result<Option<bool>, ErrorReport>;
 

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::pg::call::{Arguments, row_function};
 use crate::pg::encoding::{self, Converted, NotText};
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
-use crate::sql::{LONGEST_CONTEXT, begin, required};
+use crate::sql::arguments::{LONGEST_CONTEXT, required};
+use crate::sql::begin;
 use crate::values;
 
 row_function!(envelope_encrypt_wrapper, |fcinfo| with_value(fcinfo, values::seal));
