@@ -52,7 +52,7 @@ pub fn find(
         found = Some(place(relation, seen));
         ControlFlow::Break(())
     };
-    table_scan::at_one_moment(|now| match extent {
+    table_scan::with_moment(|now| match extent {
         Extent::Whole => at_all(now, relation, columns, each),
         Extent::Sample => read(now, relation, columns, extent, each).map(|_| ()),
     })?;

@@ -8,13 +8,13 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::spi::{self, OwnedPreparedStatement, Spi, SpiTupleTable};
 
-use crate::pg::table_scan::{Moment, at_one_moment};
+use crate::pg::table_scan::{Moment, with_moment};
 
 /// Runs one writing statement; how many rows it touched. It sees what is committed now: under the
 /// snapshot of a REPEATABLE READ transaction it would miss the rows that others made since, as
 /// foreign keys would, which PostgreSQL checks in the same way.
 pub fn write(sql: &str, args: &[DatumWithOid<'_>]) -> Result<u64, String> {
-    at_one_moment(|now| {
+    with_moment(|now| {
         // SAFETY: reads a variable of this backend.
         execute(sql, args, now, false, || unsafe { pg_sys::SPI_processed })
     })
@@ -37,7 +37,7 @@ pub fn count_rows(quoted: &CStr, moment: &Moment) -> Result<u64, String> {
 
 /// The OIDs that a query gives. It sees what is committed now, in every isolation level.
 pub fn oids(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>, String> {
-    at_one_moment(|now| {
+    with_moment(|now| {
         execute(sql, args, now, true, || {
             // SAFETY: as many rows as are counted stand there; the query gives one column of OIDs, which
             // are passed by value.

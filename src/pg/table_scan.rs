@@ -36,7 +36,7 @@ impl Moment {
 }
 
 /// Calls `look` with this moment.
-pub fn at_one_moment<T>(look: impl FnOnce(&Moment) -> T) -> T {
+pub fn with_moment<T>(look: impl FnOnce(&Moment) -> T) -> T {
     // SAFETY: the snapshot stays registered while `look` runs; on an error raised in between, the resource
     // owner gives it back.
     unsafe {

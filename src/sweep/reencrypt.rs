@@ -93,7 +93,7 @@ pub fn next_window(
     }
     let old_keys = old_keys(&table, active_key)?;
     let look =
-        || table_scan::at_one_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
+        || table_scan::with_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
     // Another session may have worked on it, and the table may have been emptied, while it was waited for.
     let Some(is_idle) = go_on(&mut job, &|| pages().map(i64::from), &look)? else {
         return Ok(None);
@@ -114,7 +114,7 @@ pub fn next_window(
 pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sys::Oid>> {
     table::to_change(relation)?;
     let family = lock::keep_family(relation);
-    table_scan::at_one_moment(|now| {
+    table_scan::with_moment(|now| {
         let mut left = Vec::new();
         // Foreign partitions and temporary heirs have no values of these keys.
         for member in
@@ -256,7 +256,7 @@ fn passed_in(relation: pg_sys::Oid, column: &CStr, name: &str) -> Result<Option<
     lock::keep_relation(relation);
     let (number, old_keys) = (columns::bytea(relation, column)?, old_keys(&table, active_key)?);
     let left =
-        table_scan::at_one_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
+        table_scan::with_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
     Ok(match left? {
         Left::ToDo => None,
         Left::Passed(passed) => Some(passed),
