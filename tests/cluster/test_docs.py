@@ -1,22 +1,40 @@
-"""What docs/key-lifecycle.md and the README's sessions show is what happens: their SQL, from top to bottom, in one
-database."""
+"""What the documents say is so: their SQL runs, their references are complete, and their links lead somewhere."""
 
 import re
+import subprocess
 
 import psycopg
+import pytest
 from harness import moto as kms
 from harness import place
 
-DOCUMENT = place.ROOT / "docs" / "key-lifecycle.md"
+DOCS = place.ROOT / "docs"
+README = place.ROOT / "README.md"
+# A page that says so is run from top to bottom, in one database.
+IS_RUN = re.compile(r"tests\s+run\s+every\s+SQL\s+block\s+of\s+this\s+page")
+# Pages whose SQL other tests run, block by block, where it needs more than one database.
+RUN_ELSEWHERE = {"backup.md", "moving-tables.md"}
 ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):\d+:key/[0-9a-f-]+")
 # A statement ends with a semicolon at the end of a line, before a comment if there is one.
 STATEMENT = re.compile(r"((?:\$\$.*?\$\$|.)+?);[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
 
 
+def pages():
+    """Every page for people, but those on how tests and findings are kept."""
+    return [README, place.ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def sql_blocks(text):
+    return [block for _, block in re.findall(r"^( *)```sql\n(.*?)^\1```", text, re.S | re.M)]
+
+
+def run_pages():
+    return [page for page in sorted(DOCS.glob("*.md")) if IS_RUN.search(page.read_text())]
+
+
 def statements(text):
     """Each statement with what is said of it."""
-    blocks = re.findall(r"^```sql\n(.*?)^```", text, re.S | re.M)
-    return [(sql.strip(), said or "") for block in blocks for sql, said in STATEMENT.findall(block)]
+    return [(sql.strip(), said or "") for block in sql_blocks(text) for sql, said in STATEMENT.findall(block)]
 
 
 def with_real_keys(text, moto):
@@ -27,7 +45,7 @@ def with_real_keys(text, moto):
     made = {shown: moto.create_key(region) for shown, region in keys.items()}
     for shown, real in made.items():
         text = text.replace(shown, real)
-    return text, next(iter(made.values()))
+    return text, list(made.values())
 
 
 def given(cursor):
@@ -36,16 +54,18 @@ def given(cursor):
     return "\n".join(shown) or "(none)"
 
 
-def test_the_life_of_a_key(moto, kms_proxy, own_cluster, database):
-    text, first = with_real_keys(DOCUMENT.read_text(), moto)
+@pytest.mark.parametrize("page", run_pages(), ids=lambda page: page.stem)
+def test_a_page_runs_as_it_stands(page, moto, kms_proxy, own_cluster, database):
+    text, keys = with_real_keys(page.read_text(), moto)
     conf = {
-        "envelope.default_kek": kms.kek(first),
-        "envelope.allowed_keks": "aws-kms://arn:aws:kms:*",
+        "shared_preload_libraries": "pgrx-example",
         "envelope.aws_endpoint_url": kms_proxy.url,
     }
+    if keys:
+        conf |= {"envelope.default_kek": kms.kek(keys[0]), "envelope.allowed_keks": "aws-kms://arn:aws:kms:*"}
     cluster = own_cluster(conf=conf, env=kms.CREDENTIALS).start()
     found = statements(text)
-    assert len(found) > 20 and sum("=>" in said for _, said in found) > 10
+    assert found
     with database(cluster).connect() as c:
         for sql, said in found:
             expected, failure = said.partition("=> ")[2], said.partition("ERROR ")[2]
@@ -58,16 +78,28 @@ def test_the_life_of_a_key(moto, kms_proxy, own_cluster, database):
                 assert not expected or result == expected, f"{sql}: gave {result}"
 
 
-def test_the_readmes_sessions(db):
-    """The first one, and the one on contexts."""
-    found = re.findall(r"^( *)```sql\n(.*?)^\1```", (place.ROOT / "README.md").read_text(), re.S | re.M)
-    first = found[0][1].removeprefix('CREATE EXTENSION "pgrx-example";')
-    ssns, text, in_bytes, [key] = answers(db, first)
-    assert [(bytes(v)[:2], len(v)) for v, in ssns] == [(b"\xf7\xe1", 69), (b"\xf7\xe1", 61)]
+def test_the_life_of_a_key():
+    """The page that auditors read shows what each step gives."""
+    found = statements((DOCS / "key-lifecycle.md").read_text())
+    assert DOCS / "key-lifecycle.md" in run_pages()
+    assert len(found) > 20 and sum("=>" in said for _, said in found) > 10
+
+
+def test_no_page_has_sql_that_nobody_runs():
+    with_sql = {page.name for page in DOCS.rglob("*.md") if sql_blocks(page.read_text())}
+    assert with_sql == {page.name for page in run_pages()} | RUN_ELSEWHERE
+
+
+def test_the_readmes_sessions(own_cluster, database):
+    """All of its blocks, in one database."""
+    db = database(own_cluster().start())
+    first, *others = sql_blocks(README.read_text())
+    ssns, text, in_bytes, [key] = answers(db, first.removeprefix('CREATE EXTENSION "pgrx-example";'))
+    assert [(bytes(v)[:2], len(v)) for (v,) in ssns] == [(b"\xf7\xe1", 69), (b"\xf7\xe1", 61)]
     assert (text, in_bytes) == ([("123-45-6789",)], [(b"\x0c\xaf\xe0",)])
     assert key[:3] == ("public.customers", 1, "active")
-    [contexts] = [block for _, block in found if "envelope_context(" in block]
-    assert answers(db, contexts) == [[("flu",)]]
+    *_, privileges = [answer for block in others for answer in answers(db, block)]
+    assert ("public.customers", "billing", "decrypt", "grant") in privileges
 
 
 def answers(db, script):
@@ -75,3 +107,137 @@ def answers(db, script):
     with db.connect() as c:
         ran = [c.execute(sql) for sql, _ in STATEMENT.findall(script)]
         return [cursor.fetchall() for cursor in ran if cursor.description]
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) < 200
+
+
+# The references: everything is there, and nothing that is gone.
+
+MEMBERS = """
+  SELECT CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE '' END
+         || CASE n.nspname WHEN 'envelope' THEN 'envelope.' ELSE '' END || p.proname
+         || '(' || pg_get_function_arguments(p.oid) || ')'
+         || CASE p.prokind WHEN 'p' THEN '' ELSE ' → ' || pg_get_function_result(p.oid) END
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+  JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'pgrx-example'
+  UNION ALL
+  SELECT 'VIEW ' || c.oid::regclass || ' (' || string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', '
+         ORDER BY a.attnum) || ')'
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+  WHERE c.relkind = 'v' AND c.relnamespace = 'envelope'::regnamespace GROUP BY c.oid
+  UNION ALL
+  SELECT 'TYPE ' || t.oid::regtype FROM pg_type t
+  WHERE t.typnamespace = 'envelope'::regnamespace AND t.typtype = 'b' AND t.typelem = 0
+"""
+
+
+def signature(text):
+    """On one line, with no casts and no marks of what is the default."""
+    text = re.sub(r"\s+", " ", text.strip())
+    text = re.sub(r"::[a-z]+( [a-z]+)*", "", text)
+    return re.sub(r"\bIN ", "", text)
+
+
+def test_functions_has_every_function_view_and_type(db):
+    text = (DOCS / "functions.md").read_text()
+    shown = [signature(one) for block in re.findall(r"^```text\n(.*?)^```", text, re.S | re.M) for one in block.split("\n\n")]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == {signature(row[0]) for row in db.sql(MEMBERS)}
+
+
+def test_functions_has_every_table_of_the_catalog(db):
+    text = (DOCS / "functions.md").read_text()
+    section = text.partition("## Catalog tables")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| `(envelope\.\w+)`", section, re.M)
+    tables = db.sql("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'envelope'::regnamespace")
+    assert sorted(shown) == sorted(name for (name,) in tables)
+
+
+def test_each_function_for_users_has_a_heading_and_an_example(db):
+    text = (DOCS / "functions.md").read_text().partition("## Internal functions")[0]
+    entries = re.findall(r"^### (\S+)\n(.*?)(?=^##)", text, re.S | re.M)
+    assert len(entries) > 40
+    for name, rest in entries:
+        [signatures] = re.findall(r"^```text\n(.*?)^```", rest, re.S | re.M)
+        if not signatures.startswith("VIEW"):
+            assert f"{name}(" in signatures
+            assert any(re.search(rf"\b{re.escape(name)}\b", block) for block in sql_blocks(rest))
+
+
+def test_settings_has_every_setting(db):
+    """Type, unit, default and bounds are those of the server, and all are for superusers."""
+    text = (DOCS / "settings.md").read_text()
+    shown = re.findall(r"^\| \[`(envelope\.\w+)`\]\(#\w+\) \| (.*) \|$", text, re.M)
+    with db.connect() as c:
+        c.execute("LOAD 'pgrx-example'")
+        known = c.execute(
+            "SELECT name, vartype, coalesce(unit, ''), coalesce(boot_val, ''), coalesce(min_val, ''), coalesce(max_val, ''), "
+            "context FROM pg_settings WHERE name LIKE 'envelope.%' AND name <> 'envelope.planted_setting' ORDER BY name").fetchall()
+    assert [(name, *(cell.strip() for cell in cells.split("|"))) for name, cells in shown] == [row[:6] for row in known]
+    assert {row[6] for row in known} == {"superuser"}
+    headings = re.findall(r"^### (envelope\.\w+)$", text, re.M)
+    assert sorted(headings) == [row[0] for row in known]
+
+
+def test_errors_has_every_sqlstate():
+    """Those that src/error.rs gives, by their names in PostgreSQL's header; and no other."""
+    include = subprocess.run([place.PG_BIN / "pg_config", "--includedir-server"], capture_output=True, text=True, check=True)
+    header = f"{include.stdout.strip()}/utils/errcodes.h"
+    with open(header) as f:
+        packed = re.findall(r"^#define (ERRCODE_\w+) MAKE_SQLSTATE\(([^)]*)\)", f.read(), re.M)
+    code_of = {name: re.sub(r"[', ]", "", code) for name, code in packed}
+    sources = [place.ROOT / "src" / "error.rs", *(place.ROOT / "src" / "error").glob("*.rs")]
+    raised = {code_of[name] for source in sources for name in re.findall(r"\bERRCODE_\w+", source.read_text())}
+    shown = re.findall(r"^### ([0-9A-Z]{5}) ([a-z_]+)$", (DOCS / "errors.md").read_text(), re.M)
+    assert len(raised) > 20
+    assert sorted(code for code, _ in shown) == sorted(raised)
+    # The second word is the name by which PL/pgSQL knows it, if it knows one.
+    for code, condition in shown:
+        known = psycopg.errors.lookup(code).__name__
+        assert condition.replace("_", "") == known.lower(), code
+
+
+def test_what_the_documents_name_exists(db):
+    """Functions, tables, views, types, triggers and settings, in whatever page."""
+    with db.connect() as c:
+        c.execute("LOAD 'pgrx-example'")
+        known = {name for (name,) in c.execute(
+            "SELECT proname FROM pg_proc WHERE proname LIKE 'envelope_%' UNION "
+            "SELECT 'envelope.' || proname FROM pg_proc WHERE pronamespace = 'envelope'::regnamespace UNION "
+            "SELECT 'envelope.' || relname FROM pg_class WHERE relnamespace = 'envelope'::regnamespace UNION "
+            "SELECT 'envelope.' || typname FROM pg_type WHERE typnamespace = 'envelope'::regnamespace UNION "
+            "SELECT evtname FROM pg_event_trigger UNION SELECT name FROM pg_settings")}
+    named = {(page.name, name) for page in pages() for name in re.findall(r"(?<![\w/.])envelope[._][a-z]\w*", page.read_text())}
+    assert len(named) > 100
+    assert not sorted((page, name) for page, name in named if name not in known)
+
+
+def anchors(page):
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_somewhere():
+    more = [place.ROOT / name for name in ("CHANGELOG.md", "findings/README.md", "tests/fixtures/README.md")]
+    links = 0
+    for page in [*pages(), *more]:
+        text = re.sub(r"\s+", " ", page.read_text())
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if target.startswith(("https://", "http://")):
+                continue
+            path, _, anchor = target.partition("#")
+            to = (page.parent / path).resolve() if path else page
+            assert to.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(to), f"{page.name}: {target}"
+            links += 1
+    assert links > 50
+
+
+def test_the_index_has_every_page():
+    index = (DOCS / "README.md").read_text()
+    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page != DOCS / "README.md"]
+    assert not [page for page in pages if f"({page})" not in index]
