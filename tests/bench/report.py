@@ -42,24 +42,27 @@ def text(results):
     m = results["machine"]
     yield from ("# Benchmarks", "", "`make bench` writes this directory. It sets up what is missing, builds a release for "
                 "plain x86-64 (the ciphers look at run time for what the processor has), and measures on a server of its "
-                "own, with trigger, rights and time to live as they are for a user.", "",
-                f"{m['processor']}, Linux {m['kernel']}, {m['postgresql']}. Each figure is the median of "
-                f"{results['repetitions']} interleaved repetitions of a backend's time on its processor; what counts is the ratio of two of them. All are in "
-                "[results.json](results.json).", "", "![seal](seal.svg)", "", "![open](open.svg)", "",
-                "![cold start](cold.svg)", "", "## Aims", "", "| work | aim | measured | |", "|---|---|---|---|")
+                "own. Trigger, rights and time to live are as they are for a user.", "",
+                f"This run: {m['processor']}, Linux {m['kernel']}, {m['postgresql']}. Each figure is the median of "
+                f"{results['repetitions']} interleaved repetitions, of a backend's time on its processor. What counts is the "
+                "ratio of two figures. All figures are in [results.json](results.json).", "",
+                "![seal](seal.svg)", "", "![open](open.svg)", "",
+                "![cold start](cold.svg)", "", "## Targets", "",
+                "If a line has a colon, its figure is the ratio of the work before it to the work after it.", "",
+                "| work: compared with | target | measured | |", "|---|---|---|---|")
     for work, aim, measured, met in targets.rows(results):
         yield f"| {work} | {aim} | {measured} | {'' if met is None else 'met' if met else '**not met**'} |"
     yield from ("", "## Nanoseconds a value above a bare scan", "",
-                "The floor is a copy of the value in SQL plus one call, in a process of its own, of the fastest AES-256-GCM "
-                "at that size, with its key kept.", "",
+                "The floor is a copy of the value in SQL, plus one call of the fastest AES-256-GCM at that size, in a process of "
+                "its own, with its key kept.", "",
                 "| size | seal | pgcrypto | floor | open | pgcrypto | floor |", "|--:|--:|--:|--:|--:|--:|--:|")
     for size in results["sizes"]:
         cells = [f"{size[way][name]:,.0f}" for way in ("seal", "open") for name in ("ours", "pgcrypto", "floor")]
         yield f"| {targets.named(size['size'])} | {' | '.join(cells)} |"
     first = results["sizes"][0]
-    yield from ("", "Where no two values were sealed together (a nonce drawn anew for each, as single-row transactions "
-                f"and `session_max_values` 1 have it), sealing 16 B takes {first['seal']['nonces drawn anew']:,.0f} and "
-                f"opening it {first['open']['nonces drawn anew']:,.0f}.", "", "## Writing", "",
+    yield from ("", "If no two values were sealed together, a nonce is drawn for each: in single-row transactions, and with "
+                f"`session_max_values` 1. Then sealing 16 B takes {first['seal']['nonces drawn anew']:,.0f} and opening it "
+                f"{first['open']['nonces drawn anew']:,.0f}.", "", "## Writing", "",
                 "| | without a trigger | sealing | PL/pgSQL, RETURN NEW |", "|---|--:|--:|--:|")
     copy, inserts = results["copy"], results["inserts"]
     yield f"| COPY, ms | {copy['bare']:,.0f} | {copy['sealed']:,.0f} | {copy['plpgsql']:,.0f} |"
@@ -68,13 +71,14 @@ def text(results):
     yield from ("", "20,000 values of 4 KiB into a sealed column: "
                 + ", ".join(f"{m['ms']:,.0f} ms and {m['MB']:,.0f} MB with `STORAGE {kind}`" for kind, m in storage.items())
                 + ".", "", "## Outside the database", "",
-                "One value of 16 B stored, and one read, by a statement of its own over a local socket, from Python; "
-                "microseconds, round trip included.", "", "| | store | read |", "|---|--:|--:|")
+                "One value of 16 B is stored, and one is read, each by a statement of its own, from Python over a local "
+                "socket. Microseconds, round trip included. The others encrypt in the client.", "",
+                "| | store | read |", "|---|--:|--:|")
     for name, took in results["peers"].items():
         yield f"| {name} | {took['store']:,.0f} | {took['read']:,.0f} |"
     aws = results["cold"]["aws"]
     yield from ("", "## KMS", "",
-                f"A new backend's first value: {aws['first ms']:.1f} ms with a KMS that answers in "
-                f"{aws['round trip ms']:.1f} ms, one request; the second: {aws['statements ms'][1]:.2f} ms, none. "
-                f"100,000 rows sealed on a cold cache: {aws['requests to seal 100,000 rows']} request; opened: "
+                f"With a KMS that answers in {aws['round trip ms']:.1f} ms, a new backend's first value takes "
+                f"{aws['first ms']:.1f} ms and one request. The second takes {aws['statements ms'][1]:.2f} ms and none. "
+                f"To seal 100,000 rows on a cold cache takes {aws['requests to seal 100,000 rows']} request, to open them "
                 f"{aws['requests to open 100,000 rows']}.")

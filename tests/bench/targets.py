@@ -6,31 +6,31 @@ def rows(results):
     found = [row for size in results["sizes"] for row in of_size(size)]
     copy, inserts, parallel = results["copy"], results["inserts"], results["parallel"]
     ours, theirs = copy["sealed"] - copy["bare"], copy["plpgsql"] - copy["bare"]
-    found.append(at_most("COPY of 1,000,000 narrow rows: time added, to that of a PL/pgSQL trigger of RETURN NEW",
+    found.append(at_most("time that sealing adds to COPY of 1,000,000 narrow rows: what a PL/pgSQL trigger of RETURN NEW adds",
                          ours / theirs, 1))
-    found.append(reported("of which for rows that are longer by what sealing adds, measured without a trigger",
+    found.append(reported("of which because rows are longer when sealed, measured without a trigger",
                           f"{(copy['long'] - copy['bare']) / theirs:.2f}"))
-    found.append(at_least("single-row INSERT by prepared statement: rate, to that without the trigger",
+    found.append(at_least("rate of single-row INSERTs by prepared statement: without the trigger",
                           inserts["ratio"], 0.95))
     found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
     found.append(reported("the same with the sealing trigger, of NULLs, which leave nothing to seal",
                           f"{inserts['NULL ratio']:.2f}"))
-    found.append(at_least("parallel scan that opens: two workers, to one", parallel["open 1"] / parallel["open 2"], 1.8))
-    found.append(reported("the same to a scan without workers", f"{parallel['open 0'] / parallel['open 2']:.2f}"))
-    found.append(reported("two workers to one with <code>sha512</code> in its place",
+    found.append(at_least("speed of a parallel scan that opens, with two workers: with one", parallel["open 1"] / parallel["open 2"], 1.8))
+    found.append(reported("the same: without workers", f"{parallel['open 0'] / parallel['open 2']:.2f}"))
+    found.append(reported("the same with <code>sha512</code> in place of opening: with one",
                           f"{parallel['sha512 1'] / parallel['sha512 2']:.2f}"))
     ns = results["many keys"]["ns"]
-    found.append(at_most("16 B sealed: 10,000 tables, 20 values at a time, to 10 tables",
+    found.append(at_most("seal 16 B in 10,000 tables, 20 values at a time: in 10 tables",
                          ns["run_10000"] / ns["run_10"], 1.1))
-    found.append(at_most("16 B sealed: 10,000 tables in turn, to 10 tables", ns["turn_10000"] / ns["turn_10"], 1.1))
+    found.append(at_most("seal 16 B in 10,000 tables in turn: in 10 tables", ns["turn_10000"] / ns["turn_10"], 1.1))
     alone = results["many keys"]["cipher alone"]
-    found.append(reported("the same of the cipher alone: 10,000 keys in turn, to 10", f"{alone['10000'] / alone['10']:.2f}"))
+    found.append(reported("the cipher alone with 10,000 keys in turn: with 10", f"{alone['10000'] / alone['10']:.2f}"))
     found += of_reencryption(results["reencrypt"])
     found += of_keyrings(results["keyrings"])
-    found.append(reported("memory a key", f"{results['many keys']['bytes a key']:,.0f} B"))
+    found.append(reported("memory for each key", f"{results['many keys']['bytes a key']:,.0f} B"))
     for kms in ("file", "aws"):
         cold = results["cold"][kms]
-        found.append(reported(f"first use in a new backend, {kms}: above the KMS round trip",
+        found.append(reported(f"first use in a new backend, {kms}, beyond the KMS's round trip",
                               f"{cold['above it ms']:.1f} ms"))
         found.append(reported(f"memory of a backend before and after first use, {kms}",
                               f"{cold['kB before'] / 1024:.1f} and {cold['kB after'] / 1024:.1f} MB"))
@@ -41,17 +41,17 @@ def of_reencryption(result):
     rows, seconds, kb, mb = result["rows"], result["seconds"], result["kB"], result["MB"]
     update = seconds[f"update {rows}"]
     work = f"re-encryption of {rows:,} values of 64 B"
-    yield at_most(f"{work}: to UPDATE t SET c = c in the same batches", seconds[f"verified {rows}"] / update, 1.5)
-    yield at_most(f"{work}: the same without verification", seconds[f"not verified {rows}"] / update, 1.5)
-    yield at_most(f"{work}: memory, to a tenth of the rows", kb[f"verified {rows}"] / kb[f"verified {rows // 10}"], 1.1)
-    yield reported(f"{work}: MB of the table before and after", "{:.0f} and {:.0f}".format(*mb["alone"]))
-    yield reported(f"{work}: the same with VACUUM beside it", "{:.0f} and {:.0f}".format(*mb["vacuumed"]))
+    yield at_most(f"{work}: UPDATE t SET c = c in the same batches", seconds[f"verified {rows}"] / update, 1.5)
+    yield at_most(f"{work}, not verified: the same", seconds[f"not verified {rows}"] / update, 1.5)
+    yield at_most(f"memory of {work}: of a tenth of the rows", kb[f"verified {rows}"] / kb[f"verified {rows // 10}"], 1.1)
+    yield reported(f"MB of the table before and after {work}", "{:.0f} and {:.0f}".format(*mb["alone"]))
+    yield reported("the same with VACUUM beside it", "{:.0f} and {:.0f}".format(*mb["vacuumed"]))
 
 
 def of_keyrings(result):
     for name, measured in result.items():
         if name != "keyrings":
-            yield at_most(f"{result['keyrings']:,} keyrings, {name}: KMS requests a key",
+            yield at_most(f"KMS requests for each key of {result['keyrings']:,} keyrings, {name}",
                           sum(measured["requests"].values()), 2)
 
 
@@ -61,10 +61,10 @@ def of_size(result):
         m = result[way]
         what = f"{way} {named(size)}"
         if size == 16:
-            yield at_most(f"{what}: to pgcrypto aes-256-cbc", m["ours"] / m["pgcrypto"], 0.25)
-            yield at_most(f"{what}: to <code>v || v</code> + {m['library']}", m["ours"] / m["floor"], 1.5)
+            yield at_most(f"{what}: pgcrypto aes-256-cbc", m["ours"] / m["pgcrypto"], 0.25)
+            yield at_most(f"{what}: <code>v || v</code> + {m['library']}", m["ours"] / m["floor"], 1.5)
         elif size in (1024, 65_536, 1_048_576):
-            yield at_most(f"{what}: to a copy + {m['library']}", m["ours"] / m["floor"], 1.3)
+            yield at_most(f"{what}: a copy + {m['library']}", m["ours"] / m["floor"], 1.3)
 
 
 def named(size):
