@@ -85,7 +85,7 @@ pub enum Error {
     NoKey { table: String, because: &'static str },
 
     /// No data key of this database has that id.
-    #[error("no data key {0} is in this database")]
+    #[error("data key {0} is not in this database")]
     UnknownKey(KeyId),
 
     /// `create_key` on a table that has one.
@@ -93,7 +93,7 @@ pub enum Error {
     KeyExists(String),
 
     /// No keyring has that id.
-    #[error("no keyring {0} is in this database")]
+    #[error("keyring {0} is not in this database")]
     UnknownKeyring(Uuid),
 
     /// `adopt_keyring` on a keyring that is not orphaned.
@@ -101,7 +101,10 @@ pub enum Error {
     KeyringInUse { keyring: Uuid, table: String },
 
     /// A key is to be made where replication brings them.
-    #[error("the data keys of table {0} come by replication, and are made where they come from")]
+    #[error(
+        "the data keys of table {0} arrive by replication, and can be changed only where they come \
+         from"
+    )]
     Followed(String),
 
     /// An update would have made a data key's row another key's.
@@ -121,8 +124,8 @@ pub enum Error {
 
     /// A keyring that is imported was rotated there and here.
     #[error(
-        "version {version} of keyring {keyring} is data key {here} here, and data key {there} in the \
-         import"
+        "keyring {keyring} was rotated on both sides: its version {version} is data key {here} here, and \
+         data key {there} in the import"
     )]
     KeyringFork { keyring: Uuid, version: i32, here: KeyId, there: KeyId },
 
@@ -154,25 +157,25 @@ pub enum Error {
     KeyInUse { key: KeyId, table: String, place: Box<Place>, remedy: Remedy },
 
     /// A column whose values cannot be read from here, by what its table is.
-    #[error("column \"{column}\" of {what} {table} cannot be read for values under the key")]
+    #[error("column \"{column}\" of {what} {table} cannot be searched for values under the key")]
     CannotLook { column: String, what: &'static str, table: String },
 
     /// Of a table that is no heap more rows, or fewer, are met than a SELECT counts; `None`: none is run, since
     /// the owner of the table's schema could put another relation in its place.
     #[error(
-        "of table {table} {seen} rows can be read for values under a key, and a SELECT {}",
+        "searched {seen} rows of table {table} for values under the key, but a SELECT {}",
         counted.map_or("cannot be run safely".into(), |rows| format!("counts {rows}"))
     )]
     RowsUnseen { table: String, seen: u64, counted: Option<u64> },
 
     /// Values that were to be brought to another key stand on other nodes.
     #[error(
-        "values of distributed table {0} stand on other nodes, and are not re-encrypted from here"
+        "values of distributed table {0} stand on other nodes, and cannot be re-encrypted from here"
     )]
     Distributed(String),
 
     /// A strict re-encryption that has left values alone.
-    #[error("values in column \"{column}\" of table {table} were passed by")]
+    #[error("values in column \"{column}\" of table {table} were left alone")]
     PassedBy { table: String, column: String, passed: Box<Passed> },
 
     /// What went wrong with one of many values.
@@ -184,11 +187,11 @@ pub enum Error {
     KeyringShared { table: String, other: String },
 
     /// A table that holds values of a keyring that is to be taken away from it.
-    #[error("values of table {table} stand in column \"{}\" of {}", place.column, place.table)]
+    #[error("values of table {table} are stored in column \"{}\" of {}", place.column, place.table)]
     ValuesLent { table: String, place: Box<Place> },
 
     /// Nothing was lent, by these two.
-    #[error("table {other} does not open with the keyring of table {table} by share_keyring")]
+    #[error("the keyring of table {table} is not shared with table {other}")]
     NotShared { table: String, other: String },
 
     /// A partition where the whole table is meant.
@@ -200,8 +203,8 @@ pub enum Error {
     NotReadCommitted(&'static str),
     /// The value's key is a version that the keyring no longer takes.
     #[error(
-        "value of table {table} is under version {version} of its key, and the oldest that is \
-         taken is {minimum}"
+        "value of table {table} is under version {version} of its key, and the minimum version is \
+         {minimum}"
     )]
     BelowMinimum { table: String, version: i32, minimum: i32 },
 
@@ -218,7 +221,7 @@ pub enum Error {
     NotUnderKek { table: String, kek: String },
 
     /// Another session changed the keys between the KMS's answer and the lock.
-    #[error("the data keys of table {0} were changed meanwhile")]
+    #[error("the data keys of table {0} were changed by another session meanwhile")]
     ChangedMeanwhile(String),
 
     /// Another session is changing the keys now, and there was to be no wait for it.
@@ -230,7 +233,7 @@ pub enum Error {
     TableLocked(String),
 
     /// Not tried, since the KMS was found out of reach just before.
-    #[error("not tried after a KMS was found out of reach")]
+    #[error("not tried, since the KMS was out of reach for an earlier key")]
     NotTried,
 
     /// The catalog cannot be written here.
@@ -255,7 +258,8 @@ pub enum Error {
 
     /// The trigger met a value that looks sealed, under a key that nobody here knows.
     #[error(
-        "value for column \"{column}\" of table {table} looks sealed, under unknown data key {key}"
+        "value for column \"{column}\" of table {table} looks sealed, but its data key {key} is not in \
+         this database"
     )]
     LooksSealed { key: KeyId, table: String, column: String },
 
@@ -268,7 +272,7 @@ pub enum Error {
     Untranslatable(&'static str),
 
     /// Text to be sealed or bound that is not UTF-8, as can be in a SQL_ASCII database.
-    #[error("text to be sealed or bound is not UTF-8, and cannot be made so")]
+    #[error("text to be sealed or used as a context is not UTF-8, and cannot be converted to it")]
     NotUtf8 { untranslatable: bool },
 
     /// A context that is no identity of a row but a document.
@@ -301,7 +305,7 @@ pub enum Error {
     BadArgument(String),
 
     /// A KEK that `envelope.allowed_keks` does not let in.
-    #[error("KEK {0} is not allowed here")]
+    #[error("KEK {0} is not allowed")]
     KekNotAllowed(String),
 
     /// A KEK of the key that seals, which `setting` does not let in.
@@ -313,7 +317,7 @@ pub enum Error {
 
     /// An expression that is evaluated while a restore loads rows, which may be before their keys.
     #[error(
-        "{what} needs data keys while a restore loads rows, which may be before them: {remedy}"
+        "{what} needs data keys while a restore loads rows, and the keys may be loaded later: {remedy}"
     )]
     NeedsKeyToLoad { what: String, remedy: &'static str },
 
@@ -512,41 +516,41 @@ impl Error {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoRight { .. } | Error::NoRightOnKey { .. } => {
-                "The table's owner and superusers can use its data keys, and who was given the \
-                 right: SELECT envelope.grant_key(relation, role, verb)."
+                "The table's owner, superusers, and roles that were granted the right can: SELECT \
+                 envelope.grant_key(relation, role, verb). Rights on the table do not count."
             }
-            Error::PublicGrantee => "Grant them to a role, and make others members of it.",
+            Error::PublicGrantee => "Grant them to a role, and make other roles members of it.",
             Error::NotFormerOwner(_) => {
-                "The owner that the keyring's table had when it was dropped can adopt it, and \
-                 superusers can."
+                "Superusers can adopt it, and members of the role that owned the keyring's table when \
+                 it was dropped."
             }
             Error::KeyringInUse { .. } => {
-                "To let another table open with it: envelope.share_keyring."
+                "To let another table open values with it: envelope.share_keyring."
             }
             Error::Followed(_) => {
-                "Make or rotate the key there: it arrives here. Once nothing brings the keys any more \
-                 (drop the subscription first): SELECT envelope.unfollow_keyring(relation)."
+                "Do it there: the change then arrives here. If replication has ended (drop the \
+                 subscription first): SELECT envelope.unfollow_keyring(relation)."
             }
             Error::KeyReplaced { .. } => {
-                "Two nodes have each made a key of this version, and values may be under both. To let \
-                 replication go on, give the key that is here another version: delete its row and insert \
-                 it as decrypt-only."
+                "Two nodes have each made a key of this version, and values may be under both keys. To let \
+                 replication go on, give the key that is here another version: delete its row, and insert \
+                 it again as decrypt-only."
             }
             Error::KeyringsWouldBeLost(_) => {
-                "Keep them with envelope.export_keyring; a superuser can then SET \
-                 envelope.allow_drop = on. What they sealed opens no more without them."
+                "What they sealed does not open without them. Save them with envelope.export_keyring. Then a \
+                 superuser can SET envelope.allow_drop = on."
             }
             Error::NoWrap { .. } => {
-                "Bring its rows of envelope.wrapped_key back, from a backup or an exported keyring."
+                "Restore its rows of envelope.wrapped_key, from a backup or an exported keyring."
             }
             Error::PlantedSetting(_) => {
-                "Settings envelope.* are for superusers and the server's configuration: remove \
-                 it from PGOPTIONS or the connection string."
+                "Only superusers and the server's configuration may set envelope.*. Remove it from \
+                 PGOPTIONS or the connection string."
             }
             Error::NoKey { table, .. } if xact::is_in_recovery() => {
                 return Some(format!(
-                    "Its owner can make one on the primary: SELECT envelope.create_key({}). One that \
-                     is there comes with replay, which may be behind.",
+                    "Its owner can make one on the primary: SELECT envelope.create_key({}). If there is \
+                     one already, wait until replay has brought it here.",
                     literal(table)
                 ));
             }
@@ -558,47 +562,47 @@ impl Error {
                 ));
             }
             Error::UnknownKey(_) if xact::is_in_recovery() => {
-                "Replay may be behind: open it again when the standby has caught up. Or the value \
+                "Replay may be behind: try again when the standby has caught up. Otherwise the value \
                  comes from another database, or its key was not restored with it."
             }
             Error::UnknownKey(_) => {
-                "Bring the key here first: restore the rows of schema envelope, or take them from \
-                 where the value was sealed, by envelope.export_keyring and envelope.import_keyring. \
-                 On a standby or a subscriber it may be on its way."
+                "Bring the key here first: restore the rows of schema envelope, or use \
+                 envelope.export_keyring where the value was sealed and envelope.import_keyring here. \
+                 On a standby or a subscriber, the key may be on its way."
             }
             Error::KeyState { state: "retired", .. } => {
-                "envelope.unretire_key lets it open values again."
+                "To let it open values again: envelope.unretire_key."
             }
             Error::KeyActive { is_orphaned: true, .. } => {
-                "No table seals with its keyring any more. To lose what was sealed under it, in copies \
-                 and backups too: envelope.destroy_key(..., shred => true)."
+                "No table seals with its keyring any more. To lose on purpose what it sealed, in copies and \
+                 backups too: envelope.destroy_key(..., shred => true)."
             }
             Error::KeyActive { .. } => {
-                "Make the table another active key first: envelope.rotate_key. To destroy all that \
-                 a table holds, active key included: envelope.shred."
+                "First make the next version: envelope.rotate_key. To destroy all keys of the table, the \
+                 active one too: envelope.shred."
             }
             Error::KeyDestroyed { .. } => {
-                "Values under it are gone, unless a backup or a replica still has the wrapped key."
+                "Its values are gone, unless a backup or a replica still has the wrapped key."
             }
             Error::KeyInUse { table, place, remedy, .. } => {
                 return Some(remedy.hint(table, place));
             }
             Error::CannotLook { .. } => {
-                "Look there yourself, then: envelope.destroy_key(..., shred => true), or \
+                "Look there yourself. If there are none: envelope.destroy_key(..., shred => true), or \
                  envelope.unshare_keyring(..., force => true)."
             }
             Error::ValuesLent { .. } => {
-                "Bring them to that table's own key: CALL envelope.reencrypt. To have them no longer \
+                "First bring them to that table's own key: CALL envelope.reencrypt. Or let them no longer \
                  open there: envelope.unshare_keyring(..., force => true)."
             }
             Error::RowsUnseen { .. } => {
-                "Its rows are stored, or read, in a way that only a query sees: count with \
-                 envelope.census. Then: envelope.destroy_key(..., shred => true), or \
+                "Only a query sees all of its rows. Count the values with envelope.census. If there are \
+                 none: envelope.destroy_key(..., shred => true), or \
                  envelope.unshare_keyring(..., force => true)."
             }
             Error::Distributed(table) => {
                 return Some(format!(
-                    "Seal them anew where they stand, with the function run_command_on_shards of Citus: \
+                    "Seal them anew where they stand, with Citus's function run_command_on_shards: \
                      UPDATE %s SET column = envelope.reseal({}, column). envelope.census counts what is \
                      left.",
                     literal(table)
@@ -607,97 +611,98 @@ impl Error {
             Error::PassedBy { table, column, passed } => return Some(passed.hint(table, column)),
             Error::At { error, .. } => return error.hint(),
             Error::KeyringShared { .. } => {
-                "Shredding would lose that table's values as well. Bring them to a keyring of \
-                 their own first, then: envelope.unshare_keyring."
+                "That table's values would be lost as well. First bring them to a key of that table's own: \
+                 CALL envelope.reencrypt. Then: envelope.unshare_keyring."
             }
-            Error::IsPartition { .. } => "Name the topmost table: all partitions share its keys.",
+            Error::IsPartition { .. } => {
+                "Name the topmost table. All its partitions share its keys."
+            }
             Error::BelowMinimum { .. } => {
-                "It was restored or replayed, or never sealed anew. Who manages the table's keys can \
-                 take it again: envelope.set_minimum_version."
+                "The value was restored or replayed, or never sealed anew. To let such values open again: \
+                 envelope.set_minimum_version."
             }
             Error::PastCryptoperiod { .. } => {
-                "SELECT envelope.rotate_key(...), or set the table's limit rotate_after."
+                "Rotate it: SELECT envelope.rotate_key(relation). To have that done in time: the limit \
+                 rotate_after of envelope.set_limits."
             }
             Error::LastWrap { .. } => {
-                "Wrap the table's keys by another KEK first: envelope.add_kek."
+                "First wrap the table's keys by another KEK: envelope.add_kek."
             }
             Error::NotUnderKek { .. } => "envelope.keys shows which KEKs wrap a table's keys.",
-            Error::ChangedMeanwhile(_) => "Nothing of it was done: do it again.",
-            Error::NotTried => "What was done is done: call it again when the KMS is back.",
+            Error::ChangedMeanwhile(_) => "Nothing was done. Do it again.",
+            Error::NotTried => "What was done stays done. Call it again when the KMS is back.",
             Error::DoesNotOpen(_) => {
-                "It was changed or cut, or was sealed with another context than the one given (the \
-                 trigger knows the empty one). Keep the value: with its own context it may still open."
+                "It was changed or cut, or it was sealed with another context (the trigger uses the empty \
+                 one). Keep the value: with its own context it may still open."
             }
             Error::NotSealed => {
-                "envelope_decrypt opens what envelope_encrypt or the trigger has sealed. \
-                 envelope.is_sealed tells such values from others."
+                "envelope_decrypt opens what envelope_encrypt or the trigger has sealed. To tell such values \
+                 from others: envelope.is_sealed."
             }
             Error::OtherTable(_) => {
-                "Open it with the table it was sealed for, or let this table open that one's \
-                 keyring: envelope.share_keyring. If that table was dropped: envelope.adopt_keyring. \
-                 envelope.inspect(value) names it."
+                "envelope.inspect(value) names that table. Open the value with it, or let this table \
+                 open with its keyring: envelope.share_keyring. If that table was dropped: \
+                 envelope.adopt_keyring."
             }
             Error::LooksSealed { .. } => {
-                "Its key is missing here. Bring it first: restore the rows of schema envelope, or take \
-                 them from where the value was sealed, by envelope.export_keyring and \
-                 envelope.import_keyring; on a subscriber, wait until it has arrived. Only if you know \
-                 that these bytes are plaintext, and no sealed value: envelope_encrypt seals any bytes."
+                "Bring the key here first: restore the rows of schema envelope, or use \
+                 envelope.export_keyring where the value was sealed and envelope.import_keyring here. On a \
+                 subscriber, wait until the key has arrived. Only if you know that these bytes are plaintext, \
+                 and no sealed value: envelope_encrypt seals any bytes."
             }
             Error::NotText => {
                 return Some(format!(
-                    "It was sealed as bytes, perhaps by the trigger, which seals the bytes that it \
-                     gets: text that was written into a bytea column is in the encoding of its \
-                     database. Open it with envelope_decrypt, and such text with \
-                     convert_from(envelope_decrypt(...), '{}'), or the name of that encoding.",
+                    "It was sealed as bytes. Open it with envelope_decrypt. If it is text that was \
+                     written into a bytea column, it is in the encoding of the database where that was \
+                     done: convert_from(envelope_decrypt(...), '{}'), or the name of that encoding.",
                     encoding::likely_of_bytes()
                 ));
             }
             Error::Untranslatable("opened value") => {
-                "Open it with envelope_decrypt, which gives its bytes in UTF-8."
+                "Open it with envelope_decrypt: that gives its bytes, in UTF-8."
             }
             Error::NotATable { shows, .. } if shows.is_empty() => {
-                "Data keys belong to permanent tables, partitioned or not. Name the one that the values \
+                "Only permanent tables have data keys, partitioned ones too. Name the table that the values \
                  come from."
             }
             Error::NotATable { shows, .. } => {
                 return Some(format!(
-                    "Data keys belong to permanent tables. Name the one that the values come from: {}.",
+                    "Only permanent tables have data keys. Name the table that the values come from: {}.",
                     some_of(shows)
                 ));
             }
             Error::KekNotAllowed(_) | Error::DefaultKekNotAllowed(_) => {
-                "A superuser can name it in envelope.allowed_keks, together with the KEKs that are in use: a \
-                 list that is set replaces the default."
+                "A superuser can add it to envelope.allowed_keks. A list that is set replaces the default, so \
+                 it must name all KEKs that are in use."
             }
             Error::SealingKekNotAllowed { .. } => {
-                "A superuser can name it in envelope.allowed_keks, together with the KEKs that are in use, \
-                 or move the table's keys to another KEK: SELECT * FROM envelope.rewrap(kek_from, \
-                 kek_to, relation)."
+                "A superuser can add it to envelope.allowed_keks, which must name all KEKs that are in use. \
+                 Or move the table's keys to another KEK: SELECT * FROM envelope.rewrap(kek_from, kek_to, \
+                 relation)."
             }
             Error::NoDefaultKek => {
-                "Data keys here are wrapped by a KMS already, so no key file is made: set \
+                "Data keys of this database are wrapped by a KMS already, so no key file is made. Set \
                  envelope.default_kek, or name a KEK in envelope.create_key."
             }
             Error::TriggerMisuse(_) => {
-                "CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
+                "Write: CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
                  envelope_seal('column', ...)."
             }
             Error::NoColumn { .. } => {
-                "If the column was renamed, make the trigger anew with its new name."
+                "If the column was renamed, make the trigger anew, with the new name."
             }
             Error::KeyringFork { .. } => {
-                "Of one keyring on two sides only one may rotate. What each has sealed opens where it was \
-                 sealed."
+                "Rotate a keyring on one side only. What each side has sealed opens on that side."
             }
             Error::GeneratedColumn { .. } => {
-                "PostgreSQL computes it after the trigger, and would store it in clear. Compute it into \
-                 an ordinary column, by a trigger whose name comes before this one's."
+                "PostgreSQL computes it after the trigger, and would store it in clear. Use an ordinary \
+                 column, and compute it in a trigger whose name sorts before this one's."
             }
             Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => {
                 "Sealed columns are of type bytea."
             }
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
-            Error::NotInstalled => "CREATE EXTENSION \"pgrx-example\".",
+            Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
             _ => return None,
         };
         Some(hint.to_string())

@@ -34,7 +34,7 @@ impl Passed {
     fn counts(&self) -> [(i64, &'static str); 4] {
         [
             (self.plaintext, "in clear"),
-            (self.of_others, "of other tables' keyrings"),
+            (self.of_others, "under other tables' keyrings"),
             (self.unknown, "under keys that are not in this database"),
             (self.destroyed, "under destroyed keys"),
         ]
@@ -47,32 +47,31 @@ impl Passed {
         if self.plaintext > 0 {
             hints.push(format!(
                 "To seal clear text: UPDATE {table} SET {column} = envelope_encrypt({name}, \
-                 {column}) WHERE NOT envelope.is_sealed({column}), with the column's context, if \
-                 it has one, as third argument."
+                 {column}) WHERE NOT envelope.is_sealed({column}). If the column has a context, \
+                 give it as third argument."
             ));
         }
         if self.of_others > 0 {
             hints.push(format!(
-                "(envelope.inspect({column})).relation names the table of a value. To open and \
-                 re-encrypt its values here: SELECT envelope.share_keyring(that table, {name}). To \
-                 bring them to its own active key: UPDATE {table} SET {column} = \
-                 envelope.reseal(that table, {column}) WHERE \
-                 (envelope.inspect({column})).relation = that table, which a sealing trigger here \
-                 refuses."
+                "(envelope.inspect({column})).relation names the other table of a value. To open and \
+                 re-encrypt its values here: SELECT envelope.share_keyring(other table, {name}). Or to \
+                 bring them to the other table's active key, unless a sealing trigger here refuses \
+                 that: UPDATE {table} SET {column} = envelope.reseal(other table, {column}) WHERE \
+                 (envelope.inspect({column})).relation = other table."
             ));
         }
         if self.unknown > 0 {
             hints.push(
-                "Bring missing keys back with envelope.import_keyring, or restore the rows of schema \
+                "To bring missing keys here: envelope.import_keyring, or restore the rows of schema \
                  envelope."
                     .into(),
             );
         }
         if self.destroyed > 0 {
-            hints.push("Values under destroyed keys are lost: overwrite or delete them.".into());
+            hints.push("Values under destroyed keys are lost. Overwrite or delete them.".into());
         }
         if !self.foreign.is_empty() {
-            hints.push("Call it for a foreign partition where that is stored.".into());
+            hints.push("Call it for a foreign partition on the server that stores it.".into());
         }
         hints.join(" ")
     }

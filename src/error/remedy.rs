@@ -36,18 +36,21 @@ impl Remedy {
                 format!(
                     "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
                      {1} = envelope.reseal({from}, {1}) WHERE envelope.key_id_of({1}) = \
-                     '{key}'. Or to a key of that table's own, by whose name alone they open then: \
+                     '{key}'. Or bring them to a key of table {0}, so that they open by its name alone: \
                      SELECT envelope.share_keyring({from}, {at}){make}; {reencrypt}.",
                     place.table,
                     identifier(&place.column)
                 )
             }
             Remedy::Adopt(keyring) => format!(
-                "The table that sealed them is gone. Let this one have its keyring: SELECT \
+                "The table that sealed them is gone. Give its keyring to this one: SELECT \
                  envelope.adopt_keyring('{keyring}', {at}); {reencrypt}."
             ),
             Remedy::Refresh => {
-                format!("It is a materialized view: REFRESH MATERIALIZED VIEW {}.", place.table)
+                format!(
+                    "They are in a materialized view: REFRESH MATERIALIZED VIEW {}.",
+                    place.table
+                )
             }
         };
         format!("{how} To lose them on purpose: envelope.destroy_key(..., shred => true).")
