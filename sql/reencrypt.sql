@@ -165,7 +165,7 @@ CREATE PROCEDURE envelope.reencrypt(
       RAISE EXCEPTION 'relation must not be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
-      RAISE EXCEPTION 'of the parameters only context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
+      RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation) THEN
       RAISE EXCEPTION 'relation with OID % does not exist', relation::pg_catalog.oid USING ERRCODE = 'undefined_table';

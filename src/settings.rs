@@ -80,7 +80,7 @@ pub fn init(reactions: Reactions) {
     define_text(
         c"envelope.default_kek",
         c"KEK that wraps new data keys, as a URI.",
-        c"aws-kms://arn:aws:kms:..., aws-kms://alias/..., or file:///...; unset, a key file is made \
+        c"Write aws-kms://arn:aws:kms:..., aws-kms://alias/..., or file:///... . Unset: a key file is made \
           in envelope.file_kek_directory, for development and tests.",
         &DEFAULT_KEK,
     );
@@ -133,7 +133,7 @@ pub fn init(reactions: Reactions) {
     define_int(
         c"envelope.kms_timeout",
         c"Longest time for one KMS operation with its retries.",
-        c"Credentials that must be fetched first count.",
+        c"The time to find credentials counts.",
         &KMS_TIMEOUT,
         (100, 600_000),
         GucFlags::UNIT_MS,
@@ -159,7 +159,7 @@ pub fn init(reactions: Reactions) {
     define_int(
         c"envelope.cache_max_keys",
         c"Most unwrapped data keys that a backend keeps.",
-        c"The one unwrapped longest ago is wiped for the next. 0: no limit.",
+        c"For the next one, the one that was unwrapped longest ago is wiped. 0: no limit.",
         &CACHE_MAX_KEYS,
         (0, i32::MAX),
         GucFlags::empty(),
@@ -167,7 +167,7 @@ pub fn init(reactions: Reactions) {
     define_int(
         c"envelope.cache_max_uses",
         c"Values that a backend seals and opens with an unwrapped data key.",
-        c"After them the KMS is asked again. 0: no limit.",
+        c"After that the KMS is asked again. 0: no limit.",
         &CACHE_MAX_USES,
         (0, i32::MAX),
         GucFlags::empty(),
@@ -175,7 +175,7 @@ pub fn init(reactions: Reactions) {
     define_int(
         c"envelope.cache_max_bytes",
         c"Bytes that a backend seals and opens with an unwrapped data key.",
-        c"After them the KMS is asked again. 0: no limit.",
+        c"After that the KMS is asked again. 0: no limit.",
         &CACHE_MAX_BYTES,
         (0, i32::MAX),
         GucFlags::UNIT_KB,
@@ -183,8 +183,8 @@ pub fn init(reactions: Reactions) {
     // Seconds; 0 since a key that the KMS cannot vouch for is not to be used unless one says so.
     define_int(
         c"envelope.cache_max_stale",
-        c"Time for which an expired data key is used on while the KMS is out of reach.",
-        c"Only when it is unavailable or throttling, never when it refuses.",
+        c"Time for which an expired data key stays in use while the KMS is out of reach.",
+        c"Only while it is unavailable or throttling, never when it refuses. 0: not at all.",
         &CACHE_MAX_STALE,
         (0, 7 * 24 * 3600),
         GucFlags::UNIT_S,
@@ -192,8 +192,8 @@ pub fn init(reactions: Reactions) {
     GucRegistry::define_enum_guc(
         c"envelope.audit",
         c"What the server's log is told of keys and their use.",
-        c"One line of JSON each. off: what was refused; ddl: keys made and unwrapped, rights and \
-          limits changed; all: how many values each statement opened.",
+        c"One line of JSON for each event. off: what was refused. ddl: also what happens to keys, rights and \
+          limits. all: also how many values each statement opened.",
         &AUDIT,
         GucContext::Suset,
         GucFlags::empty(),
@@ -203,7 +203,7 @@ pub fn init(reactions: Reactions) {
     define_int(
         c"envelope.cryptoperiod",
         c"Time for which a data key may seal before envelope.check() reports it.",
-        c"Nothing else happens: envelope.rotate_key, or a table's limit rotate_after. 0: never.",
+        c"The key is not rotated: that is for envelope.rotate_key, or a table's limit rotate_after. 0: never.",
         &CRYPTOPERIOD,
         (0, i32::MAX),
         GucFlags::UNIT_S,
@@ -220,7 +220,7 @@ pub fn init(reactions: Reactions) {
     GucRegistry::define_bool_guc(
         c"envelope.allow_drop",
         c"Let the extension be dropped while it holds keyrings.",
-        c"Every wrapped data key is dropped with it, and what they sealed opens no more.",
+        c"Every wrapped data key is dropped with it, and what they sealed no longer opens.",
         &ALLOW_DROP,
         GucContext::Suset,
         GucFlags::empty(),

@@ -143,8 +143,7 @@ pub fn warn_of_unseen_in(tops: &HashSet<pg_sys::Oid>) -> Result<()> {
     if !unseen.is_empty() {
         report::warning(
             format!("values of {} on other nodes were not looked at", unseen.join(", ")),
-            "These tables are distributed. What stands on their shards under these keys no longer \
-             opens.",
+            "These tables are distributed. Values on their shards under these keys no longer open.",
         );
     }
     Ok(())

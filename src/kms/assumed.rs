@@ -32,7 +32,7 @@ impl AssumedRole {
         if is_role && self.arn.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(&self.arn);
         }
-        let message = "envelope.aws_role_arn is no ARN of an IAM role";
+        let message = "envelope.aws_role_arn is not the ARN of an IAM role";
         Err(KmsError::new(Kind::BadUri, self.arn.chars().take(200).collect::<String>(), message)
             .with_hint("Write arn:aws:iam::<account>:role/<name>."))
     }

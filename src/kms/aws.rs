@@ -119,7 +119,7 @@ impl AwsProvider {
     /// A wrap that KMS can have made, ready to send.
     fn sendable(&self, wrapped: &[u8]) -> Result<Blob, KmsError> {
         if wrapped.is_empty() || wrapped.len() > MAX_WRAPPED_LEN {
-            let message = format!("a wrap of {} bytes is none of AWS KMS", wrapped.len());
+            let message = format!("a wrap of {} bytes does not come from AWS KMS", wrapped.len());
             return Err(KmsError::new(Kind::InvalidWrap, KekUri::Aws(self.key.clone()), message));
         }
         Ok(Blob::new(wrapped))

@@ -150,7 +150,7 @@ impl Found {
             ))
         } else if mode & 0o077 != 0 {
             Some((
-                format!("has mode {mode:04o}, which lets others than its owner at it"),
+                format!("has mode {mode:04o}, so that others than its owner can get at it"),
                 "chmod 0600 it. If somebody may have read it, make another key file and move the data keys \
                  there: envelope.rewrap. Never overwrite this one: without it no value opens.",
             ))

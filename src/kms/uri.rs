@@ -86,12 +86,8 @@ impl FromStr for KekUri {
         }
         let shown = cut(text);
         let Some(key) = text.strip_prefix(AWS) else {
-            return Err(KmsError::new(
-                Kind::BadUri,
-                shown,
-                "this is no KEK URI that is known here",
-            )
-            .with_hint(URI_HINT));
+            return Err(KmsError::new(Kind::BadUri, shown, "this is not the URI of a KEK")
+                .with_hint(URI_HINT));
         };
         match AwsKey::parse(key) {
             Ok(key) => Ok(Self::Aws(key)),

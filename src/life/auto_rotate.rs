@@ -113,8 +113,8 @@ fn tell(table: &Table, keyring_id: Uuid, error: &Error) {
     if !told {
         report::warning(
             format!("could not rotate the data key of table {}: {error}", table.name()),
-            "Values go on being sealed under the key that is there. It is tried again, ever less \
-             often; envelope.rotate_key does it at once.",
+            "Values are still sealed under the former key. The rotation is tried again, less and less \
+             often. To rotate at once: envelope.rotate_key.",
         );
     }
 }

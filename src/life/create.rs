@@ -45,7 +45,7 @@ pub fn on_first_use(table: &Table) -> Result<()> {
             keyring::look_again();
             Ok(())
         }
-        Some(_) => refused("by itself beside its inactive ones"),
+        Some(_) => refused("automatically while it has inactive ones"),
     }
 }
 

@@ -106,7 +106,7 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
         |table| followed::is_followed(relation::partition_root(table), Some(keyring.id));
     match sealing.map_or(Ok(false), is_followed) {
         Ok(true) => {
-            let followed = "its keys come by replication, and are made where they come from";
+            let followed = "its keys arrive by replication, and are made where they come from";
             add(None, None, Outcome::Note(followed.into()));
         }
         Ok(false) => {}

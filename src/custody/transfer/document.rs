@@ -167,7 +167,7 @@ pub fn read(json: &str) -> Result<Transferred> {
     let keyrings: Vec<_> = document.keyrings.into_iter().map(read_ring).collect::<Result<_>>()?;
     let ids: HashSet<Uuid> = keyrings.iter().map(|keyring| keyring.id).collect();
     if ids.len() < keyrings.len() || keyrings.iter().filter(|keyring| keyring.seals).count() != 1 {
-        return Err(bad(&"one of its keyrings seals, and each is there once"));
+        return Err(bad(&"exactly one of its keyrings must seal, and none may be there twice"));
     }
     let keys = keyrings.iter().flat_map(|keyring| &keyring.keys);
     check_together(keys.map(|(key, _)| key.row))?;

@@ -50,7 +50,7 @@ impl<'a> Plan<'a> {
                         !wraps.is_empty() && here.iter().any(|row| row.key_id == key.row.key_id);
                 } else if key.row.state != State::Destroyed {
                     plan.notices.push(format!(
-                        "data key {} was destroyed here, and stays so",
+                        "data key {} was destroyed here, and stays destroyed",
                         key.row.key_id
                     ));
                 }
@@ -112,7 +112,9 @@ impl<'a> Plan<'a> {
         self.keys.extend(merged.new);
         self.moves.extend(merged.moves.into_iter().map(|change| (keyring_id, change)));
         self.notices.extend(merged.destroyed_there.into_iter().map(|key| {
-            format!("data key {key} was destroyed where the keyring comes from, and goes on here")
+            format!(
+                "data key {key} was destroyed where the keyring comes from, and still opens here"
+            )
         }));
         self.notices.extend(merged.not_activated.map(|key| {
             format!(

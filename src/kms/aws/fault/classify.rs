@@ -112,8 +112,8 @@ pub(super) fn unsent(causes: &str) -> (Kind, &'static str) {
 }
 
 const CREDENTIALS_HINT: &str = "Give the server's process AWS credentials that are valid: \
-    environment, profile, web identity, container or instance role. Check its clock as well. A role \
-    of envelope.aws_role_arn must let them assume it.";
+    environment, profile, web identity, container or instance role. Check its clock as well. If \
+    envelope.aws_role_arn is set, that role must let them assume it.";
 
 const UNAVAILABLE_HINT: &str = "Can the server reach the KMS endpoint? See \
     envelope.aws_endpoint_url, envelope.kms_timeout and envelope.kms_max_attempts.";
