@@ -78,7 +78,7 @@ CREATE TABLE envelope.keyring (
 CREATE INDEX keyring_table_name ON envelope.keyring (table_name COLLATE "C");
 COMMENT ON TABLE envelope.keyring IS
   'The data keys of a table, kept when the table is dropped: backups may need them';
-COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and to tell who makes a table of that name';
+COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and for the WARNING to whoever makes a table of that name';
 COMMENT ON COLUMN envelope.keyring.default_kek IS
   'KEK for its first data key; NULL: envelope.default_kek. Later ones go under the KEKs of the newest';
 COMMENT ON COLUMN envelope.keyring.kms_context IS 'KMS encryption context for its first wrap';
@@ -101,7 +101,7 @@ COMMENT ON TABLE envelope.keyring_table IS
   'Which tables use a keyring: a table seals with one and may open with more';
 COMMENT ON COLUMN envelope.keyring_table.seals IS 'New values of the table are sealed with this keyring';
 COMMENT ON COLUMN envelope.keyring_table.former_owner IS
-  'Whose the table was when it was dropped: that role may have another table adopt the keyring';
+  'Who owned the table when it was dropped: that role may give the keyring to another table';
 
 CREATE TABLE envelope.data_key (
   key_id            uuid PRIMARY KEY,
@@ -137,7 +137,7 @@ COMMENT ON TABLE envelope.wrapped_key IS
   'Data keys wrapped by a KEK; one data key may stand under several';
 COMMENT ON COLUMN envelope.wrapped_key.kms_context IS 'Encryption context, as it was when wrapped';
 COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
-  'When it was written or another was dropped for it: it was unwrapped and compared then';
+  'When it was last unwrapped and compared: when it was written, or took the place of another';
 COMMENT ON COLUMN envelope.wrapped_key.position IS
   'The order in which the wraps of a data key are tried, the lowest first';
 
@@ -205,10 +205,10 @@ COMMENT ON COLUMN envelope.reencryption.next_block IS 'Pages before it were read
 COMMENT ON COLUMN envelope.reencryption.found IS 'Values under other keys that this pass has met';
 COMMENT ON COLUMN envelope.reencryption.moved IS 'Those of them that it brought to the active key';
 COMMENT ON COLUMN envelope.reencryption.left_before IS 'Values that the pass before could not have';
-COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, passed by; known when it has ended';
-COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, passed by';
-COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, passed by';
-COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, passed by';
+COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, left alone; known once it has ended';
+COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, left alone';
+COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, left alone';
+COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, left alone';
 
 -- Written by sessions that seal, one row for many values; nobody's cache depends on it.
 CREATE TABLE envelope.key_use (
@@ -231,7 +231,7 @@ CREATE TABLE envelope.followed_keyring (
   since       timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE envelope.followed_keyring IS
-  'Keyrings whose data keys come by replication: they are made and rotated where they come from';
+  'Keyrings whose data keys arrive by replication: they are made and rotated where they come from';
 COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
 
 -- Dumps carry the rows, and the database's owner may take them.

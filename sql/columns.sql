@@ -4,19 +4,19 @@ CREATE FUNCTION envelope.key_id_of(value bytea)
   RETURNS uuid LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_key_id_of_wrapper';
 COMMENT ON FUNCTION envelope.key_id_of(bytea) IS
-  'The key id in the header of a sealed value, NULL when it has none; reads no more of it than that';
+  'The key id in the header of a sealed value, NULL if it has none; reads no more of the value than that';
 
 CREATE FUNCTION envelope.register_column(relation regclass, column_name name)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_register_column_wrapper';
 COMMENT ON FUNCTION envelope.register_column(regclass, name) IS
-  'Notes that a column holds sealed values: destroy_key reads all of it; false when it was noted already';
+  'Notes that a column holds sealed values, so that destroy_key reads all of it; false if it was noted already';
 
 CREATE FUNCTION envelope.unregister_column(relation regclass, column_name name)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unregister_column_wrapper';
 COMMENT ON FUNCTION envelope.unregister_column(regclass, name) IS
-  'Takes back register_column; false when the column was not noted';
+  'Takes register_column back; false if the column was not noted';
 
 -- Triggers are looked up, not copied into the register: nothing is written behind anyone's back, and
 -- nothing goes stale. Their arguments are NUL-terminated and stand one after the other.
@@ -45,7 +45,7 @@ CREATE VIEW envelope.sealed_columns WITH (security_barrier) AS
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
   GROUP BY c.oid, s.column_name;
 COMMENT ON VIEW envelope.sealed_columns IS
-  'Columns of one''s tables (all, for members of pg_monitor) known to hold sealed values: registered, or named by a sealing trigger';
+  'Columns of your tables (all, for members of pg_monitor) that are known to hold sealed values: registered, or named by a sealing trigger';
 GRANT SELECT ON envelope.sealed_columns TO PUBLIC;
 
 CREATE FUNCTION envelope.keep_stored(relation regclass, column_name name)
@@ -110,4 +110,4 @@ CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real
     RAISE;
   END $$;
 COMMENT ON FUNCTION envelope.census(regclass, name, real) IS
-  'Values of a column by the key they are sealed under, and those that are not; with a sample (percent of pages), estimates';
+  'Counts the values of a column by the key that they are sealed under, and those that are not sealed; with a sample (percent of pages), estimates';

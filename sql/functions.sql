@@ -6,13 +6,13 @@ CREATE FUNCTION envelope_encrypt(relation regclass, plaintext bytea, context tex
   RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_encrypt_wrapper';
 COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
-  'Seals bytes under the active data key of a table; what is bound in as context must be given to open';
+  'Seals bytes under the active data key of a table; a context that is bound in must be given again to open';
 
 CREATE FUNCTION envelope_decrypt(relation regclass, sealed bytea, context text DEFAULT '')
   RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_decrypt_wrapper';
 COMMENT ON FUNCTION envelope_decrypt(regclass, bytea, text) IS
-  'Opens a value sealed for a table; an error when it was changed or the context differs';
+  'Opens a value that was sealed for a table; an error if it was changed or the context differs';
 
 CREATE FUNCTION envelope_encrypt_text(relation regclass, plaintext text, context text DEFAULT '')
   RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
@@ -24,13 +24,13 @@ CREATE FUNCTION envelope_decrypt_text(relation regclass, sealed bytea, context t
   RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
   AS 'MODULE_PATHNAME', 'envelope_decrypt_text_wrapper';
 COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
-  'As envelope_decrypt, for values sealed as text';
+  'As envelope_decrypt, for values that were sealed as text';
 
 CREATE FUNCTION envelope_context(tag text, VARIADIC parts text[])
   RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_context_wrapper';
 COMMENT ON FUNCTION envelope_context(text, text[]) IS
-  'The context that binds a value to its column (tag) and row (parts), unambiguously';
+  'Makes the context that binds a value to its column (tag) and row (parts)';
 
 CREATE FUNCTION envelope_seal()
   RETURNS trigger LANGUAGE c
@@ -45,37 +45,37 @@ CREATE FUNCTION envelope.create_key(
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_create_key_wrapper';
 COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
-  'Makes the data key of a table, under a KEK and a KMS encryption context; its key id';
+  'Makes the data key of a table, under a KEK and a KMS encryption context; gives its key id';
 
 CREATE FUNCTION envelope.is_sealed(value bytea)
   RETURNS boolean LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_is_sealed_wrapper';
 COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
-  'Whether a value has the shape of a sealed value, for CHECK constraints; it is not opened';
+  'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
 
 CREATE FUNCTION envelope.flush_cache()
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_flush_cache_wrapper';
 COMMENT ON FUNCTION envelope.flush_cache() IS
-  'Wipes this session''s unwrapped data keys from memory; how many there were';
+  'Wipes this session''s unwrapped data keys from memory; gives their number';
 
 CREATE FUNCTION envelope.warm(relation regclass)
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_warm_wrapper';
 COMMENT ON FUNCTION envelope.warm(regclass) IS
-  'Unwraps a table''s data keys now, so that a transaction after it need not wait for the KMS; how many it unwrapped';
+  'Unwraps a table''s data keys now, so that a later transaction need not wait for the KMS; gives the number that it unwrapped';
 
 CREATE FUNCTION envelope.set_limits(relation regclass, limits jsonb)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_set_limits_wrapper';
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
-  'A table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
+  'Sets a table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
 
 CREATE FUNCTION envelope.grant_key(relation regclass, role name, verb text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_grant_key_wrapper';
 COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
-  'Lets a role encrypt, decrypt, search or manage (which is to decrypt, too) with the keys of a table';
+  'Lets a role encrypt, decrypt, search or manage (which includes decrypt) with the keys of a table';
 
 CREATE FUNCTION envelope.revoke_key(relation regclass, role name, verb text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -87,52 +87,52 @@ CREATE FUNCTION envelope.has_key_privilege(relation regclass, verb text)
   RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_has_key_privilege_wrapper';
 COMMENT ON FUNCTION envelope.has_key_privilege(regclass, text) IS
-  'Whether the current role may do one of the given verbs with the keys of a table';
+  'Whether the current role has one of the given rights on the keys of a table';
 
 CREATE FUNCTION envelope.has_key_privilege(role name, relation regclass, verb text)
   RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_has_key_privilege_by_name_wrapper';
 COMMENT ON FUNCTION envelope.has_key_privilege(name, regclass, text) IS
-  'Whether a role, by name, may do one of the given verbs with the keys of a table';
+  'Whether a role, by name, has one of the given rights on the keys of a table';
 
 CREATE FUNCTION envelope.has_key_privilege(role oid, relation regclass, verb text)
   RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_has_key_privilege_by_oid_wrapper';
 COMMENT ON FUNCTION envelope.has_key_privilege(oid, regclass, text) IS
-  'Whether a role, by OID, may do one of the given verbs with the keys of a table';
+  'Whether a role, by OID, has one of the given rights on the keys of a table';
 -- Keyrings of tables that are dropped, copied, attached, moved.
 
 CREATE FUNCTION envelope.adopt_keyring(keyring_id uuid, relation regclass)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_adopt_keyring_wrapper';
 COMMENT ON FUNCTION envelope.adopt_keyring(uuid, regclass) IS
-  'Gives a table the keyring of a dropped one: to seal with if it has none, else to open with';
+  'Gives a table the keyring of a dropped table: to seal with if it has none, else to open with';
 
 CREATE FUNCTION envelope.share_keyring(from_relation regclass, to_relation regclass)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_share_keyring_wrapper';
 COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
-  'Lets a table also open with the keyring that another seals with';
+  'Lets a table also open with the keyring that another table seals with';
 
 CREATE FUNCTION envelope.unshare_keyring(
     from_relation regclass, to_relation regclass, force boolean DEFAULT false)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unshare_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unshare_keyring(regclass, regclass, boolean) IS
-  'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless it is forced';
+  'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless force is true';
 
 CREATE FUNCTION envelope.export_keyring(relation regclass)
   RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_export_keyring_wrapper';
 COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
-  'The keyrings of a table, their data keys wrapped, for envelope.import_keyring elsewhere';
+  'Gives the keyrings of a table as JSON, their data keys wrapped, for envelope.import_keyring elsewhere';
 
 CREATE FUNCTION envelope.import_keyring(keyring jsonb, relation regclass DEFAULT NULL)
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_import_keyring_wrapper';
 REVOKE ALL ON FUNCTION envelope.import_keyring(jsonb, regclass) FROM PUBLIC;
 COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
-  'Adds exported keyrings, as far as they are missing and open here, carries on what has happened to them there, and gives them to a table; the id of the one that seals';
+  'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
 
 CREATE FUNCTION envelope.check_kek(uri text)
   RETURNS TABLE (step text, ok boolean, sqlstate text, message text)
@@ -140,7 +140,7 @@ CREATE FUNCTION envelope.check_kek(uri text)
   AS 'MODULE_PATHNAME', 'envelope_check_kek_wrapper';
 REVOKE ALL ON FUNCTION envelope.check_kek(text) FROM PUBLIC;
 COMMENT ON FUNCTION envelope.check_kek(text) IS
-  'Tries a KEK: generates a data key, unwraps it, compares; a row a step, the failed one last';
+  'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
 
 CREATE FUNCTION envelope.check()
   RETURNS TABLE (relation text, keyring_id uuid, key_id uuid, kek text,
@@ -148,7 +148,7 @@ CREATE FUNCTION envelope.check()
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_check_wrapper';
 COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that one may manage (all, for superusers) past the cache, and looks whether active ones may seal; a row a wrapped key, a row a break, and a row for what a restore would lose';
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, and for what a restore would lose';
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,
@@ -159,7 +159,7 @@ COMMENT ON FUNCTION envelope.session_stats() IS 'What envelope.stats shows';
 
 CREATE VIEW envelope.stats AS SELECT * FROM envelope.session_stats();
 COMMENT ON VIEW envelope.stats IS
-  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys unwrapped by another KEK than their first';
+  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys that another KEK than their first one unwrapped';
 GRANT SELECT ON envelope.stats TO PUBLIC;
 
 -- Tables' owners and those who were given a right see their keys, owners also those of tables that are
@@ -193,7 +193,7 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
                 WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                   AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.keys IS
-  'Data keys of the tables that one owns, owned or has a right on (all, for members of pg_monitor), without the keys; keks and kms_contexts go together, in the order in which KEKs are tried';
+  'What is known of the data keys of tables that you own, owned or have a right on (all, for members of pg_monitor); keks and kms_contexts go together, in the order in which KEKs are tried';
 GRANT SELECT ON envelope.keys TO PUBLIC;
 
 -- A row a table, role and verb, however the role came by it; members of the role may do the same.
@@ -229,7 +229,7 @@ CREATE VIEW envelope.key_privileges WITH (security_barrier) AS
                   AND m.verb OPERATOR(pg_catalog.=) 'manage'
                   AND pg_catalog.pg_has_role(m.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.key_privileges IS
-  'Who may do what with the keys of a table: its owner, by a grant, since to manage is to decrypt, or by a table that the keyring is shared with; one''s own, and all of tables whose keys one manages';
+  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
 GRANT SELECT ON envelope.key_privileges TO PUBLIC;
 
 -- OFFSET 0 has a value looked at once, not once for each column.
@@ -247,4 +247,4 @@ CREATE FUNCTION envelope.inspect(
     LEFT JOIN envelope.keys k ON k.key_id OPERATOR(pg_catalog.=) s.key_id;
   END;
 COMMENT ON FUNCTION envelope.inspect(bytea) IS
-  'What a sealed value says of itself, unopened: format, key, length; all NULL when it is none';
+  'What a sealed value says of itself, without opening it: format, key, length; all NULL if it is not sealed';

@@ -4,20 +4,20 @@ CREATE FUNCTION envelope.rotate_key(relation regclass, reason text DEFAULT NULL)
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_rotate_key_wrapper';
 COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
-  'Makes the next version of a table''s data key, which seals from here on; the one before opens on; its key id';
+  'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
 
 CREATE FUNCTION envelope.rotate_due(max_keys integer DEFAULT 100)
   RETURNS TABLE (relation text, key_id uuid, new_key_id uuid, sqlstate text, message text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_rotate_due_wrapper';
 COMMENT ON FUNCTION envelope.rotate_due(integer) IS
-  'For a job: rotates so many of the data keys that are beyond their tables'' limits (rotate_after and the like), as far as one may; a row for each';
+  'For a job: rotates data keys that are beyond their tables'' limits (rotate_after and the like), at most max_keys of those that you may manage; a row for each';
 
 CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
-  'Says that replication no longer brings a table''s data keys: they are made and rotated here from then on';
+  'Says that replication no longer brings a table''s data keys: they are made and rotated here from now on';
 
 CREATE FUNCTION envelope.rewrap(
     kek_from text, kek_to text, relation regclass DEFAULT NULL, dry_run boolean DEFAULT false)
@@ -26,22 +26,22 @@ CREATE FUNCTION envelope.rewrap(
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_rewrap_wrapper';
 COMMENT ON FUNCTION envelope.rewrap(text, text, regclass, boolean) IS
-  'Moves data keys wrapped by one KEK to another (anew under the same one, when both are the same), of one table or of all that one may manage; a row for each';
+  'Moves wrapped data keys from one KEK to another (or wraps them anew, if both are the same), of one table or of all that you may manage; a row for each';
 
 CREATE FUNCTION envelope.add_kek(relation regclass, kek text, kms_context jsonb DEFAULT NULL)
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_add_kek_wrapper';
 COMMENT ON FUNCTION envelope.add_kek(regclass, text, jsonb) IS
-  'Wraps a table''s data keys by a further KEK, which is tried after those that are there; how many had not been';
+  'Wraps a table''s data keys by a further KEK, which is tried after those that are there; gives the number of keys that were not under it';
 
 CREATE FUNCTION envelope.drop_kek(relation regclass, kek text)
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_drop_kek_wrapper';
 COMMENT ON FUNCTION envelope.drop_kek(regclass, text) IS
-  'Takes a KEK away from a table''s data keys, once another has given each of them back; how many there were';
+  'Takes a KEK away from a table''s data keys, once another KEK has given each of them back; gives the number of keys';
 
 CREATE FUNCTION envelope.set_minimum_version(relation regclass, version integer)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_set_minimum_version_wrapper';
 COMMENT ON FUNCTION envelope.set_minimum_version(regclass, integer) IS
-  'Values under older versions of a table''s data key are refused; 1 takes all';
+  'Refuses values under older versions of a table''s data key; 1 takes all';

@@ -4,7 +4,7 @@ CREATE FUNCTION envelope.reseal(relation regclass, sealed bytea, context text DE
   RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_reseal_wrapper';
 COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
-  'A sealed value under the table''s active key: opened, sealed anew, compared; as it is when it is under that key already';
+  'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
 
 -- In schema envelope, where nobody can put one of the same name. They say in which row an error was.
 CREATE FUNCTION envelope.opened(
@@ -53,7 +53,7 @@ CREATE FUNCTION envelope.reencrypt_ended(relation regclass, column_name name, st
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_reencrypt_ended_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_ended(regclass, name, boolean) IS
-  'For envelope.reencrypt: tells how many values were passed by, by a WARNING or, strict, by an error';
+  'For envelope.reencrypt: tells how many values were left alone, by a WARNING or, if strict, by an error';
 
 CREATE FUNCTION envelope.replication_lag()
   RETURNS bigint LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER
@@ -221,7 +221,7 @@ CREATE PROCEDURE envelope.reencrypt(
     PERFORM envelope.reencrypt_ended(relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean) IS
-  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it passed by, strict: by an error';
+  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it left alone, by a WARNING or, if strict, by an error';
 
 CREATE VIEW envelope.progress WITH (security_barrier) AS
   SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
@@ -249,5 +249,5 @@ CREATE VIEW envelope.progress WITH (security_barrier) AS
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
         WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
 COMMENT ON VIEW envelope.progress IS
-  'Re-encryption of one''s tables (all, for members of pg_monitor): rows done, left (an estimate), a second; when it will have ended; values passed by, once it has';
+  'How far re-encryption of your tables has come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
 GRANT SELECT ON envelope.progress TO PUBLIC;
