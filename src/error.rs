@@ -321,6 +321,19 @@ pub enum Error {
     )]
     NeedsKeyToLoad { what: String, remedy: &'static str },
 
+    /// An index or a statistics object over an expression that opens values; what more it does.
+    #[error(
+        "{what} stores opened values in clear, with what ANALYZE samples of them{beside}: drop it"
+    )]
+    StoresClear { what: String, beside: &'static str },
+
+    /// A CHECK that plaintext passes.
+    #[error(
+        "CHECK constraint {name} of table {table} is NOT ENFORCED, and lets plaintext in: make it anew \
+         without that"
+    )]
+    NotEnforced { name: String, table: String },
+
     /// A default under which no key can be made.
     #[error(
         "new data keys cannot be made: envelope.allowed_keks does not allow KEK {0} of \
@@ -409,6 +422,8 @@ impl Error {
             | Error::PastCryptoperiod { .. }
             | Error::LastWrap { .. }
             | Error::NeedsKeyToLoad { .. }
+            | Error::StoresClear { .. }
+            | Error::NotEnforced { .. }
             | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
             | Error::CannotLook { .. }

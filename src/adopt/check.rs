@@ -5,6 +5,7 @@
 //! looked at again before it is said, since much may have happened meanwhile.
 
 mod breaks;
+mod checks;
 mod kms;
 mod loading;
 mod survey;
@@ -57,6 +58,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
     }
     findings.extend(kms.try_default());
     findings.extend(loading::findings());
+    findings.extend(checks::findings());
     for finding in &findings {
         if let Outcome::Broken(error) = &finding.outcome {
             audit::refused(error);

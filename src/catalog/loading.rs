@@ -1,5 +1,5 @@
-//! What needs a data key while rows are loaded or indexes built, by what PostgreSQL's own catalog knows
-//! to depend on the extension's functions.
+//! What needs a data key while rows are loaded or indexes built, and what keeps in clear what it opens, by
+//! what PostgreSQL's own catalog knows to depend on the extension's functions.
 
 use pgrx::pg_sys;
 use pgrx::spi::{self, Spi, SpiHeapTupleData};
@@ -18,6 +18,8 @@ pub struct Needing {
     pub of: String,
     /// Who owns that.
     pub owner: pg_sys::Oid,
+    /// Whether it stores what it opens.
+    pub in_clear: bool,
 }
 
 /// What sort of object.
@@ -33,10 +35,14 @@ pub enum Kind {
     PartitionKey,
     /// An index over an expression, or with a condition.
     Index,
+    /// An object of CREATE STATISTICS over an expression.
+    Statistics,
 }
 
-/// All of them but those of temporary tables and foreign tables, whose rows no dump has. What is NOT VALID
-/// is left out, too: a dump makes it after the rows.
+/// All of them but those of temporary tables, and of foreign tables, whose rows no dump has (but which have
+/// statistics here). What is NOT VALID is left out, too: a dump makes it after the rows.
+///
+/// An index with a condition and an expression is said to store what it opens, whichever of the two does.
 ///
 /// Seen are expressions that call the extension's functions, but those that only look at a value's shape
 /// (they are IMMUTABLE); functions with a body of standard SQL, operators and casts that do so; and
@@ -61,64 +67,72 @@ fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Option<Needing>> {
         "generated" => Kind::Generated,
         "partition" => Kind::PartitionKey,
         "index" => Kind::Index,
+        "statistics" => Kind::Statistics,
         _ => return Ok(None),
     };
     let owner = row.get(4)?.unwrap_or(pg_sys::InvalidOid);
-    Ok(Some(Needing { kind, name: text(2)?, of: text(3)?, owner }))
+    let in_clear = row.get(5)?.unwrap_or(false);
+    Ok(Some(Needing { kind, name: text(2)?, of: text(3)?, owner, in_clear }))
 }
 
 const SQL: &str = r"
 WITH RECURSIVE own AS (
-  SELECT p.oid, p.provolatile, p.prorettype
+  SELECT p.oid, p.proname, p.provolatile, p.prorettype
   FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
   WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
     AND d.refclassid = 'pg_extension'::regclass
     AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = convert_from($1, 'UTF8'))
-), needing (classid, objid) AS (
-  SELECT 'pg_proc'::regclass::oid, oid FROM own
+), needing (classid, objid, opens) AS (
+  SELECT 'pg_proc'::regclass::oid, oid, proname ~ '^envelope_decrypt' FROM own
   WHERE provolatile <> 'i' AND prorettype <> 'trigger'::regtype
   UNION
-  SELECT 'pg_proc'::regclass::oid, p.oid
+  SELECT 'pg_proc'::regclass::oid, p.oid, p.prosrc ~* '\menvelope_decrypt'
   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
     AND CASE WHEN octet_length(p.prosrc) <= 1000000
              THEN p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|opened)\M' END
     AND p.oid NOT IN (SELECT oid FROM own)
   UNION
-  SELECT d.classid, d.objid
+  SELECT d.classid, d.objid, n.opens
   FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
   WHERE d.classid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)
 ), user_of AS (
-  SELECT DISTINCT d.classid, d.objid, d.objsubid
+  SELECT d.classid, d.objid, d.objsubid, bool_or(n.opens) AS opens
   FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
-), found (kind, name, relation, domain) AS (
-  SELECT CASE WHEN c.conrelid <> 0 THEN 'check' ELSE 'domain' END, c.conname, c.conrelid, c.contypid
+  GROUP BY d.classid, d.objid, d.objsubid
+), found (kind, name, relation, domain, in_clear) AS (
+  SELECT CASE WHEN c.conrelid <> 0 THEN 'check' ELSE 'domain' END, quote_ident(c.conname), c.conrelid,
+         c.contypid, false
   FROM user_of u JOIN pg_constraint c ON c.oid = u.objid
   WHERE u.classid = 'pg_constraint'::regclass
     AND c.contype = 'c' AND c.convalidated AND c.conislocal
   UNION
-  SELECT 'generated', a.attname, a.attrelid, 0
+  SELECT 'generated', quote_ident(a.attname), a.attrelid, 0, u.opens
   FROM user_of u
   JOIN pg_attrdef f ON u.classid = 'pg_attrdef'::regclass AND f.oid = u.objid
     OR u.classid = 'pg_class'::regclass AND f.adrelid = u.objid AND f.adnum = u.objsubid
   JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
   WHERE a.attgenerated = 's' AND a.attislocal
   UNION
-  SELECT 'partition', '', c.oid, 0
+  SELECT 'partition', '', c.oid, 0, false
   FROM user_of u JOIN pg_class c ON c.oid = u.objid
   WHERE u.classid = 'pg_class'::regclass AND u.objsubid = 0 AND c.relkind = 'p'
   UNION
-  SELECT 'index', c.relname, i.indrelid, 0
+  SELECT 'index', quote_ident(c.relname), i.indrelid, 0, u.opens AND i.indexprs IS NOT NULL
   FROM user_of u JOIN pg_class c ON c.oid = u.objid JOIN pg_index i ON i.indexrelid = c.oid
   WHERE u.classid = 'pg_class'::regclass AND NOT c.relispartition
+  UNION
+  SELECT 'statistics', quote_ident(s.nspname) || '.' || quote_ident(e.stxname), e.stxrelid, 0, true
+  FROM user_of u JOIN pg_statistic_ext e ON e.oid = u.objid JOIN pg_namespace s ON s.oid = e.stxnamespace
+  WHERE u.classid = 'pg_statistic_ext'::regclass AND u.opens
 )
-SELECT convert_to(f.kind, getdatabaseencoding()), convert_to(quote_ident(f.name), getdatabaseencoding()),
+SELECT convert_to(f.kind, getdatabaseencoding()), convert_to(f.name, getdatabaseencoding()),
        convert_to(quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)),
                   getdatabaseencoding()),
-       COALESCE(c.relowner, t.typowner)
+       COALESCE(c.relowner, t.typowner), f.in_clear
 FROM found f
 LEFT JOIN pg_class c ON c.oid = f.relation
 LEFT JOIN pg_type t ON f.relation = 0 AND t.oid = f.domain
 JOIN pg_namespace s ON s.oid = COALESCE(c.relnamespace, t.typnamespace)
-WHERE c.relpersistence IS DISTINCT FROM 't' AND c.relkind IS DISTINCT FROM 'f'
+WHERE c.relpersistence IS DISTINCT FROM 't' AND (c.relkind IS DISTINCT FROM 'f' OR f.kind = 'statistics')
 ORDER BY 3, 1, 2";

@@ -2,6 +2,7 @@
 //! one ([`at_one_moment`]), written by SPI as the owner of the schema.
 
 mod arrival;
+pub mod checks;
 mod invalidate;
 pub mod loading;
 mod refs;

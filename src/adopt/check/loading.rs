@@ -1,5 +1,5 @@
 //! What would make a restore lose rows: expressions that need a data key while rows are loaded, which may
-//! be before the keys are.
+//! be before the keys are. And what stores in clear what it opens.
 
 use super::{Finding, Outcome};
 use crate::catalog::loading::{self, Kind, Needing};
@@ -19,7 +19,7 @@ pub fn findings() -> Vec<Finding> {
 }
 
 fn finding(needing: Needing) -> Finding {
-    let Needing { kind, name, of, .. } = needing;
+    let Needing { kind, name, of, in_clear, .. } = needing;
     let lost = |what: String, remedy| Outcome::Broken(Error::NeedsKeyToLoad { what, remedy });
     let keys_first = "restore the keys before the rows";
     let (table, outcome) = match kind {
@@ -38,10 +38,21 @@ fn finding(needing: Needing) -> Finding {
             ),
         ),
         Kind::Generated => {
-            (Some(of.clone()), lost(format!("generated column {name} of table {of}"), keys_first))
+            let clear = if in_clear { ", which stores opened values in clear," } else { "" };
+            let what = format!("generated column {name} of table {of}{clear}");
+            (Some(of.clone()), lost(what, keys_first))
         }
         Kind::PartitionKey => {
             (Some(of.clone()), lost(format!("the partition key of table {of}"), keys_first))
+        }
+        Kind::Index if in_clear => {
+            let what = format!("index {name} of table {of}");
+            let beside = ", and needs data keys to be built, before which a restore may come to it";
+            (Some(of), Outcome::Broken(Error::StoresClear { what, beside }))
+        }
+        Kind::Statistics => {
+            let what = format!("statistics object {name} of table {of}");
+            (Some(of), Outcome::Broken(Error::StoresClear { what, beside: "" }))
         }
         Kind::Index => {
             let note = format!(
