@@ -1,7 +1,8 @@
 //! Messages that are not errors, and what PostgreSQL adds to any message. Errors are
 //! `crate::error`'s.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::NonNull;
 
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -87,8 +88,8 @@ unsafe extern "C-unwind" {
 }
 
 /// COPY adds the line it is at to every message raised meanwhile, as CONTEXT: the plaintext of a
-/// row that is about to be sealed would stand in the server's log. From here on it does not;
-/// other context (functions, statements) stays.
+/// row that is about to be sealed would stand in the server's log. From here on the line's number
+/// stands there alone; other context (functions, statements) stays.
 pub fn leave_out_copy_line() {
     let mut left_out = WithoutCopyLine::begin();
     left_out.entries = [None; NESTED];
@@ -96,35 +97,32 @@ pub fn leave_out_copy_line() {
 
 /// While it lives, messages of PostgreSQL's own (cancel, timeout) do not carry COPY's line either.
 pub struct WithoutCopyLine {
-    /// What was unlinked, and from where.
-    entries: [Option<(Link, *mut pg_sys::ErrorContextCallback)>; NESTED],
+    /// What names the line of each COPY, to be put back.
+    entries: [Option<NonNull<pg_sys::ErrorContextCallback>>; NESTED],
 }
 
-type Link = *mut *mut pg_sys::ErrorContextCallback;
-
-/// A COPY whose trigger runs a COPY, and so on: as deep as it will be.
+/// A COPY whose trigger runs a COPY, and so on: as deep as lines are put back.
 const NESTED: usize = 4;
 
 impl WithoutCopyLine {
-    /// Takes COPY's line out of what messages carry.
+    /// Takes COPY's line out of what messages carry, and leaves its number.
     pub fn begin() -> WithoutCopyLine {
         let copy = CopyFromErrorCallback as *const ();
         let mut left_out = WithoutCopyLine { entries: [None; NESTED] };
         let mut free = left_out.entries.iter_mut();
         // SAFETY: the list's entries are on the stacks of PostgreSQL functions that have not
-        // returned; each is unlinked by its function by what it links to, not by what links to it.
+        // returned. What an entry's function is called with stays its own.
         unsafe {
-            let mut link: Link = std::ptr::addr_of_mut!(pg_sys::error_context_stack);
-            while let Some(entry) = (*link).as_mut() {
-                let is_copy =
-                    entry.callback.is_some_and(|call| std::ptr::eq(call as *const (), copy));
-                match if is_copy { free.next() } else { None } {
-                    Some(slot) => {
-                        *slot = Some((link, entry));
-                        *link = entry.previous;
+            let mut link = pg_sys::error_context_stack;
+            while let Some(mut found) = NonNull::new(link) {
+                let entry = found.as_mut();
+                if entry.callback.is_some_and(|call| std::ptr::eq(call as *const (), copy)) {
+                    entry.callback = Some(name_copy_line);
+                    if let Some(slot) = free.next() {
+                        *slot = Some(found);
                     }
-                    None => link = &mut entry.previous,
                 }
+                link = entry.previous;
             }
         }
         left_out
@@ -132,20 +130,109 @@ impl WithoutCopyLine {
 }
 
 impl Drop for WithoutCopyLine {
-    /// Puts the line back, so that COPY's other errors name it; not while an error unwinds, which
-    /// ends the COPY.
+    /// Puts the line back, so that COPY's other errors show it; not while an error unwinds: it is told
+    /// with its context later.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
-        for (link, entry) in self.entries.iter().rev().flatten() {
+        for entry in self.entries.iter_mut().flatten() {
             // SAFETY: nothing that was on the list at `begin` has returned since.
-            unsafe { **link = *entry };
+            unsafe { entry.as_mut().callback = Some(CopyFromErrorCallback) };
         }
     }
 }
 
-unsafe extern "C" {
-    // commands/copy.h, which pgrx does not bind; only its address is used.
-    fn CopyFromErrorCallback(arg: *mut std::ffi::c_void);
+/// Adds to the message that is being made which line of which table a COPY is at. In place of
+/// COPY's own function, and called with its state. That is nothing to read from here: its layout is
+/// another one in each major. So COPY's own function is asked, apart from the message, and what it
+/// says is cut after the number. The line's content comes after that, in the untranslated text.
+unsafe extern "C-unwind" fn name_copy_line(copy: *mut c_void) {
+    // SAFETY: PostgreSQL's own sequence of calls while it makes a message, with the argument that COPY
+    // put on the list. No frame is jumped over that owns anything, should memory run out.
+    unsafe {
+        let mut alone = pg_sys::ErrorContextCallback {
+            previous: std::ptr::null_mut(),
+            callback: Some(CopyFromErrorCallback),
+            arg: copy,
+        };
+        let all = pg_sys::error_context_stack;
+        pg_sys::error_context_stack = &mut alone;
+        let told = untranslated(|| GetErrorContextStack());
+        pg_sys::error_context_stack = all;
+        if told.is_null() {
+            return;
+        }
+        if let Some(end) = end_of_line_number(CStr::from_ptr(told).to_bytes()) {
+            *told.add(end) = 0;
+            errcontext_msg(c"%s".as_ptr(), told);
+        }
+    }
+}
+
+/// Runs `tell`, whose messages PostgreSQL does not translate meanwhile; null where that cannot be had.
+///
+/// # Safety
+/// `tell` gives a string or null.
+unsafe fn untranslated(tell: impl FnOnce() -> *mut c_char) -> *mut c_char {
+    // SAFETY: a locale of its own, which this thread uses until it is freed.
+    unsafe {
+        let base = libc::duplocale(libc::uselocale(std::ptr::null_mut()));
+        let plain = libc::newlocale(libc::LC_MESSAGES_MASK, c"C".as_ptr(), base);
+        if plain.is_null() {
+            return std::ptr::null_mut();
+        }
+        let before = libc::uselocale(plain);
+        let told = tell();
+        libc::uselocale(before);
+        libc::freelocale(plain);
+        told
+    }
+}
+
+/// Where the number ends in `COPY <table>, line <number>`, with whatever comes after.
+fn end_of_line_number(told: &[u8]) -> Option<usize> {
+    const LINE: &[u8] = b", line ";
+    if !told.starts_with(b"COPY ") {
+        return None;
+    }
+    (0..told.len()).filter(|at| told[*at..].starts_with(LINE)).find_map(|at| {
+        let number = at + LINE.len();
+        let digits = told[number..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let end = number + digits;
+        (digits > 0 && matches!(told.get(end), None | Some(b':' | b','))).then_some(end)
+    })
+}
+
+unsafe extern "C-unwind" {
+    // commands/copy.h, which pgrx does not bind.
+    fn CopyFromErrorCallback(copy: *mut c_void);
+    // utils/elog.h, without the guard of pgrx's bindings: they are called while PostgreSQL makes a message.
+    fn GetErrorContextStack() -> *mut c_char;
+    fn errcontext_msg(format: *const c_char, ...) -> c_int;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of_line_number;
+
+    fn cut(told: &str) -> Option<&str> {
+        end_of_line_number(told.as_bytes()).map(|end| &told[..end])
+    }
+
+    #[test]
+    fn what_copy_tells_is_cut_after_the_number() {
+        for told in [
+            "COPY people, line 12",
+            "COPY people, line 12: \"1\tsecret, line 3: x\"",
+            "COPY people, line 12, column ssn: \"secret\"",
+            "COPY people, line 12, column ssn: null input",
+        ] {
+            assert_eq!(cut(told), Some("COPY people, line 12"));
+        }
+        assert_eq!(cut("COPY a, line b, line 7: \"1\""), Some("COPY a, line b, line 7"));
+        assert_eq!(cut("COPY people"), None);
+        assert_eq!(cut("COPY people, Zeile 1: \"secret\""), None);
+        assert_eq!(cut("something else, line 1"), None);
+    }
 }

@@ -35,6 +35,7 @@ def test_first_use_in_copy_logs_no_row(own_cluster, database):
     copy_in(db)
     log = c.log.read_text(errors="replace")
     assert "created key file" in log and NEEDLE not in log
+    assert "CONTEXT:  COPY people, line 1\n" in log
 
 
 @pytest.mark.parametrize("fault", ["refused", "cancelled"])
@@ -50,8 +51,85 @@ def test_an_error_of_the_kms_in_copy_logs_no_row(aws, proxy, fault):
     with fails(sqlstate) as caught:
         copy_in(aws, options)
     assert proxy.counts["GenerateDataKey"] == 1
-    assert NEEDLE not in (caught.value.diag.context or "")
+    assert caught.value.diag.context == "COPY people, line 1"
     assert NEEDLE not in aws.cluster.log.read_text(errors="replace")
+
+
+@pytest.fixture
+def foreign(db):
+    """A value of another table, which the trigger refuses, as COPY has it in its text formats."""
+    db.people("others", rows=["x"])
+    return "\\x" + db.value("SELECT ssn FROM others").hex()
+
+
+def refused_at(session, copy, data):
+    """The context of the refusal."""
+    with fails("22023") as caught, session.cursor().copy(copy) as into:
+        into.write(data)
+    return caught.value.diag.context
+
+
+@pytest.mark.parametrize("copy, data, line", [
+    ("COPY {} FROM STDIN", "1\t{n}\n2\t{n}\n3\t\\{v}\n4\t{n}\n", 3),
+    # The line's number is that of the input: what stands in quotes may go over several, and may look like a context.
+    ("COPY {} FROM STDIN (FORMAT csv, HEADER)", 'id,ssn\n1,"{n}\n, line 99: {n}"\n"2","{v}"\n', 4),
+    # Rows that are left out count.
+    ("COPY {} FROM STDIN WHERE id > 2", "1\t{n}\n2\t{n}\n3\t\\{v}\n", 3),
+    # Another column stands there, too.
+    ("COPY {} (ssn, id) FROM STDIN", "\\{v}\t77\n", 1),
+])
+def test_a_row_that_the_trigger_refuses_is_told_by_its_number(db, foreign, copy, data, line):
+    """And not by what stands in it: neither to the client nor in the log."""
+    db.people()
+    db.people('"a, line b"')
+    for table in ("people", '"a, line b"'):
+        with db.connect() as session:
+            context = refused_at(session, copy.format(table), data.format(n=NEEDLE, v=foreign))
+            assert context == f"COPY {table.strip(chr(34))}, line {line}"
+            # The session goes on as ever.
+            assert session.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    log = db.cluster.log.read_text(errors="replace")
+    assert NEEDLE not in log and foreign[2:60] not in log
+
+
+def test_a_row_of_a_binary_copy_is_told_by_its_number(db, foreign):
+    db.people()
+    with db.connect() as session, fails("22023") as caught:
+        with session.cursor().copy("COPY people FROM STDIN (FORMAT binary)") as into:
+            into.set_types(["int4", "bytea"])
+            into.write_row((1, NEEDLE.encode()))
+            into.write_row((2, bytes.fromhex(foreign[2:])))
+    assert caught.value.diag.context == "COPY people, line 2"
+
+
+def test_a_row_of_a_partition_is_told_by_its_number(db, foreign):
+    db.sql("CREATE TABLE parted (id int, ssn bytea) PARTITION BY RANGE (id)")
+    db.sql("CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (10)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT ON parted FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    with db.connect() as session:
+        assert refused_at(session, "COPY parted FROM STDIN", f"1\tx\n2\t\\{foreign}\n") == "COPY parted, line 2"
+
+
+def test_a_refusal_that_is_caught_leaves_the_number_right(db, foreign):
+    """A trigger of the COPY's own table writes to the sealed one, catches the refusal and goes on; what fails later in
+    the same COPY names its own line, and what fails in the next COPY is PostgreSQL's own as ever."""
+    db.people()
+    db.sql("CREATE TABLE incoming (id int, ssn bytea)")
+    db.sql("CREATE FUNCTION pass_on() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+           "BEGIN INSERT INTO people VALUES (new.id, new.ssn); "
+           "EXCEPTION WHEN invalid_parameter_value THEN new.ssn := NULL; END; RETURN new; END $$")
+    db.sql("CREATE TRIGGER pass_on BEFORE INSERT ON incoming FOR EACH ROW EXECUTE FUNCTION pass_on()")
+    with db.connect() as session:
+        with pytest.raises(psycopg.Error) as caught, session.cursor().copy("COPY incoming FROM STDIN") as into:
+            into.write(f"1\tx\n2\t\\{foreign}\n3\tx\nno number\tx\n")
+        assert caught.value.sqlstate == "22P02" and caught.value.diag.context == "COPY incoming, line 4"
+        with pytest.raises(psycopg.Error) as caught, session.cursor().copy("COPY incoming FROM STDIN") as into:
+            into.write("1\tx\nno number\tx\n")
+        assert caught.value.diag.context == 'COPY incoming, line 2, column id: "no number"'
+        with session.cursor().copy("COPY incoming FROM STDIN") as into:
+            into.write(f"1\tx\n2\t\\{foreign}\n3\tx\n")
+        assert session.execute("SELECT id, ssn IS NULL FROM incoming").fetchall() == [(1, False), (2, True), (3, False)]
+        assert session.execute("SELECT id FROM people").fetchall() == [(1,), (3,)]
 
 
 def test_other_errors_of_copy_still_name_the_line(db):
