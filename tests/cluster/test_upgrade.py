@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -81,8 +82,10 @@ def test_update_without_a_newer_version_changes_nothing(db):
 
 # -- pg_upgrade -----------------------------------------------------------------------------------------------------
 
+MODES = ["--copy", "--link"] + (["--swap"] if place.major() >= 18 else [])
 
-@pytest.mark.parametrize("mode", ["--copy", "--link"])
+
+@pytest.mark.parametrize("mode", MODES)
 def test_pg_upgrade(own_cluster, mode):
     """From one cluster to a new one of the same major, which goes the same way as to a later one: schema by dump, files
     as they are. The OIDs in the catalog's rows must still be those of the tables and roles."""
@@ -90,21 +93,15 @@ def test_pg_upgrade(own_cluster, mode):
     old.sql("CREATE ROLE filler; DROP ROLE filler; CREATE ROLE reader")
     old.sql("CREATE DATABASE app")
     old.sql('CREATE EXTENSION "pgrx-example"', dbname="app")
-
-    def on_old(query, params=None):
-        return old.sql(query, params, "app")
-
+    on_old = on(old)
     sealed.make(on_old, "reader")
-    before = sealed.catalog(on_old), sealed.stored(on_old), triggers(on_old)
+    before = state(on_old)
     old.stop()
     new = own_cluster(conf={"envelope.file_kek_directory": f"{old.data}.kek"})
     upgrade(old, new, mode)
     new.start()
-
-    def on_new(query, params=None):
-        return new.sql(query, params, "app")
-
-    assert (sealed.catalog(on_new), sealed.stored(on_new), triggers(on_new)) == before
+    on_new = on(new)
+    assert state(on_new) == before
     assert all(oid == named for _, oid, named in sealed.bindings(on_new))
     assert on_new("SELECT grantee::regrole::text FROM (SELECT grantee::oid FROM envelope.key_grant) g") == [("reader",)]
     assert sealed.opened(on_new) == sealed.PLAINTEXTS
@@ -116,6 +113,64 @@ def test_pg_upgrade(own_cluster, mode):
     on_new("DROP TABLE texts")
     assert ("-", 0, 0) in sealed.bindings(on_new)
     assert "COPY envelope.wrapped_key" in new.client("pg_dump", dbname="app")
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_pg_upgrade_from_major_to_major(own_cluster, preload):
+    """From the oldest major at hand through all others to the one under test, each time into a cluster as initdb makes
+    it. Where only one is at hand, to the same. Keys are rotated on each, one of them is under two KEKs, and a role that
+    owns nothing opens by its grant: nothing has to be set for the old key files."""
+    servers = place.servers() if len(place.servers()) > 1 else place.servers() * 2
+    conf = {"shared_preload_libraries": "pgrx-example"} if preload else {}
+    old = own_cluster(conf=conf, initdb=["-k"], pg_bin=servers[0]).start()
+    old.sql("CREATE ROLE filler; DROP ROLE filler; CREATE ROLE reader LOGIN")
+    old.sql("CREATE DATABASE app")
+    old.sql('CREATE EXTENSION "pgrx-example"', dbname="app")
+    sealed.make(on(old), "reader")
+    kek = old.base / "data.kek" / "second.kek"
+    kek.write_bytes(bytes(range(32)))
+    kek.chmod(0o600)
+    shutil.chown(kek, kek.parent.owner(), kek.parent.group())
+    on(old)(f"SET envelope.allowed_keks = 'file://{kek}'; SELECT envelope.add_kek('people', 'file://{kek}')")
+    on(old)("SELECT envelope.grant_key('people', 'reader', 'encrypt')")
+    on(old)("GRANT SELECT, INSERT ON people TO reader")
+    expected = {table: list(values) for table, values in sealed.PLAINTEXTS.items()}
+    for hop, pg_bin in enumerate(servers[1:]):
+        before = state(on(old))
+        old.stop()
+        new = own_cluster(conf=conf, initdb=["-k"], pg_bin=pg_bin)
+        upgrade(old, new, ("--link", "--copy", "--swap")[hop % (3 if place.major(pg_bin) >= 18 else 2)])
+        new.start()
+        run = on(new)
+        assert state(run) == before
+        assert sealed.opened(run) == expected
+        assert all(oid == named for _, oid, named in sealed.bindings(run))
+        assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
+        assert run("SELECT DISTINCT cardinality(keks) FROM envelope.keys WHERE relation = 'public.people'") == [(2,)]
+        assert new.sql("SELECT count(envelope_decrypt('people', ssn)) FROM people", dbname="app", user="reader") == [
+            (len(expected["people"]) - 1,)]
+        new.sql("INSERT INTO people VALUES (1000, 'by the reader')", dbname="app", user="reader")
+        run("DELETE FROM people WHERE id = 1000")
+        for table in expected:
+            sealed.insert(run, table, 60 + 2 * hop, "new")
+            expected[table].append("new" if isinstance(expected[table][0], str) else b"new")
+        sealed.second_version(run, "people")
+        sealed.insert(run, "people", 61 + 2 * hop, "after the rotation")
+        expected["people"].append(b"after the rotation")
+        assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
+        assert run("SELECT count(DISTINCT envelope.key_id_of(ssn)) FROM people") == [(3 + hop,)]
+        old = new
+    assert place.major(old.pg_bin) == place.major()
+
+
+def on(cluster):
+    """Runs one statement in the database of the test."""
+    return lambda query, params=None: cluster.sql(query, params, "app")
+
+
+def state(run):
+    """What an upgrade must leave as it is."""
+    return sealed.catalog(run), sealed.stored(run), triggers(run)
 
 
 def triggers(run):
@@ -131,10 +186,11 @@ def triggers(run):
 
 def upgrade(old, new, mode):
     done = subprocess.run(
-        [place.PG_BIN / "pg_upgrade", "-U", "postgres", "-b", place.PG_BIN, "-B", place.PG_BIN, "-d", old.data,
+        [new.pg_bin / "pg_upgrade", "-U", "postgres", "-b", old.pg_bin, "-B", new.pg_bin, "-d", old.data,
          "-D", new.data, "-p", str(process.free_port()), "-P", str(process.free_port()), "-s", new.base,
          # Its default, and an option by name from PostgreSQL 16 only.
          *([] if mode == "--copy" else [mode])],
         cwd=new.base, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(new.base)}, capture_output=True,
         text=True, **process.server_identity())
-    assert done.returncode == 0, done.stdout + done.stderr
+    logs = [path.read_text(errors="replace")[-2000:] for path in new.data.glob("pg_upgrade_output.d/*/log/*dump*")]
+    assert done.returncode == 0, "\n".join([done.stdout, done.stderr, *logs])

@@ -36,9 +36,11 @@ class _Connection(psycopg.Connection):
 
 class Cluster:
     """`conf` are lines for postgresql.conf, `env` variables of the server's environment (AWS_*). Everything lives in
-    one temporary directory, sockets too; its path is short, as a socket's must be."""
+    one temporary directory, sockets too; its path is short, as a socket's must be. `pg_bin` are the binaries of another
+    major's server."""
 
-    def __init__(self, conf=None, env=None, initdb=()):
+    def __init__(self, conf=None, env=None, initdb=(), pg_bin=place.PG_BIN):
+        self.pg_bin = pg_bin
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="envelope-", dir="/tmp"))
         self.data = self.base / "data"
         self.log = self.base / "log"
@@ -60,7 +62,7 @@ class Cluster:
         self._write_conf()
 
     def _as_server(self, program, *args):
-        subprocess.run([str(place.PG_BIN / program), *map(str, args)], check=True, cwd="/", env=self._environment(),
+        subprocess.run([str(self.pg_bin / program), *map(str, args)], check=True, cwd="/", env=self._environment(),
                        stdout=subprocess.DEVNULL, **process.server_identity())
 
     def _environment(self):
@@ -99,7 +101,7 @@ class Cluster:
     def start(self, outlive=False):
         with open(self.log, "ab") as log:
             self.postmaster = process.spawn(
-                [place.PG_BIN / "postgres", "-D", self.data, "-p", self.port, "-k", self.base],
+                [self.pg_bin / "postgres", "-D", self.data, "-p", self.port, "-k", self.base],
                 env=self._environment(), log=log, as_server_user=True, outlive=outlive)
         process.wait_until(self._answers, f"server start; its log ends:\n{self.log_tail()}")
         return self
@@ -190,7 +192,7 @@ class Cluster:
     def client(self, program, *args, dbname="postgres", user="postgres", options=""):
         """Runs pg_dump, pg_restore, psql of the server's own version; what it printed. `options` are PGOPTIONS."""
         env = {**self.client_env(dbname, user), "PGOPTIONS": options}
-        done = subprocess.run([str(place.PG_BIN / program), *map(str, args)], env=env,
+        done = subprocess.run([str(self.pg_bin / program), *map(str, args)], env=env,
                               stdin=subprocess.DEVNULL, text=True, capture_output=True)
         if done.returncode != 0:
             raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stderr}")
