@@ -3,11 +3,10 @@
 import json
 import pathlib
 import shutil
-import subprocess
 
 import pytest
 from fixtures import make as fixtures
-from harness import place, process, sealed
+from harness import place, sealed
 from harness.cluster import Cluster
 
 FIXTURES = pathlib.Path(fixtures.__file__).parent
@@ -98,7 +97,7 @@ def test_pg_upgrade(own_cluster, mode):
     before = state(on_old)
     old.stop()
     new = own_cluster(conf={"envelope.file_kek_directory": f"{old.data}.kek"})
-    upgrade(old, new, mode)
+    new.upgrade_from(old, mode)
     new.start()
     on_new = on(new)
     assert state(on_new) == before
@@ -139,7 +138,7 @@ def test_pg_upgrade_from_major_to_major(own_cluster, preload):
         before = state(on(old))
         old.stop()
         new = own_cluster(conf=conf, initdb=["-k"], pg_bin=pg_bin)
-        upgrade(old, new, ("--link", "--copy", "--swap")[hop % (3 if place.major(pg_bin) >= 18 else 2)])
+        new.upgrade_from(old, ("--link", "--copy", "--swap")[hop % (3 if place.major(pg_bin) >= 18 else 2)])
         new.start()
         run = on(new)
         assert state(run) == before
@@ -182,15 +181,3 @@ def triggers(run):
                 "(SELECT oid FROM pg_extension WHERE extname = 'pgrx-example') AND deptype = 'e' ORDER BY 1"),
             run("SELECT extversion, array(SELECT c::regclass::text FROM unnest(extconfig) c ORDER BY 1) "
                 "FROM pg_extension WHERE extname = 'pgrx-example'"))
-
-
-def upgrade(old, new, mode):
-    done = subprocess.run(
-        [new.pg_bin / "pg_upgrade", "-U", "postgres", "-b", old.pg_bin, "-B", new.pg_bin, "-d", old.data,
-         "-D", new.data, "-p", str(process.free_port()), "-P", str(process.free_port()), "-s", new.base,
-         # Its default, and an option by name from PostgreSQL 16 only.
-         *([] if mode == "--copy" else [mode])],
-        cwd=new.base, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(new.base)}, capture_output=True,
-        text=True, **process.server_identity())
-    logs = [path.read_text(errors="replace")[-2000:] for path in new.data.glob("pg_upgrade_output.d/*/log/*dump*")]
-    assert done.returncode == 0, "\n".join([done.stdout, done.stderr, *logs])

@@ -159,6 +159,18 @@ class Cluster:
         except psycopg.Error:
             return True
 
+    def upgrade_from(self, old, mode="--copy"):
+        """Takes over all that is in another cluster, by pg_upgrade; both are stopped."""
+        done = subprocess.run(
+            [self.pg_bin / "pg_upgrade", "-U", "postgres", "-b", old.pg_bin, "-B", self.pg_bin, "-d", old.data,
+             "-D", self.data, "-p", str(process.free_port()), "-P", str(process.free_port()), "-s", self.base,
+             # Its default, and an option by name from PostgreSQL 16 only.
+             *([] if mode == "--copy" else [mode])],
+            cwd=self.base, env=self._environment(), capture_output=True, text=True, **process.server_identity())
+        logs = self.data.glob("pg_upgrade_output.d/*/log/*dump*")
+        told = [path.read_text(errors="replace")[-2000:] for path in logs]
+        assert done.returncode == 0, "\n".join([done.stdout, done.stderr, *told])
+
     def destroy(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.base, ignore_errors=True)
