@@ -4,7 +4,7 @@ there when a key's state changes, when keys do not come along, when plaintext do
 import itertools
 
 import pytest
-from harness import process, sealed
+from harness import place, process, sealed
 from harness.cluster import Cluster
 from sqlstate import fails
 
@@ -227,6 +227,54 @@ def test_without_the_keys_values_name_what_they_miss(sealed_pair):
         with fails("42704") as caught:
             pair.there("SELECT envelope_decrypt('people', %s)", (value,))
         assert str(key_id) in str(caught.value)
+
+
+# -- what later majors publish --------------------------------------------------------------------------------------
+
+
+def test_all_tables_except_some(sealed_pair):
+    """From 19 on. Tables are left out by name, not by schema: who leaves out the keys' tables names each."""
+    pair = sealed_pair
+    if place.major() < 19:
+        with fails("42601"):
+            pair.subscribe("FOR ALL TABLES EXCEPT (TABLE people)")
+        return
+    with fails("42601"):
+        pair.subscribe("FOR ALL TABLES EXCEPT (TABLES IN SCHEMA envelope)")
+    pair.subscribe("FOR ALL TABLES EXCEPT (TABLE people)")
+    pair.copied()
+    others = [table for table in sealed.PLAINTEXTS if table != "people"]
+    assert sealed.stored(pair.there)["people"] == []
+    assert sealed.opened(pair.there, others) == {table: sealed.PLAINTEXTS[table] for table in others}
+    assert pair.there("SELECT * FROM envelope.check() WHERE NOT ok") == []
+    pair.drop()
+    pair.here(f"DROP PUBLICATION {pair.name}")
+    pair.there("TRUNCATE " + ", ".join([*others, KEYS, "envelope.key_grant", "envelope.sealed_column"]))
+    pair.subscribe(f"FOR ALL TABLES EXCEPT (TABLE {KEYS})")
+    pair.copied()
+    assert sealed.stored(pair.there) == sealed.stored(pair.here)
+    with fails("42704"):
+        pair.there(sealed.opening("renamed"))
+
+
+def test_a_published_generated_column_is_what_it_was_made_of(pair):
+    """From 18 on. It is computed when the trigger is through, of the sealed value; it opens where that does."""
+    made = "CREATE TABLE made (id int PRIMARY KEY, v bytea, again bytea {})"
+    pair.here(made.format("GENERATED ALWAYS AS (v) STORED"))
+    pair.here("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON made FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    pair.there(made.format(""))
+    pair.here("INSERT INTO made VALUES (1, 'copied')")
+    published = f"FOR TABLE {KEYS}, made WITH (publish_generated_columns = stored)"
+    if place.major() < 18:
+        with fails("42601"):
+            pair.subscribe(published)
+        return
+    pair.subscribe(published)
+    pair.copied()
+    pair.here("INSERT INTO made VALUES (2, 'streamed')")
+    pair.applied()
+    assert pair.there("SELECT v = again, envelope_decrypt_text('made', again) FROM made ORDER BY id") == [
+        (True, "copied"), (True, "streamed")]
 
 
 # -- the trigger on the subscriber ----------------------------------------------------------------------------------
