@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use crate::pg::datum::owned_name;
 use crate::pg::encoding;
 
-/// Whether a replication origin is set. In PostgreSQL 19 the variable is `replorigin_xact_state`.
+/// Whether a replication origin is set.
 pub fn is_set() -> bool {
     current().is_some()
 }
@@ -21,9 +21,25 @@ pub fn name() -> Option<String> {
     owned_name(name).map(encoding::shown)
 }
 
-fn current() -> Option<pg_sys::RepOriginId> {
+fn current() -> Option<u16> {
+    #[cfg(any(
+        feature = "pg14",
+        feature = "pg15",
+        feature = "pg16",
+        feature = "pg17",
+        feature = "pg18"
+    ))]
     // SAFETY: a variable of this backend's.
     let origin = unsafe { pg_sys::replorigin_session_origin };
+    #[cfg(not(any(
+        feature = "pg14",
+        feature = "pg15",
+        feature = "pg16",
+        feature = "pg17",
+        feature = "pg18"
+    )))]
+    // SAFETY: a variable of this backend's.
+    let origin = unsafe { pg_sys::replorigin_xact_state.origin };
     // The last one marks what is made here and shall not be sent on.
-    (origin != 0 && origin != pg_sys::RepOriginId::MAX).then_some(origin)
+    (origin != 0 && origin != u16::MAX).then_some(origin)
 }

@@ -199,19 +199,14 @@ impl Scan {
     ) -> Scan {
         let Some(pages) = pages else {
             // SAFETY: by contract.
-            return Scan::Whole(unsafe {
-                pg_sys::table_beginscan(relation, snapshot, 0, std::ptr::null_mut())
-            });
+            return Scan::Whole(unsafe { begin_whole(relation, snapshot) });
         };
         // SAFETY: by contract; the bounds are copied. The last item of the last page is a bound
         // that no row lies beyond.
         Scan::Pages(unsafe {
-            pg_sys::table_beginscan_tidrange(
-                relation,
-                snapshot,
-                &mut item(pages.start, 0),
-                &mut item(pages.end - 1, u16::MAX),
-            )
+            let mut first = item(pages.start, 0);
+            let mut last = item(pages.end - 1, u16::MAX);
+            begin_range(relation, snapshot, &mut first, &mut last)
         })
     }
 
@@ -234,6 +229,66 @@ impl Scan {
         let (Scan::Whole(scan) | Scan::Pages(scan)) = self;
         // SAFETY: by contract.
         unsafe { pg_sys::table_endscan(scan) }
+    }
+}
+
+/// # Safety
+/// That of [`Scan::begin`].
+unsafe fn begin_whole(
+    relation: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+) -> pg_sys::TableScanDesc {
+    let no_key = std::ptr::null_mut();
+    #[cfg(any(
+        feature = "pg14",
+        feature = "pg15",
+        feature = "pg16",
+        feature = "pg17",
+        feature = "pg18"
+    ))]
+    // SAFETY: by contract.
+    return unsafe { pg_sys::table_beginscan(relation, snapshot, 0, no_key) };
+    #[cfg(not(any(
+        feature = "pg14",
+        feature = "pg15",
+        feature = "pg16",
+        feature = "pg17",
+        feature = "pg18"
+    )))]
+    // SAFETY: by contract.
+    unsafe {
+        pg_sys::table_beginscan(relation, snapshot, 0, no_key, pg_sys::ScanOptions::SO_NONE)
+    }
+}
+
+/// # Safety
+/// That of [`Scan::begin`].
+unsafe fn begin_range(
+    relation: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    first: &mut pg_sys::ItemPointerData,
+    last: &mut pg_sys::ItemPointerData,
+) -> pg_sys::TableScanDesc {
+    #[cfg(any(
+        feature = "pg14",
+        feature = "pg15",
+        feature = "pg16",
+        feature = "pg17",
+        feature = "pg18"
+    ))]
+    // SAFETY: by contract.
+    return unsafe { pg_sys::table_beginscan_tidrange(relation, snapshot, first, last) };
+    #[cfg(not(any(
+        feature = "pg14",
+        feature = "pg15",
+        feature = "pg16",
+        feature = "pg17",
+        feature = "pg18"
+    )))]
+    // SAFETY: by contract.
+    unsafe {
+        let no_flags = pg_sys::ScanOptions::SO_NONE;
+        pg_sys::table_beginscan_tidrange(relation, snapshot, first, last, no_flags)
     }
 }
 

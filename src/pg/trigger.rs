@@ -229,10 +229,12 @@ impl Columns<'_> {
 }
 
 fn has_generated(constraints: &pg_sys::TupleConstr) -> bool {
-    #[cfg(feature = "pg18")]
-    return constraints.has_generated_stored || constraints.has_generated_virtual;
-    #[cfg(not(feature = "pg18"))]
-    constraints.has_generated_stored
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
+    return constraints.has_generated_stored;
+    #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
+    {
+        constraints.has_generated_stored || constraints.has_generated_virtual
+    }
 }
 
 /// Where a column stands among a row's values.

@@ -28,7 +28,7 @@ pub fn until_readable(fd: BorrowedFd<'_>) {
     }
 }
 
-#[cfg(any(feature = "pg17", feature = "pg18"))]
+#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
 fn wait_event() -> u32 {
     use std::cell::Cell;
     thread_local!(static EVENT: Cell<u32> = const { Cell::new(0) });
@@ -39,7 +39,7 @@ fn wait_event() -> u32 {
     EVENT.get()
 }
 
-#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+#[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
 fn wait_event() -> u32 {
     pg_sys::PG_WAIT_EXTENSION
 }
