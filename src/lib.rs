@@ -22,6 +22,8 @@
 //!
 //! Beside them stand two crates that know none of this: `envelope`, the byte format, and `gcm`, the cipher.
 
+use std::ffi::CStr;
+
 mod adopt;
 mod audit;
 mod catalog;
@@ -41,7 +43,14 @@ mod sweep;
 mod tests;
 mod values;
 
-pgrx::pg_module_magic!(name, version);
+// `version` alone would become the module's name, with pgrx 0.18.
+pgrx::pg_module_magic!(name, version = VERSION);
+
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => c"",
+    };
 
 pgrx::extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["bootstrap"]);
