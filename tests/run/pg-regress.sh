@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SQL scripts and what they must print, by PostgreSQL's own pg_regress on a throwaway cluster.
 # Tests run in order of their names, `setup` first. RESULTS=DIR keeps what they printed there.
+# What a major prints otherwise stands in a directory of expected/ that is called after it.
 source "$(dirname "$0")/../setup/env.sh"
 
 pg=$(major)
@@ -11,6 +12,7 @@ pg_regress=$(dirname "$("$pg_config" --pgxs)")/../test/regress/pg_regress
 work=$(mktemp -d /tmp/envelope-regress-XXXXXX)
 trap '[ -z "${RESULTS:-}" ] || cp "$work"/results/*.out "$RESULTS"; rm -rf "$work"' EXIT
 cp -r "$ROOT/tests/pg_regress/sql" "$ROOT/tests/pg_regress/expected" "$work/"
+[ ! -d "$work/expected/$pg" ] || cp "$work/expected/$pg"/*.out "$work/expected/"
 # The bootstrap superuser is called after the user who runs the server: `postgres` for root, not for others.
 if grep -nw postgres "$work"/expected/*.out; then
     die "an expected output names the bootstrap superuser"

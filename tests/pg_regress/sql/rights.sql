@@ -33,7 +33,6 @@ CREATE TABLE envelope.mine ();
 -- So are the settings.
 SET envelope.default_kek = 'file:///tmp/x';
 SET envelope.cache_ttl = 3600;
-SET envelope.no_such_setting = 1;
 
 -- The right counts for the current role: a SECURITY DEFINER function lends its owner's.
 SET ROLE envelope_owner;
