@@ -1,5 +1,5 @@
 # Every target sets up by itself what is missing on a Debian or Ubuntu machine that has Rust; see tests/setup/.
-# PG=NN chooses the PostgreSQL major (14 to 18). Scripts do the work, so that each can be run by hand.
+# PG=NN chooses the PostgreSQL major (14 to 18; 19 by test-matrix). Scripts do the work, so that each can be run by hand.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,10 +10,10 @@ PG_CONFIG ?= pg_config
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo test check asan torture bench install clean
+.PHONY: help setup demo test test-matrix check asan torture bench install clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 setup: ## packages, cargo-pgrx, a private copy of PostgreSQL, the tests' Python
 	@tests/setup/all.sh dev
@@ -28,6 +28,9 @@ test: check asan ## everything that is tested
 	tests/setup/install.sh dev
 	tests/run/pg-regress.sh
 	tests/run/python.sh dev -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-matrix: ## pg_regress and the cluster tests on PostgreSQL 14 to 19, in chroots (root; MAJORS="17 18" chooses)
+	@tests/run/matrix.sh $(MAJORS)
 
 check: setup ## format, lints, dependencies, install script
 	tests/run/check.sh

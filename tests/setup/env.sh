@@ -9,14 +9,16 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 # shellcheck disable=SC2034 # for those who source this
 VENV=$TARGET/venv
+# cargo-pgrx and its configuration: those of one version of pgrx and one set of server trees.
+TOOLS=${ENVELOPE_TOOLS:-$TARGET}
 
 # Private copies of PostgreSQL. The server may run as another user than the one who builds (root: `postgres`), and a
 # home directory may be closed to that user; a checkout has trees of its own, so that two do not mix their builds.
 TREES=${ENVELOPE_TREES:-/var/tmp/pgrx-example-$(id -u)-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)}
 
 # rustup's own place, for shells that have not read ~/.cargo/env.
-PATH=$TARGET/tools/bin:$PATH:$HOME/.cargo/bin
-export PATH PGRX_HOME=$TARGET/pgrx-home
+PATH=$TOOLS/tools/bin:$PATH:$HOME/.cargo/bin
+export PATH PGRX_HOME=$TOOLS/pgrx-home
 
 die() {
     echo "$*" >&2
@@ -29,9 +31,12 @@ major() {
     if [ -n "${PG:-}" ]; then
         n=${PG#pg}
         case $n in
-        1[4-8]) echo "$n" ;;
-        *) die "PG=$PG: this extension builds for PostgreSQL 14 to 18" ;;
+        1[4-9]) ;;
+        *) die "PG=$PG: this extension builds for PostgreSQL 14 to 19" ;;
         esac
+        grep -q "^pg$n = " "$ROOT/Cargo.toml" ||
+            die "PG=$PG: needs the pgrx that knows it (make test-matrix MAJORS=$n; by hand: tests/matrix/manifest.sh)"
+        echo "$n"
         return
     fi
     for n in 18 17 16 15 14; do

@@ -5,7 +5,7 @@ source "$(dirname "$0")/env.sh"
 version=$(sed -n 's/^pgrx = "=\(.*\)"/\1/p' "$ROOT/Cargo.toml")
 [ -n "$version" ] || die "Cargo.toml: no line pgrx = \"=VERSION\""
 if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $version" ]; then
-    cargo install cargo-pgrx --version "$version" --locked --root "$TARGET/tools" ||
+    cargo install cargo-pgrx --version "$version" --locked --root "$TOOLS/tools" ||
         die "missing: cargo-pgrx $version (cargo install could not build it)"
 fi
 
