@@ -31,7 +31,7 @@ CREATE FUNCTION envelope.reencrypt_window(
     relation regclass, column_name name, batch_size integer, begins boolean, within regclass DEFAULT NULL)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_reencrypt_window_wrapper';
+  AS 'MODULE_PATHNAME', 'envelope_reencrypt_next_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean, regclass) IS
   'For envelope.reencrypt: the pages that come next, none when all is done';
 

@@ -381,6 +381,10 @@ pub enum Error {
     #[error("extension \"pgrx-example\" is not installed in this database")]
     NotInstalled,
 
+    /// The catalog is that of an older release.
+    #[error("the catalog of extension \"pgrx-example\" in this database is older than its library")]
+    Outdated,
+
     /// The operating system gave no random bytes, no memory, ...
     #[error("operating system: {0}")]
     System(String),
@@ -424,7 +428,8 @@ impl Error {
             | Error::NeedsKeyToLoad { .. }
             | Error::StoresClear { .. }
             | Error::NotEnforced { .. }
-            | Error::NotInstalled => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            | Error::NotInstalled
+            | Error::Outdated => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
             | Error::CannotLook { .. }
             | Error::RowsUnseen { .. }
@@ -718,6 +723,10 @@ impl Error {
             }
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
+            Error::Outdated => {
+                "Update it: ALTER EXTENSION \"pgrx-example\" UPDATE. Until then values open, and are sealed \
+                 under the keys that are there."
+            }
             _ => return None,
         };
         Some(hint.to_string())

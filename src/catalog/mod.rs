@@ -68,9 +68,10 @@ pub fn schema() -> Result<pg_sys::Oid> {
 }
 
 /// The OID of the table or index `name` in schema `envelope`: a system-cache look-up, always
-/// right even when the extension was dropped and created again.
+/// right even when the extension was dropped and created again. One that is missing was not there yet
+/// when the catalog was made.
 pub fn oid_of(name: &CStr) -> Result<pg_sys::Oid> {
-    relation::in_schema(schema()?, name).ok_or(Error::NotInstalled)
+    relation::in_schema(schema()?, name).ok_or(Error::Outdated)
 }
 
 /// The type `name` in schema `envelope`.

@@ -12,6 +12,7 @@ mod inspect;
 mod keyrings;
 mod lifecycle;
 mod reencrypt;
+mod released;
 mod rights;
 mod seal_trigger;
 mod values;

@@ -79,7 +79,7 @@ fn place(fcinfo: pg_sys::FunctionCallInfo, column: usize, key: Option<KeyId>) ->
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
-fn envelope_reencrypt_window(
+fn envelope_reencrypt_next(
     relation: Option<pg_sys::Oid>,
     column_name: Option<&CStr>,
     batch_size: Option<i32>,

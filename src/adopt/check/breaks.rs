@@ -64,6 +64,12 @@ pub fn strays(known: &HashSet<Uuid>) -> Result<Vec<Finding>> {
 /// and by which others are kept out (`pg_restore --disable-triggers` leaves them ordinary ones), and
 /// the one that keeps what is dropped.
 pub fn of_triggers() -> Result<Vec<Finding>> {
+    // An older catalog has the triggers of its own release.
+    if let Some(error) =
+        catalog::TRIGGERS.iter().find_map(|(table, ..)| catalog::oid_of(table).err())
+    {
+        return Ok(vec![Finding { outcome: Outcome::Broken(error), ..Finding::default() }]);
+    }
     let mut findings = Vec::new();
     let mut add = |table: Option<String>, broken: String| {
         let outcome = Outcome::Broken(Error::Corrupt(broken));
