@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Looks for what a hostile role could make of the install script: search_path, CREATE OR REPLACE, rights.
+# Looks for what a hostile role could make of the extension's scripts: search_path, CREATE OR REPLACE, rights.
 source "$(dirname "$0")/../setup/env.sh"
 
 pg=$(major)
@@ -16,5 +16,9 @@ for function in "${unpinned[@]}"; do flags+=(--proc-without-search-path "$functi
 # pgspot does not know bodies of standard SQL, so it gets them as strings. Such a body is parsed when the function is
 # made, with the script's search_path: names in it must be qualified as everywhere else.
 # shellcheck disable=SC2016 # a dollar quote of SQL
-sed 's/^  BEGIN ATOMIC$/  SET search_path = pg_catalog, pg_temp AS $body$/; s/^  END;$/  $body$;/' \
-    "$extension/pgrx-example--$version.sql" | "$VENV/bin/pgspot" "${flags[@]}"
+as_string='s/^  BEGIN ATOMIC$/  SET search_path = pg_catalog, pg_temp AS $body$/; s/^  END;$/  $body$;/'
+sed "$as_string" "$extension/pgrx-example--$version.sql" | "$VENV/bin/pgspot" "${flags[@]}"
+# In an upgrade script schema envelope is the extension's already, and PostgreSQL has it replace no one else's objects.
+for script in "$ROOT"/sql/pgrx-example--*--*.sql; do
+    { echo 'CREATE SCHEMA envelope;' && sed "$as_string" "$script"; } | "$VENV/bin/pgspot" "${flags[@]}"
+done

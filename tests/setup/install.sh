@@ -8,5 +8,6 @@ flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --
 [ "$profile" = dev ] || flags+=(--release)
 cd "$ROOT"
 cargo pgrx install "${flags[@]}"
-# What tests install beside it.
-[ "$profile" != dev ] || cp "$ROOT"/tests/shim/citus* "$("$(tree_pg_config "$pg" dev)" --sharedir)/extension/"
+# What tests install beside it, earlier releases of it among them.
+[ "$profile" != dev ] || cp "$ROOT"/tests/shim/citus* "$ROOT"/tests/fixtures/*/pgrx-example--*.sql \
+    "$("$(tree_pg_config "$pg" dev)" --sharedir)/extension/"

@@ -1,0 +1,412 @@
+"""ALTER EXTENSION ... UPDATE from each release: the same catalog as a fresh one, object by object; what users built on
+it stays; what the library does before."""
+
+import json
+import pathlib
+
+import pytest
+from fixtures import make as fixtures
+from harness import objects, sealed
+from harness.cluster import Cluster
+from sqlstate import fails
+
+FIXTURES = pathlib.Path(fixtures.__file__).parent
+RELEASES = sorted(path.parent.name for path in FIXTURES.glob("*/dump.sql"))
+UPDATE = 'ALTER EXTENSION "pgrx-example" UPDATE'
+
+
+def install(run, release, schema="public"):
+    run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    run(f"CREATE EXTENSION \"pgrx-example\" SCHEMA {schema} VERSION '{release}'")
+
+
+def all_objects(connection):
+    return objects.described(lambda query, params=None: connection.execute(query, params).fetchall())
+
+
+# -- the same catalog -----------------------------------------------------------------------------------------------
+
+
+def test_there_is_a_way_from_every_release(cluster):
+    default = cluster.sql("SELECT default_version FROM pg_available_extensions WHERE name = 'pgrx-example'")[0][0]
+    ways = dict(cluster.sql("SELECT source, path FROM pg_extension_update_paths('pgrx-example') WHERE target = %s",
+                            (default,)))
+    assert RELEASES and all(ways[release] for release in RELEASES if release != default)
+
+
+@pytest.mark.parametrize("schema", ["public", "crypto"])
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_updated_catalog_is_a_fresh_one(cluster, database, release, schema):
+    fresh, updated = database(cluster), database(cluster)
+    for db in (fresh, updated):
+        db.sql('DROP EXTENSION "pgrx-example"')
+        db.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    fresh.sql(f'CREATE EXTENSION "pgrx-example" SCHEMA {schema}')
+    install(updated.sql, release, schema)
+    with fresh.connect() as one, updated.connect() as other:
+        assert objects.differences(all_objects(one), all_objects(other)) != []
+        other.execute(UPDATE)
+        found = all_objects(one)
+        assert len(found) > 400
+        assert objects.differences(found, all_objects(other)) == []
+
+
+@pytest.mark.parametrize("change", [
+    "COMMENT ON FUNCTION envelope.check() IS NULL",
+    "COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'another'",
+    "COMMENT ON CAST (envelope.table_ref AS oid) IS 'another'",
+    "COMMENT ON EVENT TRIGGER envelope_watch_drops IS NULL",
+    "GRANT SELECT ON envelope.key_use TO PUBLIC",
+    "REVOKE SELECT (kek) ON envelope.wrapped_key FROM pg_database_owner; "
+    "GRANT SELECT (kek) ON envelope.wrapped_key TO pg_monitor",
+    "REVOKE SELECT ON envelope.keys FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION envelope.keep_out() TO PUBLIC",
+    "REVOKE EXECUTE ON FUNCTION envelope.census FROM PUBLIC",
+    "GRANT CREATE ON SCHEMA envelope TO PUBLIC",
+    "DELETE FROM pg_init_privs WHERE objoid = 'envelope.keys'::regclass",
+    "ALTER TABLE envelope.keyring ALTER limits DROP DEFAULT",
+    "ALTER TABLE envelope.keyring ALTER limits SET DEFAULT '[]'",
+    "ALTER TABLE envelope.keyring ALTER limits DROP NOT NULL",
+    "ALTER TABLE envelope.followed_keyring ALTER origin TYPE varchar",
+    "ALTER TABLE envelope.keyring ADD later int",
+    "ALTER TABLE envelope.keyring ALTER kms_context SET STORAGE external",
+    "ALTER TABLE envelope.keyring DROP CONSTRAINT keyring_minimum_version_check",
+    "ALTER TABLE envelope.reencryption SET (fillfactor = 60)",
+    "ALTER TABLE envelope.followed_keyring ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE envelope.followed_keyring REPLICA IDENTITY FULL",
+    "ALTER TABLE envelope.followed_keyring OWNER TO pg_monitor",
+    "DROP INDEX envelope.keyring_table_name",
+    "DROP INDEX envelope.keyring_table_name; CREATE INDEX keyring_table_name ON envelope.keyring (table_name)",
+    "DROP TRIGGER follow ON envelope.data_key",
+    "ALTER TABLE envelope.data_key ENABLE TRIGGER follow",
+    "ALTER EVENT TRIGGER envelope_watch_drops ENABLE",
+    "ALTER FUNCTION envelope_decrypt COST 1",
+    "ALTER FUNCTION envelope_decrypt VOLATILE",
+    "ALTER FUNCTION envelope_decrypt PARALLEL UNSAFE",
+    "ALTER FUNCTION envelope_decrypt STRICT",
+    "ALTER FUNCTION envelope_decrypt LEAKPROOF",
+    "ALTER FUNCTION envelope_decrypt OWNER TO pg_monitor",
+    "ALTER FUNCTION envelope.session_stats ROWS 2",
+    "ALTER FUNCTION envelope.replication_lag SECURITY INVOKER",
+    "ALTER FUNCTION envelope.census RESET row_security",
+    "CREATE OR REPLACE FUNCTION envelope.is_sealed(value bytea) RETURNS boolean LANGUAGE c IMMUTABLE STRICT "
+    "PARALLEL SAFE AS 'pgrx-example', 'envelope_flush_cache_wrapper'",
+    "CREATE OR REPLACE FUNCTION envelope.rotate_due(max_keys integer DEFAULT 99) RETURNS TABLE (relation text, "
+    "key_id uuid, new_key_id uuid, sqlstate text, message text) LANGUAGE c VOLATILE PARALLEL UNSAFE "
+    "AS 'pgrx-example', 'envelope_rotate_due_wrapper'",
+    "CREATE OR REPLACE FUNCTION envelope.replication_lag() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL RESTRICTED "
+    "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT 0::bigint'",
+    "ALTER VIEW envelope.keys RESET (security_barrier)",
+    "CREATE OR REPLACE VIEW envelope.stats AS SELECT * FROM envelope.session_stats() WHERE true",
+    "ALTER EXTENSION \"pgrx-example\" DROP FUNCTION envelope.check()",
+    "CREATE FUNCTION envelope.more() RETURNS int LANGUAGE sql AS 'SELECT 1'; "
+    "ALTER EXTENSION \"pgrx-example\" ADD FUNCTION envelope.more()",
+    "UPDATE pg_extension SET extcondition[1] = 'WHERE false' WHERE extname = 'pgrx-example'",
+    "UPDATE pg_extension SET extconfig = extconfig[2:], extcondition = extcondition[2:] "
+    "WHERE extname = 'pgrx-example'",
+    "ALTER TYPE envelope.table_ref OWNER TO pg_monitor",
+    "ALTER EXTENSION \"pgrx-example\" DROP CAST (regrole AS envelope.role_ref); DROP CAST (regrole AS envelope.role_ref)",
+])
+def test_the_comparison_sees(shown, change):
+    session, as_it_is = shown
+    with session.transaction(force_rollback=True):
+        session.execute("SET LOCAL client_min_messages = error")
+        for statement in change.split("; "):
+            session.execute(statement)
+        assert objects.differences(as_it_is, all_objects(session)) != []
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """A session in a database with the extension, and what it is made of."""
+    with Cluster() as c:
+        c.sql('CREATE EXTENSION "pgrx-example"')
+        with c.connect() as session:
+            as_it_is = all_objects(session)
+            assert objects.differences(as_it_is, all_objects(session)) == []
+            yield session, as_it_is
+
+
+# -- a database of that release -------------------------------------------------------------------------------------
+
+
+class Released:
+    """A database with the catalog of a release and what that one sealed."""
+
+    def __init__(self, cluster, release):
+        self.cluster, self.release, self.name = cluster, release, "sealed"
+        fixture = FIXTURES / release
+        kek = fixtures.install_kek(fixture / "kek", cluster)
+        cluster.set(envelope__default_kek=kek)
+        cluster.sql("CREATE ROLE reader")
+        cluster.sql("CREATE DATABASE sealed")
+        install(self.sql, release)
+        script = cluster.base / "dump.sql"
+        script.write_text((fixture / "dump.sql").read_text().replace(fixtures.KEK_PLACE, kek))
+        cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname=self.name)
+        self.cases = json.loads((fixture / "plaintexts.json").read_text())
+
+    def sql(self, query, params=None, user="postgres"):
+        return self.cluster.sql(query, params, self.name, user)
+
+    def value(self, query, params=None, user="postgres"):
+        return self.sql(query, params, user)[0][0]
+
+    def everything_opens(self, run=None):
+        for case in self.cases:
+            rows = (run or self.sql)(case["open"])
+            assert [fixtures.written(value) for (value,) in rows] == case["plaintexts"], case["open"]
+
+    def works(self, number=0):
+        """Keys are made and brought on, values sealed and opened: all that the library at hand can do. Once a
+        number."""
+        assert self.sql("SELECT * FROM envelope.check() WHERE NOT ok") == []
+        before = self.value("SELECT count(*) FROM envelope.data_key")
+        for table in sealed.PLAINTEXTS:
+            sealed.insert(self.sql, table, 60 + number, "new")
+            assert self.sql(sealed.opening(table))[-1][0] in ("new", b"new")
+            self.sql(f"DELETE FROM {table} WHERE id = %s", (60 + number,))
+        assert self.value("SELECT count(*) FROM envelope.data_key") == before
+        self.sql(f"CREATE TABLE first{number} (v bytea)")
+        self.sql(f"INSERT INTO first{number} SELECT envelope_encrypt_text('first{number}', 'used')")
+        self.sql("SELECT envelope.rotate_key('people')")
+        self.sql("CALL envelope.reencrypt('people', 'ssn', strict => true)")
+        assert self.value("SELECT count(*) FROM envelope.census('people', 'ssn') WHERE state = 'decrypt-only'") == 0
+        assert self.sql("SELECT state FROM envelope.keys WHERE relation = 'public.people' ORDER BY version DESC LIMIT 2"
+                        ) == [("active",), ("decrypt-only",)]
+        self.everything_opens()
+
+
+@pytest.fixture(params=RELEASES)
+def released(request, own_cluster):
+    return Released(own_cluster().start(), request.param)
+
+
+def test_what_a_release_sealed_opens_after_the_update(released):
+    released.everything_opens()
+    released.sql(UPDATE)
+    assert released.value("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") != released.release
+    released.everything_opens()
+    # Two versions of a key, a grant and the keys of a dropped table came along.
+    assert released.value("SELECT count(*) FROM envelope.keys WHERE relation = 'public.people'") == 2
+    assert released.value("SELECT count(*) FROM envelope.keys WHERE orphaned") == 1
+    assert released.sql("SELECT grantee, verb FROM envelope.key_privileges WHERE origin = 'grant'") == [
+        ("reader", "decrypt")]
+    released.works()
+
+
+def test_before_the_update_values_open_and_are_sealed(released):
+    """The library is the new one, the catalog the old one."""
+    released.everything_opens()
+    keys = released.value("SELECT count(*) FROM envelope.data_key")
+    for table in sealed.PLAINTEXTS:
+        sealed.insert(released.sql, table, 50, "new")
+        assert released.sql(sealed.opening(table))[-1][0] in ("new", b"new")
+    assert released.value("SELECT count(*) FROM envelope.data_key") == keys
+    sealed_before = sealed.stored(released.sql)
+    released.sql(UPDATE)
+    assert sealed.stored(released.sql) == sealed_before
+    for table in sealed.PLAINTEXTS:
+        assert released.sql(sealed.opening(table))[-1][0] in ("new", b"new")
+        released.sql(f"DELETE FROM {table} WHERE id = 50")
+    released.works()
+
+
+@pytest.mark.parametrize("statement", [
+    "INSERT INTO unused VALUES (1, 'x')",
+    "SELECT envelope_encrypt('unused', 'x')",
+    "SELECT envelope.create_key('unused')",
+    "SELECT envelope.rotate_key('people')",
+    "SELECT envelope.destroy_key(key_id, 'test', shred => true) FROM envelope.data_key WHERE state = 'decrypt-only'",
+    "SELECT envelope.shred('people', 'test')",
+    "CALL envelope.reencrypt('people', 'ssn')",
+])
+def test_before_the_update_what_needs_it_says_so(released_once, statement):
+    """55000 with the remedy, and nothing is changed."""
+    before = sealed.catalog(released_once.sql), sealed.stored(released_once.sql)
+    with fails("55000") as caught:
+        released_once.sql(statement)
+    assert UPDATE in caught.value.diag.message_hint
+    assert (sealed.catalog(released_once.sql), sealed.stored(released_once.sql)) == before
+    assert released_once.sql("SELECT * FROM unused") == []
+
+
+def test_before_the_update_the_rest_goes_on(released_once):
+    run = released_once.sql
+    exported = released_once.value("SELECT envelope.export_keyring('people')::text")
+    assert exported
+    found = run("SELECT DISTINCT sqlstate, message FROM envelope.check() WHERE NOT ok")
+    assert [state for state, _ in found] == ["55000"]
+    run("SELECT envelope.set_limits('people', '{\"rotate_after_seals\": 1}')")
+    run("SELECT envelope.grant_key('people', 'reader', 'encrypt')")
+    run("SELECT envelope.share_keyring('people', 'texts')")
+    # The key's turn is over: it cannot be rotated yet, and seals on.
+    keys = released_once.value("SELECT count(*) FROM envelope.data_key")
+    for i in range(3):
+        run("INSERT INTO people VALUES (%s, 'x')", (70 + i,))
+    assert run("SELECT count(*) FROM envelope.data_key") == [(keys,)]
+    run("DELETE FROM people WHERE id >= 70")
+    run("SELECT envelope.set_limits('people', '{}')")
+    assert run("SELECT count(*) FROM envelope.census('people', 'ssn') WHERE state = 'active'") == [(1,)]
+    run("DROP TABLE renamed")
+    assert released_once.value("SELECT count(*) FROM envelope.keys WHERE orphaned") == 2
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def released_once(request):
+    with Cluster() as c:
+        released = Released(c, request.param)
+        released.sql("CREATE TABLE unused (id int, v bytea)")
+        released.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON unused FOR EACH ROW "
+                     "EXECUTE FUNCTION envelope_seal('v')")
+        yield released
+
+
+def test_sessions_go_on_through_the_update(released):
+    with released.cluster.connect(released.name) as warm, released.cluster.connect(released.name) as open_one:
+        run = sealed_by(warm)
+        released.everything_opens(run)
+        run("PREPARE opening AS SELECT envelope_decrypt('people', ssn) FROM people ORDER BY id")
+        before = run("EXECUTE opening")
+        open_one.execute("BEGIN; SELECT envelope_decrypt('parts', v) FROM parts")
+        released.sql(UPDATE)
+        open_one.execute("INSERT INTO parts VALUES (80, 'within'); COMMIT")
+        assert run("EXECUTE opening") == before
+        run("INSERT INTO people VALUES (80, 'warm')")
+        run("CREATE TABLE later (v bytea)")
+        run("INSERT INTO later VALUES (envelope_encrypt('later', 'x'))")
+        released.everything_opens(lambda query: run(query)[:len(next(
+            case for case in released.cases if case["open"] == query)["plaintexts"])])
+
+
+def sealed_by(connection):
+    def run(query, params=None):
+        cursor = connection.execute(query, params)
+        return cursor.fetchall() if cursor.description else None
+    return run
+
+
+def test_update_without_a_newer_version_changes_nothing(db):
+    db.people(rows=["a"])
+    with db.connect() as session:
+        opening = "SELECT envelope_decrypt_text('people', ssn) FROM people"
+        assert session.execute(opening).fetchall() == [("a",)]
+        version = db.sql("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'")
+        db.sql(UPDATE)
+        assert db.sql("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") == version
+        assert session.execute(opening).fetchall() == [("a",)]
+    assert db.sql(opening) == [("a",)]
+
+
+# -- what users built on it -----------------------------------------------------------------------------------------
+
+
+def test_what_users_built_stays(released):
+    run = released.sql
+    run("CREATE ROLE operator LOGIN; CREATE ROLE clerk LOGIN")
+    run("CREATE VIEW my_keys AS SELECT * FROM envelope.keys")
+    run("CREATE VIEW my_progress AS SELECT * FROM envelope.progress")
+    run("CREATE VIEW opened AS SELECT id, envelope_decrypt('people', ssn) AS ssn FROM people")
+    run("CREATE MATERIALIZED VIEW told AS SELECT relation, count(*) FROM envelope.key_privileges GROUP BY 1")
+    run("CREATE FUNCTION shape(value bytea) RETURNS uuid LANGUAGE sql BEGIN ATOMIC "
+        "SELECT (envelope.inspect(value)).key_id; END")
+    run("CREATE FUNCTION counted() RETURNS SETOF bigint LANGUAGE sql BEGIN ATOMIC "
+        "SELECT rows FROM envelope.census('people', 'ssn'); END")
+    run("CREATE TABLE mine (id int PRIMARY KEY, v bytea DEFAULT envelope_encrypt_text('texts', 'unsaid'), "
+        "key uuid GENERATED ALWAYS AS (envelope.key_id_of(v)) STORED, CHECK (envelope.is_sealed(v)))")
+    run("CREATE INDEX mine_key ON mine (envelope.key_id_of(v))")
+    run("CREATE DOMAIN sealed AS bytea CHECK (envelope.is_sealed(VALUE))")
+    run("REVOKE EXECUTE ON FUNCTION envelope.census, envelope.shred, envelope.inspect FROM PUBLIC")
+    run("GRANT EXECUTE ON FUNCTION envelope.shred TO operator")
+    run("REVOKE EXECUTE ON PROCEDURE envelope.reencrypt FROM PUBLIC")
+    run("GRANT EXECUTE ON PROCEDURE envelope.reencrypt TO operator WITH GRANT OPTION")
+    run("REVOKE SELECT ON envelope.keys FROM PUBLIC; GRANT SELECT ON envelope.keys TO clerk")
+    run("INSERT INTO mine (id) VALUES (1)")
+    # By name: PostgreSQL keeps rights by object, and one of them is made anew.
+    rights = ("SELECT p.proname, a.grantee::regrole::text, a.is_grantable FROM pg_proc p, aclexplode(p.proacl) a "
+              "WHERE p.pronamespace = 'envelope'::regnamespace AND p.proname IN ('census', 'shred', 'inspect', "
+              "'reencrypt') ORDER BY 1, 2", "SELECT relacl::text FROM pg_class WHERE oid = 'envelope.keys'::regclass")
+    before = [run(query) for query in rights]
+    assert ("reencrypt", "operator", True) in before[0]
+    run(UPDATE)
+    assert [run(query) for query in rights] == before
+    check_what_users_built(run)
+    run("INSERT INTO mine (id) VALUES (2)")
+    with fails("42501"):
+        released.sql("CALL envelope.reencrypt('people', 'ssn')", user="clerk")
+    released.works()
+    # A dump knows which rights are the user's.
+    again = restored(released, "again")
+    assert [again(query) for query in rights] == before
+    check_what_users_built(again)
+    # What the grants named goes as any other role.
+    run("DROP VIEW my_keys, my_progress, opened; DROP MATERIALIZED VIEW told; DROP FUNCTION shape, counted")
+    for name in ("sealed", "again"):
+        released.cluster.sql("DROP OWNED BY operator, clerk", dbname=name)
+    run("DROP ROLE operator, clerk")
+
+
+def check_what_users_built(run):
+    assert run("SELECT count(*) FROM my_keys WHERE relation = 'public.people'")[0][0] >= 2
+    run("SELECT * FROM my_progress")
+    run("REFRESH MATERIALIZED VIEW told")
+    assert run("SELECT count(*) > 0 FROM told") == [(True,)]
+    assert run("SELECT ssn FROM opened WHERE id = 1") == [(b"123-45-6789",)]
+    assert run("SELECT shape(v) = key FROM mine WHERE id = 1") == [(True,)]
+    assert run("SELECT envelope_decrypt_text('texts', v) FROM mine WHERE id = 1") == [("unsaid",)]
+    assert run("SELECT sum(c) > 0 FROM counted() c") == [(True,)]
+    with fails("23514"):
+        run("INSERT INTO mine VALUES (3, 'clear')")
+
+
+def test_an_update_that_something_stands_in_the_way_of_does_nothing(released):
+    """A routine that gained a parameter is made anew: what depends on the old one is named, and all stays as it was."""
+    released.sql("CREATE FUNCTION mine() RETURNS SETOF bigint LANGUAGE sql BEGIN ATOMIC "
+                 "SELECT to_block FROM envelope.reencrypt_window('people', 'ssn', 1, true); END")
+    with fails("2BP01") as caught:
+        released.sql(UPDATE)
+    assert "mine()" in caught.value.diag.message_detail
+    assert released.value("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") == released.release
+    released.everything_opens()
+    released.sql("DROP FUNCTION mine()")
+    released.sql(UPDATE)
+    released.works()
+
+
+# -- afterwards -----------------------------------------------------------------------------------------------------
+
+
+def restored(released, name):
+    """A copy of the database by pg_dump and psql; what runs statements in it."""
+    script = released.cluster.base / f"{name}.sql"
+    released.cluster.client("pg_dump", "-f", script, dbname=released.name)
+    released.cluster.sql(f"CREATE DATABASE {name}")
+    released.cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname=name)
+
+    def run(query, params=None):
+        return released.cluster.sql(query, params, name)
+
+    return run
+
+
+def test_dump_and_drop_after_the_update(released):
+    released.sql(UPDATE)
+    run = restored(released, "copy")
+    assert sealed.catalog(run) == sealed.catalog(released.sql)
+    released.everything_opens(run)
+    assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
+    with released.cluster.connect(released.name) as one, released.cluster.connect("copy") as other:
+        assert objects.differences(all_objects(one), all_objects(other)) == []
+    with fails("2BP01"):
+        run('DROP EXTENSION "pgrx-example" CASCADE')
+    run('SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE')
+    left = run("SELECT count(*) FROM pg_namespace WHERE nspname = 'envelope'")
+    assert left == [(0,)]
+    assert run("SELECT proname FROM pg_proc WHERE probin LIKE '%pgrx-example%'") == []
+    assert run("SELECT evtname FROM pg_event_trigger") == []
+    # Made again, with the rows of a dump, all opens.
+    rows = released.cluster.base / "rows.sql"
+    released.cluster.client("pg_dump", "-a", "-t", "envelope.*", "-e", "pgrx-example", "-f", rows, dbname=released.name)
+    run('CREATE EXTENSION "pgrx-example"')
+    released.cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", rows, dbname="copy")
+    released.everything_opens(run)
