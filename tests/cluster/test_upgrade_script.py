@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 from fixtures import make as fixtures
-from harness import objects, sealed
+from harness import objects, process, sealed
 from harness.cluster import Cluster
 from sqlstate import fails
 
@@ -131,7 +131,7 @@ def shown():
 
 
 class Released:
-    """A database with the catalog of a release and what that one sealed."""
+    """A database with the catalog of a release and what that one sealed; the cluster runs."""
 
     def __init__(self, cluster, release):
         self.cluster, self.release, self.name = cluster, release, "sealed"
@@ -296,6 +296,57 @@ def test_update_without_a_newer_version_changes_nothing(db):
         assert db.sql("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") == version
         assert session.execute(opening).fetchall() == [("a",)]
     assert db.sql(opening) == [("a",)]
+
+
+LOGICAL = {"wal_level": "logical", "wal_retrieve_retry_interval": "200ms"}
+
+
+@pytest.mark.parametrize("first", ["subscriber", "publisher"])
+@pytest.mark.parametrize("release", RELEASES)
+def test_both_sides_of_a_subscription(own_cluster, release, first):
+    """The subscriber first, and nothing stops. The other way around the subscription waits for the subscriber's update,
+    and then goes on."""
+    here = Released(own_cluster(conf=LOGICAL).start(), release)
+    there = own_cluster(conf={**LOGICAL, "envelope.default_kek": here.cluster.conf["envelope.default_kek"]}).start()
+    there.sql("CREATE ROLE reader")
+    there.sql("CREATE DATABASE sealed")
+
+    def run(query, params=None):
+        return there.sql(query, params, "sealed")
+
+    def arrives(number):
+        here.sql(f"INSERT INTO people VALUES ({number}, 'sent')")
+        process.wait_until(lambda: run("SELECT envelope_decrypt('people', ssn) FROM people WHERE id = %s", (number,))
+                           == [(b"sent",)], "apply")
+
+    install(run, release)
+    script = here.cluster.base / "schema.sql"
+    here.cluster.client("pg_dump", "-s", "-f", script, dbname=here.name)
+    there.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname="sealed")
+    here.sql("CREATE PUBLICATION all_of_it FOR ALL TABLES")
+    run(f"CREATE SUBSCRIPTION all_of_it CONNECTION 'host={here.cluster.base} port={here.cluster.port} user=postgres "
+        "dbname=sealed' PUBLICATION all_of_it")
+    process.wait_until(lambda: run("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == [(0,)], "copy")
+    here.everything_opens(run)
+    arrives(90)
+    (run if first == "subscriber" else here.sql)(UPDATE)
+    arrives(91)
+    if first == "subscriber":
+        here.sql(UPDATE)
+    here.sql("SELECT envelope.rotate_key('people')")
+    here.sql("CALL envelope.reencrypt('people', 'ssn')")
+    if first == "publisher":
+        lacking = "envelope.reencryption"
+        process.wait_until(lambda: lacking in there.log.read_text(), "the subscription stops")
+        run(UPDATE)
+    arrives(92)
+    assert run("SELECT count(DISTINCT envelope.key_id_of(ssn)) FROM people") == [(1,)]
+    assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
+    with fails("55000") as caught:
+        run("SELECT envelope.rotate_key('people')")
+    assert "replication" in str(caught.value)
+    run("ALTER SUBSCRIPTION all_of_it DISABLE")
+    run("DROP SUBSCRIPTION all_of_it")
 
 
 # -- what users built on it -----------------------------------------------------------------------------------------
