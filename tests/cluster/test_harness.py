@@ -81,6 +81,13 @@ def test_clusters_need_no_port(own_cluster):
     assert one.sql("SHOW data_directory") != other.sql("SHOW data_directory")
 
 
+def test_clusters_are_as_initdb_makes_them(own_cluster):
+    for options, size in (((), "16MB"), (("--wal-segsize=1",), "1MB"), ((), "16MB")):
+        c = own_cluster(initdb=options).start()
+        assert c.sql("SHOW wal_segment_size") == [(size,)]
+        assert c.sql("SELECT count(*) FROM pg_database") == [(3,)]
+
+
 def test_kill_and_restart(own_cluster):
     c = own_cluster().start()
     c.sql("CREATE TABLE t (v int)")

@@ -13,13 +13,10 @@ class BaseBackup(Cluster):
         self._origin, self._standby = origin, standby
         super().__init__({**origin.conf, **(conf or {})}, origin.env)
 
-    def _as_server(self, program, *args):
-        """What makes the data directory: a backup instead of initdb."""
-        if program != "initdb":
-            return super()._as_server(program, *args)
+    def _make_data(self, initdb):
         connection = f"host={self._origin.base} port={self._origin.port} user=postgres"
         mode = ["-R"] if self._standby else []
-        return super()._as_server("pg_basebackup", "-D", self.data, "-d", connection, "-c", "fast", *mode)
+        self._as_server("pg_basebackup", "-D", self.data, "-d", connection, "-c", "fast", *mode)
 
     def start(self, outlive=False):
         """`conf` may have named a point in time: then the server recovers to it."""

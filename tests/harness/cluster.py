@@ -10,7 +10,7 @@ import tempfile
 
 import psycopg
 
-from . import place, process
+from . import place, process, template
 
 # In place of the machine's defaults: small, quick to start, and nothing that would hide bytes or slow a crash test.
 BASE_CONF = {
@@ -54,16 +54,18 @@ class Cluster:
             user = place.server_user()
             for path in (self.base, self.log):
                 os.chown(path, user.pw_uid, user.pw_gid)
-        self._as_server("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                        "--no-locale", "-N", *initdb)
+        self._make_data(initdb)
         # The user's part stands apart, so that set() can rewrite it.
         with open(self.data / "postgresql.conf", "a") as f:
             f.write("include 'test.conf'\n")
         self._write_conf()
 
+    def _make_data(self, initdb):
+        """The data directory, as initdb makes it with these options."""
+        self._as_server("/bin/cp", "-a", template.data_directory(initdb, self.pg_bin), self.data)
+
     def _as_server(self, program, *args):
-        subprocess.run([str(self.pg_bin / program), *map(str, args)], check=True, cwd="/", env=self._environment(),
-                       stdout=subprocess.DEVNULL, **process.server_identity())
+        process.run_as_server(self.pg_bin / program, *args, env=self._environment())
 
     def _environment(self):
         # Nothing of the caller's, above all no credentials: the SDK's default chain would find them.

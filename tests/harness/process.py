@@ -37,6 +37,14 @@ def spawn(argv, *, env, log, as_server_user=False, outlive=False):
     )
 
 
+def run_as_server(program, *args, env=None):
+    """Runs one of PostgreSQL's programs, or another by its path, to its end; fails when it does. Unless told otherwise
+    it sees nothing of the caller's environment."""
+    subprocess.run([str(place.PG_BIN / program), *map(str, args)], check=True, cwd="/",
+                   env=env or {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, stdout=subprocess.DEVNULL,
+                   **server_identity())
+
+
 def server_identity():
     """Arguments to subprocess that run a program as the server's user."""
     if os.geteuid() != 0:
