@@ -38,10 +38,9 @@ class Database:
     def __init__(self, cluster):
         self.cluster = cluster
         self.name = f"db{next(_numbers)}"
-        cluster.sql(f"CREATE DATABASE {self.name}")
+        cluster.create_database(self.name)
         self.low = f"low_{self.name}"
         cluster.sql(f"CREATE ROLE {self.low} LOGIN")
-        self.sql('CREATE EXTENSION "pgrx-example"')
 
     def connect(self, user="postgres", **kw):
         return self.cluster.connect(self.name, user, **kw)

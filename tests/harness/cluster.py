@@ -50,6 +50,7 @@ class Cluster:
         self.conf = {**BASE_CONF, **(conf or {})}
         self.env = dict(env or {})
         self.postmaster = None
+        self._databases = 0
         if os.geteuid() == 0:
             user = place.server_user()
             for path in (self.base, self.log):
@@ -198,6 +199,21 @@ class Cluster:
         with self.connect(dbname, user) as c:
             cur = c.execute(query, params)
             return cur.fetchall() if cur.description else None
+
+    def create_database(self, name):
+        """A database with the extension. From a cluster's second on they are copies of one that is kept for that."""
+        self._databases += 1
+        if self._databases == 1:
+            self._create_extension_in(name)
+            return
+        if self._databases == 2:
+            self._create_extension_in("with_extension")
+            self.sql("ALTER DATABASE with_extension ALLOW_CONNECTIONS false")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE with_extension")
+
+    def _create_extension_in(self, name):
+        self.sql(f"CREATE DATABASE {name}")
+        self.sql('CREATE EXTENSION "pgrx-example"', dbname=name)
 
     def client_env(self, dbname="postgres", user="postgres"):
         return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PGHOST": str(self.base), "PGPORT": str(self.port),
