@@ -65,8 +65,7 @@ class Backend:
     def cached_in(self):
         """The mappings that hold the key that seals. Nothing that it came from is anywhere, as soon as the client's
         thread has closed its connection."""
-        for name, secret in self.secrets.items():
-            process.wait_until(lambda: memory.holding(self.pid, secret) == [], f"no {name} in memory")
+        process.wait_until(lambda: not memory.held(self.pid, self.secrets), f"none in memory of {[*self.secrets]}")
         return memory.holding(self.pid, self.seal_key)
 
 

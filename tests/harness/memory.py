@@ -40,7 +40,16 @@ def content(pid, chosen):
 
 def holding(pid, needle):
     """The mappings that hold the bytes, once for each time; shared memory and what cannot be written is left out."""
-    found = []
+    return [mapping for mapping, content in _own(pid) for _ in range(content.count(needle))]
+
+
+def held(pid, needles):
+    """Which of the needles, by name, stand anywhere in these mappings."""
+    return {name for _, content in _own(pid) for name, needle in needles.items() if needle in content}
+
+
+def _own(pid):
+    """The private mappings that can be written, and what stands in them."""
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for mapping in mappings(pid):
             if mapping.perms[:2] != "rw" or mapping.perms[3] == "s":
@@ -50,5 +59,4 @@ def holding(pid, needle):
                 content = memory.read(mapping.end - mapping.start)
             except OSError:
                 continue
-            found += [mapping] * content.count(needle)
-    return found
+            yield mapping, content
