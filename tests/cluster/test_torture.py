@@ -1,18 +1,19 @@
-"""Two minutes of random programs and crashes; `make torture` runs longer ones."""
+"""Random programs and crashes until there were enough of each; `make torture` runs longer ones."""
 
 import os
 import random
 
 from torture.program import run
 
+# More than these: else it did not do what it is for.
+TIMES = {"programs": 20, "committed": 20, "rolled back": 20, "prepared": 20, "rotations": 20, "checks": 20,
+         "drops": 5, "shares": 5, "imports": 5, "destructions": 5, "crashes of the server": 1}
+AT_THE_END = {"rows": 20, "keys": 20}
+
 
 def test_random_programs_and_crashes():
     """The seed is in the output of a failure: `make torture SEED=…` draws the same programs."""
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
-    counts = run(seed, 120)
-    # It did what it is for.
-    for what in ("programs", "committed", "rolled back", "prepared", "rows", "keys", "rotations", "checks"):
-        assert counts[what] > 20, counts
-    for what in ("drops", "shares", "imports", "destructions"):
-        assert counts[what] > 5, counts
-    assert counts["crashes of the server"] >= 2, counts
+    counts = run(seed, 40, enough=lambda counts: all(counts[what] > n for what, n in TIMES.items()), at_most=300)
+    for what, n in {**TIMES, **AT_THE_END}.items():
+        assert counts[what] > n, counts

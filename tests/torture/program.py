@@ -28,8 +28,9 @@ TABLE_EVERY = 0.4
 CONF = {"max_prepared_transactions": 40, "restart_after_crash": "on", "log_min_messages": "warning"}
 
 
-def run(seed, seconds, sessions=8, say=print):
-    """Counts of what happened; raises when something is wrong."""
+def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_most=0):
+    """Counts of what happened; raises when something is wrong. Goes on after `seconds` until `enough` of the counts, but
+    not past `at_most` seconds."""
     say(f"torture: seed {seed}, {sessions} sessions, {seconds:.0f} s")
     oracle, stop = Oracle(), threading.Event()
     rng = random.Random(f"{seed}/kills")
@@ -42,7 +43,9 @@ def run(seed, seconds, sessions=8, say=print):
         for t in threads:
             t.start()
         try:
-            torment(cluster, oracle, rng, stop, time.monotonic() + seconds)
+            now = time.monotonic()
+            torment(cluster, oracle, rng, stop, lambda: time.monotonic() < now + seconds or (
+                time.monotonic() < now + at_most and not enough(oracle.counts)))
         finally:
             stop.set()
             for t in threads:
@@ -62,9 +65,9 @@ def run(seed, seconds, sessions=8, say=print):
     return counts
 
 
-def torment(cluster, oracle, rng, stop, until):
+def torment(cluster, oracle, rng, stop, more):
     next_kill, tables = time.monotonic() + rng.uniform(*KILL_EVERY), 0
-    while time.monotonic() < until and not stop.wait(TABLE_EVERY):
+    while more() and not stop.wait(TABLE_EVERY):
         if time.monotonic() < next_kill:
             # All sessions will want to be its first.
             add_table(cluster, oracle, f"new{tables}")
