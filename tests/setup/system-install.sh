@@ -7,7 +7,17 @@ command -v "$1" >/dev/null || die "missing: $1 (set PG_CONFIG to the server's pg
 PG=$("$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
 export PG
 "$here/all.sh" dev
-flags=(--release --pg-config "$(command -v "$1")" --no-default-features --features "pg$PG")
-[ -w "$("$1" --pkglibdir)" ] || flags+=(--sudo)
+flags=(--pg-config "$(command -v "$1")" --no-default-features --features "pg$PG")
 cd "$ROOT"
-cargo pgrx install "${flags[@]}"
+if [ -w "$("$1" --pkglibdir)" ]; then
+    cargo pgrx install --release "${flags[@]}"
+else
+    # Not `cargo pgrx install --sudo`: that writes the new library over the old one, from which sessions run.
+    # `install` takes the old one away first, and they keep it.
+    package=$TARGET/package
+    rm -rf "$package"
+    cargo pgrx package "${flags[@]}" --out-dir "$package"
+    find "$package" -type f -printf '%m %P\n' | while read -r mode file; do
+        sudo install -D -m "$mode" "$package/$file" "/$file"
+    done
+fi
