@@ -1,6 +1,7 @@
 """ALTER EXTENSION ... UPDATE from each release: the same catalog as a fresh one, object by object; what users built on
 it stays; what the library does before."""
 
+import itertools
 import json
 import pathlib
 
@@ -12,6 +13,7 @@ from sqlstate import fails
 
 FIXTURES = pathlib.Path(fixtures.__file__).parent
 RELEASES = sorted(path.parent.name for path in FIXTURES.glob("*/dump.sql"))
+_numbers = itertools.count(1)
 UPDATE = 'ALTER EXTENSION "pgrx-example" UPDATE'
 
 
@@ -105,7 +107,8 @@ def test_an_updated_catalog_is_a_fresh_one(cluster, database, release, schema):
     "UPDATE pg_extension SET extconfig = extconfig[2:], extcondition = extcondition[2:] "
     "WHERE extname = 'pgrx-example'",
     "ALTER TYPE envelope.table_ref OWNER TO pg_monitor",
-    "ALTER EXTENSION \"pgrx-example\" DROP CAST (regrole AS envelope.role_ref); DROP CAST (regrole AS envelope.role_ref)",
+    "ALTER EXTENSION \"pgrx-example\" DROP CAST (regrole AS envelope.role_ref); "
+    "DROP CAST (regrole AS envelope.role_ref)",
 ])
 def test_the_comparison_sees(shown, change):
     session, as_it_is = shown
@@ -131,15 +134,16 @@ def shown():
 
 
 class Released:
-    """A database with the catalog of a release and what that one sealed; the cluster runs."""
+    """A database with the catalog of a release and what that one sealed, in a cluster that runs."""
 
     def __init__(self, cluster, release):
-        self.cluster, self.release, self.name = cluster, release, "sealed"
+        self.cluster, self.release, self.name = cluster, release, f"sealed{next(_numbers)}"
         fixture = FIXTURES / release
         kek = fixtures.install_kek(fixture / "kek", cluster)
         cluster.set(envelope__default_kek=kek)
-        cluster.sql("CREATE ROLE reader")
-        cluster.sql("CREATE DATABASE sealed")
+        if not cluster.sql("SELECT 1 FROM pg_roles WHERE rolname = 'reader'"):
+            cluster.sql("CREATE ROLE reader")
+        cluster.sql(f"CREATE DATABASE {self.name}")
         install(self.sql, release)
         script = cluster.base / "dump.sql"
         script.write_text((fixture / "dump.sql").read_text().replace(fixtures.KEK_PLACE, kek))
@@ -157,18 +161,17 @@ class Released:
             rows = (run or self.sql)(case["open"])
             assert [fixtures.written(value) for (value,) in rows] == case["plaintexts"], case["open"]
 
-    def works(self, number=0):
-        """Keys are made and brought on, values sealed and opened: all that the library at hand can do. Once a
-        number."""
+    def works(self):
+        """Keys are made and brought on, values sealed and opened: what the library at hand can do."""
         assert self.sql("SELECT * FROM envelope.check() WHERE NOT ok") == []
         before = self.value("SELECT count(*) FROM envelope.data_key")
         for table in sealed.PLAINTEXTS:
-            sealed.insert(self.sql, table, 60 + number, "new")
+            sealed.insert(self.sql, table, 60, "new")
             assert self.sql(sealed.opening(table))[-1][0] in ("new", b"new")
-            self.sql(f"DELETE FROM {table} WHERE id = %s", (60 + number,))
+            self.sql(f"DELETE FROM {table} WHERE id = 60")
         assert self.value("SELECT count(*) FROM envelope.data_key") == before
-        self.sql(f"CREATE TABLE first{number} (v bytea)")
-        self.sql(f"INSERT INTO first{number} SELECT envelope_encrypt_text('first{number}', 'used')")
+        self.sql("CREATE TABLE first (v bytea)")
+        self.sql("INSERT INTO first SELECT envelope_encrypt_text('first', 'used')")
         self.sql("SELECT envelope.rotate_key('people')")
         self.sql("CALL envelope.reencrypt('people', 'ssn', strict => true)")
         assert self.value("SELECT count(*) FROM envelope.census('people', 'ssn') WHERE state = 'decrypt-only'") == 0
@@ -177,9 +180,16 @@ class Released:
         self.everything_opens()
 
 
-@pytest.fixture(params=RELEASES)
-def released(request, own_cluster):
-    return Released(own_cluster().start(), request.param)
+@pytest.fixture(scope="module", params=RELEASES)
+def cluster_of(request):
+    """A cluster for databases of one release."""
+    with Cluster() as c:
+        yield c, request.param
+
+
+@pytest.fixture
+def released(cluster_of):
+    return Released(*cluster_of)
 
 
 def test_what_a_release_sealed_opens_after_the_update(released):
@@ -219,6 +229,7 @@ def test_before_the_update_values_open_and_are_sealed(released):
     "SELECT envelope.rotate_key('people')",
     "SELECT envelope.destroy_key(key_id, 'test', shred => true) FROM envelope.data_key WHERE state = 'decrypt-only'",
     "SELECT envelope.shred('people', 'test')",
+    "SELECT envelope.import_keyring(envelope.export_keyring('people'))",
     "CALL envelope.reencrypt('people', 'ssn')",
 ])
 def test_before_the_update_what_needs_it_says_so(released_once, statement):
@@ -252,19 +263,18 @@ def test_before_the_update_the_rest_goes_on(released_once):
     assert released_once.value("SELECT count(*) FROM envelope.keys WHERE orphaned") == 2
 
 
-@pytest.fixture(scope="module", params=RELEASES)
-def released_once(request):
-    with Cluster() as c:
-        released = Released(c, request.param)
-        released.sql("CREATE TABLE unused (id int, v bytea)")
-        released.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON unused FOR EACH ROW "
-                     "EXECUTE FUNCTION envelope_seal('v')")
-        yield released
+@pytest.fixture(scope="module")
+def released_once(cluster_of):
+    released = Released(*cluster_of)
+    released.sql("CREATE TABLE unused (id int, v bytea)")
+    released.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON unused FOR EACH ROW "
+                 "EXECUTE FUNCTION envelope_seal('v')")
+    return released
 
 
 def test_sessions_go_on_through_the_update(released):
     with released.cluster.connect(released.name) as warm, released.cluster.connect(released.name) as open_one:
-        run = sealed_by(warm)
+        run = running_in(warm)
         released.everything_opens(run)
         run("PREPARE opening AS SELECT envelope_decrypt('people', ssn) FROM people ORDER BY id")
         before = run("EXECUTE opening")
@@ -279,7 +289,20 @@ def test_sessions_go_on_through_the_update(released):
             case for case in released.cases if case["open"] == query)["plaintexts"])])
 
 
-def sealed_by(connection):
+def test_others_open_and_seal_while_it_runs(released):
+    with released.cluster.connect(released.name) as updating, released.cluster.connect(released.name) as other:
+        updating.execute(f"BEGIN; {UPDATE}")
+        run = running_in(other)
+        run("SET statement_timeout = '20s'")
+        released.everything_opens(run)
+        for table in sealed.PLAINTEXTS:
+            sealed.insert(run, table, 85, "meanwhile")
+        updating.execute("COMMIT")
+        for table in sealed.PLAINTEXTS:
+            assert run(sealed.opening(table))[-1][0] in ("meanwhile", b"meanwhile")
+
+
+def running_in(connection):
     def run(query, params=None):
         cursor = connection.execute(query, params)
         return cursor.fetchall() if cursor.description else None
@@ -309,10 +332,10 @@ def test_both_sides_of_a_subscription(own_cluster, release, first):
     here = Released(own_cluster(conf=LOGICAL).start(), release)
     there = own_cluster(conf={**LOGICAL, "envelope.default_kek": here.cluster.conf["envelope.default_kek"]}).start()
     there.sql("CREATE ROLE reader")
-    there.sql("CREATE DATABASE sealed")
+    there.sql(f"CREATE DATABASE {here.name}")
 
     def run(query, params=None):
-        return there.sql(query, params, "sealed")
+        return there.sql(query, params, here.name)
 
     def arrives(number):
         here.sql(f"INSERT INTO people VALUES ({number}, 'sent')")
@@ -322,11 +345,11 @@ def test_both_sides_of_a_subscription(own_cluster, release, first):
     install(run, release)
     script = here.cluster.base / "schema.sql"
     here.cluster.client("pg_dump", "-s", "-f", script, dbname=here.name)
-    there.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname="sealed")
+    there.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname=here.name)
     here.sql("CREATE PUBLICATION all_of_it FOR ALL TABLES")
     run(f"CREATE SUBSCRIPTION all_of_it CONNECTION 'host={here.cluster.base} port={here.cluster.port} user=postgres "
-        "dbname=sealed' PUBLICATION all_of_it")
-    process.wait_until(lambda: run("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == [(0,)], "copy")
+        f"dbname={here.name}' PUBLICATION all_of_it")
+    process.wait_until(lambda: run("SELECT 1 FROM pg_subscription_rel WHERE srsubstate <> 'r'") == [], "copy")
     here.everything_opens(run)
     arrives(90)
     (run if first == "subscriber" else here.sql)(UPDATE)
@@ -387,12 +410,12 @@ def test_what_users_built_stays(released):
         released.sql("CALL envelope.reencrypt('people', 'ssn')", user="clerk")
     released.works()
     # A dump knows which rights are the user's.
-    again = restored(released, "again")
+    again = restored(released)
     assert [again(query) for query in rights] == before
     check_what_users_built(again)
     # What the grants named goes as any other role.
     run("DROP VIEW my_keys, my_progress, opened; DROP MATERIALIZED VIEW told; DROP FUNCTION shape, counted")
-    for name in ("sealed", "again"):
+    for name in (released.name, f"{released.name}_again"):
         released.cluster.sql("DROP OWNED BY operator, clerk", dbname=name)
     run("DROP ROLE operator, clerk")
 
@@ -427,8 +450,9 @@ def test_an_update_that_something_stands_in_the_way_of_does_nothing(released):
 # -- afterwards -----------------------------------------------------------------------------------------------------
 
 
-def restored(released, name):
+def restored(released):
     """A copy of the database by pg_dump and psql; what runs statements in it."""
+    name = f"{released.name}_again"
     script = released.cluster.base / f"{name}.sql"
     released.cluster.client("pg_dump", "-f", script, dbname=released.name)
     released.cluster.sql(f"CREATE DATABASE {name}")
@@ -442,11 +466,11 @@ def restored(released, name):
 
 def test_dump_and_drop_after_the_update(released):
     released.sql(UPDATE)
-    run = restored(released, "copy")
+    run = restored(released)
     assert sealed.catalog(run) == sealed.catalog(released.sql)
     released.everything_opens(run)
     assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
-    with released.cluster.connect(released.name) as one, released.cluster.connect("copy") as other:
+    with released.cluster.connect(released.name) as one, released.cluster.connect(f"{released.name}_again") as other:
         assert objects.differences(all_objects(one), all_objects(other)) == []
     with fails("2BP01"):
         run('DROP EXTENSION "pgrx-example" CASCADE')
@@ -459,5 +483,5 @@ def test_dump_and_drop_after_the_update(released):
     rows = released.cluster.base / "rows.sql"
     released.cluster.client("pg_dump", "-a", "-t", "envelope.*", "-e", "pgrx-example", "-f", rows, dbname=released.name)
     run('CREATE EXTENSION "pgrx-example"')
-    released.cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", rows, dbname="copy")
+    released.cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", rows, dbname=f"{released.name}_again")
     released.everything_opens(run)

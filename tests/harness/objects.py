@@ -90,7 +90,8 @@ def counted(run, catalog, references):
         elif other:
             expressions[name] = f"CASE WHEN t.{name} <> 0 THEN (pg_identify_object({other}, t.{name}, 0)).identity END"
         elif type_name == "aclitem[]":
-            expressions[name] = f"CASE WHEN t.{name} IS NOT NULL THEN ARRAY(SELECT a::text FROM unnest(t.{name}) a ORDER BY 1) END"
+            expressions[name] = (f"CASE WHEN t.{name} IS NOT NULL THEN "
+                                 f"ARRAY(SELECT a::text FROM unnest(t.{name}) a ORDER BY 1) END")
         elif (catalog, name) == ("pg_extension", "extconfig"):
             expressions[name] = "t.extconfig::regclass[]::text"
         else:
