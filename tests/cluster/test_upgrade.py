@@ -159,11 +159,14 @@ def state(run):
 
 
 def triggers(run):
-    """The catalog's triggers, how they fire, and the extension's members."""
+    """The catalog's triggers, how they fire, and the extension's members; not the types of rows and arrays, which later
+    majors count among them."""
     return (run("SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger WHERE tgfoid = "
                 "'envelope.invalidate'::regproc ORDER BY 1, 2"),
             run("SELECT evtname, evtenabled FROM pg_event_trigger"),
             run("SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend WHERE refobjid = "
-                "(SELECT oid FROM pg_extension WHERE extname = 'pgrx-example') AND deptype = 'e' ORDER BY 1"),
+                "(SELECT oid FROM pg_extension WHERE extname = 'pgrx-example') AND deptype = 'e' AND NOT EXISTS (SELECT "
+                "FROM pg_type t WHERE classid = 'pg_type'::regclass AND t.oid = objid AND (t.typrelid <> 0 "
+                "OR t.typcategory = 'A')) ORDER BY 1"),
             run("SELECT extversion, array(SELECT c::regclass::text FROM unnest(extconfig) c ORDER BY 1) "
                 "FROM pg_extension WHERE extname = 'pgrx-example'"))
