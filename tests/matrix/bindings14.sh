@@ -25,11 +25,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 RUST
-if ! cmp -s "$work/bindgen.rs" "$copy/bindgen.rs"; then
+# What the newer headers call, and 14 has not; nobody comes there.
+{
+    cat "$crate/pgrx-cshim.c"
+    echo 'void RmgrNotFound(RmgrId rmid) { (void) rmid; __builtin_trap(); }'
+} >"$work/pgrx-cshim.c"
+if ! cmp -s "$work/bindgen.rs" "$copy/bindgen.rs" || ! cmp -s "$work/pgrx-cshim.c" "$copy/pgrx-cshim.c"; then
     rm -rf "$copy"
     mkdir -p "${copy%/*}"
     cp -r "$crate" "$copy"
-    cp "$work/bindgen.rs" "$copy/bindgen.rs"
+    cp "$work/bindgen.rs" "$work/pgrx-cshim.c" "$copy/"
 fi
 printf '\n[patch.crates-io]\npgrx-pg-sys = { path = "%s" }\n' "$copy" >>"$work/Cargo.toml"
 (cd "$work" && cargo metadata --quiet --format-version 1 >/dev/null)

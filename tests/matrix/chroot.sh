@@ -36,11 +36,10 @@ mkdir -p "$root/etc/postgresql-common/createcluster.d"
 echo "create_main_cluster = false" >"$root/etc/postgresql-common/createcluster.d/matrix.conf"
 
 packages=(ca-certificates gcc libc6-dev libclang-dev pkg-config python3 python3-venv iso-codes pgbouncer sudo)
-# The first suite whose own Rust is new enough; before, the toolchain of this machine is lent.
-[ "$suite" = trixie ] || packages+=(rustc cargo rustfmt rust-clippy)
 unreleased=()
 for pg in "$@"; do
     if [ "$pg" = 19 ]; then
+        packages+=(rustc cargo rustfmt)
         unreleased+=("postgresql-$pg" "postgresql-server-dev-$pg")
     else
         packages+=("postgresql-$pg" "postgresql-server-dev-$pg")

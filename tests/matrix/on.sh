@@ -16,11 +16,23 @@ case $PG in
 19) "$here/manifest.sh" "$manifest" ;;
 *) manifest= ;;
 esac
+# cargo-pgrx and its configuration: a major's own, so that no build makes another major's bindings old. This machine's
+# cargo-pgrx runs everywhere, but is not of the version for 19.
+tools=/tools/$checkout-$PG
+own=$TARGET/tools/bin/cargo-pgrx
+lent=$MATRIX${suite:+/$suite/var/cache}$tools/tools/bin/cargo-pgrx
+if [ "$PG" != 19 ] && [ -x "$own" ] && ! cmp -s "$own" "$lent"; then
+    mkdir -p "${lent%/*}"
+    cp "$own" "$lent"
+fi
+
 if [ -n "$suite" ]; then
-    # Its own for each checkout and major; the crates that both use are built once.
-    export MANIFEST=$manifest ENVELOPE_TOOLS=/var/cache/tools/$checkout-$PG
+    export MANIFEST=$manifest ENVELOPE_TOOLS=/var/cache$tools LEND=yes
+    # Its pgrx asks for a newer Rust than this machine may have; the suite's own does.
+    [ "$PG" != 19 ] || LEND=no
     exec "$here/enter.sh" "$suite" "$@"
 fi
+[ "$PG" = 15 ] || export ENVELOPE_TOOLS=$MATRIX$tools
 [ -n "$manifest" ] || exec "$@"
 as_root_only
 # The other manifest stands over the checkout's in a namespace of its own, which ends with the command.

@@ -8,7 +8,7 @@ umask 022
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 # shellcheck disable=SC2034 # for those who source this
-VENV=$TARGET/venv
+VENV=${ENVELOPE_VENV:-$TARGET/venv}
 # cargo-pgrx and its configuration: those of one version of pgrx and one set of server trees.
 TOOLS=${ENVELOPE_TOOLS:-$TARGET}
 
