@@ -6,7 +6,7 @@ import boto3
 import psycopg
 import pytest
 
-from harness import faults, process
+from harness import disk, faults, process
 from harness.moto import REGION
 
 
@@ -72,6 +72,16 @@ def test_ports_are_not_those_of_connections(proxy):
     """Else a server could not come back to its port, now and then, or a client would meet itself there."""
     others = set(range(10_000, 65_536)) - set(process.outgoing_ports())
     assert not others or {proxy.port, *(process.free_port() for _ in range(100))} <= others
+
+
+@pytest.mark.parametrize("needle", [b"a word", b"\x00\xff\x80 a\n longer piece\x00", b"\nat the end", b"at the start\n"])
+def test_a_search_for_many_finds_each(tmp_path, needle):
+    others = [b"not there", b"\xff\n\xfe\xff"]
+    (tmp_path / "without").write_bytes(b"\x00 a wor\xff")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "with").write_bytes(b"before\x00" + needle + b"\xffafter")
+    assert disk.files_holding_any([tmp_path], [*others, needle]) == [str(tmp_path / "below" / "with")]
+    assert disk.files_holding_any([tmp_path], others) == []
 
 
 def test_clusters_need_no_port(own_cluster):
