@@ -193,8 +193,14 @@ def released(cluster_of):
 
 
 def test_what_a_release_sealed_opens_after_the_update(released):
+    """A re-encryption that was under way goes on."""
     released.everything_opens()
+    released.sql("INSERT INTO envelope.reencryption (id, relation, column_name, key_id, blocks, window_blocks, found) "
+                 "SELECT gen_random_uuid(), 'public.people', 'ssn', key_id, 1, 1, 2 FROM envelope.keys "
+                 "WHERE relation = 'public.people' AND state = 'active'")
     released.sql(UPDATE)
+    assert released.sql("SELECT finished_at, rows_plaintext, rows_of_others, rows_unknown, rows_destroyed "
+                        "FROM envelope.progress") == [(None, 0, 0, 0, 0)]
     assert released.value("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") != released.release
     released.everything_opens()
     # Two versions of a key, a grant and the keys of a dropped table came along.
