@@ -13,10 +13,10 @@ ALTER TABLE envelope.reencryption
   ADD COLUMN rows_of_others  bigint NOT NULL DEFAULT 0,
   ADD COLUMN rows_unknown    bigint NOT NULL DEFAULT 0,
   ADD COLUMN rows_destroyed  bigint NOT NULL DEFAULT 0;
-COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, passed by; known when it has ended';
-COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, passed by';
-COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, passed by';
-COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, passed by';
+COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, left alone; known once it has ended';
+COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, left alone';
+COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, left alone';
+COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, left alone';
 
 CREATE TABLE envelope.followed_keyring (
   keyring_id  uuid PRIMARY KEY,
@@ -24,7 +24,7 @@ CREATE TABLE envelope.followed_keyring (
   since       timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE envelope.followed_keyring IS
-  'Keyrings whose data keys come by replication: they are made and rotated where they come from';
+  'Keyrings whose data keys arrive by replication: they are made and rotated where they come from';
 COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
 
 -- Their triggers, as sql/finalize.sql says. The tables of 0.1.0 have those of envelope.invalidate().
@@ -122,13 +122,13 @@ CREATE FUNCTION envelope.unshare_keyring(
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unshare_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unshare_keyring(regclass, regclass, boolean) IS
-  'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless it is forced';
+  'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless force is true';
 
 CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
-  'Says that replication no longer brings a table''s data keys: they are made and rotated here from then on';
+  'Says that replication no longer brings a table''s data keys: they are made and rotated here from now on';
 
 -- A view gains columns at the end. What users have built on it stays, and so do their grants.
 CREATE OR REPLACE VIEW envelope.keys WITH (security_barrier) AS
@@ -309,7 +309,7 @@ CREATE FUNCTION envelope.reencrypt_ended(relation regclass, column_name name, st
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_reencrypt_ended_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_ended(regclass, name, boolean) IS
-  'For envelope.reencrypt: tells how many values were passed by, by a WARNING or, strict, by an error';
+  'For envelope.reencrypt: tells how many values were left alone, by a WARNING or, if strict, by an error';
 
 CREATE FUNCTION envelope.reencrypt_rows(
     relation regclass, column_name name, context text, pass integer, from_block bigint, to_block bigint,
@@ -402,7 +402,7 @@ CREATE PROCEDURE envelope.reencrypt(
       RAISE EXCEPTION 'relation must not be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
-      RAISE EXCEPTION 'of the parameters only context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
+      RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation) THEN
       RAISE EXCEPTION 'relation with OID % does not exist', relation::pg_catalog.oid USING ERRCODE = 'undefined_table';
@@ -458,7 +458,7 @@ CREATE PROCEDURE envelope.reencrypt(
     PERFORM envelope.reencrypt_ended(relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean) IS
-  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it passed by, strict: by an error';
+  'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it left alone, by a WARNING or, if strict, by an error';
 
 -- What has gained a parameter was made anew, beside the old one. The rights that users gave on that one go over.
 -- PostgreSQL takes what a script grants for the extension's own, which no dump has: these are taken out of that list.
@@ -537,16 +537,88 @@ CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
 
 -- What is said of objects that were there.
 
-COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and to tell who makes a table of that name';
+COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and for the WARNING to whoever makes a table of that name';
+COMMENT ON COLUMN envelope.keyring_table.former_owner IS
+  'Who owned the table when it was dropped: that role may give the keyring to another table';
+COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
+  'When it was last unwrapped and compared: when it was written, or took the place of another';
+COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
+  'Seals bytes under the active data key of a table; a context that is bound in must be given again to open';
+COMMENT ON FUNCTION envelope_decrypt(regclass, bytea, text) IS
+  'Opens a value that was sealed for a table; an error if it was changed or the context differs';
+COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
+  'As envelope_decrypt, for values that were sealed as text';
+COMMENT ON FUNCTION envelope_context(text, text[]) IS
+  'Makes the context that binds a value to its column (tag) and row (parts)';
 COMMENT ON FUNCTION envelope_seal() IS
   'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytes that arrive in the bytea columns named as arguments';
+COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
+  'Makes the data key of a table, under a KEK and a KMS encryption context; gives its key id';
+COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
+  'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
+COMMENT ON FUNCTION envelope.flush_cache() IS
+  'Wipes this session''s unwrapped data keys from memory; gives their number';
+COMMENT ON FUNCTION envelope.warm(regclass) IS
+  'Unwraps a table''s data keys now, so that a later transaction need not wait for the KMS; gives the number that it unwrapped';
+COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
+  'Sets a table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
+COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
+  'Lets a role encrypt, decrypt, search or manage (which includes decrypt) with the keys of a table';
+COMMENT ON FUNCTION envelope.has_key_privilege(regclass, text) IS
+  'Whether the current role has one of the given rights on the keys of a table';
+COMMENT ON FUNCTION envelope.has_key_privilege(name, regclass, text) IS
+  'Whether a role, by name, has one of the given rights on the keys of a table';
+COMMENT ON FUNCTION envelope.has_key_privilege(oid, regclass, text) IS
+  'Whether a role, by OID, has one of the given rights on the keys of a table';
+COMMENT ON FUNCTION envelope.adopt_keyring(uuid, regclass) IS
+  'Gives a table the keyring of a dropped table: to seal with if it has none, else to open with';
+COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
+  'Lets a table also open with the keyring that another table seals with';
+COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
+  'Gives the keyrings of a table as JSON, their data keys wrapped, for envelope.import_keyring elsewhere';
 COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
-  'Adds exported keyrings, as far as they are missing and open here, carries on what has happened to them there, and gives them to a table; the id of the one that seals';
+  'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
+COMMENT ON FUNCTION envelope.check_kek(text) IS
+  'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
 COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that one may manage (all, for superusers) past the cache, and looks whether active ones may seal; a row a wrapped key, a row a break, and a row for what a restore would lose';
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, and for what a restore would lose';
+COMMENT ON VIEW envelope.stats IS
+  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys that another KEK than their first one unwrapped';
 COMMENT ON VIEW envelope.keys IS
-  'Data keys of the tables that one owns, owned or has a right on (all, for members of pg_monitor), without the keys; keks and kms_contexts go together, in the order in which KEKs are tried';
+  'What is known of the data keys of tables that you own, owned or have a right on (all, for members of pg_monitor); keks and kms_contexts go together, in the order in which KEKs are tried';
 COMMENT ON VIEW envelope.key_privileges IS
-  'Who may do what with the keys of a table: its owner, by a grant, since to manage is to decrypt, or by a table that the keyring is shared with; one''s own, and all of tables whose keys one manages';
+  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
+COMMENT ON FUNCTION envelope.inspect(bytea) IS
+  'What a sealed value says of itself, without opening it: format, key, length; all NULL if it is not sealed';
+COMMENT ON FUNCTION envelope.key_id_of(bytea) IS
+  'The key id in the header of a sealed value, NULL if it has none; reads no more of the value than that';
+COMMENT ON FUNCTION envelope.register_column(regclass, name) IS
+  'Notes that a column holds sealed values, so that destroy_key reads all of it; false if it was noted already';
+COMMENT ON FUNCTION envelope.unregister_column(regclass, name) IS
+  'Takes register_column back; false if the column was not noted';
+COMMENT ON VIEW envelope.sealed_columns IS
+  'Columns of your tables (all, for members of pg_monitor) that are known to hold sealed values: registered, or named by a sealing trigger';
+COMMENT ON FUNCTION envelope.census(regclass, name, real) IS
+  'Counts the values of a column by the key that they are sealed under, and those that are not sealed; with a sample (percent of pages), estimates';
+COMMENT ON FUNCTION envelope.retire_key(uuid, text) IS
+  'From now on an old data key opens no values; envelope.unretire_key takes that back';
+COMMENT ON FUNCTION envelope.destroy_key(uuid, text, boolean) IS
+  'Deletes the wraps of an old data key for good; refuses while it finds a value under it, unless shred is true';
+COMMENT ON FUNCTION envelope.shred(regclass, text) IS
+  'Destroys all data keys of a table, the active one too: its sealed values are lost; gives the number of keys';
+COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
+  'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
+COMMENT ON FUNCTION envelope.rotate_due(integer) IS
+  'For a job: rotates data keys that are beyond their tables'' limits (rotate_after and the like), at most max_keys of those that you may manage; a row for each';
+COMMENT ON FUNCTION envelope.rewrap(text, text, regclass, boolean) IS
+  'Moves wrapped data keys from one KEK to another (or wraps them anew, if both are the same), of one table or of all that you may manage; a row for each';
+COMMENT ON FUNCTION envelope.add_kek(regclass, text, jsonb) IS
+  'Wraps a table''s data keys by a further KEK, which is tried after those that are there; gives the number of keys that were not under it';
+COMMENT ON FUNCTION envelope.drop_kek(regclass, text) IS
+  'Takes a KEK away from a table''s data keys, once another KEK has given each of them back; gives the number of keys';
+COMMENT ON FUNCTION envelope.set_minimum_version(regclass, integer) IS
+  'Refuses values under older versions of a table''s data key; 1 takes all';
+COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
+  'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
 COMMENT ON VIEW envelope.progress IS
-  'Re-encryption of one''s tables (all, for members of pg_monitor): rows done, left (an estimate), a second; when it will have ended; values passed by, once it has';
+  'How far re-encryption of your tables has come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
