@@ -244,3 +244,10 @@ def test_the_index_has_every_page():
     index = (DOCS / "README.md").read_text()
     pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page != DOCS / "README.md"]
     assert not [page for page in pages if f"({page})" not in index]
+
+
+def test_the_architecture_has_every_wing():
+    """In the order of src/lib.rs, which is the order of calls."""
+    wings = re.findall(r"^//! - \[`(\w+)`\]", (place.ROOT / "src" / "lib.rs").read_text(), re.M)
+    assert len(wings) > 10
+    assert re.findall(r"^\| `(\w+)` \|", (DOCS / "architecture.md").read_text(), re.M) == wings
