@@ -5,6 +5,7 @@ import struct
 
 import psycopg
 import pytest
+from harness.cluster import Cluster
 from sqlstate import fails
 
 SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "aws_role_arn", "kms_timeout",
@@ -21,10 +22,15 @@ def granted(db):
     return db
 
 
+@pytest.fixture(scope="module")
+def preloading():
+    with Cluster(conf={"shared_preload_libraries": "pgrx-example"}) as c:
+        yield c
+
+
 @pytest.fixture
-def preloaded(own_cluster, database):
-    c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"}).start()
-    return database(c)
+def preloaded(preloading, database):
+    return database(preloading)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
