@@ -16,23 +16,23 @@ case $PG in
 19) "$here/manifest.sh" "$manifest" ;;
 *) manifest= ;;
 esac
-# cargo-pgrx and its configuration: a major's own, so that no build makes another major's bindings old. This machine's
-# cargo-pgrx runs everywhere, but is not of the version for 19.
-tools=/tools/$checkout-$PG
-own=$TARGET/tools/bin/cargo-pgrx
-lent=$MATRIX${suite:+/$suite/var/cache}$tools/tools/bin/cargo-pgrx
-if [ "$PG" != 19 ] && [ -x "$own" ] && ! cmp -s "$own" "$lent"; then
-    mkdir -p "${lent%/*}"
-    cp "$own" "$lent"
+# cargo-pgrx's configuration: a major's own, so that no build makes another major's bindings old.
+home=pgrx-home/$checkout-$PG
+# This machine's cargo-pgrx runs everywhere, but is not of the version for 19.
+own=$(tool cargo-pgrx "$(cargo_pgrx_version)")
+lent=$MATRIX/$suite/var/cache/tools
+if [ -n "$suite" ] && [ "$PG" != 19 ] && [ -d "$own" ] && [ ! -d "$lent/${own##*/}" ]; then
+    mkdir -p "$lent"
+    cp -r "$own" "$lent/"
 fi
 
 if [ -n "$suite" ]; then
-    export MANIFEST=$manifest ENVELOPE_TOOLS=/var/cache$tools LEND=yes
+    export MANIFEST=$manifest ENVELOPE_TOOLS=/var/cache/tools ENVELOPE_PGRX_HOME=/var/cache/$home LEND=yes
     # Its pgrx asks for a newer Rust than this machine may have; the suite's own does.
     [ "$PG" != 19 ] || LEND=no
     exec "$here/enter.sh" "$suite" "$@"
 fi
-[ "$PG" = 15 ] || export ENVELOPE_TOOLS=$MATRIX$tools
+[ "$PG" = 15 ] || export ENVELOPE_PGRX_HOME=$MATRIX/$home
 [ -n "$manifest" ] || exec "$@"
 as_root_only
 # The other manifest stands over the checkout's in a namespace of its own, which ends with the command.

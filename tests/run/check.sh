@@ -9,7 +9,6 @@ cargo fmt --all --check
 "$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests .ci -name '*.sh') .ci/run
 pg=$(major)
 cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test" -- -D warnings
-cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --root "$TARGET/tools" ||
-    die "missing: cargo-deny (cargo install could not build it)"
+use_tool cargo-deny 0.20.2
 # Not advisories: their database is not a package of any registry.
 cargo deny check bans licenses sources

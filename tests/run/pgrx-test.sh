@@ -16,4 +16,5 @@ if [ "$(id -u)" = 0 ]; then
     trap 'rm -rf "$pgdata"' EXIT
 fi
 cd "$ROOT"
+use_tool cargo-pgrx "$(cargo_pgrx_version)"
 cargo pgrx test "${flags[@]}" "pg$pg"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Takes away all that the set-up and the builds made, but no system package.
+# Takes away all that the set-up and the builds made, but no system package, and no tool that other checkouts
+# share (TOOLS in env.sh).
 source "$(dirname "$0")/env.sh"
 
 rm -rf "$TREES" "$TARGET/tools" "$VENV" "$PGRX_HOME" "$TARGET/asan"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Where things are, for the scripts beside this one: source it, do not run it.
-# Nothing is written outside the target directory and TREES.
+# Nothing is written outside the target directory, TREES and TOOLS.
 set -euo pipefail
 # The server's user must be able to read what is made here.
 umask 022
@@ -9,20 +9,37 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 # shellcheck disable=SC2034 # for those who source this
 VENV=${ENVELOPE_VENV:-$TARGET/venv}
-# cargo-pgrx and its configuration: those of one version of pgrx and one set of server trees.
-TOOLS=${ENVELOPE_TOOLS:-$TARGET}
 
 # Private copies of PostgreSQL. The server may run as another user than the one who builds (root: `postgres`), and a
 # home directory may be closed to that user; a checkout has trees of its own, so that two do not mix their builds.
 TREES=${ENVELOPE_TREES:-/var/tmp/pgrx-example-$(id -u)-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)}
 
+# Cargo's subcommands that are built from source (tool.sh). All checkouts of a user share them, each in a directory
+# named after its version and Rust's; `make clean` leaves them. Without a home to write to, each checkout has its own.
+TOOLS=${ENVELOPE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/pgrx-example/tools}
+{ mkdir -p "$TOOLS" && [ -w "$TOOLS" ]; } 2>/dev/null || TOOLS=$TARGET/tools
+
 # rustup's own place, for shells that have not read ~/.cargo/env.
-PATH=$TOOLS/tools/bin:$PATH:$HOME/.cargo/bin
-export PATH PGRX_HOME=$TOOLS/pgrx-home
+PATH=$PATH:$HOME/.cargo/bin
+# cargo-pgrx's configuration: one set of server trees.
+export PATH PGRX_HOME=${ENVELOPE_PGRX_HOME:-$TARGET/pgrx-home}
 
 die() {
     echo "$*" >&2
     exit 1
+}
+
+# Of exactly the version that Cargo.toml asks of pgrx.
+cargo_pgrx_version() { sed -n 's/^pgrx = "=\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
+
+# Where a cargo subcommand of one version is: tool NAME VERSION.
+tool() { echo "$TOOLS/$1-$2-rust-$(cd "$ROOT" && rustc --version | cut -d' ' -f2)"; }
+has_tool() { [ "$(cargo "${1#cargo-}" --version 2>/dev/null)" = "$1 $2" ]; }
+# Puts it on the PATH, and builds it where nobody has: use_tool NAME VERSION.
+use_tool() {
+    ! has_tool "$1" "$2" || return 0
+    PATH=$(tool "$1" "$2")/bin:$PATH
+    has_tool "$1" "$2" || "$ROOT/tests/setup/tool.sh" "$1" "$2"
 }
 
 # The PostgreSQL major of this run: PG, else the newest one installed with its headers, else the distribution's own.

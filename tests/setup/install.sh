@@ -7,6 +7,7 @@ profile=${1:?dev or release}
 flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --features "pg$pg")
 [ "$profile" = dev ] || flags+=(--release)
 cd "$ROOT"
+use_tool cargo-pgrx "$(cargo_pgrx_version)"
 cargo pgrx install "${flags[@]}"
 # What tests install beside it, earlier releases of it among them.
 [ "$profile" != dev ] || cp "$ROOT"/tests/shim/citus* "$ROOT"/tests/fixtures/*/pgrx-example--*.sql \

@@ -2,12 +2,8 @@
 # cargo-pgrx of exactly the version that Cargo.toml asks of pgrx, and its configuration for the private server tree.
 source "$(dirname "$0")/env.sh"
 
-version=$(sed -n 's/^pgrx = "=\(.*\)"/\1/p' "$ROOT/Cargo.toml")
-[ -n "$version" ] || die "Cargo.toml: no line pgrx = \"=VERSION\""
-if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $version" ]; then
-    cargo install cargo-pgrx --version "$version" --locked --root "$TOOLS/tools" ||
-        die "missing: cargo-pgrx $version (cargo install could not build it)"
-fi
+[ -n "$(cargo_pgrx_version)" ] || die "Cargo.toml: no line pgrx = \"=VERSION\""
+use_tool cargo-pgrx "$(cargo_pgrx_version)"
 
 # Rewriting the configuration would make cargo build the bindings anew, so only when it differs.
 pg=$(major)

@@ -9,6 +9,7 @@ export PG
 "$here/all.sh" dev
 flags=(--pg-config "$(command -v "$1")" --no-default-features --features "pg$PG")
 cd "$ROOT"
+use_tool cargo-pgrx "$(cargo_pgrx_version)"
 if [ -w "$("$1" --pkglibdir)" ]; then
     cargo pgrx install --release "${flags[@]}"
 else
