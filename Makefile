@@ -23,7 +23,6 @@ demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; 
 	@tests/run/python.sh dev demo/demo.py "$(KMS)"
 
 test: check asan ## everything that is tested
-	tests/run/envelope.sh
 	tests/run/pgrx-test.sh
 	tests/setup/install.sh dev
 	tests/run/pg-regress.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests inside the server, by pgrx's framework.
+# The crates' own tests, and those inside the server by pgrx's framework: one build for both.
 source "$(dirname "$0")/../setup/env.sh"
 
 pg=$(major)
@@ -17,4 +17,5 @@ if [ "$(id -u)" = 0 ]; then
 fi
 cd "$ROOT"
 use_tool cargo-pgrx "$(cargo_pgrx_version)"
-cargo pgrx test "${flags[@]}" "pg$pg"
+# The framework installs the extension by itself.
+PGRX_BUILD_FLAGS=$DEV_BUILD_FLAGS cargo pgrx test "${flags[@]}" "pg$pg"

@@ -5,7 +5,11 @@ source "$(dirname "$0")/env.sh"
 pg=$(major)
 profile=${1:?dev or release}
 flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --features "pg$pg")
-[ "$profile" = dev ] || flags+=(--release)
+if [ "$profile" = dev ]; then
+    export PGRX_BUILD_FLAGS=$DEV_BUILD_FLAGS
+else
+    flags+=(--release)
+fi
 cd "$ROOT"
 use_tool cargo-pgrx "$(cargo_pgrx_version)"
 cargo pgrx install "${flags[@]}"
