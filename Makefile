@@ -10,10 +10,11 @@ PG_CONFIG ?= pg_config
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo test test-matrix check asan torture bench install clean
+.PHONY: help setup demo test test-matrix check rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@echo "Nightly Rust comes by rustup. For the rest a distribution's Rust does, when it is new enough and has rustfmt (check: clippy)."
 
 setup: ## packages, cargo-pgrx, a private copy of PostgreSQL, the tests' Python
 	@tests/setup/all.sh dev
@@ -22,7 +23,7 @@ demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; 
 	@tests/setup/install.sh dev
 	@tests/run/python.sh dev demo/demo.py "$(KMS)"
 
-test: check asan ## everything that is tested
+test: rust-check rust-asan check asan ## everything that is tested (nightly Rust)
 	tests/run/pgrx-test.sh
 	tests/setup/install.sh dev
 	tests/run/pg-regress.sh
@@ -31,12 +32,16 @@ test: check asan ## everything that is tested
 test-matrix: ## pg_regress and the cluster tests on PostgreSQL 14 to 19, in chroots (root; MAJORS="17 18" chooses)
 	@tests/run/matrix.sh $(MAJORS)
 
-check: setup ## format, lints, dependencies, install script
+check: rust-check setup ## format, lints, dependencies, install script
 	tests/run/check.sh
 	tests/setup/install.sh dev
 	tests/run/pgspot.sh
 
-asan: setup ## the byte format under AddressSanitizer (nightly Rust)
+# Said at once, and not after minutes of building.
+rust-check rust-asan:
+	@tests/setup/rust.sh $(@:rust-%=%)
+
+asan: rust-asan setup ## the byte format under AddressSanitizer (nightly Rust)
 	tests/run/asan.sh
 
 torture: setup ## random programs on a server that is killed again and again (MINUTES=1, SEED= a number to replay)
