@@ -27,7 +27,7 @@ test: rust-check rust-asan check asan ## everything that is tested (nightly Rust
 	tests/run/pgrx-test.sh
 	tests/setup/install.sh dev
 	tests/run/pg-regress.sh
-	tests/run/python.sh dev -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	tests/run/pytest.sh
 
 test-matrix: ## pg_regress and the cluster tests on PostgreSQL 14 to 19, in chroots (root; MAJORS="17 18" chooses)
 	@tests/run/matrix.sh $(MAJORS)
