@@ -10,7 +10,7 @@ PG_CONFIG ?= pg_config
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo test test-matrix check rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-matrix check rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -22,6 +22,9 @@ setup: ## packages, cargo-pgrx, a private copy of PostgreSQL, the tests' Python
 demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; KEEP=1 leaves it running)
 	@tests/setup/install.sh dev
 	@tests/run/python.sh dev demo/demo.py "$(KMS)"
+
+quick: setup ## after a small change: unit tests, SQL scripts, the cluster tests that it touches (TESTS="rotation rewrap" chooses)
+	@tests/run/quick.sh $(TESTS)
 
 test: rust-check rust-asan check asan ## everything that is tested (nightly Rust)
 	tests/run/pgrx-test.sh
