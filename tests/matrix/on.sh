@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command where a major's server is: on.sh MAJOR COMMAND…; prepare.sh MAJOR comes first.
 # So one test is run by hand: on.sh 18 tests/run/python.sh dev -m pytest -q cluster/test_dump.py
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
 source "$here/env.sh"
 
 export PG=${1:?a major}
@@ -11,11 +11,20 @@ manifest=$MATRIX/manifest/$checkout-$PG
 suite=$(suite_of "$PG")
 cd "$ROOT"
 
+# by SCRIPT: the major's own manifest, unless it was made from the same files.
+by() {
+    local made
+    made=$(find src -name Cargo.toml -exec cat "$here/$1" Cargo.lock Cargo.toml {} + | cksum)
+    [ "$(cat "$manifest/made" 2>/dev/null)" != "$made" ] || return 0
+    "$here/$1" "$manifest"
+    echo "$made" >"$manifest/made"
+}
 case $PG in
-14) "$here/bindings14.sh" "$manifest" ;;
-19) "$here/manifest.sh" "$manifest" ;;
+14) by bindings14.sh ;;
+19) by manifest.sh ;;
 *) manifest= ;;
 esac
+
 # cargo-pgrx's configuration: a major's own, so that no build makes another major's bindings old.
 home=pgrx-home/$checkout-$PG
 # This machine's cargo-pgrx runs everywhere, but is not of the version for 19.
