@@ -8,7 +8,7 @@
 # every restore of what pg_dump 18.6 has made of a server 15.20. 17.12 notes the same; 15.18 and 17.10 do not. 19 rc1 does
 # not know it.
 #
-# Here: docs/backup.md says which minors it is, and what goes.
+# Here: docs/upgrades.md says which minors it is, and what goes.
 set -euo pipefail
 
 work=$(mktemp -d /tmp/finding-XXXXXX)

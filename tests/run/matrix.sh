@@ -51,8 +51,7 @@ for pg in "${majors[@]}"; do
             sed -E 's/^postgres \(PostgreSQL\) ([^ ]*).*/\1/')
         step regress on tests/run/pg-regress.sh || failed=yes
         regress=$(regress_count)
-        step cluster on tests/run/python.sh dev -m pytest -p no:cacheprovider \
-            --numprocesses auto --maxprocesses 4 --dist worksteal || failed=yes
+        step cluster on tests/run/pytest.sh -p no:cacheprovider || failed=yes
         cluster=$(cluster_count)
     else
         failed=yes
