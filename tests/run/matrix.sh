@@ -23,8 +23,8 @@ step() {
 
 # The line of pg_regress that counts, in the words of all majors: passed/total.
 regress_count() {
-    sed -nE -e 's/^(# )?All ([0-9]+) tests passed.*/\2\/\2/p' \
-        -e 's/^(# )?([0-9]+) of ([0-9]+) tests failed.*/\2 \3/p' "$logs/$pg-regress.log" |
+    sed -nE -e 's/^(#)? ?All ([0-9]+) tests passed.*/\2\/\2/p' \
+        -e 's/^(#)? ?([0-9]+) of ([0-9]+) tests failed.*/\2 \3/p' "$logs/$pg-regress.log" |
         awk '{ print NF == 2 ? $2 - $1 "/" $2 : $1; exit }'
 }
 
