@@ -50,7 +50,7 @@ impl From<Box<Error>> for Error {
 pub enum Error {
     /// The current role lacks the right.
     #[error("permission denied to {action} table {table}")]
-    NoRight { action: &'static str, table: String },
+    NoRight { action: &'static str, verb: &'static str, table: String },
 
     /// As [`Error::NoRight`], where only the key was named: of the table the log alone is told.
     #[error("permission denied to manage data key {key}")]
@@ -197,6 +197,10 @@ pub enum Error {
     /// A partition where the whole table is meant.
     #[error("table {table} is a partition of {root}, whose keyring it uses")]
     IsPartition { table: String, root: String },
+
+    /// What commits by itself was called where it cannot.
+    #[error("{0} commits by itself, and cannot run in a transaction block")]
+    InTransactionBlock(&'static str),
 
     /// What must see all that others have committed was called where it does not.
     #[error("{0} must be called in a READ COMMITTED transaction")]
@@ -436,6 +440,7 @@ impl Error {
             | Error::ValuesLent { .. }
             | Error::KeyringShared { .. } => ERRCODE_OBJECT_IN_USE,
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
+            Error::InTransactionBlock(_) => ERRCODE_INVALID_TRANSACTION_TERMINATION,
             Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::Busy(_) | Error::TableLocked(_) => ERRCODE_LOCK_NOT_AVAILABLE,
@@ -535,9 +540,16 @@ impl Error {
     /// What to do, for the HINT line.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::NoRight { .. } | Error::NoRightOnKey { .. } => {
-                "The table's owner, superusers, and roles that were granted the right can: SELECT \
-                 envelope.grant_key(relation, role, verb). Rights on the table do not count."
+            Error::NoRight { verb, table, .. } => {
+                return Some(format!(
+                    "Whoever may manage the table's keys can give the right: SELECT \
+                     envelope.grant_key({}, role, '{verb}'). Rights on the table do not count.",
+                    literal(table)
+                ));
+            }
+            Error::NoRightOnKey { .. } => {
+                "The owner of its table, superusers, and roles that were granted manage can: SELECT \
+                 envelope.grant_key(relation, role, 'manage'). Rights on the table do not count."
             }
             Error::PublicGrantee => "Grant them to a role, and make other roles members of it.",
             Error::NotFormerOwner(_) => {
@@ -556,9 +568,13 @@ impl Error {
                  replication go on, give the key that is here another version: delete its row, and insert \
                  it again as decrypt-only."
             }
+            Error::InTransactionBlock(_) => {
+                "Call it as a statement of its own, outside BEGIN and COMMIT."
+            }
             Error::KeyringsWouldBeLost(_) => {
-                "What they sealed does not open without them. Save them with envelope.export_keyring. Then a \
-                 superuser can SET envelope.allow_drop = on."
+                "What they sealed does not open without them. Save them with envelope.export_keyring(table); \
+                 the keyring of a dropped table first needs a table: envelope.adopt_keyring. Then a superuser can \
+                 SET envelope.allow_drop = on."
             }
             Error::NoWrap { .. } => {
                 "Restore its rows of envelope.wrapped_key, from a backup or an exported keyring."
@@ -709,7 +725,7 @@ impl Error {
                  envelope_seal('column', ...)."
             }
             Error::NoColumn { .. } => {
-                "If the column was renamed, make the trigger anew, with the new name."
+                "Look for a typo: case counts. If the column was renamed, drop the trigger and create it with the new name."
             }
             Error::KeyringFork { .. } => {
                 "Rotate a keyring on one side only. What each side has sealed opens on that side."

@@ -272,7 +272,7 @@ impl Table {
             Verb::Search => "search values of",
             Verb::Manage => "manage data keys of",
         };
-        Error::NoRight { action, table: self.name() }
+        Error::NoRight { action, verb: verb.name(), table: self.name() }
     }
 
     fn has(&self, keyring_id: Uuid) -> bool {

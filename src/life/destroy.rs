@@ -87,7 +87,7 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     if destroyed == 0 {
         return Err(table.no_key_made("to be destroyed"));
     }
-    tell(format!("{destroyed} data keys of table {} are destroyed", table.name()));
+    tell(format!("{destroyed} data key(s) of table {} destroyed", table.name()));
     Ok(destroyed)
 }
 

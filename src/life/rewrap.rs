@@ -275,7 +275,7 @@ fn is_needed(link: &KeyringTable) -> bool {
 }
 
 fn may_not_move(table: &str) -> Error {
-    Error::NoRight { action: "manage data keys of", table: table.to_string() }
+    Error::NoRight { action: "manage data keys of", verb: "manage", table: table.to_string() }
 }
 
 /// The wraps of a keyring's keys by `kek`.

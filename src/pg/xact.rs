@@ -114,6 +114,12 @@ pub fn is_in_recovery() -> bool {
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
+/// Whether the client has begun a transaction block, which a procedure cannot end.
+pub fn is_block() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::IsTransactionBlock() }
+}
+
 /// Whether every statement of this transaction sees what others have committed before it.
 pub fn is_read_committed() -> bool {
     // SAFETY: reads a variable of this backend.

@@ -22,7 +22,7 @@ use crate::keyring::table::{self, Table};
 use crate::memory::IdMap;
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::{self, Moment};
-use crate::pg::{encoding, lock, report};
+use crate::pg::{encoding, lock, report, xact};
 
 /// Pages to be worked on, and the keys in question.
 pub struct Window {
@@ -62,6 +62,9 @@ pub fn next_window(
         return Ok(None);
     }
     let table = table::to_change(relation)?;
+    if begins && xact::is_block() {
+        return Err(Error::InTransactionBlock("envelope.reencrypt"));
+    }
     // The column stays what it is while others are waited for.
     lock::keep_relation(relation);
     let number = columns::bytea(relation, column)?;
