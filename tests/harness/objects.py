@@ -37,11 +37,12 @@ SAID = {
 FURTHER = {"pg_class": [("pg_attribute", "attrelid", "attnum"), ("pg_index", "indexrelid", "''"),
                         ("pg_inherits", "inhrelid", "''")]}
 
-# Where and how large something is, what it went through.
+# Where and how large something is, what it went through. Some minors note a number of their own among a column's
+# options; the extension sets none.
 IGNORED = {
     "pg_class": ["relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid",
                  "reltoastrelid"],
-    "pg_attribute": ["attcacheoff", "atthasmissing", "attmissingval"],
+    "pg_attribute": ["attcacheoff", "atthasmissing", "attmissingval", "attoptions"],
 }
 
 # Definitions as SQL, in place of trees with numbers in them.
