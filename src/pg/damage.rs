@@ -6,6 +6,8 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder};
 
+use crate::pg::report::raise_again;
+
 /// Its error, which is to be raised with what the caller knows of the place: what the reading held is given
 /// back with the transaction only.
 pub struct Damage {
@@ -22,7 +24,7 @@ pub fn reading<T>(read: impl FnOnce() -> T) -> Result<T, Damage> {
         CaughtError::PostgresError(error) if is_damage(error.sql_error_code()) => {
             Damage { code: error.sql_error_code(), message: error.message().to_string() }
         }
-        _ => caught.rethrow(),
+        _ => raise_again(*caught),
     })
 }
 

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::{PgSqlErrorCode, function_name, pg_sys};
 
 use crate::pg::encoding::shown;
@@ -58,6 +58,17 @@ fn report(code: PgSqlErrorCode, message: String, function: &'static str) -> Erro
 pub fn raise(report: ErrorReport) -> ! {
     report.report(PgLogLevel::ERROR);
     unreachable!("an ERROR does not return")
+}
+
+/// Lets an error go on that `PgTryBuilder` has caught, after it gave its result. PostgreSQL has forgotten the
+/// error by then, so that it is raised as a new one: pgrx would hand on the forgotten one (0.19), and the
+/// session break.
+#[cold]
+pub fn raise_again(caught: CaughtError) -> ! {
+    match caught {
+        CaughtError::PostgresError(report) => CaughtError::ErrorReport(report).rethrow(),
+        other => other.rethrow(),
+    }
 }
 
 /// A line of ASCII text for the server's log alone: neither the client sees it, nor does the log

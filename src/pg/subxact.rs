@@ -6,6 +6,8 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 
+use crate::pg::report::raise_again;
+
 /// Why work was undone.
 pub enum Undone<E> {
     /// By its own error.
@@ -60,6 +62,6 @@ fn raised<E>(caught: CaughtError) -> Undone<E> {
         {
             Undone::Raised(error.sql_error_code(), error.message().to_string())
         }
-        _ => caught.rethrow(),
+        _ => raise_again(caught),
     }
 }

@@ -6,7 +6,7 @@ import socket
 import psycopg
 import pytest
 
-from harness import faults, moto as kms, process
+from harness import faults, moto as kms, process, sealed
 from harness.work import Work
 from sqlstate import fails
 
@@ -137,3 +137,27 @@ def test_postmaster_dies(own_cluster, database, moto, proxy):
     w.error()
     c.start()
     assert db.value("SELECT envelope_decrypt_text('people', ssn) FROM people") == "x"
+
+
+@pytest.mark.parametrize("reads", [
+    "SELECT * FROM envelope.census('people', 'ssn')",
+    "CALL envelope.reencrypt('people', 'ssn')",
+])
+def test_an_error_of_postgresql_while_a_value_is_read(db, reads):
+    """Its own, not one about the value: it ends the statement, with its SQLSTATE, and a block that catches it goes on."""
+    db.people(rows=[sealed.LONG.hex()])
+    toast = db.value("SELECT indexrelid::regclass::text FROM pg_class c JOIN pg_index i ON i.indrelid = c.reltoastrelid "
+                     "WHERE c.oid = 'people'::regclass")
+    db.sql("SELECT envelope.rotate_key('people')")
+    with db.connect() as holder, db.connect() as c:
+        holder.execute(f"BEGIN; REINDEX INDEX {toast}")
+        c.execute("SET lock_timeout = '200ms'")
+        with fails("55P03"):
+            c.execute(reads)
+        assert c.execute("SELECT 1").fetchone() == (1,)
+        if not reads.startswith("CALL"):
+            c.execute(f"DO $$ BEGIN PERFORM {reads.removeprefix('SELECT ')}; RAISE 'not reached'; "
+                      "EXCEPTION WHEN lock_not_available THEN END $$")
+        holder.execute("ROLLBACK")
+        c.execute(reads)
+        assert c.execute("SELECT envelope_decrypt('people', ssn) FROM people").fetchone() == (sealed.LONG.hex().encode(),)
