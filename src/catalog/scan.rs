@@ -14,10 +14,10 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use crate::catalog::oid_of;
+use crate::catalog::{TABLES, oid_of};
 use crate::error::Result;
-use crate::pg;
 use crate::pg::varlena::VarlenaBuf;
+use crate::pg::{self, lock};
 
 thread_local! {
     /// By which rows are seen while [`at_one_moment`] runs; else null, and each scan takes its own.
@@ -31,22 +31,30 @@ thread_local! {
 /// later statements. Names, owners and kinds of relations come from PostgreSQL's own caches, which go
 /// on: a table may be gone by then that a row here still names.
 pub fn at_one_moment<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    let _held = Held::take(oid_of(c"keyring")?);
+    let _held = Held::take()?;
     read()
 }
 
 /// A snapshot that is held for [`at_one_moment`].
 struct Held {
+    tables: [pg_sys::Oid; TABLES.len()],
     snapshot: pg_sys::Snapshot,
     before: pg_sys::Snapshot,
 }
 
 impl Held {
-    fn take(table: pg_sys::Oid) -> Held {
+    /// The tables first. `REPACK (CONCURRENTLY)` leaves one that looks empty to every snapshot from before its
+    /// end, and whoever waited for that with the snapshot in hand would find no keys.
+    fn take() -> Result<Held> {
+        let mut tables = [pg_sys::InvalidOid; TABLES.len()];
+        for (table, name) in tables.iter_mut().zip(TABLES) {
+            *table = oid_of(name)?;
+            lock::keep_relation(*table);
+        }
         // SAFETY: a catalog snapshot is taken anew for each of this extension's tables, and a copy of
         // it registered, until it is let go or, on an error, the resource owner lets it go.
-        let snapshot = unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(table)) };
-        Held { snapshot, before: HELD.replace(snapshot) }
+        let snapshot = unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(tables[0])) };
+        Ok(Held { tables, snapshot, before: HELD.replace(snapshot) })
     }
 }
 
@@ -56,6 +64,7 @@ impl Drop for Held {
         if !std::thread::panicking() {
             // SAFETY: registered by `take`, under the resource owner that is current again.
             unsafe { pg_sys::UnregisterSnapshot(self.snapshot) };
+            self.tables.iter().for_each(|table| lock::let_relation_go(*table));
         }
     }
 }

@@ -47,6 +47,12 @@ pub fn keep_relation(relation: pg_sys::Oid) {
     unsafe { pg_sys::LockRelationOid(relation, KEEP) }
 }
 
+/// Gives [`keep_relation`]'s lock back before the transaction ends, once for each time it was taken.
+pub fn let_relation_go(relation: pg_sys::Oid) {
+    // SAFETY: as above; PostgreSQL warns where the lock is not held.
+    unsafe { pg_sys::UnlockRelationOid(relation, KEEP) }
+}
+
 /// As [`keep_relation`], without a wait: false when another backend holds it.
 pub fn try_keep_relation(relation: pg_sys::Oid) -> bool {
     // SAFETY: as above.

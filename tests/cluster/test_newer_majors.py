@@ -3,6 +3,7 @@
 import json
 import threading
 
+import psycopg
 import pytest
 from harness import place
 from harness.disk import files_holding
@@ -37,7 +38,7 @@ def test_a_bad_literal_becomes_null(db):
             return
         copy(session, "ON_ERROR set_null", bad, "2\tgood")
         assert db.sql(OPENED) == [(1, None), (2, "good")]
-        assert [NEEDLE in notice for notice in told] == [False]
+        assert told and NEEDLE not in "".join(told)
         copy(session, "ON_ERROR set_null, LOG_VERBOSITY verbose", bad.replace("1", "3"))
         assert NEEDLE in "".join(told)
         # NOT NULL refuses it, and PostgreSQL shows the literal: the trigger is through by then.
@@ -157,7 +158,7 @@ def test_a_dump_with_statistics_has_what_an_index_has_opened(own_cluster, databa
 
 def test_repack_beside_writers_rotation_and_reencryption(db):
     """The table and the tables of keys are written anew while others write, rotate, bring values to the active key and
-    count: no value is lost, none is left under an older key at the end."""
+    count: no value is lost, no key is missing for a moment, and nothing is left under an older key at the end."""
     db.people()
     repack = "REPACK (CONCURRENTLY) {}"
     if MAJOR < 19:
@@ -185,7 +186,11 @@ def test_repack_beside_writers_rotation_and_reencryption(db):
         with db.connect() as session:
             while not over.is_set():
                 times += 1
-                session.execute("SELECT envelope.rotate_key('people')")
+                try:
+                    session.execute("SELECT envelope.rotate_key('people')")
+                except psycopg.errors.SerializationFailure:
+                    # A table of keys was exchanged while it waited to write there: nothing was done.
+                    continue
                 session.execute("CALL envelope.reencrypt('people', 'ssn', 50)")
                 assert session.execute("SELECT sum(rows) FROM envelope.census('people', 'ssn')").fetchone() == (rows,)
         return times
@@ -195,7 +200,8 @@ def test_repack_beside_writers_rotation_and_reencryption(db):
         with db.connect() as session:
             for table in ("people", "envelope.data_key", "envelope.wrapped_key", "envelope.keyring_table") * 3:
                 session.execute(repack.format(table))
-                assert all(work.is_alive() for work in works)
+                for work in works:
+                    assert work.is_alive(), work.result()
     finally:
         over.set()
     assert all(work.result() > 0 for work in works)
