@@ -57,6 +57,14 @@ if [ "$pg" = 14 ]; then
     for client in psql pg_dump pg_dumpall pg_restore pg_basebackup pg_recvlogical pg_isready pgbench createdb dropdb; do
         cp "/usr/lib/postgresql/$host/bin/$client" "$prefix/bin/"
     done
+    # From 15 on it writes what 14 cannot read.
+    mv "$prefix/bin/pg_dumpall" "$prefix/bin/pg_dumpall-$host"
+    cat >"$prefix/bin/pg_dumpall" <<'PG_DUMPALL'
+#!/bin/bash
+set -o pipefail
+"$0"-* "$@" | sed '/^CREATE DATABASE /s/ LOCALE_PROVIDER = libc//'
+PG_DUMPALL
+    chmod 755 "$prefix/bin/pg_dumpall"
     version=$("$prefix/bin/postgres" --version | sed 's/^postgres (PostgreSQL) //')
     cat >"$prefix/bin/pg_config" <<PG_CONFIG
 #!/bin/sh

@@ -28,10 +28,10 @@ regress_count() {
         awk '{ print NF == 2 ? $2 - $1 "/" $2 : $1; exit }'
 }
 
-# The last line of pytest: passed/total, where a test that was skipped did not pass.
+# The last line of pytest: passed/total, where a test that was skipped or left out did not pass.
 cluster_count() {
     tail -n 1 "$logs/$pg-cluster.log" | awk '
-        { for (i = 1; i < NF; i++) if ($(i + 1) ~ /^(passed|failed|errors?|skipped)/) { all += $i; n[$(i + 1)] = $i } }
+        { for (i = 1; i < NF; i++) if ($(i + 1) ~ /^(passed|failed|errors?|skipped|deselected)/) { all += $i; n[$(i + 1)] = $i } }
         END { if (all) print n["passed"] + n["passed,"] "/" all }'
 }
 
@@ -51,7 +51,10 @@ for pg in "${majors[@]}"; do
             sed -E 's/^postgres \(PostgreSQL\) ([^ ]*).*/\1/')
         step regress on tests/run/pg-regress.sh || failed=yes
         regress=$(regress_count)
-        step cluster on tests/run/pytest.sh -p no:cacheprovider || failed=yes
+        without=()
+        # The package that 14 comes from has no pg_upgrade.
+        [ "$pg" != 14 ] || without=(--deselect cluster/test_upgrade.py::test_pg_upgrade)
+        step cluster on tests/run/pytest.sh -p no:cacheprovider "${without[@]}" || failed=yes
         cluster=$(cluster_count)
     else
         failed=yes
