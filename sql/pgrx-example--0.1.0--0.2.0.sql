@@ -460,12 +460,14 @@ CREATE PROCEDURE envelope.reencrypt(
 COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean) IS
   'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it left alone, by a WARNING or, if strict, by an error';
 
--- What has gained a parameter was made anew, beside the old one. The rights that users gave on that one go over.
+-- What has gained a parameter was made anew, beside the old one. What users did to that one goes over: its owner, its
+-- settings (ALTER ... SET) and its rights.
 -- PostgreSQL takes what a script grants for the extension's own, which no dump has: these are taken out of that list.
 DO $$
 DECLARE
   old pg_catalog.regprocedure;
   new pg_catalog.regprocedure;
+  before pg_catalog.record;
   given pg_catalog.record;
 BEGIN
   FOR old, new IN VALUES
@@ -476,16 +478,28 @@ BEGIN
     ('envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean)',
      'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean)')
   LOOP
-    IF (SELECT p.proacl IS NULL FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.=) old) THEN
-      CONTINUE;
-    END IF;
-    EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', new);
+    SELECT pg_catalog.quote_ident(r.rolname) AS owner, p.proconfig, p.proacl INTO before
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner
+      WHERE p.oid OPERATOR(pg_catalog.=) old;
+    EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO %s', new, before.owner);
+    -- As they stand there: SET would have lists taken apart and quoted. Those of the new one that the old one did not
+    -- have stay.
+    UPDATE pg_catalog.pg_proc p
+      SET proconfig = before.proconfig OPERATOR(pg_catalog.||) ARRAY(
+        SELECT n.setting FROM pg_catalog.unnest(p.proconfig) n (setting)
+        WHERE pg_catalog.split_part(n.setting, '=', 1) OPERATOR(pg_catalog.<>) ALL (ARRAY(
+          SELECT pg_catalog.split_part(o.setting, '=', 1) FROM pg_catalog.unnest(before.proconfig) o (setting))))
+      WHERE p.oid OPERATOR(pg_catalog.=) new AND before.proconfig IS NOT NULL;
+    CONTINUE WHEN before.proacl IS NULL;
+    EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC, %s', new, before.owner);
+    -- PUBLIC is 0. A role that is gone has no name, and gets nothing.
     FOR given IN
-      SELECT a.is_grantable, COALESCE(pg_catalog.quote_ident(r.rolname), 'PUBLIC') AS grantee
-      FROM pg_catalog.pg_proc p
-      CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
+      SELECT a.is_grantable,
+             CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+                  ELSE pg_catalog.quote_ident(r.rolname) END AS grantee
+      FROM pg_catalog.aclexplode(before.proacl) a
       LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.grantee
-      WHERE p.oid OPERATOR(pg_catalog.=) old
+      WHERE a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR r.rolname IS NOT NULL
     LOOP
       EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO %s', new, given.grantee)
         OPERATOR(pg_catalog.||) CASE WHEN given.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END;
@@ -622,3 +636,35 @@ COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
   'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
 COMMENT ON VIEW envelope.progress IS
   'How far re-encryption of your tables has come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
+
+-- Whoever runs the update owns what it has made. The extension writes as the owner of schema envelope: all that is new
+-- becomes that role's. An event trigger's owner must be a superuser.
+DO $$
+DECLARE
+  owner pg_catalog.record;
+  routine pg_catalog.regprocedure;
+BEGIN
+  SELECT r.rolname AS name, r.rolsuper AS is_superuser INTO owner
+    FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+    WHERE n.nspname OPERATOR(pg_catalog.=) 'envelope';
+  EXECUTE pg_catalog.format('ALTER TABLE envelope.followed_keyring OWNER TO %I', owner.name);
+  FOREACH routine IN ARRAY ARRAY[
+    'envelope.keep_out()', 'envelope.stay_local()', 'envelope.follow()', 'envelope.keep_identity()',
+    'envelope.keep_destroyed()', 'envelope.unshare_keyring(regclass, regclass, boolean)',
+    'envelope.unfollow_keyring(regclass)', 'envelope.keep_stored(regclass, name)',
+    'envelope.opened(regclass, bytea, text, name, tid)', 'envelope.resealed(regclass, bytea, text, name, tid)',
+    'envelope.key_id_at(oid, bytea, name, tid)', 'envelope.reencrypt_left(regclass, name)',
+    'envelope.reencrypt_ended(regclass, name, boolean)']::pg_catalog.regprocedure[]
+  LOOP
+    EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO %I', routine, owner.name);
+    -- PostgreSQL has noted by role which rights the extension gives, and notes it anew.
+    IF EXISTS (SELECT FROM pg_catalog.pg_init_privs i
+               WHERE i.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                 AND i.objoid OPERATOR(pg_catalog.=) routine) THEN
+      EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+    END IF;
+  END LOOP;
+  IF owner.is_superuser THEN
+    EXECUTE pg_catalog.format('ALTER EVENT TRIGGER envelope_watch_drops OWNER TO %I', owner.name);
+  END IF;
+END $$;

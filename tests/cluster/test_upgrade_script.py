@@ -53,6 +53,32 @@ def test_an_updated_catalog_is_a_fresh_one(cluster, database, release, schema):
         assert objects.differences(found, all_objects(other)) == []
 
 
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_update_leaves_all_to_one_owner(own_cluster, database, release):
+    """Whoever runs it: what it makes belongs to whom the rest belongs to. The extension writes as that role, and may be
+    of no special rights by then."""
+    cluster = own_cluster().start()
+    cluster.sql("CREATE ROLE deploy SUPERUSER LOGIN")
+    fresh, updated = database(cluster), database(cluster)
+    for db in (fresh, updated):
+        db.sql('DROP EXTENSION "pgrx-example"')
+    fresh.sql('CREATE EXTENSION "pgrx-example"', user="deploy")
+    install(lambda query: updated.sql(query, user="deploy"), release)
+    with fresh.connect() as one, updated.connect() as other:
+        other.execute(f"BEGIN; {UPDATE}")
+        assert objects.differences(all_objects(one), all_objects(other)) == []
+        other.execute("ROLLBACK")
+        cluster.sql("ALTER ROLE deploy NOSUPERUSER")
+        other.execute(UPDATE)
+        # An event trigger's owner is a superuser.
+        assert [line for line in objects.differences(all_objects(one), all_objects(other))
+                if not line.startswith("event trigger ")] == []
+    updated.sql("CREATE TABLE t (v bytea); SELECT envelope.create_key('t')")
+    updated.sql("SELECT envelope.unfollow_keyring('t')")
+    updated.sql("SELECT envelope.rotate_key('t')")
+    assert updated.sql("SELECT * FROM envelope.check() WHERE NOT ok") == []
+
+
 @pytest.mark.parametrize("change", [
     "COMMENT ON FUNCTION envelope.check() IS NULL",
     "COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'another'",
@@ -439,6 +465,51 @@ def check_what_users_built(run):
         run("INSERT INTO mine VALUES (3, 'clear')")
 
 
+# What a routine has that was made anew, by name: the rights of each role, and what else users can alter.
+REMADE = ("SELECT p.proname, p.proowner::regrole::text, p.proconfig, ARRAY(SELECT DISTINCT COALESCE(r.rolname, 'gone') "
+          "FROM aclexplode(p.proacl) a LEFT JOIN (SELECT oid, rolname FROM pg_roles UNION SELECT 0, 'public') r "
+          "ON r.oid = a.grantee ORDER BY 1)::text FROM pg_proc p WHERE p.pronamespace = 'envelope'::regnamespace "
+          "AND p.proname IN ('reencrypt', 'reencrypt_rows', 'reencrypt_window') ORDER BY 1")
+
+
+def test_the_entry_of_a_role_that_is_gone_is_no_right_of_all(released):
+    """It is left out. What PUBLIC has it keeps."""
+    run = released.sql
+    run("CREATE ROLE leaver; CREATE ROLE stayer")
+    run("REVOKE EXECUTE ON PROCEDURE envelope.reencrypt FROM PUBLIC")
+    run("GRANT EXECUTE ON PROCEDURE envelope.reencrypt TO leaver, stayer")
+    run("GRANT EXECUTE ON FUNCTION envelope.reencrypt_rows TO leaver")
+    # As something other than DROP ROLE, which would refuse, leaves it.
+    run("DELETE FROM pg_shdepend WHERE refobjid = 'leaver'::regrole; DELETE FROM pg_authid WHERE rolname = 'leaver'")
+    assert [acl for *_, acl in run(REMADE)][0] == "{gone,postgres,stayer}"
+    run(UPDATE)
+    assert [acl for *_, acl in run(REMADE)] == ["{postgres,stayer}", "{postgres,public}", "{}"]
+    run("DROP OWNED BY stayer; DROP ROLE stayer")
+
+
+def test_what_users_did_to_a_routine_that_is_made_anew_stays(released):
+    """Its owner, its settings, that its owner may not call it."""
+    run = released.sql
+    run("CREATE ROLE keeper; CREATE ROLE user_of_it")
+    run("ALTER FUNCTION envelope.reencrypt_rows SET work_mem = '8MB'")
+    run("ALTER FUNCTION envelope.reencrypt_rows SET search_path = \"my schema\", pg_temp")
+    run("ALTER FUNCTION envelope.reencrypt_rows OWNER TO keeper")
+    run("GRANT EXECUTE ON FUNCTION envelope.reencrypt_rows TO user_of_it")
+    run("ALTER FUNCTION envelope.reencrypt_window OWNER TO keeper")
+    run("REVOKE EXECUTE ON FUNCTION envelope.reencrypt_window FROM keeper")
+    before = run(REMADE)
+    assert before[1] == ("reencrypt_rows", "keeper",
+                         ["row_security=off", "work_mem=8MB", 'search_path="my schema", pg_temp'],
+                         "{keeper,public,user_of_it}")
+    assert before[2] == ("reencrypt_window", "keeper", None, "{public}")
+    run(UPDATE)
+    assert run(REMADE) == before
+    # Whoever gave them, they are the owner's to take.
+    assert run("SELECT DISTINCT a.grantor::regrole::text FROM pg_proc p, aclexplode(p.proacl) a "
+               "WHERE p.oid = 'envelope.reencrypt_rows'::regproc") == [("keeper",)]
+    run("REASSIGN OWNED BY keeper TO postgres; DROP OWNED BY keeper, user_of_it; DROP ROLE keeper, user_of_it")
+
+
 def test_an_update_that_something_stands_in_the_way_of_does_nothing(released):
     """A routine that gained a parameter is made anew: what depends on the old one is named, and all stays as it was."""
     released.sql("CREATE FUNCTION mine() RETURNS SETOF bigint LANGUAGE sql BEGIN ATOMIC "
@@ -449,6 +520,15 @@ def test_an_update_that_something_stands_in_the_way_of_does_nothing(released):
     assert released.value("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") == released.release
     released.everything_opens()
     released.sql("DROP FUNCTION mine()")
+    # Also what only another session has: it stands there to the session's end.
+    released.sql("CREATE ROLE passer_by LOGIN")
+    with released.cluster.connect(released.name, user="passer_by") as session:
+        session.execute("CREATE TEMP VIEW short AS SELECT to_block FROM envelope.reencrypt_window('people', 'ssn', 1, true)")
+        with fails("2BP01") as caught:
+            released.sql(UPDATE)
+        assert "short" in caught.value.diag.message_detail
+    process.wait_until(lambda: released.sql("SELECT 1 FROM pg_class WHERE relname = 'short'") == [], "the view goes")
+    released.sql("DROP ROLE passer_by")
     released.sql(UPDATE)
     released.works()
 
