@@ -30,6 +30,14 @@ const SCHEMA: &CStr = c"envelope";
 pub const TABLES: [&CStr; 6] =
     [c"keyring", c"keyring_table", c"data_key", c"wrapped_key", c"key_grant", c"sealed_column"];
 
+/// The others.
+const FURTHER_TABLES: [&CStr; 3] = [c"key_use", c"reencryption", c"followed_keyring"];
+
+/// All of them: the extension writes to them as the owner of the schema.
+pub fn tables() -> impl Iterator<Item = &'static CStr> {
+    TABLES.into_iter().chain(FURTHER_TABLES)
+}
+
 /// Triggers that single tables have and that must fire always, and what is wrong when one does not.
 pub const TRIGGERS: [(&CStr, &CStr, &str); 11] = [
     (c"data_key", c"keep_identity", "a data key can be overwritten by another"),

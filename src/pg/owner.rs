@@ -85,7 +85,8 @@ impl Drop for ActingAsOwner {
     }
 }
 
-fn schema_owner(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
+/// The owner of `schema`; `None` when it is gone.
+pub fn schema_owner(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let cache = pg_sys::SysCacheIdentifier::NAMESPACEOID;
     let read = |namespace: &pg_sys::FormData_pg_namespace| namespace.nspowner;
     // SAFETY: schemas by OID.

@@ -107,6 +107,17 @@ def test_no_false_alarm_beside_changes(own_cluster, database, isolation):
     assert found == []
 
 
+@pytest.mark.parametrize("table", ["keyring", "keyring_table", "data_key", "wrapped_key", "key_grant", "sealed_column",
+                                   "key_use", "reencryption", "followed_keyring"])
+def test_a_table_that_is_not_the_schemas_owners_is_told_of(db, table):
+    """The extension writes as the owner of the schema. The remedy stands in the row."""
+    db.sql(f"ALTER TABLE envelope.{table} OWNER TO {db.low}")
+    (relation, sqlstate, message), = db.sql("SELECT relation, sqlstate, message FROM envelope.check() WHERE NOT ok")
+    assert (relation, sqlstate) == (f"envelope.{table}", "XX001")
+    db.sql(message.split(": ", 1)[1])
+    assert db.sql(BROKEN) == []
+
+
 def test_what_the_transaction_itself_did_is_seen(db):
     db.people(rows=["x"])
     with db.connect() as c:

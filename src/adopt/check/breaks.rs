@@ -12,7 +12,7 @@ use super::{Finding, Outcome};
 use crate::catalog::{self, whole};
 use crate::error::{Error, Result};
 use crate::keyring::users;
-use crate::pg::{acl, enabled, relation};
+use crate::pg::{acl, enabled, encoding, owner, relation};
 
 /// Links to a keyring that is not there, as far as the current role may know of their tables, and
 /// for superusers links to a table that went unseen.
@@ -56,6 +56,29 @@ pub fn strays(known: &HashSet<Uuid>) -> Result<Vec<Finding>> {
     let keys: HashSet<KeyId> = keys.into_iter().map(|(key_id, _)| key_id).collect();
     for (key_id, kek) in whole::wraps()?.into_iter().filter(|(key_id, _)| !keys.contains(key_id)) {
         findings.push(stray(None, key_id, Some(kek), "row"));
+    }
+    Ok(findings)
+}
+
+/// Tables of the catalog that are not the schema's owner's, as whom the extension writes: what writes to
+/// them fails.
+pub fn of_owners() -> Result<Vec<Finding>> {
+    let Some(owner) = owner::schema_owner(catalog::schema()?) else { return Ok(Vec::new()) };
+    let mut findings = Vec::new();
+    for table in catalog::tables() {
+        // One that an older catalog lacks is told of with the triggers.
+        let Ok(relation) = catalog::oid_of(table) else { continue };
+        if relation::owner(relation).is_none_or(|its| its == owner) {
+            continue;
+        }
+        let table = format!("envelope.{}", table.to_string_lossy());
+        let Some(owner) = acl::quoted_role(owner) else { continue };
+        let owner = encoding::to_string(owner.to_bytes());
+        let outcome = Outcome::Broken(Error::Corrupt(format!(
+            "the table is not its schema's owner's, as whom the extension writes: ALTER TABLE {table} \
+             OWNER TO {owner}"
+        )));
+        findings.push(Finding { table: Some(table), outcome, ..Finding::default() });
     }
     Ok(findings)
 }

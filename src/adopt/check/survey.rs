@@ -73,6 +73,7 @@ fn take() -> Result<Vec<Item>> {
         if acl::is_superuser() {
             items.extend(breaks::strays(&known)?.into_iter().map(Item::Found));
             items.extend(breaks::of_triggers()?.into_iter().map(Item::Found));
+            items.extend(breaks::of_owners()?.into_iter().map(Item::Found));
         }
         Ok(items)
     })
