@@ -6,6 +6,7 @@ use pgrx::spi::{self, Spi, SpiHeapTupleData};
 use super::tables::unread;
 use super::{EXTENSION, schema};
 use crate::error::{Error, Result};
+use crate::pg::encoding;
 use crate::pg::owner::ActingAsOwner;
 
 /// A CHECK that is NOT ENFORCED or NOT VALID.
@@ -35,7 +36,7 @@ pub fn unchecked() -> Result<Vec<Unchecked>> {
 fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Unchecked> {
     let text = |column: usize| -> spi::Result<String> {
         let bytes: Option<&[u8]> = row.get(column)?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default())
+        Ok(bytes.map(encoding::to_string).unwrap_or_default())
     };
     Ok(Unchecked {
         name: text(1)?,

@@ -7,7 +7,11 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::{Datum, IntoDatum};
 use pgrx::{PgTryBuilder, pg_sys};
+
+use crate::pg::varlena::VarlenaBuf;
 
 const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
 const SQL_ASCII: c_int = pg_sys::pg_enc::PG_SQL_ASCII as c_int;
@@ -87,6 +91,35 @@ pub fn shown(message: String) -> String {
     }
     message.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
+
+/// A column of text in a function's result: in the server's encoding, or as [`shown`] where that lacks a character.
+/// Rows can hold what messages cannot.
+pub struct RowText(pub String);
+
+impl IntoDatum for RowText {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        let exact = from_utf8(self.0.as_bytes()).map(|text| VarlenaBuf::copy_of(&text));
+        let text = exact.unwrap_or_else(|_| VarlenaBuf::copy_of(shown(self.0).as_bytes()));
+        Some(text.into_datum())
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
+
+// SAFETY: the datum is a palloc'd text, as results are.
+unsafe impl BoxRet for RowText {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        match self.into_datum() {
+            // SAFETY: a non-null varlena in the function's memory context.
+            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+            None => fcinfo.return_null(),
+        }
+    }
+}
+
+pgrx::impl_sql_translatable!(RowText, "text");
 
 /// The name of the encoding that text sealed as bytes is in, if it is not UTF-8: this database's, or where that is
 /// no guide, the one that most databases have had.

@@ -12,7 +12,7 @@ use crate::keyring;
 use crate::kms;
 use crate::life;
 use crate::memory;
-use crate::pg::encoding;
+use crate::pg::encoding::{self, RowText};
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 use crate::sql::arguments::{LONGEST_JSONB, given_context, required, too_long, uri_text};
@@ -102,13 +102,13 @@ fn envelope_check() -> std::result::Result<
     TableIterator<
         'static,
         (
-            name!(relation, Option<String>),
+            name!(relation, Option<RowText>),
             name!(keyring_id, Option<Uuid>),
             name!(key_id, Option<Uuid>),
             name!(kek, Option<String>),
             name!(ok, bool),
             name!(sqlstate, Option<String>),
-            name!(message, Option<String>),
+            name!(message, Option<RowText>),
         ),
     >,
     ErrorReport,
@@ -117,13 +117,13 @@ fn envelope_check() -> std::result::Result<
     Ok(TableIterator::new(adopt::check_all()?.into_iter().map(|finding| {
         let (ok, sqlstate, message) = match finding.outcome {
             Outcome::Well => (true, None, None),
-            Outcome::Note(note) => (true, None, Some(encoding::shown(note))),
+            Outcome::Note(note) => (true, None, Some(RowText(note))),
             Outcome::Broken(error) => {
-                (false, Some(error.sqlstate_text()), Some(encoding::shown(error.to_string())))
+                (false, Some(error.sqlstate_text()), Some(RowText(error.to_string())))
             }
         };
         (
-            finding.table.map(encoding::shown),
+            finding.table.map(RowText),
             finding.keyring_id.map(|id| Uuid::from_bytes(*id.as_bytes())),
             finding.key_id.map(|id| Uuid::from_bytes(id.0)),
             finding.kek,

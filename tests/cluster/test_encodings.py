@@ -116,6 +116,30 @@ def test_sql_ascii_binds_no_two_values_to_one_context(in_encoding, arguments):
                 c.execute(context, (text,))
 
 
+@pytest.mark.parametrize("encoding, name", [("LATIN1", "për"), ("EUC_JP", "名前"), ("WIN1251", "имя"), ("UTF8", "名前"),
+                                            ("SQL_ASCII", "për")])
+def test_what_check_names_can_be_copied(in_encoding, encoding, name):
+    """The statement that a row has runs as it stands there."""
+    db = in_encoding(encoding)
+    with db.connect(client_encoding="sql_ascii" if encoding == "SQL_ASCII" else "utf8") as c:
+        def run(query):
+            return c.execute(query.encode())
+
+        def told():
+            rows = run("SELECT relation, message FROM envelope.check()").fetchall()
+            return [tuple(text.decode() if isinstance(text, bytes) else text for text in row) for row in rows]
+
+        run(f'CREATE TABLE "{name}" (v bytea)')
+        run(f'ALTER TABLE "{name}" ADD CONSTRAINT "{name} is" CHECK (envelope.is_sealed(v)) NOT VALID')
+        (relation, message), = told()
+        assert relation == f'public."{name}"'
+        run(message.split(": ", 1)[1])
+        assert told() == []
+        run(f'CREATE TABLE ok (v bytea); CREATE STATISTICS "{name} s" ON (envelope_decrypt(\'ok\', v)) FROM ok')
+        (relation, message), = told()
+        assert f'"{name} s"' in message
+
+
 @pytest.mark.parametrize("encoding, name", [("SQL_ASCII", b"n\xff"), ("EUC_JP", b"n\xa9\xa1"), ("LATIN1", b"n\xeb")])
 def test_check_goes_on_beside_any_name(in_encoding, encoding, name):
     """Nobody takes it away from the others by the name of a table, or by a function."""
