@@ -1,15 +1,17 @@
 //! Messages that are not errors, and what PostgreSQL adds to any message. Errors are
 //! `crate::error`'s.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::{PgSqlErrorCode, function_name, pg_sys};
+use zeroize::Zeroize;
 
 use crate::pg::encoding::shown;
+use crate::pg::state::Number;
 
 /// A WARNING to the client and the log.
 pub fn warning(message: String, hint: &str) {
@@ -174,8 +176,8 @@ unsafe extern "C-unwind" fn name_copy_line(copy: *mut c_void) {
         if told.is_null() {
             return;
         }
-        if let Some(end) = end_of_line_number(CStr::from_ptr(told).to_bytes()) {
-            *told.add(end) = 0;
+        let bytes = std::slice::from_raw_parts_mut(told.cast::<u8>(), libc::strlen(told));
+        if keep_line_number(bytes) {
             errcontext_msg(c"%s".as_ptr(), told);
         }
     }
@@ -183,22 +185,58 @@ unsafe extern "C-unwind" fn name_copy_line(copy: *mut c_void) {
 
 /// Runs `tell`, whose messages PostgreSQL does not translate meanwhile; null where that cannot be had.
 ///
+/// Should `tell` raise, the jump goes past here. A guard as around other calls would not do: it throws away
+/// PostgreSQL's messages, and one is being made. The locale is put back when the transaction or savepoint is
+/// rolled back.
+///
 /// # Safety
 /// `tell` gives a string or null.
 unsafe fn untranslated(tell: impl FnOnce() -> *mut c_char) -> *mut c_char {
+    put_locale_back();
     // SAFETY: a locale of its own, which this thread uses until it is freed.
     unsafe {
         let base = libc::duplocale(libc::uselocale(std::ptr::null_mut()));
-        let plain = libc::newlocale(libc::LC_MESSAGES_MASK, c"C".as_ptr(), base);
-        if plain.is_null() {
+        if base.is_null() {
             return std::ptr::null_mut();
         }
-        let before = libc::uselocale(plain);
+        let plain = libc::newlocale(libc::LC_MESSAGES_MASK, c"C".as_ptr(), base);
+        if plain.is_null() {
+            libc::freelocale(base);
+            return std::ptr::null_mut();
+        }
+        BEFORE.set(libc::uselocale(plain) as u64);
+        PLAIN.set(plain as u64);
         let told = tell();
-        libc::uselocale(before);
-        libc::freelocale(plain);
+        put_locale_back();
         told
     }
+}
+
+/// The locale that this thread uses in place of [`BEFORE`]; 0 for none.
+static PLAIN: Number = Number::new(0);
+
+/// The locale that this thread used before [`PLAIN`].
+static BEFORE: Number = Number::new(0);
+
+/// Has this thread use the locale again that it had before [`untranslated`].
+pub fn put_locale_back() {
+    if PLAIN.get() == 0 {
+        return;
+    }
+    // SAFETY: both are this thread's, which uses the one until here and the other from here on.
+    unsafe {
+        libc::uselocale(BEFORE.get() as libc::locale_t);
+        libc::freelocale(PLAIN.get() as libc::locale_t);
+    }
+    PLAIN.set(0);
+}
+
+/// Overwrites what COPY told with zeros, from the end of the line's number on: what stands in that line. Whether
+/// there is a number; all is overwritten where there is none.
+fn keep_line_number(told: &mut [u8]) -> bool {
+    let end = end_of_line_number(told);
+    told[end.unwrap_or(0)..].zeroize();
+    end.is_some()
 }
 
 /// Where the number ends in `COPY <table>, line <number>`, with whatever comes after.
@@ -225,10 +263,36 @@ unsafe extern "C-unwind" {
 
 #[cfg(test)]
 mod tests {
-    use super::end_of_line_number;
+    use super::{PLAIN, end_of_line_number, keep_line_number, put_locale_back, untranslated};
 
     fn cut(told: &str) -> Option<&str> {
         end_of_line_number(told.as_bytes()).map(|end| &told[..end])
+    }
+
+    #[test]
+    fn nothing_of_the_line_is_left_after_the_number() {
+        let mut told = *b"COPY people, line 12: secret";
+        assert!(keep_line_number(&mut told));
+        assert_eq!(&told, b"COPY people, line 12\0\0\0\0\0\0\0\0");
+        let mut told = *b"COPY people: secret";
+        assert!(!keep_line_number(&mut told));
+        assert_eq!(told, [0; 19]);
+    }
+
+    #[test]
+    fn a_jump_over_the_end_leaves_the_locale_to_be_put_back() {
+        // SAFETY: asks for this thread's own.
+        let locale = || unsafe { libc::uselocale(std::ptr::null_mut()) };
+        let before = locale();
+        // SAFETY: gives null.
+        let jump = || unsafe { untranslated(|| std::panic::resume_unwind(Box::new(()))) };
+        assert!(std::panic::catch_unwind(jump).is_err());
+        assert!(PLAIN.get() != 0 && locale() != before);
+        put_locale_back();
+        assert!(PLAIN.get() == 0 && locale() == before);
+        // SAFETY: gives null.
+        assert!(unsafe { untranslated(std::ptr::null_mut) }.is_null());
+        assert!(PLAIN.get() == 0 && locale() == before);
     }
 
     #[test]

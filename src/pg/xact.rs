@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::report;
 use crate::pg::state::Number;
 
 unsafe extern "C" {
@@ -51,7 +52,10 @@ unsafe extern "C-unwind" fn at_xact_end(
     use pg_sys::XactEvent::*;
     let end = match event {
         XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT => End::Commit,
-        XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => End::Abort,
+        XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => {
+            report::put_locale_back();
+            End::Abort
+        }
         XACT_EVENT_PREPARE => End::Prepare,
         _ => return,
     };
@@ -69,7 +73,10 @@ unsafe extern "C-unwind" fn at_subxact_end(
     use pg_sys::SubXactEvent::*;
     let end = match event {
         SUBXACT_EVENT_COMMIT_SUB => End::SubCommit { sub, parent },
-        SUBXACT_EVENT_ABORT_SUB => End::SubAbort { sub },
+        SUBXACT_EVENT_ABORT_SUB => {
+            report::put_locale_back();
+            End::SubAbort { sub }
+        }
         _ => return,
     };
     // SAFETY: the argument that `on_end` registered.
