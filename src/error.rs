@@ -325,7 +325,7 @@ pub enum Error {
     )]
     NeedsKeyToLoad { what: String, remedy: &'static str },
 
-    /// An index or a statistics object over an expression that opens values; what more it does.
+    /// An index, a statistics object or a materialized view over what opens values; what more it does.
     #[error(
         "{what} stores opened values in clear, with what ANALYZE samples of them{beside}: drop it"
     )]

@@ -7,14 +7,15 @@ use pgrx::spi::{self, Spi, SpiHeapTupleData};
 use super::tables::unread;
 use super::{EXTENSION, schema};
 use crate::error::{Error, Result};
+use crate::pg::encoding;
 use crate::pg::owner::ActingAsOwner;
 
 /// An object with an expression that opens or seals values.
 pub struct Needing {
     pub kind: Kind,
-    /// Its own name; none for a partition key.
+    /// Its own name; none for a partition key or a materialized view.
     pub name: String,
-    /// `schema.name` of the table or domain that it is of, quoted as SQL would.
+    /// `schema.name` of the table, domain or materialized view that it is of, quoted as SQL would.
     pub of: String,
     /// Who owns that.
     pub owner: pg_sys::Oid,
@@ -37,12 +38,15 @@ pub enum Kind {
     Index,
     /// An object of CREATE STATISTICS over an expression.
     Statistics,
+    /// A materialized view that holds rows.
+    MaterializedView,
 }
 
 /// All of them but those of temporary tables, and of foreign tables, whose rows no dump has (but which have
 /// statistics here). What is NOT VALID is left out, too: a dump makes it after the rows.
 ///
-/// An index with a condition and an expression is said to store what it opens, whichever of the two does.
+/// An index with a condition and an expression is said to store what it opens, whichever of the two does; a
+/// materialized view, if its query opens anything, itself or in the views that it reads.
 ///
 /// Seen are expressions that call the extension's functions, but those that only look at a value's shape
 /// (they are IMMUTABLE); functions with a body of standard SQL, operators and casts that do so; and
@@ -59,7 +63,7 @@ pub fn needing_keys() -> Result<Vec<Needing>> {
 fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Option<Needing>> {
     let text = |column: usize| -> spi::Result<String> {
         let bytes: Option<&[u8]> = row.get(column)?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default())
+        Ok(bytes.map(encoding::to_string).unwrap_or_default())
     };
     let kind = match text(1)?.as_str() {
         "check" => Kind::Check,
@@ -68,6 +72,7 @@ fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Option<Needing>> {
         "partition" => Kind::PartitionKey,
         "index" => Kind::Index,
         "statistics" => Kind::Statistics,
+        "materialized" => Kind::MaterializedView,
         _ => return Ok(None),
     };
     let owner = row.get(4)?.unwrap_or(pg_sys::InvalidOid);
@@ -82,23 +87,30 @@ WITH RECURSIVE own AS (
   WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
     AND d.refclassid = 'pg_extension'::regclass
     AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = convert_from($1, 'UTF8'))
+), view_of (rule, view, class, kind) AS (
+  SELECT r.oid, c.oid, 'pg_class'::regclass::oid, c.relkind
+  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE c.relkind IN ('v', 'm')
 ), needing (classid, objid, opens) AS (
-  SELECT 'pg_proc'::regclass::oid, oid, proname ~ '^envelope_decrypt' FROM own
+  SELECT 'pg_proc'::regclass::oid, oid, proname ~ '^(envelope_decrypt|opened$)' FROM own
   WHERE provolatile <> 'i' AND prorettype <> 'trigger'::regtype
   UNION
-  SELECT 'pg_proc'::regclass::oid, p.oid, p.prosrc ~* '\menvelope_decrypt'
+  SELECT 'pg_proc'::regclass::oid, p.oid, p.prosrc ~* '\menvelope_decrypt|\menvelope\W+opened\M'
   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
     AND CASE WHEN octet_length(p.prosrc) <= 1000000
-             THEN p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|opened)\M' END
+             THEN p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|resealed|opened)\M' END
     AND p.oid NOT IN (SELECT oid FROM own)
   UNION
-  SELECT d.classid, d.objid, n.opens
+  SELECT COALESCE(v.class, d.classid), COALESCE(v.view, d.objid), n.opens
   FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
-  WHERE d.classid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)
+  LEFT JOIN view_of v ON d.classid = 'pg_rewrite'::regclass AND v.rule = d.objid AND n.opens
+  WHERE v.view IS NOT NULL
+     OR d.classid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass)
+    AND NOT (n.classid = 'pg_class'::regclass AND n.objid IN (SELECT view FROM view_of WHERE kind = 'm'))
 ), user_of AS (
   SELECT d.classid, d.objid, d.objsubid, bool_or(n.opens) AS opens
   FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
+  WHERE n.classid <> 'pg_class'::regclass OR d.classid = 'pg_rewrite'::regclass
   GROUP BY d.classid, d.objid, d.objsubid
 ), found (kind, name, relation, domain, in_clear) AS (
   SELECT CASE WHEN c.conrelid <> 0 THEN 'check' ELSE 'domain' END, quote_ident(c.conname), c.conrelid,
@@ -125,6 +137,10 @@ WITH RECURSIVE own AS (
   SELECT 'statistics', quote_ident(s.nspname) || '.' || quote_ident(e.stxname), e.stxrelid, 0, true
   FROM user_of u JOIN pg_statistic_ext e ON e.oid = u.objid JOIN pg_namespace s ON s.oid = e.stxnamespace
   WHERE u.classid = 'pg_statistic_ext'::regclass AND u.opens
+  UNION
+  SELECT 'materialized', '', c.oid, 0, true
+  FROM user_of u JOIN view_of v ON v.rule = u.objid JOIN pg_class c ON c.oid = v.view
+  WHERE u.classid = 'pg_rewrite'::regclass AND u.opens AND v.kind = 'm' AND c.relispopulated
 )
 SELECT convert_to(f.kind, getdatabaseencoding()), convert_to(f.name, getdatabaseencoding()),
        convert_to(quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)),

@@ -54,6 +54,12 @@ fn finding(needing: Needing) -> Finding {
             let what = format!("statistics object {name} of table {of}");
             (Some(of), Outcome::Broken(Error::StoresClear { what, beside: "" }))
         }
+        Kind::MaterializedView => {
+            let what = format!("materialized view {of}");
+            let beside =
+                ", and needs data keys to be refreshed, before which a restore may come to it";
+            (Some(of), Outcome::Broken(Error::StoresClear { what, beside }))
+        }
         Kind::Index => {
             let note = format!(
                 "index {name} needs data keys to be built: pg_restore with several jobs may come to it \

@@ -66,6 +66,38 @@ SELECT * FROM load.needing WHERE message ~ 'statistics';
 DROP SCHEMA "load 2" CASCADE;
 DROP STATISTICS load.by_it;
 SELECT count(*) FROM load.needing WHERE message ~ 'statistics';
+-- What re-encryption opens values by is for nobody else, but anybody may call it. What it seals anew stays sealed.
+CREATE FUNCTION load.by_row(v bytea) RETURNS bytea LANGUAGE sql IMMUTABLE
+  RETURN envelope.opened('load.pay', v, '', 'amount', '(0,1)');
+CREATE FUNCTION load.by_row_in_text(v bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS
+  $$ BEGIN RETURN "envelope"."opened"('load.pay', v, '', 'amount', '(0,1)'); END $$;
+CREATE FUNCTION load.anew(v bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS
+  $$ BEGIN RETURN envelope.resealed('load.pay', v, '', 'amount', '(0,1)'); END $$;
+CREATE TABLE load.rows (v bytea, plain bytea GENERATED ALWAYS AS (load.by_row(v)) STORED,
+                        sealed bytea GENERATED ALWAYS AS (load.anew(v)) STORED);
+CREATE INDEX rows_v ON load.rows (load.by_row_in_text(v));
+CREATE INDEX rows_sealed ON load.rows (load.anew(v));
+CREATE STATISTICS load.rows ON (envelope.opened('load.pay', v, '', 'amount', '(0,1)')) FROM load.rows;
+CREATE STATISTICS load.rows_sealed ON (envelope.resealed('load.pay', v, '', 'amount', '(0,1)')) FROM load.rows;
+SELECT * FROM load.needing WHERE relation = 'load.rows';
+-- Materialized views, also over views and over each other. A view stores nothing, nor does one without rows.
+CREATE VIEW load.opened AS SELECT id, envelope_decrypt_text('load.pay', amount) AS amount FROM load.pay;
+CREATE FUNCTION load.amounts() RETURNS SETOF text LANGUAGE sql BEGIN ATOMIC SELECT amount FROM load.opened; END;
+CREATE MATERIALIZED VIEW load.stored AS SELECT id, load.text(amount) AS amount FROM load.pay;
+CREATE MATERIALIZED VIEW load."by a view" AS SELECT max(amount) FROM load.opened;
+CREATE MATERIALIZED VIEW load.by_another AS SELECT count(*) FROM load.stored;
+CREATE MATERIALIZED VIEW load.by_a_function AS SELECT * FROM load.amounts();
+CREATE MATERIALIZED VIEW load.empty AS SELECT amount FROM load.opened WITH NO DATA;
+CREATE MATERIALIZED VIEW load.kept_sealed AS SELECT id, load.seals(amount) AS amount FROM load.pay;
+CREATE UNIQUE INDEX stored_id ON load.stored (id);
+SELECT * FROM load.needing WHERE message ~ 'view|stored';
+-- Their owner is told.
+ALTER MATERIALIZED VIEW load.stored OWNER TO envelope_owner;
+SET ROLE envelope_owner;
+SELECT relation, ok, sqlstate FROM envelope.check() WHERE message ~ 'view';
+RESET ROLE;
+DROP MATERIALIZED VIEW load.by_another, load.stored, load."by a view", load.by_a_function;
+SELECT count(*) FROM load.needing WHERE message ~ 'view';
 -- A partition's constraint and index are its root's.
 CREATE TABLE load.root (y int, v bytea, CONSTRAINT opens CHECK (load.text(v) > 0)) PARTITION BY RANGE (y);
 CREATE TABLE load.part PARTITION OF load.root FOR VALUES FROM (1) TO (2);
