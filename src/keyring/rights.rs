@@ -53,9 +53,11 @@ pub fn granted(role: pg_sys::Oid, keyring_id: Uuid) -> Result<Rights> {
 pub fn verbs(list: &str) -> Result<Vec<Verb>> {
     let verb = |name: &str| {
         Verb::named(&name.trim().to_ascii_lowercase()).ok_or_else(|| {
-            Error::BadArgument(format!(
-                "\"{name}\" is no right on keys: name encrypt, decrypt, search or manage, several with commas"
-            ))
+            // What was asked for is not repeated: it may be anything.
+            Error::BadArgument(
+                "a right on keys is encrypt, decrypt, search or manage; several have commas between them"
+                    .into(),
+            )
         })
     };
     list.split(',').map(verb).collect()
