@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::pg::damage::Damage;
 use crate::pg::encoding::{self, shown};
 use crate::pg::subxact::Undone;
-use crate::pg::{report, xact};
+use crate::pg::{copy_line, xact};
 
 use self::kms::KmsError;
 pub use self::passed::Passed;
@@ -789,7 +789,7 @@ impl From<Damage> for Error {
 
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
-        report::leave_out_copy_line();
+        copy_line::leave_out_copy_line();
         if let Some(hear) = HEARS.get() {
             hear(&error);
         }

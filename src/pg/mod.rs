@@ -5,6 +5,7 @@ pub mod array;
 pub mod call;
 pub mod clock;
 pub mod column;
+pub mod copy_line;
 pub mod damage;
 pub mod datum;
 pub mod discard;

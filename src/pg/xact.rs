@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use crate::pg::report;
+use crate::pg::copy_line;
 use crate::pg::state::Number;
 
 unsafe extern "C" {
@@ -53,7 +53,7 @@ unsafe extern "C-unwind" fn at_xact_end(
     let end = match event {
         XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT => End::Commit,
         XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => {
-            report::put_locale_back();
+            copy_line::put_locale_back();
             End::Abort
         }
         XACT_EVENT_PREPARE => End::Prepare,
@@ -74,7 +74,7 @@ unsafe extern "C-unwind" fn at_subxact_end(
     let end = match event {
         SUBXACT_EVENT_COMMIT_SUB => End::SubCommit { sub, parent },
         SUBXACT_EVENT_ABORT_SUB => {
-            report::put_locale_back();
+            copy_line::put_locale_back();
             End::SubAbort { sub }
         }
         _ => return,

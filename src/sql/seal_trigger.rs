@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::pg::call::row_function;
-use crate::pg::report::WithoutCopyLine;
+use crate::pg::copy_line::WithoutCopyLine;
 use crate::pg::trigger::TriggerCall;
 use crate::sql::begin;
 use crate::values;
