@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::error::{Error, Result};
+use crate::pg::acl;
 use crate::settings;
 
 /// One thing that was looked at, and how it went.
@@ -94,5 +95,22 @@ impl From<Result<()>> for Outcome {
             Ok(()) => Outcome::Well,
             Err(error) => Outcome::Broken(error),
         }
+    }
+}
+
+/// A finding for each that the current role owns, for all of them for superusers; for the error, if they could not
+/// be had.
+fn of_own<T>(
+    found: Result<Vec<T>>,
+    owner: impl Fn(&T) -> pg_sys::Oid,
+    finding: impl Fn(T) -> Finding,
+) -> Vec<Finding> {
+    let role = acl::current_role();
+    match found {
+        Ok(all) => {
+            let own = all.into_iter().filter(|one| acl::has_rights_of(role, owner(one)));
+            own.map(finding).collect()
+        }
+        Err(error) => vec![Finding { outcome: Outcome::Broken(error), ..Finding::default() }],
     }
 }

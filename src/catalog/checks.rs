@@ -1,13 +1,10 @@
 //! CHECKs by `envelope.is_sealed` that do not hold for all rows.
 
 use pgrx::pg_sys;
-use pgrx::spi::{self, Spi, SpiHeapTupleData};
+use pgrx::spi::{self, SpiHeapTupleData};
 
-use super::tables::unread;
-use super::{EXTENSION, schema};
-use crate::error::{Error, Result};
-use crate::pg::encoding;
-use crate::pg::owner::ActingAsOwner;
+use super::tables::{about_members, text_of};
+use crate::error::Result;
 
 /// A CHECK that is NOT ENFORCED or NOT VALID.
 pub struct Unchecked {
@@ -25,19 +22,11 @@ pub struct Unchecked {
 /// All of them that call the function directly. What a partition or an heir has from its parent is the
 /// parent's.
 pub fn unchecked() -> Result<Vec<Unchecked>> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect(|client| {
-        let rows = client.select(SQL, None, &[EXTENSION.to_bytes().into()])?;
-        rows.map(read).collect::<spi::Result<_>>()
-    })
-    .map_err(unread)
+    about_members(SQL, read)
 }
 
 fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Unchecked> {
-    let text = |column: usize| -> spi::Result<String> {
-        let bytes: Option<&[u8]> = row.get(column)?;
-        Ok(bytes.map(encoding::to_string).unwrap_or_default())
-    };
+    let text = |column| text_of(&row, column);
     Ok(Unchecked {
         name: text(1)?,
         of: text(2)?,

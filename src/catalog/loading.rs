@@ -2,13 +2,10 @@
 //! what PostgreSQL's own catalog knows to depend on the extension's functions.
 
 use pgrx::pg_sys;
-use pgrx::spi::{self, Spi, SpiHeapTupleData};
+use pgrx::spi::{self, SpiHeapTupleData};
 
-use super::tables::unread;
-use super::{EXTENSION, schema};
-use crate::error::{Error, Result};
-use crate::pg::encoding;
-use crate::pg::owner::ActingAsOwner;
+use super::tables::{about_members, text_of};
+use crate::error::Result;
 
 /// An object with an expression that opens or seals values.
 pub struct Needing {
@@ -52,19 +49,11 @@ pub enum Kind {
 /// (they are IMMUTABLE); functions with a body of standard SQL, operators and casts that do so; and
 /// functions whose body as text names them.
 pub fn needing_keys() -> Result<Vec<Needing>> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect(|client| {
-        let rows = client.select(SQL, None, &[EXTENSION.to_bytes().into()])?;
-        rows.filter_map(|row| read(row).transpose()).collect::<spi::Result<_>>()
-    })
-    .map_err(unread)
+    Ok(about_members(SQL, read)?.into_iter().flatten().collect())
 }
 
 fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Option<Needing>> {
-    let text = |column: usize| -> spi::Result<String> {
-        let bytes: Option<&[u8]> = row.get(column)?;
-        Ok(bytes.map(encoding::to_string).unwrap_or_default())
-    };
+    let text = |column| text_of(&row, column);
     let kind = match text(1)?.as_str() {
         "check" => Kind::Check,
         "domain" => Kind::DomainCheck,

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
-use pgrx::spi::Spi;
+use pgrx::spi::{Result as SpiResult, Spi, SpiHeapTupleData};
 
-use crate::catalog::{oid_of, schema};
+use crate::catalog::{EXTENSION, oid_of, schema};
 use crate::error::{Error, Result};
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::table_scan::Moment;
-use crate::pg::{extension, relation, spi};
+use crate::pg::{encoding, extension, relation, spi};
 
 /// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary
 /// ones left out, that have a column of type bytea or of a domain over it.
@@ -124,6 +124,25 @@ fn rows_now(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
     spi::oids(sql, args).map_err(unread)
 }
 
-pub(super) fn unread(error: impl std::fmt::Display) -> Error {
+fn unread(error: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("catalog read failed: {error}"))
+}
+
+/// What `read` makes of each row of `sql`, a statement about the members of the extension, which is its `$1`.
+pub(super) fn about_members<T>(
+    sql: &str,
+    read: fn(SpiHeapTupleData<'_>) -> SpiResult<T>,
+) -> Result<Vec<T>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect(|client| {
+        let rows = client.select(sql, None, &[EXTENSION.to_bytes().into()])?;
+        rows.map(read).collect::<SpiResult<_>>()
+    })
+    .map_err(unread)
+}
+
+/// Text that a statement gives as bytes of the server's encoding; nothing for NULL.
+pub(super) fn text_of(row: &SpiHeapTupleData<'_>, column: usize) -> SpiResult<String> {
+    let bytes: Option<&[u8]> = row.get(column)?;
+    Ok(bytes.map(encoding::to_string).unwrap_or_default())
 }

@@ -1,20 +1,12 @@
 //! CHECKs by `envelope.is_sealed` that plaintext passes, or has passed.
 
-use super::{Finding, Outcome};
+use super::{Finding, Outcome, of_own};
 use crate::catalog::checks::{self, Unchecked};
 use crate::error::Error;
-use crate::pg::acl;
 
 /// A finding for each, of those tables and domains that the current role owns, of all for superusers.
 pub fn findings() -> Vec<Finding> {
-    let role = acl::current_role();
-    match checks::unchecked() {
-        Ok(all) => {
-            let own = all.into_iter().filter(|check| acl::has_rights_of(role, check.owner));
-            own.map(finding).collect()
-        }
-        Err(error) => vec![Finding { outcome: Outcome::Broken(error), ..Finding::default() }],
-    }
+    of_own(checks::unchecked(), |check| check.owner, finding)
 }
 
 fn finding(check: Unchecked) -> Finding {

@@ -1,21 +1,13 @@
 //! What would make a restore lose rows: expressions that need a data key while rows are loaded, which may
 //! be before the keys are. And what stores in clear what it opens.
 
-use super::{Finding, Outcome};
+use super::{Finding, Outcome, of_own};
 use crate::catalog::loading::{self, Kind, Needing};
 use crate::error::Error;
-use crate::pg::acl;
 
 /// A finding for each, of those tables and domains that the current role owns, of all for superusers.
 pub fn findings() -> Vec<Finding> {
-    let role = acl::current_role();
-    match loading::needing_keys() {
-        Ok(all) => {
-            let own = all.into_iter().filter(|needing| acl::has_rights_of(role, needing.owner));
-            own.map(finding).collect()
-        }
-        Err(error) => vec![Finding { outcome: Outcome::Broken(error), ..Finding::default() }],
-    }
+    of_own(loading::needing_keys(), |needing| needing.owner, finding)
 }
 
 fn finding(needing: Needing) -> Finding {
