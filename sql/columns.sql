@@ -19,28 +19,32 @@ COMMENT ON FUNCTION envelope.unregister_column(regclass, name) IS
   'Takes register_column back; false if the column was not noted';
 
 -- Triggers are looked up, not copied into the register: nothing is written behind anyone's back, and
--- nothing goes stale. Their arguments are NUL-terminated and stand one after the other.
+-- nothing goes stale. Their arguments are NUL-terminated and stand one after the other; in `target=source` the
+-- sealed values stand in the target.
 CREATE VIEW envelope.sealed_columns WITH (security_barrier) AS
   SELECT c.oid::pg_catalog.regclass::envelope.table_ref::pg_catalog.text AS relation, s.column_name,
          pg_catalog.bool_or(s.tgname IS NULL) AS registered,
-         pg_catalog.array_remove(pg_catalog.array_agg(s.tgname), NULL) AS triggers
+         pg_catalog.array_remove(pg_catalog.array_agg(DISTINCT s.tgname), NULL) AS triggers
   FROM (SELECT r.relation::pg_catalog.oid AS oid, r.column_name, NULL::pg_catalog.name AS tgname
         FROM envelope.sealed_column r
         UNION ALL
         SELECT t.tgrelid, a.attname, t.tgname
         FROM pg_catalog.pg_trigger t
         JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
-         AND p.prosrc OPERATOR(pg_catalog.=) 'envelope_seal_wrapper'
+         AND p.prosrc OPERATOR(pg_catalog.=) ANY (ARRAY['envelope_seal_wrapper', 'envelope_mirror_wrapper'])
         JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
          AND l.lanname OPERATOR(pg_catalog.=) 'c'
         JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.tgrelid
          AND a.attnum OPERATOR(pg_catalog.>) 0
-         AND pg_catalog.position(
-               pg_catalog.decode('00', 'hex') OPERATOR(pg_catalog.||) t.tgargs,
-               pg_catalog.decode('00', 'hex') OPERATOR(pg_catalog.||)
-                 pg_catalog.convert_to(a.attname::pg_catalog.text, pg_catalog.getdatabaseencoding())
-                 OPERATOR(pg_catalog.||) pg_catalog.decode('00', 'hex')) OPERATOR(pg_catalog.>) 0
-        WHERE t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid) AS s
+         AND pg_catalog.strpos(a.attname::pg_catalog.text, '=') OPERATOR(pg_catalog.=) 0
+        CROSS JOIN pg_catalog.unnest(ARRAY['00', '3d']) AS e (after)
+        WHERE t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+          AND pg_catalog.position(
+                pg_catalog.decode('00', 'hex') OPERATOR(pg_catalog.||) t.tgargs,
+                pg_catalog.decode('00', 'hex') OPERATOR(pg_catalog.||)
+                  pg_catalog.convert_to(a.attname::pg_catalog.text, pg_catalog.getdatabaseencoding())
+                  OPERATOR(pg_catalog.||) pg_catalog.decode(e.after, 'hex')) OPERATOR(pg_catalog.>) 0
+       ) AS s
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
   GROUP BY c.oid, s.column_name;
@@ -52,7 +56,7 @@ CREATE FUNCTION envelope.keep_stored(relation regclass, column_name name)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_keep_stored_wrapper';
 COMMENT ON FUNCTION envelope.keep_stored(regclass, name) IS
-  'For envelope.census: an error when a column is not stored bytea, so that no cast or view of its owner runs; it stays so to the end of the transaction';
+  'For envelope.census: an error when a column is not stored as bytea or envelope.sealed, so that no cast or view of its owner runs; it stays so to the end of the transaction';
 
 -- row_security is off so that a policy that would hide rows is an error, not a wrong count.
 CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real DEFAULT NULL)
@@ -85,7 +89,7 @@ CREATE FUNCTION envelope.census(relation regclass, column_name name, sample real
              pg_catalog.round(s.bytes OPERATOR(pg_catalog.*) $1)::bigint
       FROM (SELECT envelope.key_id_of(t.%1$I) AS key_id, t.%1$I IS NULL AS is_null,
                    pg_catalog.count(*)::numeric AS rows,
-                   COALESCE(pg_catalog.sum(pg_catalog.octet_length(t.%1$I)), 0)::numeric AS bytes
+                   COALESCE(pg_catalog.sum(pg_catalog.octet_length(t.%1$I::pg_catalog.bytea)), 0)::numeric AS bytes
             FROM %2$s %3$s AS t %4$s GROUP BY 1, 2) AS s
       LEFT JOIN envelope.keys k ON k.key_id OPERATOR(pg_catalog.=) s.key_id
       ORDER BY k.version DESC NULLS LAST, s.key_id, s.is_null

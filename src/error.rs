@@ -267,6 +267,14 @@ pub enum Error {
     )]
     LooksSealed { key: KeyId, table: String, column: String },
 
+    /// Text that begins as a sealed value is written, and is not the text of one.
+    #[error("text that begins like a sealed value is not one")]
+    MalformedSealed,
+
+    /// The trigger met a plaintext that is a sealed value, written as text.
+    #[error("value for column \"{column}\" of table {table} is a sealed value in another form")]
+    SealedAsText { table: String, column: String },
+
     /// The plaintext was sealed as bytes: it is no UTF-8, which text is sealed as, or holds a zero byte.
     #[error("opened value is not UTF-8 text")]
     NotText,
@@ -362,16 +370,18 @@ pub enum Error {
     GeneratedColumn { column: String, table: String, trigger: String },
 
     /// The trigger's argument names a column of another type.
-    #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", is not bytea")]
-    NotBytea { column: String, table: String, trigger: String },
+    #[error(
+        "column \"{column}\" of table {table}, named by trigger \"{trigger}\", is not of a type that holds sealed values"
+    )]
+    NotSealable { column: String, table: String, trigger: String },
 
     /// A column that is asked for and not there.
     #[error("column \"{column}\" of table {table} does not exist")]
     NoSuchColumn { column: String, table: String },
 
     /// A column of a type that holds no sealed values.
-    #[error("column \"{column}\" of table {table} is not bytea")]
-    ColumnNotBytea { column: String, table: String },
+    #[error("column \"{column}\" of table {table} is not of a type that holds sealed values")]
+    ColumnNotSealable { column: String, table: String },
 
     /// The KMS or the key file said no. `failed` says what could not be done, for which table.
     #[error("could not {failed}: {error}")]
@@ -462,13 +472,18 @@ impl Error {
             Error::Untranslatable(_) | Error::NotUtf8 { untranslatable: true } => {
                 ERRCODE_UNTRANSLATABLE_CHARACTER
             }
+            Error::MalformedSealed | Error::SealedAsText { .. } => {
+                ERRCODE_INVALID_TEXT_REPRESENTATION
+            }
             Error::TooLong(_) | Error::ContextTooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Error::NotATable { .. } | Error::IsPartition { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
             Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
             Error::GeneratedColumn { .. } => ERRCODE_GENERATED_ALWAYS,
-            Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => ERRCODE_DATATYPE_MISMATCH,
+            Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
+                ERRCODE_DATATYPE_MISMATCH
+            }
             Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
@@ -686,6 +701,15 @@ impl Error {
                  subscriber, wait until the key has arrived. Only if you know that these bytes are plaintext, \
                  and no sealed value: envelope_encrypt seals any bytes."
             }
+            Error::SealedAsText { .. } => {
+                "Write it as it was read, as bytes or as \\x and lower-case hexadecimal digits: sealed once more it \
+                 would open to this text. Only if that is what you want: envelope_encrypt_text seals any text."
+            }
+            Error::MalformedSealed => {
+                "It was cut or changed, or it is written in another form than the one in which it was read: \\x \
+                 and lower-case hexadecimal digits. Bytes can be cast: ...::bytea. Only if you know that it is \
+                 plaintext: envelope_encrypt_text seals any text."
+            }
             Error::NotText => {
                 return Some(format!(
                     "It was sealed as bytes. Open it with envelope_decrypt. If it is text that was \
@@ -734,8 +758,8 @@ impl Error {
                 "PostgreSQL computes it after the trigger, and would store it in clear. Use an ordinary \
                  column, and compute it in a trigger whose name sorts before this one's."
             }
-            Error::NotBytea { .. } | Error::ColumnNotBytea { .. } => {
-                "Sealed columns are of type bytea."
+            Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
+                "Sealed columns are of type envelope.sealed or bytea, or of a domain over one of them."
             }
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",

@@ -57,6 +57,11 @@ pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires =
 pgrx::extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/destroy.sql", name = "destroy", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["columns"]);
+pgrx::extension_sql_file!(
+    "../sql/sealed_type.sql",
+    name = "sealed_type",
+    requires = ["columns", "reencrypt"]
+);
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 

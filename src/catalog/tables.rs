@@ -13,28 +13,29 @@ use crate::pg::table_scan::Moment;
 use crate::pg::{encoding, extension, relation, spi};
 
 /// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary
-/// ones left out, that have a column of type bytea or of a domain over it.
-pub fn with_bytea_columns() -> Result<Vec<pg_sys::Oid>> {
+/// ones left out, that have a column of a type that holds sealed values.
+pub fn with_sealable_columns() -> Result<Vec<pg_sys::Oid>> {
     rows_now(
         &format!(
             "SELECT c.oid FROM pg_class c
              WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
-               AND c.relnamespace <> 'envelope'::regnamespace AND {HAS_BYTEA}"
+               AND c.relnamespace <> 'envelope'::regnamespace AND {HAS_SEALABLE}"
         ),
         &[],
     )
 }
 
-/// Whether the relation `c` has a column of type bytea or of a domain over it.
-const HAS_BYTEA: &str = "EXISTS (
-  WITH RECURSIVE bytea (oid) AS (
-    SELECT 'bytea'::regtype::oid
-    UNION SELECT t.oid FROM pg_type t JOIN bytea b ON t.typbasetype = b.oid)
-  SELECT FROM pg_attribute a JOIN bytea b ON a.atttypid = b.oid
+/// Whether the relation `c` has a column of a type that holds sealed values: bytea, `envelope.sealed`, which the
+/// catalog of an earlier release lacks, or a domain over one of them.
+const HAS_SEALABLE: &str = "EXISTS (
+  WITH RECURSIVE sealable (oid) AS (
+    SELECT unnest(ARRAY['bytea'::regtype, to_regtype('envelope.sealed')])::oid
+    UNION SELECT t.oid FROM pg_type t JOIN sealable s ON t.typbasetype = s.oid)
+  SELECT FROM pg_attribute a JOIN sealable s ON a.atttypid = s.oid
   WHERE a.attrelid = c.oid AND a.attnum > 0)";
 
 /// The tables whose rows `relation` shows, a view or a materialized view through the views that it reads, or an
-/// index: those with a column of type bytea or of a domain over it. None for other relations.
+/// index: those with a column of a type that holds sealed values. None for other relations.
 pub fn shown_by(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     // In a parallel worker, too, which takes no newer snapshot than its leader's.
@@ -51,7 +52,7 @@ pub fn shown_by(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
              WHERE c.oid IN (SELECT oid FROM shown
                              UNION SELECT indrelid FROM pg_index WHERE indexrelid = $1)
                AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-               AND {HAS_BYTEA}
+               AND {HAS_SEALABLE}
              ORDER BY c.oid::regclass::text"
         );
         let rows = client.select(sql.as_str(), None, &[relation.into()])?;

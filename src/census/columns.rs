@@ -19,7 +19,7 @@ pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     // Or a drop that is not committed yet would leave a row that nothing takes away.
     lock::keep_relation(relation);
     table::require_can_have_keys(relation)?;
-    bytea(relation, column)?;
+    sealable(relation, column)?;
     let column = encoding::to_string(column.to_bytes());
     let is_new = columns::register(relation, &column)?;
     tell(Action::RegisterColumn, relation, column);
@@ -35,10 +35,10 @@ pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     Ok(was_there)
 }
 
-/// Keeps a column what it is to the end of the transaction: stored bytea, so that to read it runs no cast or view
+/// Keeps a column what it is to the end of the transaction: stored as such, so that to read it runs no cast or view
 /// code of its owner's. Nothing for who may not read it, whom PostgreSQL tells so.
 pub fn keep_stored(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
-    let number = bytea(relation, column)?;
+    let number = sealable(relation, column)?;
     if !acl::may_read_column(acl::current_role(), relation, number) {
         return Ok(());
     }
@@ -46,10 +46,10 @@ pub fn keep_stored(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
     if !relation::stores_rows(relation) {
         return Err(table::no_table(relation));
     }
-    let number = bytea(relation, column)?;
+    let number = sealable(relation, column)?;
     if column::is_virtual(relation, number) {
         let column = encoding::to_string(column.to_bytes());
-        return Err(Error::ColumnNotBytea { column, table: display_name(relation) });
+        return Err(Error::ColumnNotSealable { column, table: display_name(relation) });
     }
     Ok(())
 }
@@ -62,13 +62,13 @@ fn tell(action: Action, relation: pg_sys::Oid, column: String) {
 }
 
 /// The number of a column that may hold sealed values.
-pub fn bytea(relation: pg_sys::Oid, column: &CStr) -> Result<i16> {
+pub fn sealable(relation: pg_sys::Oid, column: &CStr) -> Result<i16> {
     let named = || (encoding::to_string(column.to_bytes()), display_name(relation));
     match column::named(relation, column) {
-        Column::Bytea(number) => Ok(number),
+        Column::Sealable(number) => Ok(number),
         Column::Other => {
             let (column, table) = named();
-            Err(Error::ColumnNotBytea { column, table })
+            Err(Error::ColumnNotSealable { column, table })
         }
         Column::Missing => {
             let (column, table) = named();

@@ -1,7 +1,7 @@
 //! Whether any value is still sealed under a data key.
 //!
-//! Of every table that uses the key's keyring, with all partitions, every bytea column is read
-//! from end to end, under a lock that keeps writers out until the transaction ends. So is every
+//! Of every table that uses the key's keyring, with all partitions, every column of a type
+//! that holds sealed values (bytea, `envelope.sealed`, domains over them) is read from end to end, under a lock that keeps writers out until the transaction ends. So is every
 //! registered column elsewhere; another owner's table is not locked, since nobody has lent us
 //! that. Of all other tables of the database a sample is read: it finds the copies and the
 //! detached partitions that nobody has thought of.
@@ -16,7 +16,7 @@ use envelope::header::{KeyId, peek_key_id};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::tables::{self, with_bytea_columns};
+use crate::catalog::tables::{self, with_sealable_columns};
 use crate::catalog::{rows, whole};
 use crate::census::look;
 use crate::error::{Error, Place, Remedy, Result};
@@ -33,7 +33,7 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
     let users = lock_haystack(keyring_id)?;
     let mut read = HashSet::new();
     for member in tables::in_lock_order(&users)? {
-        search.look(member, &column::all_bytea(member), Extent::Whole)?;
+        search.look(member, &column::all_sealable(member), Extent::Whole)?;
         read.insert(member);
     }
     for (relation, name) in whole::sealed_columns()? {
@@ -41,9 +41,9 @@ pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()
             search.registered(relation, &name)?;
         }
     }
-    for relation in with_bytea_columns()? {
+    for relation in with_sealable_columns()? {
         if !read.contains(&relation) {
-            search.look(relation, &column::all_bytea(relation), Extent::Sample)?;
+            search.look(relation, &column::all_sealable(relation), Extent::Sample)?;
         }
     }
     Ok(())
@@ -171,7 +171,7 @@ pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -
         },
     )?;
     for member in tables::in_lock_order(&top)? {
-        let columns = column::all_bytea(member);
+        let columns = column::all_sealable(member);
         if let Some(place) = look::find(member, &columns, Extent::Whole, is_of_keyring)? {
             return Err(Error::ValuesLent { table: table.to_string(), place: Box::new(place) });
         }
@@ -196,9 +196,9 @@ impl Search<'_> {
         // One's own are locked against writers by now, and this waits for nothing.
         for member in kept_family(relation)? {
             let columns = match column::named(member, name) {
-                Column::Bytea(number) => vec![number],
+                Column::Sealable(number) => vec![number],
                 // Renamed since it was registered.
-                Column::Other | Column::Missing => column::all_bytea(member),
+                Column::Other | Column::Missing => column::all_sealable(member),
             };
             self.look(member, &columns, Extent::Whole)?;
         }

@@ -17,6 +17,7 @@
 //! | [`context`] | the context that binds a value to its row |
 //! | [`wrap`] | a data key under a KEK that lives in a file |
 //! | [`term`] | index terms for search |
+//! | [`text`] | a value of a sealed column as text |
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -29,6 +30,7 @@ mod key_id;
 pub mod secret;
 pub mod session;
 pub mod term;
+pub mod text;
 pub mod value;
 pub mod wrap;
 pub mod xaes;

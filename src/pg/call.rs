@@ -91,6 +91,15 @@ impl<'a> Arguments<'a> {
         self.datum(at).map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()) })
     }
 
+    /// The argument at `at` as a C string, in the server's encoding; `None` for NULL.
+    ///
+    /// # Safety
+    /// The function is declared with cstring there.
+    pub unsafe fn cstring(self, at: usize) -> Option<&'a CStr> {
+        // SAFETY: by contract; an argument outlives the call.
+        self.datum(at).map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()) })
+    }
+
     /// The argument at `at` as a row's place; `None` for NULL.
     ///
     /// # Safety
@@ -103,7 +112,7 @@ impl<'a> Arguments<'a> {
     /// The argument at `at` as bytes; `None` for NULL.
     ///
     /// # Safety
-    /// The function is declared with bytea or text there.
+    /// The function is declared with bytea, text or a type in the same layout there.
     pub unsafe fn varlena(self, at: usize) -> Option<Varlena<'a>> {
         // SAFETY: by contract; a non-null argument outlives the call.
         self.datum(at).map(|datum| unsafe { Varlena::from_datum(datum) })
@@ -113,7 +122,7 @@ impl<'a> Arguments<'a> {
     /// for NULL.
     ///
     /// # Safety
-    /// The function is declared with bytea there.
+    /// The function is declared with bytea, or a type in the same layout, there.
     pub unsafe fn first_bytes(self, at: usize, count: usize) -> Option<Varlena<'a>> {
         // SAFETY: as above.
         self.datum(at).map(|datum| unsafe { first_bytes(datum, count) })
@@ -122,7 +131,7 @@ impl<'a> Arguments<'a> {
     /// How many bytes the argument at `at` has, none of them fetched; `None` for NULL.
     ///
     /// # Safety
-    /// The function is declared with bytea there.
+    /// The function is declared with bytea, or a type in the same layout, there.
     pub unsafe fn len(self, at: usize) -> Option<usize> {
         // SAFETY: as above.
         self.datum(at).map(|datum| unsafe { stored_len(datum) })

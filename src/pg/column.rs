@@ -5,13 +5,14 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::pg::datum::owned_name;
-use crate::pg::syscache;
+use crate::pg::state::Number;
+use crate::pg::{relation, syscache};
 
 /// A column, as far as sealed values are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Column {
-    /// Of type bytea, or of a domain over it; its number.
-    Bytea(i16),
+    /// Of a type that holds sealed values ([`is_sealable`]); its number.
+    Sealable(i16),
     /// Of another type.
     Other,
     /// Not there.
@@ -23,15 +24,41 @@ pub fn named(relation: pg_sys::Oid, name: &CStr) -> Column {
     // SAFETY: `name` is NUL-terminated; the answer is 0 for what is not there, or dropped.
     match unsafe { pg_sys::get_attnum(relation, name.as_ptr()) } {
         0 => Column::Missing,
-        number if number > 0 && is_bytea(relation, number) => Column::Bytea(number),
+        number if number > 0 && holds_sealable(relation, number) => Column::Sealable(number),
         _ => Column::Other,
     }
 }
 
-/// Whether a column holds bytea, or a domain over it; false for one that is gone.
-pub fn is_bytea(relation: pg_sys::Oid, number: i16) -> bool {
+/// Whether a column is of a type that holds sealed values; false for one that is gone.
+pub fn holds_sealable(relation: pg_sys::Oid, number: i16) -> bool {
     // SAFETY: a look-up in the system cache; the type of a column that is gone is 0.
-    base_type(unsafe { pg_sys::get_atttype(relation, number) }) == Some(pg_sys::BYTEAOID)
+    is_sealable(unsafe { pg_sys::get_atttype(relation, number) })
+}
+
+/// Whether a type holds sealed values: bytea, `envelope.sealed`, or a domain over one of them.
+#[inline]
+pub fn is_sealable(kind: pg_sys::Oid) -> bool {
+    is_plainly_sealable(kind)
+        || base_type(kind).is_some_and(|base| is_plainly_sealable(base) || is_sealed_type(base))
+}
+
+/// Whether a type is known to be one of the two without a look into any cache: it is asked for every row.
+#[inline]
+fn is_plainly_sealable(kind: pg_sys::Oid) -> bool {
+    kind == pg_sys::BYTEAOID || u64::from(kind.to_u32()) == SEALED_TYPE.get()
+}
+
+/// The OID of `envelope.sealed` when it was last seen; 0 before. A type made anew gets another one.
+static SEALED_TYPE: Number = Number::new(0);
+
+#[cold]
+fn is_sealed_type(kind: pg_sys::Oid) -> bool {
+    let schema = relation::schema_named(c"envelope");
+    let sealed = schema.and_then(|schema| relation::type_in_schema(schema, c"sealed"));
+    if let Some(sealed) = sealed {
+        SEALED_TYPE.set(sealed.to_u32().into());
+    }
+    sealed == Some(kind)
 }
 
 /// The type that `kind` is a domain over, at the end of the chain; `None` when one of them is gone
@@ -57,12 +84,12 @@ pub fn is_virtual(relation: pg_sys::Oid, number: i16) -> bool {
     unsafe { pg_sys::get_attgenerated(relation, number) as u8 == b'v' }
 }
 
-/// The columns of `relation` that are of type bytea, or of a domain over it.
-pub fn all_bytea(relation: pg_sys::Oid) -> Vec<i16> {
+/// The columns of `relation` that are of a type that holds sealed values.
+pub fn all_sealable(relation: pg_sys::Oid) -> Vec<i16> {
     // A dropped column keeps its number, and has no type.
     (1..=i16::MAX)
         .take_while(|number| name(relation, *number).is_some())
-        .filter(|number| is_bytea(relation, *number))
+        .filter(|number| holds_sealable(relation, *number))
         .collect()
 }
 

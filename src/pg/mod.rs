@@ -6,6 +6,7 @@ pub mod call;
 pub mod clock;
 pub mod column;
 pub mod copy_line;
+pub mod cstring;
 pub mod damage;
 pub mod datum;
 pub mod discard;

@@ -71,7 +71,7 @@ pub struct Unreadable {
 }
 
 /// Calls `each` with the first `count` bytes of every value in `columns` of `relation`, as far as they
-/// are of type bytea, among the rows of a moment, until it breaks off. Nothing when `relation` is gone,
+/// are of a type that holds sealed values, among the rows of a moment, until it breaks off. Nothing when `relation` is gone,
 /// or stores no rows of its own.
 pub fn read(
     moment: &Moment,
@@ -87,7 +87,7 @@ pub fn read(
     let at = Cell::new((0, Tid::default()));
     let mut each = |column, row, datum| {
         at.set((column, row));
-        // SAFETY: a non-null bytea of the row that the scan stands on.
+        // SAFETY: a non-null value of the row, of such a type, that the scan stands on.
         each(&Seen { column, row, head: &unsafe { first_bytes(datum, count) } })
     };
     damage::reading(|| read_opened(moment, relation, columns, extent, &mut each)).map_err(
@@ -128,8 +128,8 @@ fn read_opened(
         }
         // Under the lock: until now a column may have become one of another type, whose values are
         // no pointers.
-        let is_bytea = |number: &i16| column::is_bytea(relation, *number);
-        let columns: Vec<i16> = columns.iter().copied().filter(is_bytea).collect();
+        let is_sealable = |number: &i16| column::holds_sealable(relation, *number);
+        let columns: Vec<i16> = columns.iter().copied().filter(is_sealable).collect();
         let last = columns.iter().copied().max().unwrap_or_default();
         if last > 0 && !(*opened).rd_tableam.is_null() {
             read.may_differ = (*(*opened).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID;

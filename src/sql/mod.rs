@@ -15,6 +15,7 @@ mod reencrypt;
 mod released;
 mod rights;
 mod seal_trigger;
+mod sealed_type;
 mod values;
 
 use pgrx::pg_sys;

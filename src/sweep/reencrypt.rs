@@ -67,7 +67,7 @@ pub fn next_window(
     }
     // The column stays what it is while others are waited for.
     lock::keep_relation(relation);
-    let number = columns::bytea(relation, column)?;
+    let number = columns::sealable(relation, column)?;
     if batch_size < 1 {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));
     }
@@ -126,7 +126,7 @@ pub fn partitions_left(relation: pg_sys::Oid, column: &CStr) -> Result<Vec<pg_sy
             let table = table::get(member)?;
             let Some(active_key) = table.active_key() else { continue };
             let (number, old_keys) =
-                (columns::bytea(member, column)?, old_keys(&table, active_key)?);
+                (columns::sealable(member, column)?, old_keys(&table, active_key)?);
             if let Left::ToDo = Left::look(now, &table, number, active_key, &old_keys)? {
                 left.push(member);
             }
@@ -257,7 +257,7 @@ fn passed_in(relation: pg_sys::Oid, column: &CStr, name: &str) -> Result<Option<
         return Ok(Some(passed));
     }
     lock::keep_relation(relation);
-    let (number, old_keys) = (columns::bytea(relation, column)?, old_keys(&table, active_key)?);
+    let (number, old_keys) = (columns::sealable(relation, column)?, old_keys(&table, active_key)?);
     let left =
         table_scan::with_moment(|now| Left::look(now, &table, number, active_key, &old_keys));
     Ok(match left? {

@@ -5,6 +5,7 @@
 //! ([`life::create_on_first_use`]), and the look-up starts again.
 
 mod reseal;
+mod text;
 mod trigger;
 
 use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
@@ -19,6 +20,7 @@ use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::{audit, kek, life, settings};
 
 pub use reseal::reseal;
+pub use text::{from_text, to_text};
 pub use trigger::seal_row;
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog

@@ -3,10 +3,12 @@
 use std::ffi::CStr;
 
 use envelope::header::{HEADER_LEN, KeyId, is_sealed, peek_key_id};
+use envelope::text::key_id_in_text;
 use pgrx::pg_sys;
 
 use crate::error::{Error, Place, Result};
 use crate::keyring::table::{self, Whose};
+use crate::pg::column::is_sealable;
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::trigger::{TriggerCall, is_same_stored_value};
@@ -20,12 +22,12 @@ pub fn seal_row(call: &TriggerCall<'_>) -> Result<Option<pg_sys::Datum>> {
     check_use(call)?;
     let mut row = call.new_row();
     for argument in call.arguments() {
-        let column = bytea_column(call, argument)?;
+        let column = sealable_column(call, argument)?;
         let Some(new) = row.value(column) else { continue };
         if is_kept_from_before(call, column, new)? {
             continue;
         }
-        // SAFETY: a non-null bytea of the row, which outlives this loop's turn.
+        // SAFETY: a non-null value of the row, in the layout of bytea,, which outlives this loop's turn.
         let value = unsafe { Varlena::from_datum(new) };
         let relation = call.relation_oid();
         if let Some(key_id) = peek_key_id(&value)
@@ -33,6 +35,10 @@ pub fn seal_row(call: &TriggerCall<'_>) -> Result<Option<pg_sys::Datum>> {
                 .map_err(|error| error.at(place(call, argument, key_id)))?
         {
             continue;
+        }
+        if let Some(key_id) = key_id_in_text(&value) {
+            require_plaintext(relation, argument, key_id)
+                .map_err(|error| error.at(place(call, argument, key_id)))?;
         }
         row.replace(column, super::seal(relation, NO_CONTEXT, &value)?);
     }
@@ -54,7 +60,7 @@ fn check_use(call: &TriggerCall<'_>) -> Result<()> {
     Err(Error::TriggerMisuse(misuse))
 }
 
-fn bytea_column(call: &TriggerCall<'_>, argument: &CStr) -> Result<i16> {
+fn sealable_column(call: &TriggerCall<'_>, argument: &CStr) -> Result<i16> {
     if argument.to_bytes().contains(&b'=') {
         return Err(Error::TriggerMisuse("takes column names; arguments with \"=\" are reserved"));
     }
@@ -63,14 +69,14 @@ fn bytea_column(call: &TriggerCall<'_>, argument: &CStr) -> Result<i16> {
         (column, display_name(call.relation_oid()), call.name())
     };
     match call.column(argument) {
-        Some((column, pg_sys::BYTEAOID)) if !call.is_generated(column) => Ok(column),
-        Some((_, pg_sys::BYTEAOID)) => {
+        Some((column, kind)) if is_sealable(kind) && !call.is_generated(column) => Ok(column),
+        Some((_, kind)) if is_sealable(kind) => {
             let (column, table, trigger) = named();
             Err(Error::GeneratedColumn { column, table, trigger })
         }
         Some(_) => {
             let (column, table, trigger) = named();
-            Err(Error::NotBytea { column, table, trigger })
+            Err(Error::NotSealable { column, table, trigger })
         }
         None => {
             let (column, table, trigger) = named();
@@ -86,7 +92,7 @@ fn is_kept_from_before(call: &TriggerCall<'_>, column: i16, new: pg_sys::Datum) 
     if !call.old_value(column).is_some_and(|old| is_same_stored_value(old, new)) {
         return Ok(false);
     }
-    // SAFETY: a non-null bytea of the row, which outlives this call.
+    // SAFETY: a non-null value of the row, in the layout of bytea,, which outlives this call.
     let header = unsafe { first_bytes(new, HEADER_LEN) };
     match peek_key_id(&header) {
         Some(key_id) => Ok(table::whose(call.relation_oid(), key_id)? == Whose::Ours),
@@ -115,6 +121,20 @@ fn is_kept(relation: pg_sys::Oid, column: &CStr, key_id: KeyId, value: &[u8]) ->
             column: encoding::to_string(column.to_bytes()),
         }),
         Whose::Nobodys => Ok(false),
+    }
+}
+
+/// An error when `key_id`, which was found in a plaintext, is that of a data key: the plaintext is a sealed value
+/// written as text, by a program that has read it in one form and writes it in another. Sealed once more it would
+/// open to that text.
+#[cold]
+fn require_plaintext(relation: pg_sys::Oid, column: &CStr, key_id: KeyId) -> Result<()> {
+    match table::whose(relation, key_id)? {
+        Whose::Nobodys => Ok(()),
+        Whose::Ours | Whose::Others => Err(Error::SealedAsText {
+            table: display_name(relation),
+            column: encoding::to_string(column.to_bytes()),
+        }),
     }
 }
 
