@@ -446,3 +446,67 @@ def test_each_keeps_the_place_of_its_own_re_encryption(sealed_pair):
     pair.applied()
     is_whole(pair)
     assert pair.there(places) == own != pair.here(places)
+
+
+# -- another type on the subscriber ---------------------------------------------------------------------------------
+
+VALUES = "SELECT id, v::bytea FROM cards ORDER BY id"
+
+
+def cards(run, kind, identity="DEFAULT"):
+    """With FULL there is no other identity: rows are found by all of their columns."""
+    key = "PRIMARY KEY" if identity == "DEFAULT" else ""
+    run(f"CREATE TABLE cards (id int {key}, v {kind}, n int)")
+    run("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON cards FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    run(f"ALTER TABLE cards REPLICA IDENTITY {identity}")
+
+
+@pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
+@pytest.mark.parametrize("binary", ["false", "true"])
+@pytest.mark.parametrize("here, there", [("bytea", "envelope.sealed"), ("envelope.sealed", "bytea"),
+                                         ("envelope.sealed", "envelope.sealed")])
+def test_bytea_and_sealed(pair, here, there, binary, identity):
+    cards(pair.here, here, identity)
+    cards(pair.there, there, identity)
+    pair.here("INSERT INTO cards SELECT g, g::text::bytea FROM generate_series(1, 5) g")
+    pair.subscribe(f"FOR TABLE {KEYS}, cards", f"binary = {binary}")
+    pair.copied()
+    assert pair.there(VALUES) == pair.here(VALUES) != []
+    pair.here("INSERT INTO cards VALUES (6, 'new'), (7, NULL)")
+    pair.here("UPDATE cards SET v = 'changed' WHERE id = 1")
+    pair.here("UPDATE cards SET n = 1 WHERE id = 2")
+    pair.here("UPDATE cards SET id = 9 WHERE id = 3")
+    pair.here("DELETE FROM cards WHERE id = 4")
+    pair.applied()
+    assert pair.there(VALUES) == pair.here(VALUES)
+    assert pair.there("SELECT envelope_decrypt_text('cards', v) FROM cards ORDER BY id") == [
+        ("changed",), ("2",), ("5",), ("new",), (None,), ("3",)]
+
+
+def test_escaped_bytes_are_not_taken_for_text(pair):
+    """The publisher writes bytea as its own setting says, which the subscriber would store as that text."""
+    cards(pair.here, "bytea")
+    cards(pair.there, "envelope.sealed")
+    pair.publisher.sql(f"ALTER DATABASE {pair.name} SET bytea_output = 'escape'")
+    pair.here("INSERT INTO cards VALUES (1, 'one')")
+    logged = pair.subscriber.log.stat().st_size
+    pair.subscribe(f"FOR TABLE {KEYS}, cards")
+    process.wait_until(lambda: "text that begins like a sealed value" in pair.subscriber.log.read_text()[logged:],
+                       "the copy's refusal")
+    assert pair.there(VALUES) == []
+    pair.publisher.sql(f"ALTER DATABASE {pair.name} SET bytea_output = 'hex'")
+    pair.copied()
+    assert pair.there(VALUES) == pair.here(VALUES) != []
+
+
+def test_text_arrives_and_is_sealed(pair):
+    """A way to adopt: the publisher's column stays text; the subscriber's trigger fires ALWAYS."""
+    pair.here("CREATE TABLE cards (id int PRIMARY KEY, v text, n int)")
+    cards(pair.there, "envelope.sealed CHECK (envelope.is_sealed(v))")
+    pair.there("ALTER TABLE cards ENABLE ALWAYS TRIGGER seal; SELECT envelope.create_key('cards')")
+    pair.here("INSERT INTO cards VALUES (1, 'C:\\101'), (2, '\\x41')")
+    pair.subscribe("FOR TABLE cards")
+    pair.copied()
+    pair.here("UPDATE cards SET v = 'Zoë \\' WHERE id = 1")
+    pair.applied()
+    assert pair.there("SELECT envelope_decrypt_text('cards', v) FROM cards ORDER BY id") == [("Zoë \\",), ("\\x41",)]
