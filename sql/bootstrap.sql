@@ -6,9 +6,9 @@ COMMENT ON SCHEMA envelope IS
 REVOKE ALL ON SCHEMA envelope FROM PUBLIC;
 GRANT USAGE ON SCHEMA envelope TO PUBLIC;
 
--- A table or a role, held by OID and written by name, so that no OID ever leaves the database: a
--- dump, a replica or another cluster reads the name and finds its own OID, or 0 when nothing
--- there bears it. A number is never read as an OID.
+-- A table, a role or a type, held by OID and written by name, so that no OID ever leaves the
+-- database: a dump, a replica or another cluster reads the name and finds its own OID, or 0 when
+-- nothing there bears it. A number is never read as an OID.
 
 CREATE TYPE envelope.table_ref;
 
@@ -56,11 +56,36 @@ COMMENT ON FUNCTION envelope.role_ref_out(envelope.role_ref) IS 'Role to name';
 COMMENT ON FUNCTION envelope.role_ref_recv(internal) IS 'Name to role, binary protocol';
 COMMENT ON FUNCTION envelope.role_ref_send(envelope.role_ref) IS 'Role to name, binary protocol';
 
+CREATE TYPE envelope.type_ref;
+
+CREATE FUNCTION envelope.type_ref_in(cstring) RETURNS envelope.type_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_in_wrapper';
+CREATE FUNCTION envelope.type_ref_out(envelope.type_ref) RETURNS cstring
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_out_wrapper';
+CREATE FUNCTION envelope.type_ref_recv(internal) RETURNS envelope.type_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_recv_wrapper';
+CREATE FUNCTION envelope.type_ref_send(envelope.type_ref) RETURNS bytea
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_send_wrapper';
+
+CREATE TYPE envelope.type_ref (
+  INPUT = envelope.type_ref_in, OUTPUT = envelope.type_ref_out,
+  RECEIVE = envelope.type_ref_recv, SEND = envelope.type_ref_send,
+  LIKE = pg_catalog.oid
+);
+COMMENT ON TYPE envelope.type_ref IS
+  'A type: held by OID, written as its schema-qualified name, "-" when it is gone';
+COMMENT ON FUNCTION envelope.type_ref_in(cstring) IS 'Name to type, 0 when nothing bears it';
+COMMENT ON FUNCTION envelope.type_ref_out(envelope.type_ref) IS 'Type to schema-qualified name';
+COMMENT ON FUNCTION envelope.type_ref_recv(internal) IS 'Name to type, binary protocol';
+COMMENT ON FUNCTION envelope.type_ref_send(envelope.type_ref) IS 'Type to name, binary protocol';
+
 -- Comparison and indexing are those of oid.
 CREATE CAST (envelope.table_ref AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (pg_catalog.regclass AS envelope.table_ref) WITHOUT FUNCTION AS ASSIGNMENT;
 CREATE CAST (envelope.role_ref AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (pg_catalog.regrole AS envelope.role_ref) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (envelope.type_ref AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (pg_catalog.regtype AS envelope.type_ref) WITHOUT FUNCTION AS ASSIGNMENT;
 
 -- No foreign keys, and no trigger that reads another of these tables: pg_restore -j loads them
 -- in any order. The administration functions keep them whole.
@@ -159,7 +184,15 @@ CREATE TABLE envelope.sealed_column (
   column_name    name NOT NULL,
   tag            text NOT NULL,
   bound_columns  text[] NOT NULL DEFAULT '{}',
-  index_rules    jsonb NOT NULL DEFAULT '[]'
+  index_rules    jsonb NOT NULL DEFAULT '[]',
+  form           text CHECK (form OPERATOR(pg_catalog.=) ANY (ARRAY['sealed', 'source', 'bytea'])),
+  value_type     envelope.type_ref NOT NULL DEFAULT '-',
+  value_typmod   integer NOT NULL DEFAULT -1,
+  source         name,
+  block          integer CHECK (block OPERATOR(pg_catalog.>) 0),
+  mask           text CHECK (mask OPERATOR(pg_catalog.=) 'last4'),
+  former_tag     text,
+  former_bound   text[]
 );
 CREATE INDEX sealed_column_relation ON envelope.sealed_column (relation);
 CREATE UNIQUE INDEX sealed_column_once ON envelope.sealed_column (relation, column_name)
@@ -168,6 +201,17 @@ COMMENT ON TABLE envelope.sealed_column IS 'Columns known to hold sealed values,
 COMMENT ON COLUMN envelope.sealed_column.tag IS
   'The column in the row context: its name when the policy was made, frozen';
 COMMENT ON COLUMN envelope.sealed_column.bound_columns IS 'Columns whose values are in the row context';
+COMMENT ON COLUMN envelope.sealed_column.form IS
+  'How plaintext comes in: into a column of type envelope.sealed, from a source column, as bytea; NULL: registered only, no policy';
+COMMENT ON COLUMN envelope.sealed_column.value_type IS 'The type of what is sealed; none: bytes as they come';
+COMMENT ON COLUMN envelope.sealed_column.value_typmod IS 'Its modifier, as numeric(10,2) has one; -1: none';
+COMMENT ON COLUMN envelope.sealed_column.source IS 'The column where plaintext comes in';
+COMMENT ON COLUMN envelope.sealed_column.block IS
+  'Sealed values are filled up to a multiple of so many bytes; NULL: as the type has it';
+COMMENT ON COLUMN envelope.sealed_column.mask IS 'What a view shows to roles that may not open';
+COMMENT ON COLUMN envelope.sealed_column.former_tag IS
+  'With former_bound, the row context that values had before; they are taken until all are sealed anew';
+COMMENT ON COLUMN envelope.sealed_column.former_bound IS 'The columns of that context; NULL: there is none';
 
 -- Re-encryption under way, and the last one that ended, a row a table and column. Pages are counted
 -- in the table's own file: the rows mean nothing elsewhere, and dumps leave them out. What a value is

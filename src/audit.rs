@@ -47,6 +47,8 @@ pub enum Action {
     Open,
     /// A right was missing, here or at the KMS.
     Refuse,
+    /// The policy of a column was ended.
+    DropPolicy,
     /// A column was noted as holding sealed values.
     RegisterColumn,
     /// A data key no longer opens what it has sealed, for now.
@@ -59,6 +61,8 @@ pub enum Action {
     Rotate,
     /// The limits of a table's keys were changed.
     SetLimits,
+    /// It was said what a column is.
+    SetPolicy,
     /// Values under older versions of a table's key are refused from here on.
     SetMinimumVersion,
     /// A table may open with the keyring of another.

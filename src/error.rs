@@ -4,6 +4,7 @@
 pub mod kms;
 mod passed;
 mod place;
+mod policy;
 mod remedy;
 
 use std::sync::OnceLock;
@@ -21,6 +22,7 @@ use crate::pg::{copy_line, xact};
 use self::kms::KmsError;
 pub use self::passed::Passed;
 pub use self::place::Place;
+pub use self::policy::PolicyError;
 pub use self::remedy::Remedy;
 
 /// `Ok` or an [`Error`].
@@ -383,6 +385,10 @@ pub enum Error {
     #[error("column \"{column}\" of table {table} is not of a type that holds sealed values")]
     ColumnNotSealable { column: String, table: String },
 
+    /// Of a policy, or a value that it forbids.
+    #[error(transparent)]
+    Policy(Box<PolicyError>),
+
     /// The KMS or the key file said no. `failed` says what could not be done, for which table.
     #[error("could not {failed}: {error}")]
     Kms { failed: String, error: Box<KmsError> },
@@ -484,6 +490,7 @@ impl Error {
             Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
                 ERRCODE_DATATYPE_MISMATCH
             }
+            Error::Policy(error) => error.sqlstate(),
             Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
@@ -761,6 +768,7 @@ impl Error {
             Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
                 "Sealed columns are of type envelope.sealed or bytea, or of a domain over one of them."
             }
+            Error::Policy(error) => return error.hint(),
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
             Error::Outdated => {
@@ -794,6 +802,13 @@ fn identifier(name: &str) -> String {
 /// As a string that SQL reads.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+impl From<PolicyError> for Error {
+    #[cold]
+    fn from(error: PolicyError) -> Error {
+        Error::Policy(Box::new(error))
+    }
 }
 
 impl From<Undone<Error>> for Error {

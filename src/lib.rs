@@ -4,7 +4,7 @@
 //! wing: what its `mod.rs` makes public. `tests/run/wings.py` reads the list.
 //!
 //! - [`sql`]: arguments in, one call, result out
-//! - [`adopt`]: does the database keep what it should? `envelope.check()`
+//! - [`adopt`]: what the database is to keep, and does it? Policies and `envelope.check()`
 //! - [`sweep`]: going through a table in batches
 //! - [`values`]: one value, and what the trigger does with it
 //! - [`life`]: what happens to a data key
@@ -63,6 +63,7 @@ pgrx::extension_sql_file!(
     requires = ["columns", "reencrypt"]
 );
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
+pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

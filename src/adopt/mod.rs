@@ -1,5 +1,6 @@
-//! What keeps a database as it should be: `envelope.check()`.
+//! What a database is to keep, and whether it does: policies, and `envelope.check()`.
 
 mod check;
+pub mod policy;
 
 pub use check::{Outcome, check_all};

@@ -1,6 +1,7 @@
-//! Input and output of `envelope.table_ref` and `envelope.role_ref`: OIDs inside, names outside.
+//! Input and output of `envelope.table_ref`, `envelope.role_ref` and `envelope.type_ref`: OIDs inside,
+//! names outside.
 //!
-//! A name that nothing bears reads as 0, so that a restore without that table or role succeeds.
+//! A name that nothing bears reads as 0, so that a restore without that table, role or type succeeds.
 //! Digits read as a name like any other: an OID from elsewhere never binds a stranger here.
 
 use std::ffi::{CStr, CString};
@@ -10,7 +11,7 @@ use pgrx::datum::Datum;
 use pgrx::{pg_extern, pg_sys};
 
 use crate::pg::varlena::VarlenaBuf;
-use crate::pg::{acl, relation, wire};
+use crate::pg::{acl, relation, types, wire};
 
 /// What is written for an OID that nothing bears.
 const GONE: &CStr = c"-";
@@ -18,7 +19,7 @@ const GONE: &CStr = c"-";
 /// An OID as a datum, 0 too: pgrx's own conversion makes SQL NULL of 0.
 struct Ref(pg_sys::Oid);
 
-// SAFETY: both types are passed by value, as oid is.
+// SAFETY: all three types are passed by value, as oid is.
 unsafe impl BoxRet for Ref {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: as above.
@@ -71,6 +72,27 @@ fn role_ref_send(role: pg_sys::Oid) -> VarlenaBuf {
     wire::text_to_send(&role_name(role))
 }
 
+#[pg_extern(sql = false)]
+fn type_ref_in(name: &CStr) -> Ref {
+    type_named(name)
+}
+
+#[pg_extern(sql = false)]
+fn type_ref_out(kind: pg_sys::Oid) -> CString {
+    type_name(kind)
+}
+
+#[pg_extern(sql = false)]
+fn type_ref_recv(fcinfo: pg_sys::FunctionCallInfo) -> Ref {
+    // SAFETY: as in `table_ref_recv`.
+    type_named(unsafe { wire::received_text(fcinfo) })
+}
+
+#[pg_extern(sql = false)]
+fn type_ref_send(kind: pg_sys::Oid) -> VarlenaBuf {
+    wire::text_to_send(&type_name(kind))
+}
+
 fn table_named(name: &CStr) -> Ref {
     let table = if name == GONE { None } else { relation::named(name) };
     Ref(table.unwrap_or(pg_sys::InvalidOid))
@@ -87,4 +109,13 @@ fn role_named(name: &CStr) -> Ref {
 
 fn role_name(role: pg_sys::Oid) -> CString {
     acl::quoted_role(role).unwrap_or_else(|| GONE.to_owned())
+}
+
+fn type_named(name: &CStr) -> Ref {
+    let kind = if name == GONE { None } else { types::named(name) };
+    Ref(kind.map_or(pg_sys::InvalidOid, |(kind, _)| kind))
+}
+
+fn type_name(kind: pg_sys::Oid) -> CString {
+    types::quoted(kind).unwrap_or_else(|| GONE.to_owned())
 }

@@ -1,6 +1,7 @@
 //! The rows of each table as Rust types. Columns go by position: `sql/bootstrap.sql` only ever
 //! adds at the end.
 
+mod policies;
 mod words;
 mod wraps;
 
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
+pub use self::policies::{Form, Former, PolicyRow, policies, policy};
 pub use self::words::{Purpose, State, Verb};
 use self::wraps::stored_context;
 pub use self::wraps::{

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 
+use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
@@ -232,6 +233,18 @@ impl Row {
     /// A text column, in UTF-8.
     pub fn text(&self, column: i16) -> Option<String> {
         self.bytes(column).map(|bytes| pg::encoding::to_string(&bytes))
+    }
+
+    /// A text[] column without NULLs, in UTF-8.
+    pub fn texts(&self, column: i16) -> Option<Vec<String>> {
+        // SAFETY: as in `uuid`.
+        let array = self.datum(column).and_then(|datum| unsafe {
+            pg::array::TextArray::from_polymorphic_datum(datum, false, pg_sys::TEXTARRAYOID)
+        });
+        match array? {
+            pg::array::TextArray::Elements(elements) => elements.into_iter().collect(),
+            _ => None,
+        }
     }
 
     /// A timestamptz column, as the session shows times.

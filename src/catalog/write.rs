@@ -189,6 +189,11 @@ fn role_ref(role: pg_sys::Oid) -> Result<DatumWithOid<'static>> {
     Ok(oid_as(type_of(c"role_ref")?, role))
 }
 
+/// As [`table_ref`], a type.
+fn type_ref(kind: pg_sys::Oid) -> Result<DatumWithOid<'static>> {
+    Ok(oid_as(type_of(c"type_ref")?, kind))
+}
+
 fn context_json(context: &EncryptionContext) -> Result<Vec<u8>> {
     let pairs: std::collections::BTreeMap<&str, &str> = context.iter().collect();
     serde_json::to_vec(&pairs).map_err(|error| Error::Corrupt(error.to_string()))

@@ -6,8 +6,9 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::audit::{self, Action};
+use crate::catalog::rows;
 use crate::catalog::write::columns;
-use crate::error::{Error, Result};
+use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::pg::column::{self, Column};
 use crate::pg::relation::{self, display_name};
@@ -29,6 +30,10 @@ pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
 /// Takes a column off the register, also one that is no longer there; false when it was not in it.
 pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     table::to_change(relation)?;
+    if rows::policy(relation, column)?.is_some() {
+        let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
+        return Err(PolicyError::Registers { column, table }.into());
+    }
     let column = encoding::to_string(column.to_bytes());
     let was_there = columns::unregister(relation, &column)?;
     tell(Action::UnregisterColumn, relation, column);

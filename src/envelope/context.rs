@@ -18,6 +18,36 @@ pub fn row_context<S: AsRef<str>>(tag: &str, parts: impl IntoIterator<Item = S>)
     context
 }
 
+/// [`row_context`] in pieces, for whoever has no memory to spare: `put` is given all of its bytes, in order.
+/// First the tag.
+pub fn begin_row_context(put: &mut impl FnMut(&[u8]), tag: &str) {
+    put(ROW.as_bytes());
+    put_part(put, tag.as_bytes());
+}
+
+/// Then the UTF-8 text of each bound column.
+pub fn put_part(put: &mut impl FnMut(&[u8]), text: &[u8]) {
+    let mut digits = [0; 20];
+    put(decimal(&mut digits, text.len() as u64));
+    put(b":");
+    put(text);
+    put(b",");
+}
+
+/// `number` in decimal, at the end of `digits`.
+pub fn decimal(digits: &mut [u8; 20], mut number: u64) -> &[u8] {
+    let mut at = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        at -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(at..).unwrap_or_default()
+}
+
 /// Appends `<length of text in bytes>:<text>,`.
 pub fn push_netstring(out: &mut String, text: &str) {
     // Writing to a String does not fail.
@@ -35,6 +65,20 @@ mod tests {
             push_netstring(&mut out, text);
         }
         assert_eq!(out, "0:,12:hello world!,2:ü,");
+    }
+
+    #[test]
+    fn pieces_make_the_same() {
+        let long = "x".repeat(123_456);
+        for parts in [vec![], vec!["42"], vec!["", "ü", long.as_str()]] {
+            let mut pieces = Vec::new();
+            let mut put = |bytes: &[u8]| pieces.extend_from_slice(bytes);
+            begin_row_context(&mut put, "customers.ssn");
+            parts.iter().for_each(|part| put_part(&mut put, part.as_bytes()));
+            assert_eq!(pieces, row_context("customers.ssn", &parts).into_bytes());
+        }
+        assert_eq!(decimal(&mut [0; 20], u64::MAX), b"18446744073709551615");
+        assert_eq!(decimal(&mut [0; 20], 0), b"0");
     }
 
     #[test]

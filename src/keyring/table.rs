@@ -4,13 +4,14 @@
 mod known;
 
 use std::cell::RefCell;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
+use crate::catalog::rows::{self, DataKeyRow, PolicyRow, Purpose, State, Verb};
 use crate::catalog::tables;
 use crate::error::{Error, Result};
 use crate::keyring::destroyed::destroyed;
@@ -111,6 +112,16 @@ impl Table {
     /// The table whose keyring seals its values: the partition root, or the relation itself.
     pub fn root(&self) -> pg_sys::Oid {
         self.0.root
+    }
+
+    /// What its columns are; of a partition, by the nearest table above it that says so.
+    pub fn policies(&self) -> &[PolicyRow] {
+        &self.0.policies
+    }
+
+    /// What the column of that name, in the server's encoding, is.
+    pub fn policy(&self, column: &CStr) -> Option<&PolicyRow> {
+        self.0.policies.iter().find(|policy| policy.column_name.as_c_str() == column)
     }
 
     /// Whether the role may do that. To open, one of the table's keyrings is enough; the owner of

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
+use crate::pg::array::RawTexts;
 use crate::pg::report;
 use crate::pg::tid::Tid;
 use crate::pg::varlena::{Varlena, first_bytes, stored_len};
@@ -77,6 +78,11 @@ impl<'a> Arguments<'a> {
         self.0.get(at).filter(|argument| !argument.isnull).map(|argument| argument.value)
     }
 
+    /// Whether the argument at `at` is NULL.
+    pub fn is_null(self, at: usize) -> bool {
+        self.datum(at).is_none()
+    }
+
     /// The argument at `at` as an OID; `None` for NULL.
     pub fn oid(self, at: usize) -> Option<pg_sys::Oid> {
         self.datum(at).map(|datum| pg_sys::Oid::from(datum.value() as u32))
@@ -116,6 +122,15 @@ impl<'a> Arguments<'a> {
     pub unsafe fn varlena(self, at: usize) -> Option<Varlena<'a>> {
         // SAFETY: by contract; a non-null argument outlives the call.
         self.datum(at).map(|datum| unsafe { Varlena::from_datum(datum) })
+    }
+
+    /// The argument at `at` as an array of text; `None` for NULL.
+    ///
+    /// # Safety
+    /// The function is declared with text[] there.
+    pub unsafe fn texts(self, at: usize) -> Option<RawTexts<'a>> {
+        // SAFETY: by contract; a non-null argument outlives the call.
+        self.datum(at).map(|datum| unsafe { RawTexts::of(datum) })
     }
 
     /// The first bytes of the argument at `at`, at most `count`, and no more of it fetched; `None`

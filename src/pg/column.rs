@@ -63,7 +63,7 @@ fn is_sealed_type(kind: pg_sys::Oid) -> bool {
 
 /// The type that `kind` is a domain over, at the end of the chain; `None` when one of them is gone
 /// (PostgreSQL's own function raises then).
-fn base_type(mut kind: pg_sys::Oid) -> Option<pg_sys::Oid> {
+pub fn base_type(mut kind: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let cache = pg_sys::SysCacheIdentifier::TYPEOID;
     let read = |row: &pg_sys::FormData_pg_type| {
         let is_domain = row.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;

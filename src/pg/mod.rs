@@ -2,6 +2,8 @@
 
 pub mod acl;
 pub mod array;
+pub mod attribute;
+pub mod buffer;
 pub mod call;
 pub mod clock;
 pub mod column;
@@ -30,6 +32,7 @@ mod syscache;
 pub mod table_scan;
 pub mod tid;
 pub mod trigger;
+pub mod types;
 pub mod varlena;
 pub mod wait;
 pub mod wire;

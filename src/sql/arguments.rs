@@ -9,8 +9,7 @@ use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 
-/// Bytes of a context. It is read with every value, and a row's identity needs few.
-pub const LONGEST_CONTEXT: usize = 64 * 1024;
+pub use crate::values::LONGEST_CONTEXT;
 
 /// AWS KMS takes an encryption context of at most 8 KiB.
 const LONGEST_KMS_CONTEXT: usize = 8192;

@@ -11,6 +11,7 @@ mod destroy;
 mod inspect;
 mod keyrings;
 mod lifecycle;
+mod policies;
 mod reencrypt;
 mod released;
 mod rights;

@@ -4,6 +4,7 @@
 //! there is read from the catalog ([`table`]), unwrapped by a KEK ([`kek::into_cache`]) or made
 //! ([`life::create_on_first_use`]), and the look-up starts again.
 
+pub mod context;
 mod reseal;
 mod text;
 mod trigger;
@@ -19,6 +20,7 @@ use crate::pg::relation;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::{audit, kek, life, settings};
 
+pub use context::LONGEST_CONTEXT;
 pub use reseal::reseal;
 pub use text::{from_text, to_text};
 pub use trigger::seal_row;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{gone, no_table};
 use crate::catalog;
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, PolicyRow, Verb};
 use crate::error::Result;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
@@ -27,6 +27,8 @@ pub struct Known {
     pub rights: Rights,
     pub links: Vec<Link>,
     pub sealing: Option<Sealing>,
+    /// Those of the relation or, if it is a partition without any, of the nearest table above it that has some.
+    pub policies: Vec<PolicyRow>,
     /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
     pub opens: Cell<Option<KeyId>>,
     pub sealing_place: Place,
@@ -67,6 +69,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         rights: owners(root),
         links: Vec::new(),
         sealing: None,
+        policies: policies(relation)?,
         opens: Cell::new(None),
         sealing_place: Place::default(),
         opening_place: Place::default(),
@@ -92,6 +95,16 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         return Err(no_table(relation));
     }
     Ok(known)
+}
+
+fn policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
+    for table in std::iter::once(relation).chain(relation::partition_ancestors(relation)) {
+        let found = rows::policies(table)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {

@@ -1,0 +1,127 @@
+//! Policies: what a column is, said once. Whoever may manage the table's keys says it.
+//!
+//! All other parts read it: the trigger, views, back-fill, re-encryption. What is in the catalog must be so
+//! that they need no look of their own: [`checks`].
+
+mod checks;
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+use crate::audit::{self, Action};
+use crate::catalog::rows::{self, Form, Former, PolicyRow};
+use crate::catalog::{self, write};
+use crate::error::{Error, PolicyError, Result};
+use crate::keyring;
+use crate::keyring::table;
+use crate::pg::relation::{self, display_name};
+use crate::pg::{attribute, encoding, lock};
+
+/// What is asked for; all names in the server's encoding.
+pub struct Wanted<'a> {
+    pub relation: pg_sys::Oid,
+    pub column: &'a CStr,
+    pub form: Form,
+    /// A type, as SQL writes it.
+    pub value_type: Option<CString>,
+    pub source: Option<&'a CStr>,
+    /// In UTF-8; `None`: the one it has, or its name of now.
+    pub tag: Option<String>,
+    pub bound: Vec<CString>,
+    pub block: Option<i32>,
+    pub mask: Option<String>,
+}
+
+/// Makes or changes the policy of a column. Values under the row context that it has had so far are taken
+/// until [`write::columns::binding_done`].
+pub fn set(wanted: &Wanted<'_>) -> Result<()> {
+    let relation = wanted.relation;
+    let table = table::to_change(relation)?;
+    lock::keep_relation(relation);
+    table::require_can_have_keys(relation)?;
+    if table.root() != relation {
+        let (table, root) = (display_name(relation), display_name(table.root()));
+        return Err(Error::IsPartition { table, root });
+    }
+    // One after the other, or two would take one tag.
+    lock::lock_object(catalog::oid_of(c"sealed_column")?, pg_sys::InvalidOid);
+    keyring::look_again();
+    let table = table::get(relation)?;
+    let before = rows::policy(relation, wanted.column)?;
+    let mut policy = checks::checked(wanted, before.as_ref())?;
+    checks::require_own_tag(&table, &policy)?;
+    policy.former = former(&policy, before)?;
+    write::columns::set_policy(&policy)?;
+    tell(Action::SetPolicy, relation, wanted.column);
+    Ok(())
+}
+
+/// Ends the policy of a column, which stays registered; false when it has none.
+pub fn drop(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
+    table::to_change(relation)?;
+    let was_there = write::columns::drop_policy(relation, &encoding::to_string(column.to_bytes()))?;
+    tell(Action::DropPolicy, relation, column);
+    Ok(was_there)
+}
+
+/// Values of the former row context of a column are refused from now on; false when it has none.
+pub fn binding_done(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
+    table::to_change(relation)?;
+    write::columns::binding_done(relation, &encoding::to_string(column.to_bytes()))
+}
+
+/// The row context that values of the column may still have, beside that of `policy`.
+fn former(policy: &PolicyRow, before: Option<PolicyRow>) -> Result<Option<Former>> {
+    let now = context_of(policy);
+    let (context, former) = match before {
+        Some(before) => (context_of(&before), before.former),
+        None => (Former { tag: policy.tag.clone(), bound_columns: Vec::new() }, None),
+    };
+    if is_same(&context, &now) {
+        return Ok(former);
+    }
+    match former {
+        None if !checks::may_have_values(policy.relation, &policy.column_name)? => Ok(None),
+        None => Ok(Some(context)),
+        // Back to what it was.
+        Some(former) if is_same(&former, &now) => Ok(Some(context)),
+        Some(_) => Err(PolicyError::BeingBound {
+            column: encoding::to_string(policy.column_name.to_bytes()),
+            table: display_name(policy.relation),
+        }
+        .into()),
+    }
+}
+
+fn context_of(policy: &PolicyRow) -> Former {
+    Former { tag: policy.tag.clone(), bound_columns: policy.bound_columns.clone() }
+}
+
+/// Whether both give a row one context: without bound columns it is empty, whatever the tag.
+fn is_same(one: &Former, other: &Former) -> bool {
+    one.bound_columns == other.bound_columns
+        && (one.bound_columns.is_empty() || one.tag == other.tag)
+}
+
+fn tell(action: Action, relation: pg_sys::Oid, column: &CStr) {
+    audit::log(action, |event| {
+        event.table = Some(display_name(relation));
+        event.detail = Some(encoding::to_string(column.to_bytes()));
+    });
+}
+
+/// `<table>.<column>`: the tag of a policy that is given none.
+fn default_tag(relation: pg_sys::Oid, column: &CStr) -> Result<String> {
+    let (_, table) = relation::qualified_name(relation)
+        .ok_or_else(|| Error::NoRelation(display_name(relation)))?;
+    Ok(format!("{table}.{}", encoding::to_string(column.to_bytes())))
+}
+
+/// The number of a column that is there.
+fn number(relation: pg_sys::Oid, name: &CStr) -> Result<i16> {
+    attribute::number(relation, name).ok_or_else(|| Error::NoSuchColumn {
+        column: encoding::to_string(name.to_bytes()),
+        table: display_name(relation),
+    })
+}

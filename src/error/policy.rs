@@ -1,0 +1,116 @@
+//! Errors about policies: what a column is, and what arrives for it.
+
+use pgrx::PgSqlErrorCode;
+
+use super::{identifier, literal};
+
+/// What is wrong with a policy, or with a value that it forbids.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The column is no place for what the policy says.
+    #[error(
+        "column \"{column}\" of table {table} is of type {is}, and a policy of form '{form}' needs {needs}"
+    )]
+    WrongType { column: String, table: String, is: String, form: &'static str, needs: String },
+
+    /// PostgreSQL computes the column after the trigger.
+    #[error("column \"{column}\" of table {table} is generated, and cannot be {used}")]
+    Generated { column: String, table: String, used: &'static str },
+
+    /// A type whose text depends on settings, or that has none.
+    #[error(
+        "column \"{column}\" of table {table} is of type {is}, and values cannot be bound to it"
+    )]
+    BoundType { column: String, table: String, is: String },
+
+    /// A column that may be NULL, where there is nothing to bind to.
+    #[error("column \"{column}\" of table {table} may be NULL, and values cannot be bound to it")]
+    BoundNullable { column: String, table: String },
+
+    /// Another column of the keyring bears the tag.
+    #[error(
+        "tag \"{tag}\" is that of column \"{column}\" of table {table}, which has the same keyring"
+    )]
+    TagTaken { tag: String, column: String, table: String },
+
+    /// There is no policy.
+    #[error("column \"{column}\" of table {table} has no policy")]
+    None { column: String, table: String },
+
+    /// A column that its policy registers.
+    #[error("column \"{column}\" of table {table} has a policy, which keeps it registered")]
+    Registers { column: String, table: String },
+
+    /// A row without that to which its values are bound.
+    #[error("column \"{column}\" of table {table} is NULL, and values of its row are bound to it")]
+    BoundNull { column: String, table: String },
+
+    /// A source column's value that was not sealed.
+    #[error("a source column must be empty once its value is sealed, and this one is not")]
+    NotEmpty,
+
+    /// Values of two former contexts would stand in the column.
+    #[error("the values of column \"{column}\" of table {table} are still being bound")]
+    BeingBound { column: String, table: String },
+
+    /// A type that nothing bears.
+    #[error("the type of the values does not exist")]
+    NoType,
+}
+
+impl PolicyError {
+    pub(super) fn sqlstate(&self) -> PgSqlErrorCode {
+        use PgSqlErrorCode::*;
+        match self {
+            PolicyError::WrongType { .. } | PolicyError::BoundType { .. } => {
+                ERRCODE_DATATYPE_MISMATCH
+            }
+            PolicyError::Generated { .. } => ERRCODE_GENERATED_ALWAYS,
+            PolicyError::BoundNullable { .. } | PolicyError::BeingBound { .. } => {
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            PolicyError::Registers { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            PolicyError::NotEmpty => ERRCODE_CHECK_VIOLATION,
+            PolicyError::BoundNull { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            PolicyError::TagTaken { .. } => ERRCODE_DUPLICATE_OBJECT,
+            PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
+        }
+    }
+
+    pub(super) fn hint(&self) -> Option<String> {
+        Some(match self {
+            PolicyError::BoundType { .. } => {
+                "Columns that values are bound to are smallint, integer, bigint, uuid, text, varchar or bytea, or \
+                 domains over these: their text depends on no setting."
+                    .into()
+            }
+            PolicyError::BoundNullable { column, table } => {
+                format!("ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL.", identifier(column))
+            }
+            PolicyError::TagTaken { .. } => {
+                "Give this column a tag of its own: envelope.set_policy(..., tag => '...').".into()
+            }
+            PolicyError::None { column, table } => format!(
+                "envelope.policies shows the policies there are. To make one: SELECT envelope.set_policy({}, {}).",
+                literal(table),
+                literal(column)
+            ),
+            PolicyError::Registers { column, table } => format!(
+                "To end the policy: SELECT envelope.drop_policy({}, {}).",
+                literal(table),
+                literal(column)
+            ),
+            PolicyError::NotEmpty => {
+                "The sealing trigger empties it. Look whether the trigger is there, fires always, and fires last: \
+                 envelope.check()."
+                    .into()
+            }
+            PolicyError::BeingBound { column, table } => format!(
+                "Seal them all under the row context of today first: CALL envelope.seal_column({}, {}).",
+                literal(table),
+                literal(column)
+            ),
+            _ => return None,
+        })
+    }
+}
