@@ -18,6 +18,7 @@
 //! | [`wrap`] | a data key under a KEK that lives in a file |
 //! | [`term`] | index terms for search |
 //! | [`text`] | a value of a sealed column as text |
+//! | [`forms`] | the texts that typed values are sealed as |
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -25,6 +26,7 @@
 mod associated;
 pub mod context;
 pub mod derive;
+pub mod forms;
 pub mod header;
 mod key_id;
 pub mod secret;
