@@ -289,6 +289,18 @@ pub enum Error {
     #[error("text to be sealed or used as a context is not UTF-8, and cannot be converted to it")]
     NotUtf8 { untranslatable: bool },
 
+    /// A type whose values are not sealed as such.
+    #[error("values of type {0} have no canonical form")]
+    TypeHasNoForm(String),
+
+    /// A value that its form would not tell from others.
+    #[error("this value of type {kind} has no canonical form: {why}")]
+    ValueHasNoForm { kind: String, why: &'static str },
+
+    /// What was opened is the form of another type, or none at all.
+    #[error("opened value is not the canonical form of a value of type {0}")]
+    NotOfType(String),
+
     /// A context that is no identity of a row but a document.
     #[error("context is longer than 64 KiB")]
     ContextTooLong,
@@ -464,7 +476,10 @@ impl Error {
             Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Error::Raised(code, _) => *code,
             Error::At { error, .. } => error.sqlstate(),
-            Error::Distributed(_) => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Error::Distributed(_) | Error::TypeHasNoForm(_) | Error::ValueHasNoForm { .. } => {
+                ERRCODE_FEATURE_NOT_SUPPORTED
+            }
+            Error::NotOfType(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::DoesNotOpen(_) | Error::NotSealed | Error::PassedBy { .. } => {
                 ERRCODE_DATA_EXCEPTION
             }
@@ -724,6 +739,13 @@ impl Error {
                      done: convert_from(envelope_decrypt(...), '{}'), or the name of that encoding.",
                     encoding::likely_of_bytes()
                 ));
+            }
+            Error::TypeHasNoForm(_) => {
+                "Cast it to a type that has one, such as text or jsonb. docs/format.md lists them."
+            }
+            Error::NotOfType(_) => {
+                "It was sealed as another type, or as bytes. Name the type that was sealed in \
+                 envelope_decrypt_as, or open it with envelope_decrypt: that gives its bytes."
             }
             Error::Untranslatable("opened value") => {
                 "Open it with envelope_decrypt: that gives its bytes, in UTF-8."

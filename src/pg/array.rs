@@ -7,7 +7,8 @@ use pgrx::datum::FromDatum;
 use pgrx::pg_sys;
 
 use crate::pg::encoding::{self, NotText};
-use crate::pg::varlena::Varlena;
+use crate::pg::kinds::Storage;
+use crate::pg::varlena::{Varlena, palloc};
 
 /// A `text[]` argument in UTF-8.
 pub enum TextArray {
@@ -184,3 +185,136 @@ unsafe impl<'fcx> ArgAbi<'fcx> for NameArray {
 }
 
 pgrx::impl_sql_translatable!(NameArray, "name[]");
+
+/// An array taken apart, in the memory context that was current.
+pub struct TakenApart<'a> {
+    sizes: &'a [i32],
+    lower_bounds: &'a [i32],
+    values: &'a [pg_sys::Datum],
+    is_null: &'a [bool],
+}
+
+impl<'a> TakenApart<'a> {
+    /// # Safety
+    /// `datum` is a non-null array of `element`, which is stored so, and outlives `'a`; so does the current memory
+    /// context.
+    pub unsafe fn of(datum: pg_sys::Datum, element: pg_sys::Oid, storage: Storage) -> Self {
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: by contract; after an array's head stand its sizes and lower bounds. PostgreSQL fills in two arrays
+        // of `count` elements.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let dimensions = (*array).ndim.unsigned_abs() as usize;
+            let sizes = array.add(1).cast::<i32>();
+            pg_sys::deconstruct_array(
+                array,
+                element,
+                storage.len.into(),
+                storage.by_value,
+                storage.align,
+                &mut values,
+                &mut nulls,
+                &mut count,
+            );
+            let count = count.unsigned_abs() as usize;
+            TakenApart {
+                sizes: std::slice::from_raw_parts(sizes, dimensions),
+                lower_bounds: std::slice::from_raw_parts(sizes.add(dimensions), dimensions),
+                values: slice_of(values, count),
+                is_null: slice_of(nulls, count),
+            }
+        }
+    }
+
+    /// How long each dimension is, outermost first.
+    pub fn sizes(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.sizes.iter().map(|size| size.unsigned_abs() as usize)
+    }
+
+    /// Whether every dimension counts from 1.
+    pub fn counts_from_1(&self) -> bool {
+        self.lower_bounds.iter().all(|bound| *bound == 1)
+    }
+
+    /// All elements, `None` for NULL.
+    pub fn elements(&self) -> impl Iterator<Item = Option<pg_sys::Datum>> {
+        self.values.iter().zip(self.is_null).map(|(value, is_null)| (!is_null).then_some(*value))
+    }
+}
+
+/// # Safety
+/// There are `count` elements at `first`, which outlive `'a`, or there are none.
+unsafe fn slice_of<'a, T>(first: *const T, count: usize) -> &'a [T] {
+    // SAFETY: by contract.
+    if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(first, count) } }
+}
+
+/// Elements of an array that is being put together, in PostgreSQL's memory.
+pub struct Elements<'a> {
+    values: &'a mut [pg_sys::Datum],
+    is_null: &'a mut [bool],
+}
+
+impl Elements<'_> {
+    /// Most elements of an array (utils/array.h).
+    pub const MOST: usize = 0x3fff_ffff / size_of::<pg_sys::Datum>();
+
+    /// `count` elements, all NULL; at most [`Self::MOST`].
+    pub fn of_len(count: usize) -> Self {
+        // SAFETY: palloc answers with memory of that size, which is allowed, or raises; all of it is written before it
+        // is read.
+        unsafe {
+            let values = palloc(count * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
+            let is_null = palloc(count).cast::<bool>();
+            for at in 0..count {
+                values.add(at).write(pg_sys::Datum::null());
+                is_null.add(at).write(true);
+            }
+            Elements {
+                values: std::slice::from_raw_parts_mut(values, count),
+                is_null: std::slice::from_raw_parts_mut(is_null, count),
+            }
+        }
+    }
+
+    /// Sets the element `at`.
+    pub fn set(&mut self, at: usize, value: pg_sys::Datum) {
+        if let (Some(element), Some(is_null)) = (self.values.get_mut(at), self.is_null.get_mut(at))
+        {
+            *element = value;
+            *is_null = false;
+        }
+    }
+
+    /// The array of `dimensions`, counted from 1, whose lengths give the number of elements.
+    ///
+    /// # Safety
+    /// The elements are of type `element`, which is stored so.
+    pub unsafe fn into_array(
+        self,
+        dimensions: &[usize],
+        element: pg_sys::Oid,
+        storage: Storage,
+    ) -> pg_sys::Datum {
+        let count = dimensions.len().min(pg_sys::MAXDIM as usize);
+        let (mut sizes, mut lower_bounds) = ([0i32; 6], [1i32; 6]);
+        for (size, dimension) in sizes.iter_mut().zip(dimensions) {
+            *size = i32::try_from(*dimension).unwrap_or(i32::MAX);
+        }
+        // SAFETY: by contract; PostgreSQL copies the elements.
+        let array = unsafe {
+            pg_sys::construct_md_array(
+                self.values.as_mut_ptr(),
+                self.is_null.as_mut_ptr(),
+                count as std::ffi::c_int,
+                sizes.as_mut_ptr(),
+                lower_bounds.as_mut_ptr(),
+                element,
+                storage.len.into(),
+                storage.by_value,
+                storage.align,
+            )
+        };
+        pg_sys::Datum::from(array)
+    }
+}

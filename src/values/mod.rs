@@ -8,6 +8,7 @@ pub mod context;
 mod reseal;
 mod text;
 mod trigger;
+pub mod typed;
 
 use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
 use pgrx::pg_sys;

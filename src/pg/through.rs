@@ -1,0 +1,71 @@
+//! Values of the types that only their input and output functions know: numeric, enums, JSON. None of these functions
+//! looks at a setting.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::pg_sys::Datum;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgSqlErrorCode, PgTryBuilder, direct_function_call_as_datum, pg_sys};
+
+use crate::pg::growing::Growing;
+use crate::pg::report::raise_again;
+
+/// A function as PostgreSQL calls it.
+type Function = unsafe fn(pg_sys::FunctionCallInfo) -> Datum;
+
+/// Hands what the output function of a type writes of `datum` to `write`, in the server's encoding.
+///
+/// # Safety
+/// `output` takes one argument, of which `datum` is one, and gives a cstring.
+pub unsafe fn written<T>(output: Function, datum: Datum, write: impl FnOnce(&[u8]) -> T) -> T {
+    // SAFETY: by contract; the text is palloc'd, and nobody else's.
+    unsafe {
+        let text = direct_function_call_as_datum(output, &[Some(datum)]);
+        let text = text.unwrap_or(Datum::null()).cast_mut_ptr::<c_char>();
+        if text.is_null() {
+            return write(b"");
+        }
+        let done = write(CStr::from_ptr(text).to_bytes());
+        pg_sys::pfree(text.cast());
+        done
+    }
+}
+
+/// What the input function of a type makes of `text`, which is in the server's encoding; `None` if it refuses it. Its
+/// own error would show the text.
+///
+/// # Safety
+/// `input` takes a cstring, the OID `kind` and a modifier, or less; it asks nothing of others that an error would leave
+/// undone.
+pub unsafe fn parsed(input: Function, text: &[u8], kind: pg_sys::Oid) -> Option<Datum> {
+    let mut terminated = Growing::copy_of(text);
+    if text.contains(&0) || !terminated.push(b"\0") {
+        return None;
+    }
+    let text = Datum::from(terminated.as_slice().as_ptr());
+    let arguments = [Some(text), Some(Datum::from(kind)), Some(Datum::from(-1i32))];
+    // SAFETY: by contract.
+    let parse = || unsafe { direct_function_call_as_datum(input, &arguments) };
+    PgTryBuilder::new(std::panic::AssertUnwindSafe(parse))
+        .catch_others(|caught| if is_about_data(&caught) { None } else { raise_again(caught) })
+        .execute()
+}
+
+/// A value of a type, cut or rounded to its modifier as an assignment does it; PostgreSQL's error if it does not fit,
+/// which does not show it.
+///
+/// # Safety
+/// `coercion` is the type's, and `datum` of that type.
+pub unsafe fn to_modifier(coercion: Function, datum: Datum, modifier: i32) -> Datum {
+    let arguments = [Some(datum), Some(Datum::from(modifier)), Some(Datum::from(false))];
+    // SAFETY: by contract.
+    unsafe { direct_function_call_as_datum(coercion, &arguments) }.unwrap_or(datum)
+}
+
+/// Class 22, data exceptions: the text, and not the server, is to blame.
+fn is_about_data(caught: &CaughtError) -> bool {
+    // The class is the first two characters, six bits each (utils/elog.h).
+    const CLASS: u32 = 0xfff;
+    let class = PgSqlErrorCode::ERRCODE_DATA_EXCEPTION as u32 & CLASS;
+    matches!(caught, CaughtError::PostgresError(error) if error.sql_error_code() as u32 & CLASS == class)
+}
