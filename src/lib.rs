@@ -54,6 +54,7 @@ const VERSION: &CStr =
 
 pgrx::extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["bootstrap"]);
+pgrx::extension_sql_file!("../sql/typed.sql", name = "typed", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/destroy.sql", name = "destroy", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["columns"]);

@@ -74,7 +74,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The argument at `at`; `None` for NULL.
-    fn datum(self, at: usize) -> Option<pg_sys::Datum> {
+    pub fn datum(self, at: usize) -> Option<pg_sys::Datum> {
         self.0.get(at).filter(|argument| !argument.isnull).map(|argument| argument.value)
     }
 
@@ -153,6 +153,9 @@ impl<'a> Arguments<'a> {
     }
 }
 
+/// What [`is_first`] notes.
+const NOTE: *mut std::ffi::c_void = std::ptr::dangling_mut::<u8>().cast();
+
 /// Whether this is the first call from this place in this execution of its statement; notes that
 /// it was made. PostgreSQL clears the note when the statement's execution begins; that of an
 /// expression that PL/pgSQL evaluates by itself, with the transaction only.
@@ -160,11 +163,46 @@ impl<'a> Arguments<'a> {
 /// # Safety
 /// `fcinfo` is the call's own.
 pub unsafe fn is_first(fcinfo: pg_sys::FunctionCallInfo) -> bool {
-    // SAFETY: by contract; nothing reads through the note, it is only compared with null.
+    // SAFETY: by contract; nothing reads through the note, it is only compared.
     unsafe {
         let Some(info) = (*fcinfo).flinfo.as_mut() else { return true };
         let first = info.fn_extra.is_null();
-        info.fn_extra = std::ptr::dangling_mut::<u8>().cast();
+        if first {
+            info.fn_extra = NOTE;
+        }
         first
     }
+}
+
+/// What a call keeps from row to row, made by the first of them with the memory context that it lives in. It stands in
+/// the note's place.
+///
+/// # Safety
+/// `fcinfo` is the call's own, with its `flinfo`; a function always keeps the same `T`, which needs no drop; the result
+/// is let go before the next call from the same place.
+#[inline(always)]
+pub unsafe fn kept<'a, T, E>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    make: impl FnOnce(pg_sys::MemoryContext) -> Result<T, E>,
+) -> Result<&'a mut T, E> {
+    // SAFETY: by contract, what is neither null nor the note was put there by this.
+    unsafe {
+        let info = (*fcinfo).flinfo;
+        if (*info).fn_extra.is_null() || (*info).fn_extra == NOTE {
+            let made = make((*info).fn_mcxt)?;
+            let memory = pg_sys::MemoryContextAlloc((*info).fn_mcxt, size_of::<T>()).cast::<T>();
+            memory.write(made);
+            (*info).fn_extra = memory.cast();
+        }
+        Ok(&mut *(*info).fn_extra.cast::<T>())
+    }
+}
+
+/// The type that the argument at `at` has in this call; 0 if it cannot be told.
+///
+/// # Safety
+/// `fcinfo` is the call's own.
+pub unsafe fn type_of_argument(fcinfo: pg_sys::FunctionCallInfo, at: i32) -> pg_sys::Oid {
+    // SAFETY: by contract.
+    unsafe { pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, at) }
 }

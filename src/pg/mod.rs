@@ -38,6 +38,7 @@ pub mod through;
 pub mod tid;
 pub mod trigger;
 pub mod types;
+pub mod value;
 pub mod varlena;
 pub mod wait;
 pub mod wire;

@@ -1,5 +1,5 @@
-//! Dates, times, intervals, UUIDs, addresses, floats: datums to numbers and back, without the types' input and output
-//! functions. Those read settings, and cost more than the cipher.
+//! Dates, times, intervals, addresses, floats: PostgreSQL's datums to numbers and back, without the types' input and
+//! output functions. Those read settings, and cost more than the cipher.
 
 use std::ffi::{c_char, c_int};
 

@@ -8,6 +8,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, direct_function_call_as_datum, pg_sys};
 
 use crate::pg::growing::Growing;
+use crate::pg::kinds::Scalar;
 use crate::pg::report::raise_again;
 
 /// A function as PostgreSQL calls it.
@@ -31,20 +32,23 @@ pub unsafe fn written<T>(output: Function, datum: Datum, write: impl FnOnce(&[u8
     }
 }
 
-/// What the input function of a type makes of `text`, which is in the server's encoding; `None` if it refuses it. Its
-/// own error would show the text.
-///
-/// # Safety
-/// `input` takes a cstring, the OID `kind` and a modifier, or less; it asks nothing of others that an error would leave
-/// undone.
-pub unsafe fn parsed(input: Function, text: &[u8], kind: pg_sys::Oid) -> Option<Datum> {
+/// What the input function of a type makes of `text`, which is in the server's encoding; `None` if it refuses it (its
+/// own error would show the text), and for types whose function reads settings.
+pub fn parsed(kind: Scalar, text: &[u8]) -> Option<Datum> {
+    let (input, of): (Function, _) = match kind {
+        Scalar::Numeric => (pg_sys::numeric_in, pg_sys::NUMERICOID),
+        Scalar::Json => (pg_sys::json_in, pg_sys::JSONOID),
+        Scalar::Jsonb => (pg_sys::jsonb_in, pg_sys::JSONBOID),
+        Scalar::Enum(kind) => (pg_sys::enum_in, kind),
+        _ => return None,
+    };
     let mut terminated = Growing::copy_of(text);
     if text.contains(&0) || !terminated.push(b"\0") {
         return None;
     }
     let text = Datum::from(terminated.as_slice().as_ptr());
-    let arguments = [Some(text), Some(Datum::from(kind)), Some(Datum::from(-1i32))];
-    // SAFETY: by contract.
+    let arguments = [Some(text), Some(Datum::from(of)), Some(Datum::from(-1i32))];
+    // SAFETY: they take a cstring, the type's OID and its modifier, or less, and hold nothing that an error would leave.
     let parse = || unsafe { direct_function_call_as_datum(input, &arguments) };
     PgTryBuilder::new(std::panic::AssertUnwindSafe(parse))
         .catch_others(|caught| if is_about_data(&caught) { None } else { raise_again(caught) })
@@ -55,10 +59,21 @@ pub unsafe fn parsed(input: Function, text: &[u8], kind: pg_sys::Oid) -> Option<
 /// which does not show it.
 ///
 /// # Safety
-/// `coercion` is the type's, and `datum` of that type.
-pub unsafe fn to_modifier(coercion: Function, datum: Datum, modifier: i32) -> Datum {
+/// `datum` is a non-null value of `kind`.
+pub unsafe fn to_modifier(kind: Scalar, datum: Datum, modifier: i32) -> Datum {
+    let coercion: Function = match kind {
+        Scalar::Numeric => pg_sys::numeric,
+        Scalar::Varchar => pg_sys::varchar,
+        Scalar::Bpchar => pg_sys::bpchar,
+        Scalar::Time => pg_sys::time_scale,
+        Scalar::TimeTz => pg_sys::timetz_scale,
+        Scalar::Timestamp => pg_sys::timestamp_scale,
+        Scalar::TimestampTz => pg_sys::timestamptz_scale,
+        Scalar::Interval => pg_sys::interval_scale,
+        _ => return datum,
+    };
     let arguments = [Some(datum), Some(Datum::from(modifier)), Some(Datum::from(false))];
-    // SAFETY: by contract.
+    // SAFETY: the type's own, by contract.
     unsafe { direct_function_call_as_datum(coercion, &arguments) }.unwrap_or(datum)
 }
 

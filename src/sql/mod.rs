@@ -17,6 +17,7 @@ mod released;
 mod rights;
 mod seal_trigger;
 mod sealed_type;
+mod typed;
 mod values;
 
 use pgrx::pg_sys;

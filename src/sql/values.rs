@@ -31,17 +31,28 @@ pub(super) fn with_value(
     work: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<VarlenaBuf>,
 ) -> Result<Option<pg_sys::Datum>> {
     begin(fcinfo);
-    // SAFETY: the call's own information; the four are declared (regclass, bytea or text, text).
-    let (relation, value, context) = unsafe {
-        let arguments = Arguments::of(fcinfo);
-        (arguments.oid(0), arguments.varlena(1), arguments.varlena(2))
-    };
-    let relation = required(relation, "relation")?;
-    let context = required(context, "context")?;
+    // SAFETY: the call's own information.
+    let arguments = unsafe { Arguments::of(fcinfo) };
+    with_context(arguments, 2, |relation, context| {
+        // SAFETY: declared bytea or text.
+        let Some(value) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
+        Ok(Some(work(relation, context, &value)?.into_datum()))
+    })
+}
+
+/// Calls `work` with the first argument, `relation`, and the one at `at`, `context`, neither of which may be NULL.
+#[inline(always)]
+pub(super) fn with_context<T>(
+    arguments: Arguments<'_>,
+    at: usize,
+    work: impl FnOnce(pg_sys::Oid, &[u8]) -> Result<T>,
+) -> Result<T> {
+    let relation = required(arguments.oid(0), "relation")?;
+    // SAFETY: declared text.
+    let context = required(unsafe { arguments.varlena(at) }, "context")?;
     if context.len() > LONGEST_CONTEXT {
         return Err(Error::ContextTooLong);
     }
-    let Some(value) = value else { return Ok(None) };
     // Asked here, too: most contexts are ASCII, and what a conversion gives is handed on in memory.
     let converted;
     let context = if context.is_ascii() {
@@ -50,7 +61,7 @@ pub(super) fn with_value(
         converted = utf8(&context)?;
         &*converted
     };
-    Ok(Some(work(relation, context, &value)?.into_datum()))
+    work(relation, context)
 }
 
 fn utf8(text: &[u8]) -> Result<Converted<'_>> {

@@ -8,7 +8,7 @@ pub mod context;
 mod reseal;
 mod text;
 mod trigger;
-pub mod typed;
+mod typed;
 
 use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
 use pgrx::pg_sys;
@@ -25,6 +25,7 @@ pub use context::LONGEST_CONTEXT;
 pub use reseal::reseal;
 pub use text::{from_text, to_text};
 pub use trigger::seal_row;
+pub use typed::{FormBuf, ValueType};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
 /// may change meanwhile.

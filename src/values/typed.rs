@@ -11,9 +11,8 @@ mod write;
 use envelope::forms::padding::Padding;
 use pgrx::pg_sys;
 
-use self::scalar::Scalar;
 use crate::error::{Error, Result};
-use crate::pg::kinds::{self, Storage};
+use crate::pg::kinds::{self, Scalar, Storage};
 
 pub use buffer::FormBuf;
 
@@ -45,6 +44,9 @@ struct ElementType {
 impl ValueType {
     /// The type of that OID, with a modifier or -1. 0A000 if it has no canonical form.
     pub fn of(kind: pg_sys::Oid, modifier: i32) -> Result<ValueType> {
+        if kind == pg_sys::InvalidOid {
+            return Err(Error::TypeHasNoForm("unknown".into()));
+        }
         let (base, of_base) = kinds::base(kind, modifier);
         let domain = (base != kind).then_some(kind);
         let has_none = || Error::TypeHasNoForm(kinds::name(kind, modifier));

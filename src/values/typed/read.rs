@@ -2,26 +2,28 @@
 
 use envelope::forms::padding::{Padding, without_mark, without_spaces};
 use envelope::forms::{array, bytes, date, interval, network, number, time, uuid};
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::Datum;
 
-use super::scalar::Scalar;
 use super::{FormBuf, ValueType};
 use crate::error::{Error, Result};
 use crate::pg::array::Elements;
 use crate::pg::datum::UuidBuf;
 use crate::pg::domain::Checks;
 use crate::pg::encoding::{self, NotText};
+use crate::pg::kinds::{self, Scalar};
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
-use crate::pg::{kinds, scalars, through};
+use crate::pg::{scalars, through};
 
 impl ValueType {
     /// Whether `bytes` are the form of a value of this type, filled or not. Constraints of domains are not asked.
+    #[allow(dead_code, reason = "for the policies' trigger")]
     pub fn is_form(&self, bytes: &[u8]) -> bool {
         self.read_base(bytes, &mut None).is_ok()
     }
 
     /// The value whose form `bytes` are, filled or not. 22P02 if they are none; 22021 and 22P05 for text, as when it is
     /// opened as text; PostgreSQL's own errors where the value breaks the type's modifier or a domain's constraints.
+    #[allow(dead_code, reason = "for the policies' trigger")]
     pub fn read(&self, bytes: &[u8]) -> Result<Datum> {
         self.read_checked(bytes, &mut Checks::once())
     }
@@ -123,7 +125,11 @@ impl ValueType {
             _ => self.read_through(form)?,
         };
         let value = value.ok_or_else(|| self.is_other())?;
-        if self.modifier < 0 { Ok(value) } else { Ok(self.to_modifier(value)) }
+        if self.modifier < 0 {
+            return Ok(value);
+        }
+        // SAFETY: a value of that type, just made.
+        Ok(unsafe { through::to_modifier(self.scalar, value, self.modifier) })
     }
 
     /// Types whose input functions alone know them.
@@ -140,35 +146,7 @@ impl ValueType {
             (Err(Error::Untranslatable(_)), Scalar::Enum(_)) => return Ok(None),
             (text, _) => text?,
         };
-        // SAFETY: input functions of these types, which hold nothing.
-        Ok(unsafe {
-            match self.scalar {
-                Scalar::Numeric => through::parsed(pg_sys::numeric_in, &text, pg_sys::InvalidOid),
-                Scalar::Enum(kind) => through::parsed(pg_sys::enum_in, &text, kind),
-                Scalar::Json => through::parsed(pg_sys::json_in, &text, pg_sys::InvalidOid),
-                Scalar::Jsonb => through::parsed(pg_sys::jsonb_in, &text, pg_sys::InvalidOid),
-                _ => None,
-            }
-        })
-    }
-
-    #[inline(never)]
-    fn to_modifier(&self, value: Datum) -> Datum {
-        // SAFETY: the types' own functions.
-        unsafe {
-            let by = match self.scalar {
-                Scalar::Numeric => pg_sys::numeric,
-                Scalar::Varchar => pg_sys::varchar,
-                Scalar::Bpchar => pg_sys::bpchar,
-                Scalar::Time => pg_sys::time_scale,
-                Scalar::TimeTz => pg_sys::timetz_scale,
-                Scalar::Timestamp => pg_sys::timestamp_scale,
-                Scalar::TimestampTz => pg_sys::timestamptz_scale,
-                Scalar::Interval => pg_sys::interval_scale,
-                _ => return value,
-            };
-            through::to_modifier(by, value, self.modifier)
-        }
+        Ok(through::parsed(self.scalar, &text))
     }
 
     #[cold]

@@ -1,0 +1,62 @@
+//! `envelope_encrypt_as` and `envelope_decrypt_as`: values with types.
+
+use pgrx::pg_sys;
+
+use crate::error::Result;
+use crate::pg::call::{self, Arguments, row_function};
+use crate::pg::domain::Checks;
+use crate::sql::begin;
+use crate::sql::values::with_context;
+use crate::values::{self, FormBuf, ValueType};
+
+row_function!(envelope_encrypt_as_wrapper, encrypt_as);
+row_function!(envelope_decrypt_as_wrapper, decrypt_as);
+
+/// The arguments are `relation`, `value` of any type, `context`.
+fn encrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
+    begin(fcinfo);
+    // SAFETY: the call's own information.
+    let arguments = unsafe { Arguments::of(fcinfo) };
+    with_context(arguments, 2, |relation, context| {
+        let kind = resolved(fcinfo, 1)?.kind;
+        let Some(value) = arguments.datum(1) else { return Ok(None) };
+        let mut form = FormBuf::new();
+        // SAFETY: the argument is of the type that it was resolved to.
+        unsafe { kind.form_of(value, kind.default_block(), &mut form) }?;
+        Ok(Some(values::seal(relation, context, form.as_slice())?.into_datum()))
+    })
+}
+
+/// The arguments are `relation`, `sealed`, `type_of` of any type, whose value is not looked at, and `context`.
+fn decrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
+    begin(fcinfo);
+    // SAFETY: the call's own information.
+    let arguments = unsafe { Arguments::of(fcinfo) };
+    with_context(arguments, 3, |relation, context| {
+        let Resolved { kind, checks } = resolved(fcinfo, 2)?;
+        // SAFETY: declared as bytea, or as what is stored like it.
+        let Some(sealed) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
+        let form = values::open(relation, context, &sealed)?;
+        let value = kind.read_checked(form.as_slice(), checks);
+        form.wipe_and_free();
+        value.map(Some)
+    })
+}
+
+/// The type of an argument, and what is prepared of its domains.
+struct Resolved {
+    kind: ValueType,
+    checks: Checks,
+}
+
+/// Looked up with the first row of a call, and kept for the others.
+#[inline(always)]
+fn resolved<'a>(fcinfo: pg_sys::FunctionCallInfo, argument: i32) -> Result<&'a mut Resolved> {
+    // SAFETY: the call's own information. What is kept is of this type, needs no drop, and is used by one row at a time.
+    unsafe {
+        call::kept(fcinfo, |context| {
+            let kind = ValueType::of(call::type_of_argument(fcinfo, argument), -1)?;
+            Ok(Resolved { kind, checks: Checks::kept_in(context) })
+        })
+    }
+}
