@@ -191,6 +191,15 @@ impl Table {
         Ok(())
     }
 
+    /// Whether the current role has the right to open values under `key_id`, one of this table's keys.
+    pub fn may_open(&self, key_id: KeyId) -> Result<bool> {
+        if self.0.opens.get() == Some(key_id) {
+            return Ok(true);
+        }
+        let keyring_id = self.own_key(key_id)?.keyring_id;
+        Ok(self.open_keyrings().any(|open| open == keyring_id))
+    }
+
     /// An error when the key's state or its version forbids to use its values.
     fn require_taken(&self, key: &DataKeyRow) -> Result<()> {
         if key.state == State::Destroyed {

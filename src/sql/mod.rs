@@ -12,6 +12,7 @@ mod inspect;
 mod keyrings;
 mod lifecycle;
 mod policies;
+mod or_null;
 mod reencrypt;
 mod released;
 mod rights;

@@ -26,9 +26,9 @@ row_function!(envelope_decrypt_text_wrapper, |fcinfo| {
 /// The arguments are `relation`, a value, `context`. NULL value, NULL result; NULL relation or
 /// context, an error even then.
 #[inline(always)]
-pub(super) fn with_value(
+pub(super) fn with_value<R: Into<Option<VarlenaBuf>>>(
     fcinfo: pg_sys::FunctionCallInfo,
-    work: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<VarlenaBuf>,
+    work: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<R>,
 ) -> Result<Option<pg_sys::Datum>> {
     begin(fcinfo);
     // SAFETY: the call's own information.
@@ -36,7 +36,7 @@ pub(super) fn with_value(
     with_context(arguments, 2, |relation, context| {
         // SAFETY: declared bytea or text.
         let Some(value) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
-        Ok(Some(work(relation, context, &value)?.into_datum()))
+        Ok(work(relation, context, &value)?.into().map(VarlenaBuf::into_datum))
     })
 }
 
@@ -70,7 +70,7 @@ fn utf8(text: &[u8]) -> Result<Converted<'_>> {
 }
 
 /// An opened value as text. What is no text here stays sealed.
-fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
+pub(super) fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
     let text = match encoding::from_utf8(opened.as_mut_slice()) {
         Ok(Converted::Same(_)) => None,
         Ok(converted) if converted.len() > MAX_LEN => {
