@@ -63,6 +63,7 @@ pgrx::extension_sql_file!(
     name = "sealed_type",
     requires = ["columns", "reencrypt"]
 );
+pgrx::extension_sql_file!("../sql/verify.sql", name = "verify", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["columns"]);

@@ -7,9 +7,11 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::pg::array::RawTexts;
+use crate::pg::damage::{self, Damage};
 use crate::pg::report;
+use crate::pg::subxact::Undone;
 use crate::pg::tid::Tid;
-use crate::pg::varlena::{Varlena, first_bytes, stored_len};
+use crate::pg::varlena::{Varlena, first_bytes, is_at_hand, stored_len};
 
 /// Makes a function from a call's information to `Result<Option<Datum>, impl Into<ErrorReport>>`
 /// callable from SQL under a symbol of that name. `#[pg_extern]` does the same at the price of a
@@ -131,6 +133,24 @@ impl<'a> Arguments<'a> {
     pub unsafe fn texts(self, at: usize) -> Option<RawTexts<'a>> {
         // SAFETY: by contract; a non-null argument outlives the call.
         self.datum(at).map(|datum| unsafe { RawTexts::of(datum) })
+    }
+
+    /// As [`Self::varlena`], for a statement that goes on where PostgreSQL cannot read the value.
+    ///
+    /// # Safety
+    /// That of [`Self::varlena`].
+    pub unsafe fn survived_varlena(
+        self,
+        at: usize,
+    ) -> Option<std::result::Result<Varlena<'a>, Undone<Damage>>> {
+        // SAFETY: as above.
+        self.datum(at).map(|datum| unsafe {
+            if is_at_hand(datum) {
+                Ok(Varlena::from_datum(datum))
+            } else {
+                damage::survived(|| Varlena::from_datum(datum))
+            }
+        })
     }
 
     /// The first bytes of the argument at `at`, at most `count`, and no more of it fetched; `None`

@@ -7,6 +7,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder};
 
 use crate::pg::report::raise_again;
+use crate::pg::subxact::{self, Undone};
 
 /// Its error, which is to be raised with what the caller knows of the place: what the reading held is given
 /// back with the transaction only.
@@ -26,6 +27,12 @@ pub fn reading<T>(read: impl FnOnce() -> T) -> Result<T, Damage> {
         }
         _ => raise_again(*caught),
     })
+}
+
+/// As [`reading`], for who goes on without the value: in a savepoint, with which what the reading held is given
+/// back.
+pub fn survived<T>(read: impl FnOnce() -> T) -> Result<T, Undone<Damage>> {
+    subxact::attempt(|| reading(read))
 }
 
 fn is_damage(code: PgSqlErrorCode) -> bool {

@@ -51,6 +51,15 @@ impl<'a> Varlena<'a> {
     }
 }
 
+/// Whether a varlena stands in its row as it is, so that to read it cannot fail.
+///
+/// # Safety
+/// `datum` is a non-null varlena.
+pub unsafe fn is_at_hand(datum: pg_sys::Datum) -> bool {
+    // SAFETY: by contract.
+    unsafe { is_plain(datum.cast_mut_ptr()) }
+}
+
 /// Neither compressed nor out of line.
 ///
 /// # Safety

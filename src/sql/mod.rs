@@ -20,6 +20,7 @@ mod seal_trigger;
 mod sealed_type;
 mod typed;
 mod values;
+mod verify;
 
 use pgrx::pg_sys;
 

@@ -64,7 +64,8 @@ pub(super) fn with_context<T>(
     work(relation, context)
 }
 
-fn utf8(text: &[u8]) -> Result<Converted<'_>> {
+/// Text that is sealed, or that a value is bound to.
+pub(super) fn utf8(text: &[u8]) -> Result<Converted<'_>> {
     encoding::to_utf8(text)
         .map_err(|why| Error::NotUtf8 { untranslatable: why.is_untranslatable() })
 }

@@ -136,6 +136,12 @@ pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
     table::get(relation)?.require_seal_right()
 }
 
+/// 42501 unless the current role may open values of `relation`.
+pub fn require_open_right(relation: pg_sys::Oid) -> Result<()> {
+    settings::check_unplanted()?;
+    table::get(relation)?.require_any_open_right()
+}
+
 /// Calls `use_key` with the key of `sealed`, once `require` finds nothing against it.
 #[inline(always)]
 fn with_opening_key<T>(
