@@ -22,3 +22,9 @@ CREATE FUNCTION envelope.shred(relation regclass, reason text)
   AS 'MODULE_PATHNAME', 'envelope_shred_wrapper';
 COMMENT ON FUNCTION envelope.shred(regclass, text) IS
   'Destroys all data keys of a table, the active one too: its sealed values are lost; gives the number of keys';
+
+CREATE FUNCTION envelope.forget_keyring(keyring_id uuid, reason text DEFAULT NULL)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_forget_keyring_wrapper';
+COMMENT ON FUNCTION envelope.forget_keyring(uuid, text) IS
+  'Destroys all data keys of a keyring that no table uses any more, the active one too, and shows it no more; refuses while it finds a value under one of them';

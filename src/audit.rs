@@ -39,6 +39,8 @@ pub enum Action {
     DropKek,
     /// A keyring left as JSON, its data keys wrapped.
     Export,
+    /// The keyring of a dropped table was given up, with all its data keys.
+    Forget,
     /// A right on keys was given.
     Grant,
     /// A keyring came as JSON.

@@ -74,9 +74,9 @@ pub enum Error {
     #[error("permission denied to {0}")]
     SuperuserOnly(&'static str),
 
-    /// `adopt_keyring` by a role that had nothing to do with the dropped table.
-    #[error("permission denied to adopt keyring {0}")]
-    NotFormerOwner(Uuid),
+    /// An orphaned keyring asked for by a role that had nothing to do with the dropped table.
+    #[error("permission denied to {action} keyring {keyring}")]
+    NotFormerOwner { action: &'static str, keyring: Uuid },
 
     /// The client's connection options tried to set one of our settings.
     #[error("permission denied to set parameter \"{0}\" by connection options")]
@@ -258,6 +258,10 @@ pub enum Error {
     #[error("value is not a sealed value")]
     NotSealed,
 
+    /// Plaintext where sealed values are to be, as a row that tells of it.
+    #[error("value is not sealed")]
+    InClear,
+
     /// A sealed value of another table.
     #[error("value was sealed for another table than {0}")]
     OtherTable(String),
@@ -430,7 +434,7 @@ impl Error {
             Error::NoRight { .. }
             | Error::NoRightOnKey { .. }
             | Error::SuperuserOnly(_)
-            | Error::NotFormerOwner(_)
+            | Error::NotFormerOwner { .. }
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_)
             | Error::SealingKekNotAllowed { .. }
@@ -483,6 +487,7 @@ impl Error {
             Error::DoesNotOpen(_) | Error::NotSealed | Error::PassedBy { .. } => {
                 ERRCODE_DATA_EXCEPTION
             }
+            Error::InClear => ERRCODE_CHECK_VIOLATION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
             | Error::NullArgument(_)
@@ -589,8 +594,8 @@ impl Error {
                  envelope.grant_key(relation, role, 'manage'). Rights on the table do not count."
             }
             Error::PublicGrantee => "Grant them to a role, and make other roles members of it.",
-            Error::NotFormerOwner(_) => {
-                "Superusers can adopt it, and members of the role that owned the keyring's table when \
+            Error::NotFormerOwner { .. } => {
+                "Superusers can, and members of the role that owned the keyring's table when \
                  it was dropped."
             }
             Error::KeyringInUse { .. } => {

@@ -215,7 +215,7 @@ pub(super) fn keyring_table_row(row: &Row) -> Result<KeyringTable> {
     })
 }
 
-fn data_key_row(row: &Row) -> Result<DataKeyRow> {
+pub(super) fn data_key_row(row: &Row) -> Result<DataKeyRow> {
     Ok(DataKeyRow {
         key_id: KeyId(required(row.uuid(1), "data_key.key_id")?),
         keyring_id: Uuid::from_bytes(required(row.uuid(2), "data_key.keyring_id")?),

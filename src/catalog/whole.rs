@@ -7,7 +7,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, KeyringTable, required};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, required};
 use crate::catalog::scan::{self, Row};
 use crate::error::Result;
 
@@ -41,14 +41,9 @@ pub fn sealed_columns() -> Result<Vec<(pg_sys::Oid, CString)>> {
     Ok(columns.into_iter().filter(|(relation, _)| *relation != pg_sys::InvalidOid).collect())
 }
 
-/// The id and the keyring of every data key.
-pub fn data_keys() -> Result<Vec<(KeyId, Uuid)>> {
-    all(c"data_key", |row| {
-        Ok((
-            KeyId(required(row.uuid(1), "data_key.key_id")?),
-            Uuid::from_bytes(required(row.uuid(2), "data_key.keyring_id")?),
-        ))
-    })
+/// Every data key.
+pub fn data_keys() -> Result<Vec<DataKeyRow>> {
+    all(c"data_key", rows::data_key_row)
 }
 
 /// The key id and the KEK of every wrapped key.

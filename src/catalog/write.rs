@@ -38,6 +38,11 @@ pub fn insert_keyring(keyring_id: Uuid, keyring: &Keyring) -> Result<()> {
     )
 }
 
+/// The keyring goes; the rows of its data keys stay.
+pub fn delete_keyring(keyring_id: Uuid) -> Result<()> {
+    execute("DELETE FROM envelope.keyring WHERE keyring_id = $1", &[pg_uuid(keyring_id)])
+}
+
 /// A keyring's own limits, as JSON text.
 pub fn update_limits(keyring_id: Uuid, limits: &str) -> Result<()> {
     execute(
@@ -129,6 +134,12 @@ pub fn delete_grant(keyring_id: Uuid, grantee: pg_sys::Oid, verb: Verb) -> Resul
         &[pg_uuid(keyring_id), grantee.into(), verb.name().as_bytes().into()],
     )
     .map(|_| ())
+}
+
+/// Takes away all that roles had.
+pub fn delete_grants(keyring_id: Uuid) -> Result<()> {
+    touch("DELETE FROM envelope.key_grant WHERE keyring_id = $1", &[pg_uuid(keyring_id)])
+        .map(|_| ())
 }
 
 /// Takes away what roles had that are gone.

@@ -26,10 +26,10 @@ use crate::pg::relation::{self, Kind, display_name};
 use crate::pg::table_scan::Extent;
 use crate::pg::{acl, lock, report};
 
-/// An error naming the first value found under `key_id`, a key of `keyring_id`; `table` is for messages.
+/// An error naming the first value found under any of `keys`, keys of `keyring_id`; `table` is for messages.
 /// The locks stay to the end of the transaction.
-pub fn require_unused(key_id: KeyId, keyring_id: Uuid, table: &str) -> Result<()> {
-    let search = Search { key_id, keyring_id, table };
+pub fn require_unused(keys: &[KeyId], keyring_id: Uuid, table: &str) -> Result<()> {
+    let search = Search { keys, keyring_id, table };
     let users = lock_haystack(keyring_id)?;
     let mut read = HashSet::new();
     for member in tables::in_lock_order(&users)? {
@@ -186,7 +186,7 @@ fn kept_family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
 }
 
 struct Search<'a> {
-    key_id: KeyId,
+    keys: &'a [KeyId],
     keyring_id: Uuid,
     table: &'a str,
 }
@@ -206,20 +206,21 @@ impl Search<'_> {
     }
 
     fn look(&self, relation: pg_sys::Oid, columns: &[i16], extent: Extent) -> Result<()> {
-        let is_under_key = |header: &[u8]| peek_key_id(header) == Some(self.key_id);
+        let is_under_key =
+            |header: &[u8]| peek_key_id(header).is_some_and(|key_id| self.keys.contains(&key_id));
         match look::find(relation, columns, extent, is_under_key)? {
-            Some(place) => Err(self.in_use(relation, place)?),
-            None => Ok(()),
+            Some(Place { key: None, .. }) | None => Ok(()),
+            Some(place @ Place { key: Some(key), .. }) => Err(self.in_use(relation, key, place)?),
         }
     }
 
-    fn in_use(&self, relation: pg_sys::Oid, place: Place) -> Result<Error> {
-        let (key, table) = (self.key_id, self.table.to_string());
-        Ok(Error::KeyInUse { key, table, place: Box::new(place), remedy: self.remedy(relation)? })
+    fn in_use(&self, relation: pg_sys::Oid, key: KeyId, place: Place) -> Result<Error> {
+        let (table, remedy) = (self.table.to_string(), self.remedy(relation, key)?);
+        Ok(Error::KeyInUse { key, table, place: Box::new(place), remedy })
     }
 
     /// How the values of `relation` come to another key.
-    fn remedy(&self, relation: pg_sys::Oid) -> Result<Remedy> {
+    fn remedy(&self, relation: pg_sys::Oid, key: KeyId) -> Result<Remedy> {
         let mut users = rows::keyring_tables(relation)?;
         let root = relation::partition_root(relation);
         if root != relation {
@@ -231,7 +232,7 @@ impl Search<'_> {
         } else if !uses && users::is_orphaned(self.keyring_id)? {
             Remedy::Adopt(self.keyring_id)
         } else if !uses {
-            Remedy::Share { key: self.key_id, makes_key: rows::sealing_keyring(root)?.is_none() }
+            Remedy::Share { key, makes_key: rows::sealing_keyring(root)?.is_none() }
         } else if rows::sealing_keyring(root)?.is_none() {
             Remedy::MakeKey
         } else {

@@ -12,11 +12,12 @@ use crate::audit::{self, Action};
 use crate::catalog::rows::{self, KeyringTable};
 use crate::catalog::{self, write};
 use crate::census::in_use;
+use crate::custody::orphans;
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::table::{self, plain_name};
 use crate::keyring::users;
-use crate::pg::{acl, lock, relation};
+use crate::pg::{lock, relation};
 use crate::settings;
 
 /// Makes an orphaned keyring the one that `relation` seals with, or if it has one already, one
@@ -36,26 +37,13 @@ pub fn adopt(keyring_id: Uuid, relation: pg_sys::Oid) -> Result<()> {
         let table = relation::display_name(user);
         return Err(Error::KeyringInUse { keyring: keyring_id, table });
     }
-    if !may_adopt(&links) {
-        return Err(Error::NotFormerOwner(keyring_id));
-    }
+    orphans::require_former_owner(keyring_id, &links, "adopt")?;
     link(keyring_id, relation)?;
     audit::log(Action::Adopt, |event| {
         event.table = Some(relation::display_name(relation));
         event.keyring_id = audit::keyring(keyring_id);
     });
     Ok(())
-}
-
-/// The owners of dropped tables that only opened with the keyring do not count: it was not theirs.
-fn may_adopt(links: &[KeyringTable]) -> bool {
-    let role = acl::current_role();
-    acl::is_superuser()
-        || links.iter().any(|link| {
-            link.seals
-                && link.former_owner != pg_sys::InvalidOid
-                && acl::has_rights_of(role, link.former_owner)
-        })
 }
 
 /// Lets `to` open with the keyring that `from` seals with; of a partition also with the one that

@@ -1,14 +1,36 @@
 //! Keyrings whose table is gone.
 
+use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, State};
-use crate::error::Result;
+use crate::catalog::rows::{self, KeyringTable, State};
+use crate::error::{Error, Result};
 use crate::keyring::users::is_orphaned;
-use crate::pg::report;
+use crate::pg::{acl, report};
 
 /// How many keyrings a WARNING names: a table may have been dropped and made again any number of times.
 const NAMED: usize = 3;
+
+/// 42501 unless the current role is a superuser or has the rights of who owned the table of these links of an
+/// orphaned keyring when it was dropped. The owners of dropped tables that only opened with the keyring do not
+/// count: it was not theirs.
+pub fn require_former_owner(
+    keyring: Uuid,
+    links: &[KeyringTable],
+    action: &'static str,
+) -> Result<()> {
+    let role = acl::current_role();
+    let is_theirs = |link: &KeyringTable| {
+        link.seals
+            && link.former_owner != pg_sys::InvalidOid
+            && acl::has_rights_of(role, link.former_owner)
+    };
+    if acl::is_superuser() || links.iter().any(is_theirs) {
+        Ok(())
+    } else {
+        Err(Error::NotFormerOwner { action, keyring })
+    }
+}
 
 /// A table of that name is about to get a new keyring: says so when one of that name was dropped,
 /// since what it sealed (in a backup, say) does not open with the new one. Keyrings whose keys are all

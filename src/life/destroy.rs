@@ -42,7 +42,7 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     if shred {
         in_use::warn_of_unseen([key.row.keyring_id])?;
     } else {
-        in_use::require_unused(key_id, key.row.keyring_id, &key.table)?;
+        in_use::require_unused(&[key_id], key.row.keyring_id, &key.table)?;
     }
     // Whoever adds a wrap holds this lock, and looks at the state under it.
     write::lock_keyring(key.row.keyring_id, true)?;
@@ -52,7 +52,7 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
 }
 
 /// What a key may be before it is destroyed.
-const ALIVE: [State; 3] = [State::Active, State::DecryptOnly, State::Retired];
+pub(super) const ALIVE: [State; 3] = [State::Active, State::DecryptOnly, State::Retired];
 
 /// Destroys every key that `relation` seals or opens with, the active one too: what it holds
 /// sealed is lost. How many keys that were.
@@ -148,11 +148,12 @@ fn require_not_shared(root: pg_sys::Oid, keyrings: &HashSet<Uuid>) -> Result<()>
 }
 
 /// A snapshot of an earlier time would miss values and keys.
-fn require_read_committed(function: &'static str) -> Result<()> {
+pub(super) fn require_read_committed(function: &'static str) -> Result<()> {
     if xact::is_read_committed() { Ok(()) } else { Err(Error::NotReadCommitted(function)) }
 }
 
-fn tell(message: String) {
+/// Sessions look again; the caller hears what it means.
+pub(super) fn tell(message: String) {
     keyring::look_again();
     report::notice_at_length(
         message,

@@ -3,6 +3,7 @@
 mod auto_rotate;
 mod create;
 mod destroy;
+mod forget;
 mod keks;
 mod minimum;
 mod new_key;
@@ -14,6 +15,7 @@ mod warm;
 pub use auto_rotate::{Rotated, after_seal, rotate_due};
 pub use create::{create_key, on_first_use as create_on_first_use};
 pub use destroy::{destroy_key, shred};
+pub use forget::forget_keyring;
 pub use keks::{add_kek, drop_kek};
 pub use minimum::set_minimum_version;
 pub use retire::{retire_key, unretire_key};

@@ -48,6 +48,19 @@ fn envelope_destroy_key(
 }
 
 #[pg_extern(sql = false)]
+fn envelope_forget_keyring(
+    keyring_id: Option<Uuid>,
+    reason: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Done {
+    begin(fcinfo);
+    let keyring_id = required(keyring_id, "keyring_id")?;
+    let reason = given_reason(reason)?;
+    let keyring_id = uuid::Uuid::from_bytes(*keyring_id.as_bytes());
+    Ok(life::forget_keyring(keyring_id, reason.as_deref())?)
+}
+
+#[pg_extern(sql = false)]
 fn envelope_shred(
     relation: Option<pg_sys::Oid>,
     reason: Option<Varlena<'_>>,

@@ -18,9 +18,11 @@ pub struct Fault {
     pub message: String,
 }
 
-/// 23514, that of a CHECK: plaintext where sealed values are to be. envelope_decrypt says 22000 of it, as of any
-/// other value that does not open.
-const NOT_SEALED: &str = "23514";
+impl From<&Error> for Fault {
+    fn from(error: &Error) -> Fault {
+        Fault { key_id: None, sqlstate: error.sqlstate_text(), message: error.to_string() }
+    }
+}
 
 /// What keeps `value` of `relation` from opening, under each of `contexts`: of several, what the first one said.
 /// `None`: it opens. What is not about this value is an error: a right that is missing, a KMS that is away.
@@ -33,24 +35,18 @@ pub fn of_value(relation: pg_sys::Oid, contexts: &[&[u8]], value: &[u8]) -> Resu
             Err(error) => return Err(error),
         }
     }
-    Ok(first.map(|error| Fault {
-        key_id: peek_key_id(value),
-        sqlstate: match error {
-            Error::NotSealed => NOT_SEALED.into(),
-            _ => error.sqlstate_text(),
-        },
-        message: error.to_string(),
-    }))
+    let error = match first {
+        // To be told from values that were changed, of which envelope_decrypt says 22000 as well.
+        Some(Error::NotSealed) => Some(Error::InClear),
+        first => first,
+    };
+    Ok(error.map(|error| Fault { key_id: peek_key_id(value), ..Fault::from(&error) }))
 }
 
 /// That PostgreSQL could not read a value; other errors go on.
 pub fn of_unreadable(why: Undone<Damage>) -> Result<Fault> {
     match why {
-        Undone::Failed(damage) => {
-            let error = Error::from(damage);
-            let (sqlstate, message) = (error.sqlstate_text(), error.to_string());
-            Ok(Fault { key_id: None, sqlstate, message })
-        }
+        Undone::Failed(damage) => Ok(Fault::from(&Error::from(damage))),
         Undone::Raised(code, message) => Err(Error::Raised(code, message)),
     }
 }

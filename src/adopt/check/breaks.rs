@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::survey::is_managed;
 use super::{Finding, Outcome};
+use crate::catalog::rows::State;
 use crate::catalog::{self, whole};
 use crate::error::{Error, Result};
 use crate::keyring::users;
@@ -50,10 +51,12 @@ pub fn strays(known: &HashSet<Uuid>) -> Result<Vec<Finding>> {
     };
     let keys = whole::data_keys()?;
     let mut findings = Vec::new();
-    for (key_id, keyring_id) in keys.iter().filter(|(_, keyring_id)| !known.contains(keyring_id)) {
-        findings.push(stray(Some(*keyring_id), *key_id, None, "keyring"));
+    // What is left of a forgotten keyring is meant to be left.
+    let living = keys.iter().filter(|key| key.state != State::Destroyed);
+    for key in living.filter(|key| !known.contains(&key.keyring_id)) {
+        findings.push(stray(Some(key.keyring_id), key.key_id, None, "keyring"));
     }
-    let keys: HashSet<KeyId> = keys.into_iter().map(|(key_id, _)| key_id).collect();
+    let keys: HashSet<KeyId> = keys.into_iter().map(|key| key.key_id).collect();
     for (key_id, kek) in whole::wraps()?.into_iter().filter(|(key_id, _)| !keys.contains(key_id)) {
         findings.push(stray(None, key_id, Some(kek), "row"));
     }

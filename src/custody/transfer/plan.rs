@@ -71,6 +71,12 @@ impl<'a> Plan<'a> {
                         keyring.id
                     )));
                 }
+                None if keyring.seals && is_forgotten(&here, keyring) => {
+                    return Err(conflict(format!(
+                        "keyring {} was forgotten here, and all its data keys were destroyed",
+                        keyring.id
+                    )));
+                }
                 None => plan.keyrings.push(keyring),
                 Some(own) => {
                     plan.tighten(keyring, &own, sealing)?;
@@ -214,6 +220,14 @@ impl<'a> Plan<'a> {
         self.notices.iter().for_each(|notice| report::notice(notice.clone()));
         Ok(())
     }
+}
+
+/// Whether no data key of the keyring would open anything: each was destroyed here, or there.
+fn is_forgotten(here: &[DataKeyRow], keyring: &TransferredKeyring) -> bool {
+    let is_lost_here = |key: &DataKeyHistory| {
+        here.iter().any(|row| row.key_id == key.row.key_id && row.state == State::Destroyed)
+    };
+    keyring.keys.iter().all(|(key, _)| key.row.state == State::Destroyed || is_lost_here(key))
 }
 
 fn merge_purpose(here: &[DataKeyRow], there: &TransferredKeyring, purpose: Purpose) -> Merged {
