@@ -1,6 +1,8 @@
-//! What a database is to keep, and whether it does: policies, and `envelope.check()`.
+//! What a database is to keep, and whether it does: policies, `envelope.check()`, `envelope.lint()`.
 
 mod check;
+mod lint;
 pub mod policy;
 
 pub use check::{Outcome, check_all};
+pub use lint::lint;

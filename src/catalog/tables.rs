@@ -129,17 +129,55 @@ fn unread(error: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("catalog read failed: {error}"))
 }
 
+/// What `read` makes of each row of `sql`.
+pub fn ask<T>(
+    sql: &str,
+    arguments: &[DatumWithOid<'_>],
+    read: fn(SpiHeapTupleData<'_>) -> SpiResult<T>,
+) -> Result<Vec<T>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    Spi::connect(|client| client.select(sql, None, arguments)?.map(read).collect::<SpiResult<_>>())
+        .map_err(unread)
+}
+
+/// The argument of a statement about the members of the extension.
+pub fn extension() -> DatumWithOid<'static> {
+    EXTENSION.to_bytes().into()
+}
+
+/// What a query says of a table.
+pub struct Said {
+    pub relation: pg_sys::Oid,
+    /// `schema.table`, quoted as SQL would.
+    pub table: String,
+    /// None: empty.
+    pub column: String,
+    pub severity: String,
+    pub sqlstate: String,
+    pub message: String,
+    pub remedy: String,
+}
+
+/// A row of seven columns in that order; those that may hold names as bytes of the server's encoding.
+pub fn said(row: SpiHeapTupleData<'_>) -> SpiResult<Said> {
+    let text = |column| text_of(&row, column);
+    Ok(Said {
+        relation: row.get(1)?.unwrap_or(pg_sys::InvalidOid),
+        table: text(2)?,
+        column: text(3)?,
+        severity: row.get(4)?.unwrap_or_default(),
+        sqlstate: row.get(5)?.unwrap_or_default(),
+        message: text(6)?,
+        remedy: text(7)?,
+    })
+}
+
 /// What `read` makes of each row of `sql`, a statement about the members of the extension, which is its `$1`.
 pub(super) fn about_members<T>(
     sql: &str,
     read: fn(SpiHeapTupleData<'_>) -> SpiResult<T>,
 ) -> Result<Vec<T>> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
-    Spi::connect(|client| {
-        let rows = client.select(sql, None, &[EXTENSION.to_bytes().into()])?;
-        rows.map(read).collect::<SpiResult<_>>()
-    })
-    .map_err(unread)
+    ask(sql, &[extension()], read)
 }
 
 /// Text that a statement gives as bytes of the server's encoding; nothing for NULL.

@@ -66,6 +66,11 @@ pub fn is_or_inherits(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
     unsafe { role == other || pg_sys::is_member_of_role_nosuper(role, other) }
 }
 
+/// Whether `role` may look at what goes on in the server: is or inherits from pg_monitor, or is a superuser.
+pub fn may_monitor(role: pg_sys::Oid) -> bool {
+    has_rights_of(role, pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR))
+}
+
 /// The owner of this database.
 pub fn database_owner() -> Option<pg_sys::Oid> {
     let cache = pg_sys::SysCacheIdentifier::DATABASEOID;

@@ -121,6 +121,41 @@ unsafe impl BoxRet for RowText {
 
 pgrx::impl_sql_translatable!(RowText, "text");
 
+/// A column of type name in a function's result, likewise.
+pub struct RowName(pub String);
+
+impl IntoDatum for RowName {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        const LONGEST: usize = pg_sys::NAMEDATALEN as usize - 1;
+        let exact = from_utf8(self.0.as_bytes()).map(|text| text.to_vec());
+        let mut text = exact.unwrap_or_else(|_| shown(self.0).into_bytes());
+        text.truncate(LONGEST);
+        // SAFETY: a palloc'd name, which is of fixed size and filled with zeros.
+        unsafe {
+            let name = pg_sys::palloc0(LONGEST + 1).cast::<u8>();
+            std::ptr::copy_nonoverlapping(text.as_ptr(), name, text.len());
+            Some(pg_sys::Datum::from(name))
+        }
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::NAMEOID
+    }
+}
+
+// SAFETY: the datum is a palloc'd name, as results are.
+unsafe impl BoxRet for RowName {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        match self.into_datum() {
+            // SAFETY: a non-null name in the function's memory context.
+            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+            None => fcinfo.return_null(),
+        }
+    }
+}
+
+pgrx::impl_sql_translatable!(RowName, "name");
+
 /// The name of the encoding that text sealed as bytes is in, if it is not UTF-8: this database's, or where that is
 /// no guide, the one that most databases have had.
 pub fn likely_of_bytes() -> &'static str {

@@ -13,6 +13,7 @@ mod keyrings;
 mod lifecycle;
 mod policies;
 mod or_null;
+mod lint;
 mod reencrypt;
 mod released;
 mod rights;

@@ -1,0 +1,376 @@
+"""envelope.lint(): each finding by its SQLSTATE, and gone once its remedy has run."""
+
+import psycopg
+import pytest
+
+SEAL = "CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')"
+SECRET = "123-45-6789"
+
+
+def findings(db, table=None, user="postgres"):
+    """(column, severity, sqlstate), each with its message and remedy; no message holds a value."""
+    rows = db.sql("SELECT column_name, severity, sqlstate, message, remedy FROM envelope.lint(%s::text::regclass)",
+                  (table,), user)
+    for row in rows:
+        assert SECRET not in row[3] + row[4]
+    return rows
+
+
+def kinds(db, table=None, user="postgres"):
+    return {row[:3] for row in findings(db, table, user)}
+
+
+def mend(db, table, column, severity, sqlstate):
+    """Runs the remedy of the finding, and sees it gone."""
+    same = [row for row in findings(db, table) if row[:3] == (column, severity, sqlstate)]
+    assert len(same) == 1, findings(db, table)
+    db.sql(same[0][4])
+    after = findings(db, table)
+    assert same[0][3] not in [row[3] for row in after], after
+
+
+def make(db, name="people", columns="id int PRIMARY KEY, name text, ssn bytea"):
+    """A table that is as it should be."""
+    db.sql(f"CREATE TABLE {name} ({columns})")
+    db.sql(SEAL.format(t=name))
+    db.sql(f"ALTER TABLE {name} ADD CONSTRAINT ssn_is_sealed CHECK (envelope.is_sealed(ssn))")
+    db.sql(f"INSERT INTO {name} (id, ssn) VALUES (1, '{SECRET}'), (2, NULL)")
+
+
+def loose(db, name="people"):
+    """One whose CHECK is missing."""
+    make(db, name)
+    db.sql(f"ALTER TABLE {name} DROP CONSTRAINT ssn_is_sealed")
+
+
+def trigger(db, how, table="people"):
+    db.sql(f"DROP TRIGGER IF EXISTS seal ON {table}")
+    db.sql(f"CREATE TRIGGER seal {how} EXECUTE FUNCTION envelope_seal('ssn')")
+
+
+def test_a_table_as_it_should_be(db):
+    make(db)
+    assert findings(db, "people") == [] and findings(db) == []
+    assert findings(db, "people") == []
+
+
+@pytest.mark.parametrize("how, sqlstate", [
+    ("BEFORE INSERT ON people FOR EACH ROW", "39P01"),
+    ("BEFORE UPDATE ON people FOR EACH ROW", "39P01"),
+    ("BEFORE INSERT OR UPDATE OF name ON people FOR EACH ROW", "39P01"),
+    ("BEFORE INSERT OR UPDATE ON people FOR EACH ROW WHEN (NEW.id > 5)", "39P01"),
+    ("BEFORE INSERT OR UPDATE ON people FOR EACH STATEMENT", "39P01"),
+    ("AFTER INSERT OR UPDATE ON people FOR EACH ROW", "39P01"),
+])
+def test_a_trigger_that_does_not_fire_for_every_write(db, how, sqlstate):
+    make(db)
+    trigger(db, how)
+    assert kinds(db, "people") == {("ssn", "error", sqlstate)}
+    mend(db, "people", "ssn", "error", sqlstate)
+    assert findings(db, "people") == []
+
+
+@pytest.mark.parametrize("change", ["DISABLE TRIGGER seal", "DISABLE TRIGGER ALL", "ENABLE REPLICA TRIGGER seal"])
+def test_a_trigger_that_is_off(db, change):
+    make(db)
+    db.sql(f"ALTER TABLE people {change}")
+    assert kinds(db, "people") == {("ssn", "error", "55000")}
+    mend(db, "people", "ssn", "error", "55000")
+    db.sql("ALTER TABLE people ENABLE ALWAYS TRIGGER seal")
+    assert findings(db, "people") == []
+
+
+def test_two_triggers_that_together_fire_for_every_write(db):
+    make(db)
+    trigger(db, "BEFORE INSERT ON people FOR EACH ROW")
+    db.sql("CREATE TRIGGER seal_too BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    assert findings(db, "people") == []
+    db.sql("ALTER TABLE people DISABLE TRIGGER seal")
+    assert kinds(db, "people") == {("ssn", "error", "55000"), ("ssn", "error", "39P01")}
+
+
+def test_update_of_the_column_alone(db):
+    """Enough, as long as no other trigger writes to it."""
+    make(db)
+    trigger(db, "BEFORE INSERT OR UPDATE OF ssn ON people FOR EACH ROW")
+    assert kinds(db, "people") == {("ssn", "warning", "39P01")}
+    mend(db, "people", "ssn", "warning", "39P01")
+
+
+def test_a_wrong_trigger_beside_a_right_one(db):
+    make(db)
+    db.sql("CREATE TRIGGER late AFTER UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    assert kinds(db, "people") == {("ssn", "error", "39P01")}
+
+
+@pytest.mark.parametrize("arguments, column, sqlstate", [
+    ("'ssn', 'snn'", "snn", "42703"),
+    ("'ssn', 'name'", "name", "42804"),
+    ("'ssn', 'long'", "long", "428C9"),
+    ("", None, "39P01"),
+])
+def test_arguments_that_the_trigger_refuses(db, arguments, column, sqlstate):
+    make(db, columns="id int PRIMARY KEY, name text, ssn bytea, long bytea GENERATED ALWAYS AS ('x'::bytea) STORED")
+    db.sql(f"CREATE TRIGGER more BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal({arguments})")
+    assert (column, "error", sqlstate) in kinds(db, "people")
+    mend(db, "people", column, "error", sqlstate)
+    db.sql("INSERT INTO people (id, ssn) VALUES (7, 'x')")
+    assert not [row for row in findings(db, "people") if row[2] == sqlstate]
+
+
+def test_a_column_that_was_renamed(db):
+    """The one column that could be it is put into the trigger in its place."""
+    make(db)
+    db.sql("ALTER TABLE people RENAME ssn TO social")
+    assert ("ssn", "error", "42703") in kinds(db, "people")
+    mend(db, "people", "ssn", "error", "42703")
+    db.sql("INSERT INTO people (id, social) VALUES (7, 'x')")
+    assert db.value("SELECT bool_and(envelope.is_sealed(social)) FROM people")
+    assert findings(db, "people") == []
+
+
+AUDIT = ("CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} RETURN NEW; END$$; "
+         "CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION {name}()")
+
+
+@pytest.mark.parametrize("body", [
+    "INSERT INTO seen VALUES (NEW.ssn);", 'INSERT INTO seen VALUES (NEW . "ssn");', "PERFORM to_jsonb(NEW);",
+    "INSERT INTO seen SELECT r.ssn FROM (SELECT NEW.*) AS r;", "EXECUTE 'SELECT $1' USING NEW;"])
+def test_a_trigger_that_sees_plaintext(db, body):
+    make(db)
+    db.sql("CREATE TABLE seen (ssn bytea)")
+    db.sql(AUDIT.format(name="audit", body=body))
+    assert kinds(db, "people") == {("ssn", "error", "42P17")}
+    mend(db, "people", "ssn", "error", "42P17")
+    db.sql("INSERT INTO people (id, ssn) VALUES (7, %s)", (SECRET.encode(),))
+    assert SECRET.encode() not in [value for (value,) in db.sql("SELECT ssn FROM seen")]
+    assert findings(db, "people") == []
+
+
+def test_a_trigger_that_has_nothing_to_do_with_the_column(db):
+    make(db)
+    db.sql(AUDIT.format(name="audit", body="NEW.name := upper(NEW.name); -- NEW.ssn stays\n"))
+    assert findings(db, "people") == []
+
+
+def test_a_trigger_that_puts_plaintext_back(db):
+    make(db)
+    db.sql(AUDIT.format(name="worse", body=f"NEW.ssn := '{SECRET}';"))
+    # The CHECK refuses it.
+    assert findings(db, "people") == []
+    db.sql("ALTER TABLE people DROP CONSTRAINT ssn_is_sealed")
+    assert ("ssn", "warning", "42P17") in kinds(db, "people")
+    mend(db, "people", "ssn", "warning", "42P17")
+
+
+def test_rules(db):
+    make(db)
+    db.sql("CREATE TABLE seen (ssn bytea)")
+    db.sql("CREATE RULE also AS ON INSERT TO people DO ALSO INSERT INTO seen VALUES (NEW.ssn)")
+    db.sql("CREATE RULE other AS ON INSERT TO people DO ALSO SELECT NEW.id")
+    assert kinds(db, "people") == {("ssn", "error", "42P17")}
+    mend(db, "people", "ssn", "error", "42P17")
+    db.sql("CREATE RULE away AS ON UPDATE TO people WHERE NEW.id < 0 DO INSTEAD INSERT INTO seen VALUES (NEW.ssn)")
+    assert kinds(db, "people") == {("ssn", "warning", "42P17")}
+    mend(db, "people", "ssn", "warning", "42P17")
+    assert findings(db, "people") == []
+
+
+def test_a_trigger_that_seals_by_itself(db):
+    """Field fault: the stored value is sealed again in every UPDATE. No statement mends it."""
+    db.sql("CREATE TABLE own (id int, ssn bytea CHECK (envelope.is_sealed(ssn)))")
+    db.sql("SELECT envelope.create_key('own')")
+    body = "NEW.ssn := envelope_encrypt('own', NEW.ssn, envelope_context('ssn', NEW.id::text));"
+    db.sql(AUDIT.format(name="seals", body=body).replace("ON people", "ON own"))
+    assert kinds(db, "own") == {(None, "warning", "42P17")}
+    db.sql(f"CREATE OR REPLACE FUNCTION seals() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+           f"IF NOT envelope.is_sealed(NEW.ssn) THEN {body} END IF; RETURN NEW; END$$")
+    assert findings(db, "own") == []
+
+
+def test_no_check(db):
+    loose(db)
+    assert kinds(db, "people") == {("ssn", "warning", "23514")}
+    mend(db, "people", "ssn", "warning", "23514")
+    # It was added NOT VALID, which keeps nobody waiting.
+    assert kinds(db, "people") == {("ssn", "warning", "23514")}
+    mend(db, "people", "ssn", "warning", "23514")
+    assert findings(db, "people") == []
+
+
+def test_the_check_of_a_domain_will_do(db):
+    db.sql("CREATE DOMAIN sealed_bytes AS bytea CHECK (envelope.is_sealed(VALUE))")
+    db.sql("CREATE DOMAIN sealed_ssn AS sealed_bytes")
+    db.sql("CREATE TABLE people (id int, ssn sealed_ssn)")
+    db.sql("SELECT envelope.register_column('people', 'ssn')")
+    assert findings(db, "people") == []
+
+
+def test_defaults(db):
+    """Field fault: ADD COLUMN … DEFAULT gives the rows that are there a value in clear."""
+    make(db)
+    db.sql("CREATE TRIGGER seal_more BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('b')")
+    db.sql(f"ALTER TABLE people ADD b bytea NOT NULL DEFAULT '{SECRET}'")
+    assert ("b", "error", "23514") in kinds(db, "people")
+    mend(db, "people", "b", "warning", "42P17")
+
+
+@pytest.mark.parametrize("change", [
+    "ADD UNIQUE (ssn)", "DROP CONSTRAINT people_pkey, ADD PRIMARY KEY (ssn)", "ADD EXCLUDE (ssn WITH =)",
+    "ADD CHECK (ssn <> '')", "ADD CHECK (ssn IS NOT NULL AND ssn <> 'x')",
+])
+def test_constraints_that_compare(db, change):
+    make(db)
+    db.sql("DELETE FROM people WHERE ssn IS NULL")
+    db.sql(f"ALTER TABLE people {change}")
+    assert kinds(db, "people") == {("ssn", "warning", "42883")}
+    mend(db, "people", "ssn", "warning", "42883")
+
+
+@pytest.mark.parametrize("check", ["ssn IS NOT NULL", "octet_length(ssn) < 1000", "id > 0"])
+def test_checks_that_may_look(db, check):
+    make(db)
+    db.sql("DELETE FROM people WHERE ssn IS NULL")
+    db.sql(f"ALTER TABLE people ADD CHECK ({check})")
+    assert findings(db, "people") == []
+
+
+def test_foreign_keys(db):
+    make(db)
+    db.sql("ALTER TABLE people ADD CONSTRAINT once UNIQUE (ssn)")
+    db.sql("CREATE TABLE refers (ssn bytea REFERENCES people (ssn))")
+    messages = [row[4] for row in findings(db, "people")]
+    assert "ALTER TABLE public.refers DROP CONSTRAINT refers_ssn_fkey" in messages
+    db.sql("ALTER TABLE refers DROP CONSTRAINT refers_ssn_fkey")
+    mend(db, "people", "ssn", "warning", "42883")
+    assert findings(db, "people") == []
+
+
+@pytest.mark.parametrize("sql, kind", [
+    ("CREATE INDEX ON people (ssn)", ("ssn", "notice", "42883")),
+    ("CREATE STATISTICS s ON id, ssn FROM people", ("ssn", "notice", "42883")),
+    ("ALTER TABLE people REPLICA IDENTITY FULL", ("ssn", "notice", "42883")),
+    ("ALTER TABLE people ADD g text GENERATED ALWAYS AS (encode(ssn, 'hex')) STORED", ("g", "warning", "42883")),
+])
+def test_what_is_built_from_sealed_values(db, sql, kind):
+    make(db)
+    db.sql(sql)
+    assert kinds(db, "people") == {kind}
+    mend(db, "people", *kind)
+    assert findings(db, "people") == []
+
+
+def test_an_index_of_ours(db):
+    make(db)
+    db.sql("CREATE INDEX ON people (envelope.key_id_of(ssn))")
+    assert findings(db, "people") == []
+
+
+# Relatives: partitions, heirs, copies.
+
+
+def test_a_partition_whose_trigger_is_off(db):
+    db.sql("CREATE TABLE log (y int, ssn bytea CONSTRAINT c CHECK (envelope.is_sealed(ssn))) PARTITION BY RANGE (y)")
+    db.sql(SEAL.format(t="log"))
+    db.sql("CREATE TABLE log_2025 PARTITION OF log FOR VALUES FROM (2025) TO (2026)")
+    assert findings(db, "log") == [] and findings(db) == [] and findings(db, "log_2025") == []
+    db.sql("ALTER TABLE log_2025 DISABLE TRIGGER seal")
+    assert kinds(db, "log") == {("ssn", "error", "55000")} == kinds(db, "log_2025")
+    mend(db, "log", "ssn", "error", "55000")
+    # What is wrong with all is told once.
+    db.sql("ALTER TABLE log DISABLE TRIGGER seal")
+    assert len(findings(db)) == 1
+
+
+def test_an_heir_without_a_trigger(db):
+    loose(db)
+    db.sql("CREATE TABLE people_eu () INHERITS (people)")
+    assert ("ssn", "error", "42704") in kinds(db, "people")
+    mend(db, "people_eu", "ssn", "error", "42704")
+    db.sql(f"INSERT INTO people_eu (id, ssn) VALUES (9, '{SECRET}')")
+    assert db.value("SELECT bool_and(envelope.is_sealed(ssn)) FROM people_eu")
+
+
+def test_a_copy_that_was_lent_the_keyring(db):
+    """Field fault: LIKE brings no trigger, and what is written to the copy is stored in clear."""
+    loose(db)
+    db.sql("CREATE TABLE people_copy (LIKE people INCLUDING ALL)")
+    assert findings(db, "people_copy") == []
+    db.sql("SELECT envelope.share_keyring('people', 'people_copy')")
+    db.sql("INSERT INTO people_copy TABLE people")
+    assert ("ssn", "error", "42704") in kinds(db, "people_copy")
+    mend(db, "people_copy", "ssn", "error", "42704")
+    assert kinds(db, "people_copy") == {("ssn", "warning", "23514")}
+
+
+def test_a_partition_that_was_detached(db):
+    """Field fault: DETACH takes the trigger away."""
+    db.sql("CREATE TABLE log (y int, ssn bytea) PARTITION BY RANGE (y)")
+    db.sql(SEAL.format(t="log"))
+    db.sql("CREATE TABLE log_2025 PARTITION OF log FOR VALUES FROM (2025) TO (2026)")
+    db.sql("INSERT INTO log VALUES (2025, 'x')")
+    db.sql("SELECT envelope.share_keyring('log', 'log_2025')")
+    db.sql("ALTER TABLE log DETACH PARTITION log_2025")
+    assert ("ssn", "error", "42704") in kinds(db, "log_2025")
+    mend(db, "log_2025", "ssn", "error", "42704")
+
+
+# Rights.
+
+
+def test_who_may_write_and_read_and_has_no_right_on_the_keys(db):
+    make(db)
+    db.sql(f"GRANT SELECT, INSERT ON people TO {db.low}")
+    assert kinds(db, "people") == {("ssn", "notice", "42501")}
+    assert len(findings(db, "people")) == 2
+    for *_, remedy in findings(db, "people"):
+        db.sql(remedy)
+    assert findings(db, "people") == []
+    db.sql("GRANT SELECT ON people TO PUBLIC")
+    assert kinds(db, "people") == {("ssn", "notice", "42501")}
+
+
+def test_a_view_whose_readers_cannot_open(db):
+    make(db)
+    db.sql("CREATE VIEW shown AS SELECT id, envelope_decrypt_text('people', ssn) AS ssn FROM people")
+    db.sql(f"GRANT SELECT ON shown TO {db.low}")
+    assert kinds(db, "people") == {("ssn", "notice", "42501")}
+    mend(db, "people", "ssn", "notice", "42501")
+    assert findings(db, "people") == []
+
+
+# Who sees what.
+
+
+def test_roles_see_their_own(db):
+    loose(db)
+    db.sql(f"CREATE TABLE own (ssn bytea); ALTER TABLE own OWNER TO {db.low}")
+    db.sql(SEAL.format(t="own"))
+    of = "SELECT DISTINCT relation FROM envelope.lint() ORDER BY 1"
+    assert db.sql(of) == [("public.own",), ("public.people",)]
+    assert db.sql(of, user=db.low) == [("public.own",)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        findings(db, "people", db.low)
+    db.sql(f"GRANT pg_monitor TO {db.low}")
+    assert db.sql(of, user=db.low) == [("public.own",), ("public.people",)]
+    assert kinds(db, "people", db.low) == {("ssn", "warning", "23514")}
+
+
+def test_what_is_no_table(db):
+    make(db)
+    db.sql("CREATE VIEW v AS SELECT * FROM people")
+    with pytest.raises(psycopg.errors.WrongObjectType):
+        findings(db, "v")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        db.sql("SELECT * FROM envelope.lint(1::oid)")
+
+
+def test_names_that_need_quotes(db):
+    db.sql('CREATE SCHEMA "S x"')
+    db.sql('CREATE TABLE "S x"."T ""ä" ("C \'ß" bytea)')
+    db.sql("""CREATE TRIGGER "T r" BEFORE INSERT ON "S x"."T ""ä" FOR EACH ROW EXECUTE FUNCTION envelope_seal('C ''ß')""")
+    db.sql('CREATE INDEX "I x" ON "S x"."T ""ä" ("C \'ß")')
+    for _ in range(4):
+        for *_, remedy in findings(db)[:1]:
+            db.sql(remedy)
+    assert findings(db) == []
