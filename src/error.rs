@@ -401,6 +401,18 @@ pub enum Error {
     #[error("column \"{column}\" of table {table} is not of a type that holds sealed values")]
     ColumnNotSealable { column: String, table: String },
 
+    /// What depends on columns that are to be protected, and is not carried over.
+    #[error("column {columns} of table {table} cannot be protected as it is")]
+    InTheWay {
+        table: String,
+        columns: String,
+        obstacles: Vec<String>,
+        /// Statements that take them away.
+        remedies: Vec<String>,
+        /// Whether some of them are objects of their own.
+        is_used: bool,
+    },
+
     /// Of a policy, or a value that it forbids.
     #[error(transparent)]
     Policy(Box<PolicyError>),
@@ -510,6 +522,8 @@ impl Error {
             Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
                 ERRCODE_DATATYPE_MISMATCH
             }
+            Error::InTheWay { is_used: true, .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            Error::InTheWay { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::Policy(error) => error.sqlstate(),
             Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
@@ -567,6 +581,7 @@ impl Error {
                 None => format!("At {at}."),
             }),
             Error::KeyringsWouldBeLost(tables) => Some(lost(tables)),
+            Error::InTheWay { obstacles, .. } => Some(obstacles.join("\n")),
             Error::KeyInUse { place, .. } | Error::ValuesLent { place, .. } => {
                 Some(place.to_string())
             }
@@ -794,6 +809,13 @@ impl Error {
             }
             Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
                 "Sealed columns are of type envelope.sealed or bytea, or of a domain over one of them."
+            }
+            Error::InTheWay { remedies, .. } if remedies.is_empty() => return None,
+            Error::InTheWay { remedies, .. } => {
+                return Some(format!(
+                    "What each still needs, over the opened value, make anew afterwards. First: {}.",
+                    remedies.join("; ")
+                ));
             }
             Error::Policy(error) => return error.hint(),
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),

@@ -2,6 +2,7 @@
 
 mod check;
 mod lint;
+pub mod plan;
 pub mod policy;
 
 pub use check::{Outcome, check_all};

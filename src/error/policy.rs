@@ -53,6 +53,10 @@ pub enum PolicyError {
     #[error("the values of column \"{column}\" of table {table} are still being bound")]
     BeingBound { column: String, table: String },
 
+    /// A policy that says something else.
+    #[error("column \"{column}\" of table {table} has another policy")]
+    Another { column: String, table: String },
+
     /// A type that nothing bears.
     #[error("the type of the values does not exist")]
     NoType,
@@ -72,7 +76,7 @@ impl PolicyError {
             PolicyError::Registers { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             PolicyError::NotEmpty => ERRCODE_CHECK_VIOLATION,
             PolicyError::BoundNull { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            PolicyError::TagTaken { .. } => ERRCODE_DUPLICATE_OBJECT,
+            PolicyError::TagTaken { .. } | PolicyError::Another { .. } => ERRCODE_DUPLICATE_OBJECT,
             PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
         }
     }
@@ -95,6 +99,9 @@ impl PolicyError {
                 literal(table),
                 literal(column)
             ),
+            PolicyError::Another { .. } => {
+                "envelope.policies shows it. To change it: envelope.set_policy. To end it: envelope.unprotect.".into()
+            }
             PolicyError::Registers { column, table } => format!(
                 "To end the policy: SELECT envelope.drop_policy({}, {}).",
                 literal(table),

@@ -28,6 +28,7 @@ pub mod owner;
 pub mod relation;
 pub mod report;
 pub mod scalars;
+pub mod search_path;
 pub mod spi;
 pub mod stack;
 pub mod state;

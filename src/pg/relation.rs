@@ -284,3 +284,12 @@ pub fn kind(relation: pg_sys::Oid) -> Kind {
     });
     kind.unwrap_or(Kind::Missing)
 }
+
+/// A name, which need not be one of anything, as SQL quotes it; both in UTF-8.
+pub fn quoted(name: &str) -> String {
+    let Ok(name) = CString::new(name) else { return String::new() };
+    // SAFETY: looks at ASCII alone, whatever the encoding; gives its argument back or a palloc'd string, and the
+    // argument outlives the copy.
+    let quoted = unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) };
+    quoted.to_string_lossy().into_owned()
+}

@@ -8,7 +8,9 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::spi::{self, OwnedPreparedStatement, Spi, SpiTupleTable};
 
+use crate::pg::encoding;
 use crate::pg::table_scan::{Moment, with_moment};
+use crate::pg::varlena::Varlena;
 
 /// Runs one writing statement; how many rows it touched. It sees what is committed now: under the
 /// snapshot of a REPEATABLE READ transaction it would miss the rows that others made since, as
@@ -50,6 +52,43 @@ pub fn oids(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>, St
         })
     })
 }
+
+/// The bytes that a query of one column of bytea gives in its first row; `None` for NULL, and for no row. It sees
+/// what is committed now.
+pub fn bytes(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Option<Vec<u8>>, String> {
+    let sql = encoding::from_utf8(sql.as_bytes()).map_err(|_| UNTRANSLATABLE.to_owned())?;
+    with_moment(|now| {
+        execute(&*sql, args, now, true, || {
+            // SAFETY: as many rows as are counted stand there; the value is detoasted and copied while they do.
+            unsafe {
+                if pg_sys::SPI_processed == 0 {
+                    return None;
+                }
+                let rows = pg_sys::SPI_tuptable;
+                let mut is_null = true;
+                let datum = pg_sys::SPI_getbinval(*(*rows).vals, (*rows).tupdesc, 1, &mut is_null);
+                (!is_null).then(|| Varlena::from_datum(datum).to_vec())
+            }
+        })
+    })
+}
+
+/// Runs one statement of any kind, in UTF-8, as a client of this session would: as the current role, under its
+/// `search_path`. PostgreSQL's errors are raised.
+pub fn run(sql: &str) -> Result<(), String> {
+    let sql = encoding::from_utf8(sql.as_bytes()).map_err(|_| UNTRANSLATABLE.to_owned())?;
+    let sql = CString::new(&*sql).map_err(|error| error.to_string())?;
+    // SAFETY: the statement outlives its execution. An error unwinds to PostgreSQL, which ends the SPI connection.
+    unsafe {
+        Spi::check_status(pg_sys::SPI_connect()).map_err(|error| error.to_string())?;
+        Spi::check_status(pg_sys::SPI_execute(sql.as_ptr(), false, 0))
+            .map_err(|error| error.to_string())?;
+        Spi::check_status(pg_sys::SPI_finish()).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+const UNTRANSLATABLE: &str = "the statement has characters that the database's encoding lacks";
 
 /// # Safety
 /// `row` is one of `rows`, and its first column is an OID.

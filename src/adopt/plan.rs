@@ -1,0 +1,21 @@
+//! How a column of plaintext becomes a sealed one, and back: `envelope.plan`, `protect` and `unprotect`.
+//!
+//! [`facts`] reads what there is, [`wish`] is what is to be, [`obstacles`] what stands between. [`online`], [`in_place`]
+//! and [`back`] write the statements, which [`run`] prints or runs as the current role: as anybody could by hand.
+
+mod back;
+mod carried;
+mod facts;
+mod in_place;
+mod obstacles;
+mod online;
+mod options;
+mod run;
+mod step;
+mod text;
+mod triggers;
+mod values;
+mod wish;
+
+pub use options::OfColumn;
+pub use run::{Asked, plan, protect, unprotect};

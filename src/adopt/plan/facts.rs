@@ -1,0 +1,278 @@
+//! What PostgreSQL's catalog says of a table and of whatever depends on its columns.
+
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+use serde::Deserialize;
+
+use super::text::{Name, literal};
+use crate::catalog::rows;
+use crate::error::{Error, Result};
+use crate::pg::search_path::Pinned;
+use crate::pg::{encoding, relation, spi};
+
+/// A table. Names are as SQL quotes them, where they are not said to be plain.
+#[derive(Deserialize)]
+pub struct Facts {
+    /// The extension's own schema.
+    pub schema: String,
+    /// With its schema.
+    pub name: String,
+    /// Without quotes and schema.
+    pub plain_name: String,
+    pub is_partitioned: bool,
+    pub parents: Vec<String>,
+    /// That inherit from it and are no partitions.
+    pub heirs: Vec<String>,
+    pub replica_identity: char,
+    pub rows: i64,
+    pub bytes: i64,
+    pub has_key: bool,
+    /// The publications that it, or a partition of it, is in.
+    pub published: Vec<String>,
+    /// Columns of its row type.
+    pub row_type_in: Vec<String>,
+    pub columns: Vec<Column>,
+    /// In the order in which they fire.
+    pub triggers: Vec<Trigger>,
+    pub checks: Vec<Check>,
+    pub uses: Vec<Use>,
+    pub roles: Vec<Role>,
+    pub policies: Vec<Policy>,
+    /// How SQL quotes a name.
+    #[serde(skip, default = "by_server")]
+    pub quote: fn(&str) -> String,
+}
+
+#[derive(Deserialize, Clone)]
+pub struct Column {
+    /// Plain.
+    pub name: String,
+    pub quoted: String,
+    /// As in CREATE TABLE.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub category: Category,
+    pub not_null: bool,
+    pub domain_not_null: bool,
+    pub identity: bool,
+    pub generated: bool,
+    pub default: Option<String>,
+    /// What ALTER COLUMN SET STORAGE would say; none where it is that of the type.
+    pub storage: Option<String>,
+    pub compression: Option<String>,
+    pub statistics: Option<i32>,
+    pub collation: Option<String>,
+    pub inherited: bool,
+    pub comment: Option<String>,
+    /// Rights on the column alone.
+    pub grants: Vec<Grant>,
+}
+
+/// How values of a type are sealed and opened.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    /// text, varchar and domains over them.
+    Text,
+    /// bytea and domains over it.
+    Bytes,
+    /// envelope.sealed.
+    Sealed,
+    /// Whatever has a canonical form, or none.
+    Other,
+}
+
+#[derive(Deserialize, Clone)]
+pub struct Grant {
+    pub to: String,
+    pub privilege: String,
+    pub grantable: bool,
+}
+
+#[derive(Deserialize)]
+pub struct Trigger {
+    /// Plain.
+    pub name: String,
+    pub quoted: String,
+    /// As pg_trigger.tgenabled.
+    pub enabled: char,
+    pub is_row: bool,
+    pub is_before: bool,
+    pub on_insert: bool,
+    pub on_update: bool,
+    /// It has a WHEN, or names columns.
+    pub is_narrow: bool,
+    pub kind: TriggerKind,
+    /// As pg_trigger.tgargs, in hex.
+    arguments: String,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum TriggerKind {
+    /// envelope_seal
+    Seal,
+    /// envelope_mirror
+    Mirror,
+    Other,
+}
+
+#[derive(Deserialize)]
+pub struct Check {
+    /// Plain.
+    pub name: String,
+    pub quoted: String,
+    pub valid: bool,
+    pub expression: String,
+}
+
+/// Something that depends on a column.
+#[derive(Deserialize)]
+pub struct Use {
+    /// Plain.
+    pub column: String,
+    pub kind: String,
+    pub name: String,
+    /// The statement that takes it away; empty where none does.
+    pub remove: String,
+}
+
+/// A role that was granted something on the table, and what it lacks on its keys.
+#[derive(Deserialize)]
+pub struct Role {
+    /// Plain; none is PUBLIC.
+    pub name: Option<String>,
+    /// It may INSERT or UPDATE, and not `encrypt`.
+    pub writes: bool,
+    /// It may SELECT all columns, and not `decrypt`.
+    pub reads_all: bool,
+    /// Columns that it may SELECT, plain, if it may not `decrypt`.
+    pub reads: Vec<String>,
+}
+
+/// As in `envelope.policies`.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Plain.
+    pub column: String,
+    pub form: String,
+    /// As in CREATE TABLE; none is bytes as they come.
+    pub value_type: Option<String>,
+    pub category: Category,
+    /// Plain.
+    pub source: Option<String>,
+    pub tag: String,
+    /// Plain.
+    pub bound: Vec<String>,
+    pub block: Option<i32>,
+    pub mask: Option<String>,
+    /// Some values may still have the row context of before.
+    #[serde(skip)]
+    pub is_rebinding: bool,
+}
+
+impl Facts {
+    /// Reads them as the current role, as they are committed now.
+    pub fn of(relation: pg_sys::Oid) -> Result<Facts> {
+        let json = {
+            let _path = Pinned::to_catalog();
+            // SAFETY: an OID by value.
+            let relation = unsafe { DatumWithOid::new(relation, pg_sys::REGCLASSOID) };
+            spi::bytes(include_str!("facts.sql"), &[relation])
+        };
+        let json = json.map_err(|error| Error::Corrupt(format!("catalog read failed: {error}")))?;
+        let json = json.ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
+        let mut facts: Facts = serde_json::from_slice(&json)
+            .map_err(|error| Error::Corrupt(format!("catalog read failed: {error}")))?;
+        for row in rows::policies(relation)?.iter().filter(|row| row.former.is_some()) {
+            let column = encoding::to_string(row.column_name.to_bytes());
+            let policies = facts.policies.iter_mut();
+            policies
+                .filter(|policy| policy.column == column)
+                .for_each(|policy| policy.is_rebinding = true);
+        }
+        Ok(facts)
+    }
+
+    /// A name that SQL has yet to quote.
+    pub fn name(&self, plain: &str) -> Name {
+        Name { quoted: (self.quote)(plain), plain: plain.to_owned() }
+    }
+
+    /// The table as a string constant, which any function takes for a regclass.
+    pub fn literal(&self) -> String {
+        literal(&self.name)
+    }
+
+    pub fn column(&self, plain: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == plain)
+    }
+
+    /// The policy of a column, or of the one whose plaintext it takes in.
+    pub fn policy_about(&self, column: &str) -> Option<&Policy> {
+        let by_source =
+            || self.policies.iter().find(|policy| policy.source.as_deref() == Some(column));
+        self.policy(column).or_else(by_source)
+    }
+
+    pub fn policy(&self, column: &str) -> Option<&Policy> {
+        self.policies.iter().find(|policy| policy.column == column)
+    }
+
+    /// The CHECK that says `function` of a column.
+    pub fn check(&self, function: &str, column: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.says(function, &(self.quote)(column)))
+    }
+}
+
+impl Column {
+    pub fn to_name(&self) -> Name {
+        Name { plain: self.name.clone(), quoted: self.quoted.clone() }
+    }
+}
+
+impl Check {
+    /// Whether it is `envelope.function(column)`, which a domain or a client's dump may have dressed up.
+    fn says(&self, function: &str, quoted: &str) -> bool {
+        let bare = self.expression.trim_start_matches('(');
+        let Some(argument) = bare.strip_prefix("envelope.") else { return false };
+        let Some(argument) = argument.strip_prefix(function) else { return false };
+        let argument = argument.trim_start_matches('(');
+        let Some(rest) = argument.strip_prefix(quoted) else { return false };
+        !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$' || c == '"')
+    }
+}
+
+impl Trigger {
+    /// In UTF-8.
+    pub fn arguments(&self) -> Vec<String> {
+        let digits: Vec<u8> = self.arguments.bytes().collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect();
+        let mut arguments: Vec<_> =
+            bytes.split(|byte| *byte == 0).map(encoding::to_string).collect();
+        // Each ends with a NUL.
+        arguments.pop();
+        arguments
+    }
+
+    /// Whether it sees the rows that are stored, before they are.
+    pub fn sees_rows(&self) -> bool {
+        self.is_row && self.is_before && (self.on_insert || self.on_update) && self.enabled != 'D'
+    }
+
+    /// Whether it seals all that arrives, in every session that is no replica's.
+    pub fn is_whole(&self) -> bool {
+        self.sees_rows()
+            && self.on_insert
+            && self.on_update
+            && !self.is_narrow
+            && self.enabled == 'O'
+    }
+}
+
+fn by_server() -> fn(&str) -> String {
+    relation::quoted
+}

@@ -1,0 +1,235 @@
+//! The steps printed, and the same done at once.
+
+use std::ffi::CStr;
+
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+
+use super::facts::{Category, Column, Facts, TriggerKind};
+use super::options::{OfColumn, Options};
+use super::step::{EXCLUSIVE, Step};
+use super::text::{as_one, literal};
+use super::wish::{Form, ValueType, Wish, no_column};
+use super::{back, in_place, obstacles, online, triggers};
+use crate::error::{Error, PolicyError, Result};
+use crate::keyring::table;
+use crate::life;
+use crate::pg::{column, encoding, report, spi, types};
+
+/// From so many rows or bytes on a table is taken for one that cannot be locked while it is rewritten.
+const MANY_ROWS: i64 = 10_000;
+const MANY_BYTES: i64 = 10 << 20;
+
+/// What `envelope.protect` is asked for.
+pub struct Asked {
+    pub column: String,
+    pub value_type: Option<pg_sys::Oid>,
+    /// Where plaintext is now, if `column` is to be the one of sealed values.
+    pub source: Option<String>,
+    pub of: OfColumn,
+}
+
+/// The steps that protect `columns`.
+pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<Vec<Step>> {
+    table::get(relation)?.require_manage_right()?;
+    table::require_can_have_keys(relation)?;
+    if columns.is_empty() {
+        return Err(Error::BadArgument("columns must name a column".into()));
+    }
+    let options = Options::parse(options, columns)?;
+    let facts = Facts::of(relation)?;
+    let is_big = facts.rows > MANY_ROWS || facts.bytes > MANY_BYTES;
+    let online = options.online.unwrap_or(is_big);
+    let mut wishes: Vec<Wish<'_>> = Vec::new();
+    for name in columns {
+        let of = options.of(name);
+        let value = of.value_type.as_deref().map(value_named).transpose()?;
+        let column = facts.column(name).ok_or_else(|| no_column(&facts, name))?;
+        if wishes.iter().any(|wish| wish.column.name == *name) {
+            return Err(Error::BadArgument("columns names a column twice".into()));
+        }
+        wishes.push(wish(&facts, column, of, value, online)?);
+    }
+    obstacles::check(&facts, &wishes, online)?;
+    if wishes.iter().all(|wish| is_done(&facts, wish)) {
+        return Ok(Vec::new());
+    }
+    if online {
+        return online::steps(&facts, &wishes, &options);
+    }
+    let mut steps = online::keys(&facts, &wishes);
+    steps.push(Step::run(
+        as_one(&in_place::statements(&facts, &wishes)?),
+        EXCLUSIVE.replace("a moment", &format!("while the table is rewritten ({})", size(&facts))),
+        "one transaction and one rewrite; afterwards the table holds no plaintext, WAL and backups still do. For a \
+         table that is in use: options => '{\"online\": true}'",
+    ));
+    Ok(steps)
+}
+
+/// Does them, as the current role and in its transaction.
+pub fn protect(relation: pg_sys::Oid, asked: Asked) -> Result<()> {
+    ready(relation)?;
+    let name = asked.source.clone().unwrap_or_else(|| asked.column.clone());
+    let value = asked.value_type.map(|kind| value_of(kind, -1));
+    let mut of = asked.of;
+    if asked.source.is_some() {
+        of.form = Some("source".into());
+        of.target = Some(asked.column);
+    }
+    let look = |facts: &Facts| -> Result<Vec<String>> {
+        let column = facts.column(&name).ok_or_else(|| no_column(facts, &name))?;
+        let wish = wish(facts, column, of.clone(), value.clone(), false)?;
+        if is_done(facts, &wish) {
+            report::notice(format!(
+                "column \"{name}\" of table {} is protected as asked for already",
+                facts.name
+            ));
+            return Ok(Vec::new());
+        }
+        let wishes = [wish];
+        obstacles::check(facts, &wishes, false)?;
+        in_place::statements(facts, &wishes)
+    };
+    // Before anything is asked of the KMS, or locked.
+    let facts = Facts::of(relation)?;
+    if look(&facts)?.is_empty() {
+        return Ok(());
+    }
+    if facts.has_key {
+        life::warm(relation)?;
+    } else {
+        life::create_key(relation, None, None)?;
+    }
+    let facts = locked(relation, &facts)?;
+    for statement in look(&facts)? {
+        run(&statement)?;
+    }
+    tell(&facts);
+    Ok(())
+}
+
+/// The way back, as the current role and in its transaction.
+pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -> Result<()> {
+    ready(relation)?;
+    let facts = Facts::of(relation)?;
+    if facts.has_key {
+        life::warm(relation)?;
+    }
+    let facts = locked(relation, &facts)?;
+    let any = |condition: &str| {
+        let sql = format!(
+            "SELECT convert_to(EXISTS (SELECT FROM {} WHERE {condition})::text, 'UTF8')",
+            facts.name
+        );
+        Ok(read(&sql, &[])?.as_deref() == Some(b"true"))
+    };
+    let to = to.map(|kind| value_of(kind, -1));
+    for statement in back::statements(&facts, column, to, &any)? {
+        run(&statement)?;
+    }
+    Ok(())
+}
+
+fn ready(relation: pg_sys::Oid) -> Result<()> {
+    table::to_change(relation)?;
+    table::require_can_have_keys(relation)
+}
+
+/// Locks the table, and looks at it again.
+fn locked(relation: pg_sys::Oid, facts: &Facts) -> Result<Facts> {
+    run(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", facts.name))?;
+    Facts::of(relation)
+}
+
+fn wish<'a>(
+    facts: &'a Facts,
+    column: &'a Column,
+    of: OfColumn,
+    value: Option<ValueType>,
+    online: bool,
+) -> Result<Wish<'a>> {
+    let wish = Wish::new(facts, column, of, value, online)?;
+    // Another policy that is there is changed by who knows why, and not by the way.
+    match facts.policy(&wish.target.plain) {
+        Some(policy) if !wish.is_as(facts, policy) => Err(PolicyError::Another {
+            column: wish.target.plain.clone(),
+            table: facts.name.clone(),
+        }
+        .into()),
+        _ => Ok(wish),
+    }
+}
+
+/// Whether all is as it is wished.
+fn is_done(facts: &Facts, wish: &Wish<'_>) -> bool {
+    let is_valid = |function: &str, column: &str| {
+        facts.check(function, column).is_some_and(|check| check.valid)
+    };
+    facts.policy(&wish.target.plain).is_some_and(|policy| wish.is_as(facts, policy))
+        && triggers::with(facts, TriggerKind::Seal, &in_place::argument(wish)).is_some()
+        && is_valid("is_sealed", &wish.target.plain)
+        && (wish.form != Form::Source || is_valid("must_be_empty", &wish.column.name))
+}
+
+/// What whoever protects a column has still to do.
+fn tell(facts: &Facts) {
+    let roles: Vec<_> =
+        facts.roles.iter().filter_map(|role| role.name.as_ref().map(|name| (name, role))).collect();
+    let grants: Vec<_> = roles
+        .iter()
+        .flat_map(|(name, role)| {
+            let verbs =
+                [(role.writes, "encrypt"), (role.reads_all || !role.reads.is_empty(), "decrypt")];
+            verbs.into_iter().filter(|(needs, _)| *needs).map(move |(_, verb)| {
+                format!(
+                    "SELECT envelope.grant_key({}, {}, '{verb}')",
+                    facts.literal(),
+                    literal(name)
+                )
+            })
+        })
+        .collect();
+    if !grants.is_empty() {
+        report::notice_at_length(
+            format!("roles that may use table {} have no right on its keys", facts.name),
+            "Who may not encrypt can no longer write protected columns, and who may not decrypt cannot read them.",
+            &encoding::shown(format!("For those who shall: {}.", grants.join("; "))),
+        );
+    }
+}
+
+fn size(facts: &Facts) -> String {
+    format!("some {} rows, {} MB", facts.rows, facts.bytes >> 20)
+}
+
+/// The type that `name` means.
+fn value_named(name: &str) -> Result<ValueType> {
+    let here = encoding::from_utf8(name.as_bytes())
+        .ok()
+        .and_then(|name| std::ffi::CString::new(&*name).ok());
+    let kind =
+        here.as_deref().and_then(|name: &CStr| types::named(name)).ok_or(PolicyError::NoType)?;
+    Ok(value_of(kind.0, kind.1))
+}
+
+fn value_of(kind: pg_sys::Oid, modifier: i32) -> ValueType {
+    let name = types::display_name(kind, modifier);
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned();
+    let category = match column::base_type(kind) {
+        Some(pg_sys::TEXTOID | pg_sys::VARCHAROID) => Category::Text,
+        Some(pg_sys::BYTEAOID) => Category::Bytes,
+        _ if column::is_sealable(kind) => Category::Sealed,
+        _ => Category::Other,
+    };
+    ValueType { name, category }
+}
+
+/// Runs one statement, as the current role.
+fn run(statement: &str) -> Result<()> {
+    spi::run(statement).map_err(|error| Error::Corrupt(format!("{error}: {statement}")))
+}
+
+fn read(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Option<Vec<u8>>> {
+    spi::bytes(sql, args).map_err(|error| Error::Corrupt(error.to_string()))
+}

@@ -1,0 +1,79 @@
+//! Expressions that seal and open the values of a column.
+
+use super::facts::{Category, Facts};
+use super::text::{Name, literal};
+use super::wish::{ValueType, Wish};
+
+/// The row context of a column with these bound columns, by their quoted names and categories; none is the empty one.
+pub fn context(facts: &Facts, tag: &str, bound: &[(String, Category)]) -> Option<String> {
+    if bound.is_empty() {
+        return None;
+    }
+    let parts: Vec<_> = bound
+        .iter()
+        .map(|(name, category)| match category {
+            Category::Bytes => format!("encode({name}, 'hex')"),
+            _ => format!("{name}::text"),
+        })
+        .collect();
+    Some(format!("{}.envelope_context({}, {})", facts.schema, literal(tag), parts.join(", ")))
+}
+
+/// The plaintext in the wish's column, sealed.
+pub fn sealed(facts: &Facts, wish: &Wish<'_>) -> String {
+    let bound: Vec<_> =
+        wish.bind.iter().map(|column| (column.quoted.clone(), column.category)).collect();
+    let context = context(facts, &wish.known_tag(facts), &bound);
+    let column = &wish.column.quoted;
+    let has_bytes = matches!(wish.column.category, Category::Bytes | Category::Sealed);
+    let bytes = match wish.column.category {
+        Category::Sealed => format!("{column}::bytea"),
+        _ => column.clone(),
+    };
+    let (function, plain) = match wish.value.category {
+        Category::Bytes | Category::Sealed => ("envelope_encrypt", bytes.clone()),
+        Category::Text if has_bytes => {
+            ("envelope_encrypt_text", format!("convert_from({bytes}, 'UTF8')"))
+        }
+        Category::Text => ("envelope_encrypt_text", format!("{column}::text")),
+        Category::Other if has_bytes => {
+            ("envelope_encrypt_as", format!("convert_from({bytes}, 'UTF8')::{}", wish.value.name))
+        }
+        Category::Other if wish.value.name == wish.column.kind => {
+            ("envelope_encrypt_as", column.clone())
+        }
+        Category::Other => ("envelope_encrypt_as", format!("{column}::{}", wish.value.name)),
+    };
+    let seal = call(facts, function, &[plain], context.as_deref());
+    if !has_bytes {
+        return seal;
+    }
+    // What is sealed already is opened and sealed anew, so that what does not open is found. Before there was a
+    // policy, it was sealed with no context.
+    let former = facts.policy(&wish.column.name).and(context.as_deref());
+    let open = call(facts, "envelope_decrypt", std::slice::from_ref(column), former);
+    let again = call(facts, "envelope_encrypt", &[open], context.as_deref());
+    format!("CASE WHEN envelope.is_sealed({column}) THEN {again} ELSE {seal} END")
+}
+
+/// The sealed value in `column`, opened as a value of `value`.
+pub fn opened(facts: &Facts, column: &Name, value: &ValueType, context: Option<&str>) -> String {
+    let column = column.quoted.clone();
+    match value.category {
+        Category::Bytes | Category::Sealed => call(facts, "envelope_decrypt", &[column], context),
+        Category::Text => {
+            let text = call(facts, "envelope_decrypt_text", &[column], context);
+            if value.name == "text" { text } else { format!("{text}::{}", value.name) }
+        }
+        Category::Other => {
+            let null = format!("NULL::{}", value.name);
+            call(facts, "envelope_decrypt_as", &[column, null], context)
+        }
+    }
+}
+
+fn call(facts: &Facts, function: &str, arguments: &[String], context: Option<&str>) -> String {
+    let arguments = arguments.join(", ");
+    let context = context.map(|context| format!(", {context}")).unwrap_or_default();
+    format!("{}.{function}({}, {arguments}{context})", facts.schema, facts.literal())
+}

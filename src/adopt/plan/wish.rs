@@ -1,0 +1,196 @@
+//! What a column is to become: the form, and where its sealed values will stand.
+
+use super::facts::{Category, Column, Facts, Policy, TriggerKind};
+use super::options::OfColumn;
+use super::text::{Name, array, joined, literal};
+use crate::error::{Error, Result};
+
+/// How plaintext comes in, once all is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// In a column of type envelope.sealed, under the column's own name.
+    Sealed,
+    /// In the column as it is; sealed values stand in another one.
+    Source,
+    /// In a bytea column, under the column's own name.
+    Bytea,
+}
+
+/// A type of values, as SQL writes it.
+#[derive(Clone, Debug)]
+pub struct ValueType {
+    pub name: String,
+    pub category: Category,
+}
+
+/// One column of a plan.
+pub struct Wish<'a> {
+    /// As it is now.
+    pub column: &'a Column,
+    pub form: Form,
+    /// Where sealed values go first: the column itself, if they go there at once.
+    pub target: Name,
+    pub value: ValueType,
+    /// In row contexts; none is `<table>.<column>`.
+    pub tag: Option<String>,
+    pub bind: Vec<&'a Column>,
+    pub block: Option<i32>,
+    pub mask: Option<String>,
+}
+
+impl<'a> Wish<'a> {
+    /// `value` is the type that was asked for. `online` lets a form of the column's own name come by another column.
+    pub fn new(
+        facts: &'a Facts,
+        column: &'a Column,
+        of: OfColumn,
+        value: Option<ValueType>,
+        online: bool,
+    ) -> Result<Wish<'a>> {
+        let own = ValueType { name: column.kind.clone(), category: column.category };
+        let value = match value {
+            Some(value) => value,
+            // What is to be sealed is said by nobody: text, as the type itself takes it.
+            None if column.category == Category::Sealed => {
+                ValueType { name: "text".into(), category: Category::Text }
+            }
+            None => own,
+        };
+        let form = match of.form.as_deref() {
+            Some("sealed") => Form::Sealed,
+            Some("source") => Form::Source,
+            Some("bytea") => Form::Bytea,
+            Some(_) => {
+                return Err(Error::BadArgument("form must be sealed, source or bytea".into()));
+            }
+            None if column.category == Category::Other => Form::Source,
+            None => Form::Sealed,
+        };
+        if form == Form::Source && matches!(column.category, Category::Sealed) {
+            return Err(Error::BadArgument(format!(
+                "column {} is of type envelope.sealed, and no source of plaintext",
+                column.quoted
+            )));
+        }
+        if form == Form::Bytea && !matches!(value.category, Category::Text | Category::Bytes) {
+            return Err(Error::BadArgument(format!(
+                "form bytea takes text or bytes, and column {} has values of type {}",
+                column.quoted, value.name
+            )));
+        }
+        let target = match (form, of.target) {
+            (_, Some(target)) => facts.name(&target),
+            (Form::Source, None) => facts.name(&joined(&column.name, "_sealed")),
+            // Values are sealed already where they stand, or some of them.
+            (_, None) if !online || seals_in_place(facts, column) => column.to_name(),
+            (_, None) => facts.name(&joined(&column.name, "_sealed")),
+        };
+        if form == Form::Source && target.plain == column.name {
+            return Err(Error::BadArgument(format!(
+                "form source needs another column as its target than {}",
+                column.quoted
+            )));
+        }
+        if !online && form != Form::Source && target.plain != column.name {
+            return Err(Error::BadArgument(
+                "option target is for form source, and for what is done online".into(),
+            ));
+        }
+        let bind = of.bind.unwrap_or_default();
+        let bind = bind.iter().map(|name| facts.column(name).ok_or_else(|| no_column(facts, name)));
+        Ok(Wish {
+            column,
+            form,
+            target,
+            value,
+            tag: of.tag,
+            bind: bind.collect::<Result<_>>()?,
+            block: of.block,
+            mask: of.mask,
+        })
+    }
+
+    /// Whether values are sealed where they stand.
+    pub fn is_in_place(&self) -> bool {
+        self.target.plain == self.column.name
+    }
+
+    /// Whether the column that they go to first takes the name of the one that they come from.
+    pub fn is_renamed(&self) -> bool {
+        self.form != Form::Source && !self.is_in_place()
+    }
+
+    /// The type of the column that holds them.
+    pub fn target_type(&self) -> &'static str {
+        if self.form == Form::Bytea { "bytea" } else { "envelope.sealed" }
+    }
+
+    /// The tag, where it must be said.
+    pub fn known_tag(&self, facts: &Facts) -> String {
+        let column = if self.form == Form::Source { &self.target.plain } else { &self.column.name };
+        self.tag.clone().unwrap_or_else(|| format!("{}.{column}", facts.plain_name))
+    }
+
+    /// Whether `policy` says of the target what is wished.
+    pub fn is_as(&self, facts: &Facts, policy: &Policy) -> bool {
+        let bound = self.bind.iter().map(|column| &column.name);
+        let source = (!self.is_in_place()).then_some(&self.column.name);
+        let (form, value) = match (source, self.form) {
+            (Some(_), _) | (_, Form::Source) => ("source", Some(&self.value.name)),
+            (_, Form::Sealed) => ("sealed", Some(&self.value.name)),
+            (_, Form::Bytea) => ("bytea", None),
+        };
+        let is_tag =
+            self.tag.is_none() && !self.is_renamed() || self.known_tag(facts) == policy.tag;
+        policy.column == self.target.plain
+            && policy.form == form
+            && policy.value_type.as_ref() == value
+            && policy.source.as_ref() == source
+            && policy.bound.iter().eq(bound)
+            && policy.block == self.block
+            && policy.mask == self.mask
+            && is_tag
+    }
+
+    /// `envelope.set_policy`, of the column that is called `column` then and has its plaintext in `source`.
+    pub fn set_policy(&self, facts: &Facts, column: &Name, source: Option<&Name>) -> String {
+        let form = match (source, self.form) {
+            (Some(_), _) | (_, Form::Source) => "source",
+            (_, Form::Sealed) => "sealed",
+            (_, Form::Bytea) => "bytea",
+        };
+        let mut arguments =
+            vec![facts.literal(), literal(&column.plain), format!("form => {}", literal(form))];
+        if form != "bytea" {
+            arguments.push(format!("value_type => {}", literal(&self.value.name)));
+        }
+        if let Some(source) = source {
+            arguments.push(format!("source => {}", literal(&source.plain)));
+        }
+        if self.tag.is_some() || !self.bind.is_empty() || self.is_renamed() {
+            arguments.push(format!("tag => {}", literal(&self.known_tag(facts))));
+        }
+        if !self.bind.is_empty() {
+            let bound = array(self.bind.iter().map(|column| column.name.as_str()));
+            arguments.push(format!("bind => {bound}"));
+        }
+        if let Some(block) = self.block {
+            arguments.push(format!("block => {block}"));
+        }
+        if let Some(mask) = &self.mask {
+            arguments.push(format!("mask => {}", literal(mask)));
+        }
+        format!("SELECT envelope.set_policy({})", arguments.join(", "))
+    }
+}
+
+/// Whether a trigger seals what arrives in the column itself.
+fn seals_in_place(facts: &Facts, column: &Column) -> bool {
+    facts.triggers.iter().any(|trigger| {
+        trigger.kind == TriggerKind::Seal && trigger.arguments().contains(&column.name)
+    })
+}
+
+pub fn no_column(facts: &Facts, name: &str) -> Error {
+    Error::NoSuchColumn { column: name.to_owned(), table: facts.name.clone() }
+}
