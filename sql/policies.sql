@@ -50,3 +50,9 @@ CREATE VIEW envelope.policies WITH (security_barrier) AS
 COMMENT ON VIEW envelope.policies IS
   'What the columns of your tables, and of those whose keys you have a right on, are (of all, for members of pg_monitor), as envelope.set_policy was told';
 GRANT SELECT ON envelope.policies TO PUBLIC;
+
+CREATE FUNCTION envelope_mirror()
+  RETURNS trigger LANGUAGE c
+  AS 'MODULE_PATHNAME', 'envelope_mirror_wrapper';
+COMMENT ON FUNCTION envelope_mirror() IS
+  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW, with arguments sealed_column=source_column: as envelope_seal, but the source keeps its plaintext, and what is written to either is in both';

@@ -376,8 +376,8 @@ pub enum Error {
     NoDefaultKek,
 
     /// The trigger was created in a way that cannot seal.
-    #[error("trigger function envelope_seal() {0}")]
-    TriggerMisuse(&'static str),
+    #[error("trigger function {function}() {misuse}")]
+    TriggerMisuse { function: &'static str, misuse: &'static str },
 
     /// The trigger's argument names no column of the table.
     #[error("column \"{column}\" of table {table}, named by trigger \"{trigger}\", does not exist")]
@@ -516,7 +516,7 @@ impl Error {
             Error::TooLong(_) | Error::ContextTooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Error::NotATable { .. } | Error::IsPartition { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             Error::NoRelation(_) => ERRCODE_UNDEFINED_TABLE,
-            Error::TriggerMisuse(_) => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            Error::TriggerMisuse { .. } => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             Error::NoColumn { .. } | Error::NoSuchColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
             Error::GeneratedColumn { .. } => ERRCODE_GENERATED_ALWAYS,
             Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
@@ -793,9 +793,13 @@ impl Error {
                 "Data keys of this database are wrapped by a KMS already, so no key file is made. Set \
                  envelope.default_kek, or name a KEK in envelope.create_key."
             }
-            Error::TriggerMisuse(_) => {
+            Error::TriggerMisuse { function: "envelope_mirror", .. } => {
                 "Write: CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
-                 envelope_seal('column', ...)."
+                 envelope_mirror('sealed_column=source_column', ...)."
+            }
+            Error::TriggerMisuse { .. } => {
+                "Write: CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
+                 envelope_seal('column', 'sealed_column=source_column', ...)."
             }
             Error::NoColumn { .. } => {
                 "Look for a typo: case counts. If the column was renamed, drop the trigger and create it with the new name."

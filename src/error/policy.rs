@@ -45,6 +45,27 @@ pub enum PolicyError {
     #[error("column \"{column}\" of table {table} is NULL, and values of its row are bound to it")]
     BoundNull { column: String, table: String },
 
+    /// A sealed value of another row, or of this row before it was bound to its columns.
+    #[error("value does not open under a data key of table {table} as a value of this row")]
+    OtherRow { table: String },
+
+    /// UPDATE sets a source column to NULL, which would not erase what is sealed.
+    #[error(
+        "column \"{source_column}\" of table {table} is set to NULL, and its value is in column \"{column}\""
+    )]
+    SourceNull { column: String, source_column: String, table: String },
+
+    /// Both a source column and the column that its value is sealed into were given.
+    #[error(
+        "columns \"{source_column}\" and \"{column}\" of table {table} were both given a value, and each stands \
+         for the other"
+    )]
+    BothGiven { column: String, source_column: String, table: String },
+
+    /// A source column of a type that cannot be sealed.
+    #[error("column \"{column}\" of table {table} is of type {is}, whose values cannot be sealed")]
+    SourceType { column: String, table: String, is: String },
+
     /// A source column's value that was not sealed.
     #[error("a source column must be empty once its value is sealed, and this one is not")]
     NotEmpty,
@@ -75,7 +96,12 @@ impl PolicyError {
             }
             PolicyError::Registers { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             PolicyError::NotEmpty => ERRCODE_CHECK_VIOLATION,
-            PolicyError::BoundNull { .. } => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            PolicyError::BoundNull { .. } | PolicyError::SourceNull { .. } => {
+                ERRCODE_NULL_VALUE_NOT_ALLOWED
+            }
+            PolicyError::OtherRow { .. } => ERRCODE_DATA_EXCEPTION,
+            PolicyError::BothGiven { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            PolicyError::SourceType { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             PolicyError::TagTaken { .. } | PolicyError::Another { .. } => ERRCODE_DUPLICATE_OBJECT,
             PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
         }
@@ -106,6 +132,24 @@ impl PolicyError {
                 "To end the policy: SELECT envelope.drop_policy({}, {}).",
                 literal(table),
                 literal(column)
+            ),
+            PolicyError::OtherRow { .. } => {
+                "The policy of the column binds its values to columns of their row. This one was sealed for another \
+                 row or column, or without the row context that envelope.row_context gives. Open it with its own \
+                 context, and write it here in clear: the trigger seals it for this row."
+                    .into()
+            }
+            PolicyError::SourceNull { column, source_column, .. } => format!(
+                "Erase it with SET {0} = NULL. To leave it as it is, do not name {1}, or name both (in MERGE the \
+                 columns of all its actions count): SET {0} = t.{0}; in ON CONFLICT DO UPDATE: SET {0} = \
+                 EXCLUDED.{0}.",
+                identifier(column),
+                identifier(source_column)
+            ),
+            PolicyError::BothGiven { column, source_column, .. } => format!(
+                "Give {} the plaintext, or {} the sealed value.",
+                identifier(source_column),
+                identifier(column)
             ),
             PolicyError::NotEmpty => {
                 "The sealing trigger empties it. Look whether the trigger is there, fires always, and fires last: \

@@ -2,6 +2,7 @@
 //! Read from the catalog when it is first asked for, and again when anything may have changed.
 
 mod known;
+mod policy;
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -11,7 +12,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, PolicyRow, Purpose, State, Verb};
+use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::catalog::tables;
 use crate::error::{Error, Result};
 use crate::keyring::destroyed::destroyed;
@@ -26,6 +27,7 @@ use crate::pg::xact;
 use crate::settings;
 
 pub use known::Sealing;
+pub use policy::{Binding, Policy};
 
 thread_local! {
     /// By who asks, too: a query may ask as its caller and, in SECURITY DEFINER functions, as
@@ -115,13 +117,13 @@ impl Table {
     }
 
     /// What its columns are; of a partition, by the nearest table above it that says so.
-    pub fn policies(&self) -> &[PolicyRow] {
+    pub fn policies(&self) -> &[Policy] {
         &self.0.policies
     }
 
     /// What the column of that name, in the server's encoding, is.
-    pub fn policy(&self, column: &CStr) -> Option<&PolicyRow> {
-        self.0.policies.iter().find(|policy| policy.column_name.as_c_str() == column)
+    pub fn policy(&self, column: &CStr) -> Option<&Policy> {
+        self.policies().iter().find(|policy| policy.column_name.as_c_str() == column)
     }
 
     /// Whether the role may do that. To open, one of the table's keyrings is enough; the owner of

@@ -32,8 +32,7 @@ impl Buffer {
     pub fn push(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
         if end > self.most {
-            self.len = usize::MAX;
-            return;
+            return self.overflow();
         }
         if end > self.size {
             self.grow(end);
@@ -44,6 +43,11 @@ impl Buffer {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
         }
         self.len = end;
+    }
+
+    /// As if more had been written than it takes.
+    pub fn overflow(&mut self) {
+        self.len = usize::MAX;
     }
 
     #[inline(never)]

@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod array;
 pub mod attribute;
+pub mod bound;
 pub mod buffer;
 pub mod call;
 pub mod clock;

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use crate::pg::encoding;
 use crate::pg::tid::Tid;
@@ -27,6 +28,16 @@ unsafe extern "C" {
         values: *mut pg_sys::Datum,
         is_null: *mut bool,
     );
+}
+
+unsafe extern "C-unwind" {
+    // utils/datum.h, which pgrx does not bind; may raise, since it fetches what is out of line.
+    fn datum_image_eq(
+        one: pg_sys::Datum,
+        other: pg_sys::Datum,
+        by_value: bool,
+        length: c_int,
+    ) -> bool;
 }
 
 /// The call of a trigger function.
@@ -157,6 +168,23 @@ impl<'a> TriggerCall<'a> {
         unsafe { value(self.data.tg_trigtuple, self.descriptor(), column) }
     }
 
+    /// Whether the statement that fired UPDATE names the column among those that it sets. In MERGE those of all its
+    /// actions count.
+    pub fn names(&self, column: i16) -> bool {
+        let number = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        // SAFETY: the set lives as long as the trigger runs; null is the empty one.
+        self.is_update() && unsafe { pg_sys::bms_is_member(number, self.data.tg_updatedcols) }
+    }
+
+    /// Whether UPDATE gives the column another value than it had.
+    pub fn changes(&self, column: i16, kind: pg_sys::Oid, new: Option<pg_sys::Datum>) -> bool {
+        match (self.old_value(column), new) {
+            (None, None) => false,
+            (Some(old), Some(new)) => !is_same_value(old, new, kind),
+            _ => true,
+        }
+    }
+
     fn descriptor(&self) -> pg_sys::TupleDesc {
         // SAFETY: a trigger's relation is open while it runs.
         unsafe { (*self.data.tg_relation).rd_att }
@@ -174,12 +202,26 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Replaces a column's value, which is not NULL.
+    /// Replaces a column's value.
     pub fn replace(&mut self, column: i16, value: VarlenaBuf) {
+        self.replace_by(column, value.into_datum());
+    }
+
+    /// As [`Self::replace`], by a value of the column's type that outlives the row.
+    pub fn replace_by(&mut self, column: i16, value: pg_sys::Datum) {
+        let columns = self.columns();
+        columns.values[index(column)] = value;
+        columns.is_null[index(column)] = false;
+    }
+
+    /// Makes a column NULL.
+    pub fn empty(&mut self, column: i16) {
+        self.columns().is_null[index(column)] = true;
+    }
+
+    fn columns(&mut self) -> &mut Columns<'a> {
         // SAFETY: the tuple is one of the descriptor's.
-        let columns =
-            self.changed.get_or_insert_with(|| unsafe { Columns::of(self.tuple, self.descriptor) });
-        columns.values[index(column)] = value.into_datum();
+        self.changed.get_or_insert_with(|| unsafe { Columns::of(self.tuple, self.descriptor) })
     }
 
     /// The tuple to answer with: the one given, unless a value was replaced.
@@ -255,6 +297,22 @@ unsafe fn value(
     // SAFETY: by contract.
     let datum = unsafe { pg_sys::heap_getattr(tuple, column.into(), descriptor, &mut is_null) };
     if is_null { None } else { Some(datum) }
+}
+
+/// Whether two values of type `kind` have the same bytes.
+fn is_same_value(old: pg_sys::Datum, new: pg_sys::Datum, kind: pg_sys::Oid) -> bool {
+    let (mut length, mut by_value) = (0, false);
+    // SAFETY: both are non-null values of that type; what is out of line is fetched.
+    unsafe {
+        pg_sys::get_typlenbyval(kind, &mut length, &mut by_value);
+        pg_guard_ffi_boundary(|| datum_image_eq(old, new, by_value, length.into()))
+    }
+}
+
+/// Whether the session plays what others have done: most triggers do not fire there.
+pub fn is_replica() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as c_int }
 }
 
 /// Whether two bytea datums of the same row version are the same stored value, byte for byte,

@@ -11,7 +11,7 @@ use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::pg::array::{NameArray, RawTexts};
 use crate::pg::call::{Arguments, row_function};
-use crate::pg::encoding::{self, NotText};
+use crate::pg::encoding;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::sql::arguments::{bounded_text, required};
 use crate::sql::begin;
@@ -130,14 +130,13 @@ fn row_context(
     if bound == 0 {
         return Ok(Some(VarlenaBuf::of_len(0).into_datum()));
     }
-    let not_utf8 = |why: NotText| Error::NotUtf8 { untranslatable: why.is_untranslatable() };
     let mut context = RowContext::begin(&policy.tag);
     for (part, column) in parts.iter().zip(&policy.bound_columns) {
         let Some(part) = part else {
             let (column, table) = (column.clone(), table.name());
             return Err(PolicyError::BoundNull { column, table }.into());
         };
-        context.push(&encoding::to_utf8(&part).map_err(not_utf8)?);
+        context.push_text(&part)?;
     }
     let text =
         encoding::from_utf8(context.bytes()?).map_err(|_| Error::Untranslatable("the context"))?;

@@ -24,7 +24,7 @@ use crate::{audit, kek, life, settings};
 pub use context::LONGEST_CONTEXT;
 pub use reseal::reseal;
 pub use text::{from_text, to_text};
-pub use trigger::seal_row;
+pub use trigger::{Sources, seal_row};
 pub use typed::{FormBuf, ValueType};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
@@ -118,16 +118,32 @@ fn open_parsed(table: Table, context: &[u8], sealed: &Sealed<'_>) -> Result<Varl
     })
 }
 
-/// Whether `value` opens under a key of `relation`, without giving it out. For the trigger, whose
-/// user needs the right to seal.
-pub fn verify(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<()> {
+/// Whether `value` opens under a key of `relation` with that context, without giving it out. For the trigger,
+/// whose user needs the right to seal.
+fn verifies(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<bool> {
+    Ok(opened(relation, context, value)?.map(VarlenaBuf::wipe_and_free).is_some())
+}
+
+/// `value`, opened for the trigger to seal it anew; `None` when it does not open with that context.
+fn opened(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
     with_opening_key(table::get(relation)?, Table::require_verifies, &sealed, |key| {
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
-        let verified = key.open(&sealed, context, opened.as_mut_slice());
+        let opens = key.open(&sealed, context, opened.as_mut_slice()).map(|opens| opens.is_ok());
+        if matches!(opens, Ok(true)) {
+            return Ok(Some(opened));
+        }
         opened.wipe_and_free();
-        verified?.map_err(|_| does_not_open(relation).into())
+        opens?;
+        Ok(None)
     })
+}
+
+/// As [`seal`], of what was opened for it.
+fn seal_and_wipe(relation: pg_sys::Oid, context: &[u8], opened: VarlenaBuf) -> Result<VarlenaBuf> {
+    let sealed = seal(relation, context, opened.as_slice());
+    opened.wipe_and_free();
+    sealed
 }
 
 /// 42501 unless the current role may seal values of `relation`.

@@ -14,7 +14,7 @@ def policy(db, relation, column, user="postgres"):
 
 def customers(db, bind="{id}", name="customers"):
     """A table whose column `ssn` is bound to its row, and sealed by the trigger."""
-    db.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, name text, ssn bytea, card bytea)")
+    db.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, name text NOT NULL DEFAULT 'n', ssn bytea, card bytea)")
     db.sql("SELECT envelope.set_policy(%s, 'ssn', 'bytea', bind => %s)", (name, bind))
     db.sql(f"CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON {name} FOR EACH ROW "
            "EXECUTE FUNCTION envelope_seal('ssn')")
@@ -166,3 +166,365 @@ def test_former_context(db):
         assert c.execute("SELECT envelope.row_context('t', 'v')").fetchone() == ("",)
         c.execute("ROLLBACK TO s")
         assert c.execute("SELECT envelope.row_context('t', 'v', '1')").fetchone() != ("",)
+
+
+def context(column="ssn", table="customers", of="id::text"):
+    return f"envelope.row_context('{table}', '{column}', {of})"
+
+
+def opened(db, table="customers", column="ssn", of="id::text", key="id"):
+    """What each row's value opens to, by its row context."""
+    return dict(db.sql(f"SELECT {key}, convert_from(envelope_decrypt('{table}', {column}, "
+                       f"{context(column, table, of)}), 'UTF8') FROM {table} ORDER BY 1"))
+
+
+def test_values_are_bound_to_their_row(db):
+    customers(db)
+    db.sql("INSERT INTO customers SELECT g, 'n', convert_to('ssn ' || g, 'UTF8') FROM generate_series(1, 3) g")
+    assert opened(db) == {1: "ssn 1", 2: "ssn 2", 3: "ssn 3"}
+    # Without the row context, or with another row's, it does not open.
+    for of in ("''", "envelope.row_context('customers', 'ssn', '2')"):
+        with fails("22000"):
+            db.sql(f"SELECT envelope_decrypt('customers', ssn, {of}) FROM customers WHERE id = 1")
+    # A sealed value that is moved to another row is refused, one that was sealed for this row is kept.
+    with fails("22000") as caught:
+        db.sql("UPDATE customers SET ssn = (SELECT ssn FROM customers WHERE id = 1) WHERE id = 2")
+    assert "row" in caught.value.diag.message_hint
+    with fails("22000"):
+        db.sql("INSERT INTO customers SELECT 9, name, ssn FROM customers WHERE id = 1")
+    for of in ("''", "envelope.row_context('customers', 'ssn', '9')"):
+        with fails("22000"):
+            db.sql(f"INSERT INTO customers VALUES (4, 'n', envelope_encrypt('customers', 'x', {of}))")
+    given = db.value(f"SELECT envelope_encrypt('customers', 'by hand', {context(of=chr(39) + '4' + chr(39))})")
+    db.sql("INSERT INTO customers VALUES (4, 'n', %s)", (given,))
+    assert db.value("SELECT ssn = %s FROM customers WHERE id = 4", (given,))
+    # Past the trigger it does not open in another place either.
+    db.sql("ALTER TABLE customers DISABLE TRIGGER seal")
+    db.sql("UPDATE customers SET ssn = (SELECT ssn FROM customers WHERE id = 1) WHERE id = 2")
+    with fails("22000"):
+        opened(db)
+
+
+def test_another_column_of_the_row(db):
+    customers(db)
+    db.sql("SELECT envelope.set_policy('customers', 'card', 'bytea', bind => '{id}')")
+    db.sql("DROP TRIGGER seal ON customers")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_seal('ssn', 'card')")
+    db.sql("INSERT INTO customers VALUES (1, 'n', 'x', NULL)")
+    with fails("22000"):
+        db.sql("UPDATE customers SET card = ssn")
+
+
+def test_a_changed_key_reseals(db):
+    customers(db, "{id,name}")
+    of = "id::text, name"
+    db.sql("ALTER TABLE customers ALTER name TYPE text COLLATE \"C\"")
+    db.sql("INSERT INTO customers VALUES (1, 'ann', 'x'), (2, 'bob', NULL)")
+    before = db.value("SELECT ssn FROM customers WHERE id = 1")
+    # An UPDATE of other columns opens nothing: the role needs no right to the keys.
+    db.sql(f"GRANT SELECT, UPDATE, INSERT ON customers TO {db.low}")
+    db.sql("UPDATE customers SET card = NULL", user=db.low)
+    assert db.value("SELECT ssn FROM customers WHERE id = 1") == before
+    db.sql("UPDATE customers SET id = id, name = 'bob' WHERE id = 2", user=db.low)
+    for change in ("id = 11", "name = 'Ann'"):
+        with fails("42501"):
+            db.sql(f"UPDATE customers SET {change} WHERE id = 1", user=db.low)
+    db.sql("SELECT envelope.grant_key('customers', %s, 'encrypt')", (db.low,))
+    db.sql("UPDATE customers SET id = 11, name = 'Ann' WHERE id = 1", user=db.low)
+    assert opened(db, of=of) == {2: None, 11: "x"}
+    # Key and value at once: in clear, sealed for the new key, or sealed for the old one.
+    db.sql("UPDATE customers SET id = 12, ssn = 'y' WHERE id = 11")
+    db.sql("UPDATE customers SET id = 13, ssn = envelope_encrypt('customers', 'z', "
+           "envelope.row_context('customers', 'ssn', '13', 'Ann')) WHERE id = 12")
+    assert opened(db, of=of) == {2: None, 13: "z"}
+    db.sql("UPDATE customers SET id = 14, ssn = envelope_encrypt('customers', 'old', "
+           "envelope.row_context('customers', 'ssn', '13', 'Ann')) WHERE id = 13")
+    assert opened(db, of=of) == {2: None, 14: "old"}
+    with fails("22000"):
+        db.sql("UPDATE customers SET id = 15, ssn = envelope_encrypt('customers', 'z', "
+               "envelope.row_context('customers', 'ssn', '16', 'Ann')) WHERE id = 14")
+
+
+def test_changed_means_other_bytes(db):
+    """Whatever the collation of the bound column says."""
+    db.sql("CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    db.sql("CREATE TABLE customers (id text COLLATE blind PRIMARY KEY, ssn bytea)")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO customers VALUES ('a', 'x')")
+    assert db.value("UPDATE customers SET id = 'A' WHERE id = 'A' RETURNING id") == "A"
+    assert opened(db, of="id") == {"A": "x"}
+
+
+def test_types_that_values_may_be_bound_to(db):
+    db.sql("CREATE DOMAIN number AS bigint")
+    db.sql("CREATE DOMAIN number_of_it AS number")
+    db.sql("CREATE TABLE t (a smallint NOT NULL, b int NOT NULL, c bigint NOT NULL, d uuid NOT NULL, e text NOT NULL, "
+           "f varchar(9) NOT NULL, g bytea NOT NULL, h number_of_it NOT NULL, ssn bytea)")
+    db.sql("SELECT envelope.set_policy('t', 'ssn', 'bytea', bind => '{a,b,c,d,e,f,g,h}')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO t VALUES (-32768, -1, -9223372036854775808, '6BA7B810-9DAD-11D1-80B4-00C04FD430C8', "
+           "'ä' || repeat('x', 3000), '', '\\x00ff', 0, 'secret')")
+    of = "a::text, b::text, c::text, d::text, e, f, encode(g, 'hex'), h::text"
+    assert opened(db, "t", of=of, key="b") == {-1: "secret"}
+    for change in ("a = 1", "b = 2", "c = 3", "d = gen_random_uuid()", "e = 'ö'", "f = 'f'", "g = ''", "h = -4"):
+        db.sql(f"UPDATE t SET {change}")
+        assert list(opened(db, "t", of=of, key="b").values()) == ["secret"]
+    with fails("54000"):
+        db.sql("UPDATE t SET e = repeat('x', 70000)")
+    with fails("54000"):
+        db.sql("UPDATE t SET g = convert_to(repeat('x', 40000), 'UTF8')")
+    db.sql("ALTER TABLE t ALTER e DROP NOT NULL, ALTER b DROP NOT NULL")
+    with fails("22004"):
+        db.sql("UPDATE t SET e = NULL")
+    # What is not bound to anything needs no key.
+    db.sql("UPDATE t SET ssn = NULL, e = NULL")
+    db.sql("UPDATE t SET f = 'g'")
+
+
+def test_upsert_merge_copy(db):
+    customers(db)
+    db.sql("INSERT INTO customers VALUES (1, 'n', 'one')")
+    db.sql("INSERT INTO customers VALUES (1, 'n', 'two'), (2, 'n', 'new') "
+           "ON CONFLICT (id) DO UPDATE SET ssn = EXCLUDED.ssn")
+    assert opened(db) == {1: "two", 2: "new"}
+    # Where the key is not what conflicts, EXCLUDED's value is bound to EXCLUDED's row.
+    db.sql("CREATE UNIQUE INDEX ON customers (name) WHERE name <> 'n'")
+    db.sql("INSERT INTO customers VALUES (3, 'bob', 'three')")
+    with fails("22000"):
+        db.sql("INSERT INTO customers VALUES (4, 'bob', 'four') ON CONFLICT (name) WHERE name <> 'n' "
+               "DO UPDATE SET ssn = EXCLUDED.ssn")
+    db.sql("MERGE INTO customers c USING (VALUES (3, 'merged'), (5, 'five')) v (id, ssn) ON c.id = v.id "
+           "WHEN MATCHED THEN UPDATE SET ssn = convert_to(v.ssn, 'UTF8') "
+           "WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'n', convert_to(v.ssn, 'UTF8'))")
+    with db.connect() as c, c.cursor().copy("COPY customers (id, ssn) FROM STDIN") as copy:
+        copy.write("6\tsix\n")
+    assert opened(db) == {1: "two", 2: "new", 3: "merged", 5: "five", 6: "six"}
+
+
+def test_partitions(db):
+    """The policy stands on the top; a row that moves is sealed for its new key."""
+    db.sql("CREATE TABLE customers (region int NOT NULL, id int NOT NULL, ssn bytea) PARTITION BY LIST (region)")
+    db.sql("CREATE TABLE customers_1 PARTITION OF customers FOR VALUES IN (1)")
+    db.sql("CREATE TABLE customers_2 (junk int, ssn bytea, id int NOT NULL, region int NOT NULL)")
+    db.sql("ALTER TABLE customers_2 DROP junk")
+    db.sql("ALTER TABLE customers ATTACH PARTITION customers_2 FOR VALUES IN (2)")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{region,id}')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO customers VALUES (1, 1, 'one'), (2, 2, 'two')")
+    of = "region::text, id::text"
+    assert opened(db, of=of) == {1: "one", 2: "two"}
+    # The trigger of the partition that the row leaves seals it for where it goes.
+    db.sql("UPDATE customers SET region = 2 WHERE id = 1")
+    assert db.value("SELECT count(*) FROM customers_2") == 2
+    assert opened(db, of=of) == {1: "one", 2: "two"}
+    assert db.value("SELECT envelope.row_context('customers_2', 'ssn', '2', '1') = "
+                    "envelope.row_context('customers', 'ssn', '2', '1')")
+
+
+def test_while_a_column_is_being_bound(db):
+    """Values of before open and are kept until all are bound."""
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, name text, ssn bytea)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO customers VALUES (1, 'n', 'one'), (2, 'n', 'two'), (3, 'n', 'three')")
+    with db.connect() as other:
+        other.execute("UPDATE customers SET name = 'other'")
+        db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
+        # In another session from its next statement on.
+        other.execute("INSERT INTO customers VALUES (4, 'n', 'four')")
+    before = db.sql("SELECT ssn FROM customers WHERE id < 3 ORDER BY id")
+    db.sql("UPDATE customers SET name = 'm', ssn = ssn || ''::bytea WHERE id < 3")
+    assert db.sql("SELECT ssn FROM customers WHERE id < 3 ORDER BY id") == before
+    # A key that changes binds the value.
+    db.sql("UPDATE customers SET id = 33 WHERE id = 3")
+    assert db.value(f"SELECT convert_from(envelope_decrypt('customers', ssn, {context()}), 'UTF8') "
+                    "FROM customers WHERE id = 33") == "three"
+    db.sql("UPDATE customers SET ssn = envelope_decrypt('customers', ssn) WHERE id < 3")
+    assert opened(db) == {1: "one", 2: "two", 4: "four", 33: "three"}
+    db.sql("SELECT envelope.binding_done('customers', 'ssn')")
+    with fails("22000"):
+        db.sql("INSERT INTO customers VALUES (5, 'n', envelope_encrypt('customers', 'x'))")
+
+
+def sourced(db, function="envelope_seal", bind="{id}", kind="text"):
+    """Plaintext comes in as `ssn`, and is stored as `sealed`."""
+    db.sql(f"CREATE TABLE people (id int PRIMARY KEY, note text, ssn {kind}, sealed bytea)")
+    if bind:
+        db.sql("SELECT envelope.set_policy('people', 'sealed', 'source', source => 'ssn', bind => %s)", (bind,))
+    seals(db, function)
+
+
+def seals(db, function):
+    db.sql("DROP TRIGGER IF EXISTS seal ON people")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW "
+           f"EXECUTE FUNCTION {function}('sealed=ssn')")
+
+
+def people(db, bound=True):
+    """Of each row the source, and what the sealed value opens to."""
+    of = "envelope.row_context('people', 'sealed', id::text)" if bound else "''"
+    rows = db.sql(f"SELECT id, ssn, convert_from(envelope_decrypt('people', sealed, {of}), 'UTF8') FROM people")
+    return {row: (source, value) for row, source, value in rows}
+
+
+@pytest.mark.parametrize("bind", ["{id}", None])
+def test_source_column(db, bind):
+    sourced(db, bind=bind)
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'C:\\101'), (2, NULL), (3, 'ä')")
+    def now():
+        return people(db, bound=bind is not None)
+    assert now() == {1: (None, "C:\\101"), 2: (None, None), 3: (None, "ä")}
+    # NULL changes nothing, whether the source is named or not.
+    before = db.sql("SELECT sealed FROM people ORDER BY id")
+    db.sql("UPDATE people SET note = 'x'")
+    db.sql("UPDATE people SET note = 'y', ssn = NULL, sealed = sealed")
+    assert db.sql("SELECT sealed FROM people ORDER BY id") == before
+    for erases in ("ssn = NULL", "note = 'z', ssn = ssn", "(note, ssn) = (SELECT 'z', NULL)"):
+        with fails("22004") as caught:
+            db.sql(f"UPDATE people SET {erases} WHERE id = 1")
+        assert '"sealed" = NULL' in caught.value.diag.message_hint
+    db.sql("UPDATE people SET ssn = 'other' WHERE id = 1")
+    db.sql("UPDATE people SET sealed = NULL WHERE id = 3")
+    assert now() == {1: (None, "other"), 2: (None, None), 3: (None, None)}
+    # Sealed by hand, or in clear, into the column itself.
+    db.sql("UPDATE people SET sealed = 'in clear' WHERE id = 3")
+    assert now()[3] == (None, "in clear")
+    # Never both.
+    with fails("22023"):
+        db.sql("INSERT INTO people (id, ssn, sealed) VALUES (4, 'a', 'b')")
+    with fails("22023"):
+        db.sql("UPDATE people SET ssn = 'a', sealed = 'b' WHERE id = 1")
+    with fails("22P02"):
+        db.sql("UPDATE people SET ssn = (SELECT sealed::text FROM people WHERE id = 1) WHERE id = 1")
+    # A copy of the row as it is stored, and an upsert.
+    db.sql("CREATE TABLE kept AS TABLE people")
+    db.sql("TRUNCATE people")
+    db.sql("INSERT INTO people TABLE kept")
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'upsert') ON CONFLICT (id) DO UPDATE SET sealed = EXCLUDED.sealed")
+    assert now() == {1: (None, "upsert"), 2: (None, None), 3: (None, "in clear")}
+    with fails("22004"):
+        db.sql("INSERT INTO people (id, ssn) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET ssn = EXCLUDED.ssn")
+    db.sql("MERGE INTO people p USING (VALUES (1, 'merged'), (9, 'new')) v (id, ssn) ON p.id = v.id "
+           "WHEN MATCHED THEN UPDATE SET ssn = v.ssn WHEN NOT MATCHED THEN INSERT (id, ssn) VALUES (v.id, v.ssn)")
+    assert now()[1] == (None, "merged") and now()[9] == (None, "new")
+    # Sessions that play what others have done are told nothing: all columns are named there.
+    db.sql("ALTER TABLE people ENABLE ALWAYS TRIGGER seal")
+    with db.connect() as c:
+        c.execute("SET session_replication_role = replica")
+        c.execute("UPDATE people SET ssn = NULL WHERE id = 1")
+    assert now()[1] == (None, "merged")
+
+
+def test_source_and_a_changed_key(db):
+    sourced(db)
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'one')")
+    db.sql("UPDATE people SET id = 2")
+    assert people(db) == {2: (None, "one")}
+    db.sql("UPDATE people SET id = 3, ssn = 'three'")
+    assert people(db) == {3: (None, "three")}
+    with fails("22000"):
+        db.sql("UPDATE people SET sealed = envelope_encrypt('people', 'x')")
+
+
+def test_rows_from_before_the_trigger(db):
+    """Plaintext that stands in the source is sealed by the next UPDATE of its row, and never lost."""
+    sourced(db)
+    db.sql("ALTER TABLE people DISABLE TRIGGER seal")
+    db.sql("INSERT INTO people VALUES (1, 'n', 'a'), (2, 'n', 'b'), (3, 'n', 'c'), (4, 'n', 'd')")
+    db.sql("ALTER TABLE people ENABLE TRIGGER seal")
+    db.sql("UPDATE people SET note = 'm' WHERE id = 1")
+    # Who does not know of the source writes back what was read.
+    db.sql("UPDATE people SET note = 'm', sealed = NULL WHERE id = 2")
+    db.sql("UPDATE people SET sealed = 'newer' WHERE id = 3")
+    db.sql("UPDATE people SET sealed = NULL, ssn = NULL WHERE id = 4")
+    assert people(db) == {1: (None, "a"), 2: (None, "b"), 3: (None, "newer"), 4: (None, None)}
+
+
+@pytest.mark.parametrize("bind", ["{id}", None])
+def test_mirror(db, bind):
+    """Reading either is right, whoever writes to which."""
+    sourced(db, "envelope_mirror", bind)
+    def now():
+        return people(db, bound=bind is not None)
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'old app')")
+    db.sql("INSERT INTO people (id, sealed) VALUES (2, 'new app')")
+    assert now() == {1: ("old app", "old app"), 2: ("new app", "new app")}
+    before = db.sql("SELECT sealed FROM people ORDER BY id")
+    db.sql("UPDATE people SET note = 'x'")
+    db.sql("UPDATE people SET note = 'y', ssn = ssn, sealed = sealed")
+    assert db.sql("SELECT sealed FROM people ORDER BY id") == before
+    db.sql("UPDATE people SET ssn = 'changed by old' WHERE id = 1")
+    db.sql("UPDATE people SET sealed = 'changed by new' WHERE id = 2")
+    assert now() == {1: ("changed by old",) * 2, 2: ("changed by new",) * 2}
+    # The same to both, as a restore of the rows brings it; never two values.
+    db.sql("CREATE TABLE kept AS TABLE people")
+    db.sql("TRUNCATE people")
+    db.sql("INSERT INTO people TABLE kept")
+    assert now() == {1: ("changed by old",) * 2, 2: ("changed by new",) * 2}
+    for both in ("UPDATE people SET ssn = 'a', sealed = 'b'", "INSERT INTO people VALUES (9, 'n', 'a', 'b')"):
+        with fails("22023"):
+            db.sql(both)
+    # Erased by either name.
+    db.sql("UPDATE people SET ssn = NULL WHERE id = 1")
+    db.sql("UPDATE people SET sealed = NULL WHERE id = 2")
+    assert now() == {1: (None, None), 2: (None, None)}
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET ssn = EXCLUDED.ssn")
+    db.sql("INSERT INTO people (id, ssn) VALUES (2, 'b') ON CONFLICT (id) DO UPDATE SET sealed = EXCLUDED.sealed")
+    db.sql("UPDATE people SET id = id + 10")
+    assert now() == {11: ("a", "a"), 12: ("b", "b")}
+
+
+def test_from_mirror_to_seal_and_back(db):
+    sourced(db, "envelope_mirror")
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'a'), (2, 'b')")
+    seals(db, "envelope_seal")
+    db.sql("UPDATE people SET note = 'x' WHERE id = 1")
+    assert people(db) == {1: (None, "a"), 2: ("b", "b")}
+    seals(db, "envelope_mirror")
+    # Nobody has asked for plaintext to come back, and an old program that writes what it read erases nothing.
+    db.sql("UPDATE people SET note = 'y'")
+    with fails("22004"):
+        db.sql("UPDATE people SET note = 'z', ssn = NULL WHERE id = 1")
+    assert people(db) == {1: (None, "a"), 2: ("b", "b")}
+
+
+def test_mirror_opens_for_who_may(db):
+    """Who writes plaintext needs no right to open it; who writes a sealed value does."""
+    sourced(db, "envelope_mirror")
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'a')")
+    db.sql(f"GRANT SELECT, INSERT, UPDATE ON people TO {db.low}")
+    db.sql("SELECT envelope.grant_key('people', %s, 'encrypt')", (db.low,))
+    db.sql("INSERT INTO people (id, sealed) VALUES (2, 'b')", user=db.low)
+    by_hand = ("INSERT INTO people (id, sealed) VALUES (3, envelope_encrypt('people', 'c', "
+               "envelope.row_context('people', 'sealed', '3')))")
+    with fails("42501"):
+        db.sql(by_hand, user=db.low)
+    db.sql("SELECT envelope.grant_key('people', %s, 'decrypt')", (db.low,))
+    db.sql(by_hand, user=db.low)
+    assert people(db) == {1: ("a", "a"), 2: ("b", "b"), 3: ("c", "c")}
+
+
+@pytest.mark.parametrize("arguments, sqlstate", [
+    ("'sealed=nothing'", "42703"), ("'nothing=ssn'", "42703"), ("'ssn=note'", "42804"), ("'sealed='", "42703"),
+    ("'=ssn'", "42703"), ("'sealed=sealed'", "39P01"), ("'sealed=ssn=note'", "42703"), ("'sealed=g'", "428C9"),
+    ("'" + "x" * 70 + "=ssn'", "42703"), ("", "39P01"),
+])
+@pytest.mark.parametrize("function", ["envelope_seal", "envelope_mirror"])
+def test_arguments(db, function, arguments, sqlstate):
+    db.sql("CREATE TABLE people (id int, note text, ssn text, sealed bytea, "
+           "g text GENERATED ALWAYS AS (upper(note)) STORED)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW "
+           f"EXECUTE FUNCTION {function}({arguments})")
+    with fails(sqlstate):
+        db.sql("INSERT INTO people (id, ssn) VALUES (1, 'x')")
+
+
+def test_mirror_needs_a_source(db):
+    db.sql("CREATE TABLE people (id int, sealed bytea)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION envelope_mirror('sealed')")
+    with fails("39P01"):
+        db.sql("INSERT INTO people VALUES (1, 'x')")

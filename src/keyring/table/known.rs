@@ -6,9 +6,10 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use super::policy::Policy;
 use super::{gone, no_table};
 use crate::catalog;
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, PolicyRow, Verb};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
 use crate::error::Result;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
@@ -28,7 +29,7 @@ pub struct Known {
     pub links: Vec<Link>,
     pub sealing: Option<Sealing>,
     /// Those of the relation or, if it is a partition without any, of the nearest table above it that has some.
-    pub policies: Vec<PolicyRow>,
+    pub policies: Vec<Policy>,
     /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
     pub opens: Cell<Option<KeyId>>,
     pub sealing_place: Place,
@@ -97,11 +98,11 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     Ok(known)
 }
 
-fn policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
+fn policies(relation: pg_sys::Oid) -> Result<Vec<Policy>> {
     for table in std::iter::once(relation).chain(relation::partition_ancestors(relation)) {
         let found = rows::policies(table)?;
         if !found.is_empty() {
-            return Ok(found);
+            return found.into_iter().map(Policy::of).collect();
         }
     }
     Ok(Vec::new())

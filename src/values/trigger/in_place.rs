@@ -1,0 +1,218 @@
+//! What stands in the column that holds sealed values: sealed already, or plaintext.
+
+use envelope::header::{HEADER_LEN, KeyId, is_sealed, peek_key_id};
+use envelope::text::key_id_in_text;
+use pgrx::pg_sys;
+
+use super::argument::Target;
+use super::bound::{self, Context};
+use crate::error::{Error, Place, PolicyError, Result};
+use crate::keyring::table::{self, Policy, Whose};
+use crate::pg::encoding;
+use crate::pg::relation::display_name;
+use crate::pg::trigger::{Row, TriggerCall, is_same_stored_value};
+use crate::pg::varlena::{Varlena, VarlenaBuf, first_bytes};
+use crate::values;
+
+/// Seals what stands there in clear, keeps what is sealed for this row, and binds what was sealed for the row that
+/// UPDATE replaces to what the row is now.
+pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, target: Target<'_>) -> Result<()> {
+    let Some(new) = row.value(target.column) else { return Ok(()) };
+    let relation = call.relation_oid();
+    let table = table::get(relation)?;
+    let policy = table.policy(target.name);
+    let is_moved = is_moved(call, row, policy)?;
+    if !is_moved && is_kept_from_before(call, target.column, new)? {
+        return Ok(());
+    }
+    let context = context_by(call, row, policy)?;
+    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
+    let value = unsafe { Varlena::from_datum(new) };
+    if let Some(key_id) = peek_key_id(&value) {
+        let at = |error: Error| error.at(place(call, target, key_id));
+        if is_sealed_here(relation, target, key_id, &value).map_err(at)? {
+            let found = find(call, row, policy, &context, is_moved, &value).map_err(at)?;
+            if let Found::Before(opened) = found {
+                row.replace(
+                    target.column,
+                    values::seal_and_wipe(relation, context.bytes()?, opened)?,
+                );
+            }
+            return Ok(());
+        }
+    }
+    if let Some(key_id) = key_id_in_text(&value) {
+        require_nobodys(call, target, key_id)?;
+    }
+    row.replace(target.column, values::seal(relation, context.bytes()?, &value)?);
+    Ok(())
+}
+
+/// The context of a value of the column in the row as it is about to be stored.
+pub fn context(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result<Context> {
+    context_by(call, row, table::get(call.relation_oid())?.policy(target.name))
+}
+
+/// Whether UPDATE leaves the column as it is stored, and what it is bound to, too.
+pub fn stays(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result<bool> {
+    let Some(new) = row.value(target.column) else { return Ok(true) };
+    let table = table::get(call.relation_oid())?;
+    Ok(!is_moved(call, row, table.policy(target.name))?
+        && is_kept_from_before(call, target.column, new)?)
+}
+
+/// The value of the column, which [`seal`] has left as one of this row; opened.
+pub fn open(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result<VarlenaBuf> {
+    let relation = call.relation_oid();
+    let table = table::get(relation)?;
+    let policy = table.policy(target.name);
+    let sealed = row.value(target.column).ok_or(Error::NotSealed)?;
+    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
+    let sealed = unsafe { Varlena::from_datum(sealed) };
+    let context = context_by(call, row, policy)?;
+    if let Some(opened) = values::opened(relation, context.bytes()?, &sealed)? {
+        return Ok(opened);
+    }
+    if let Some(former) = policy.and_then(|policy| policy.former.as_ref())
+        && let Some(context) = bound::now_if_any(call, row, former)?
+        && let Some(opened) = values::opened(relation, context.bytes()?, &sealed)?
+    {
+        return Ok(opened);
+    }
+    Err(values::does_not_open(relation))
+}
+
+/// An error when a value that came in beside the column is one that was sealed already.
+pub fn require_plaintext(call: &TriggerCall<'_>, target: Target<'_>, value: &[u8]) -> Result<()> {
+    match peek_key_id(value).or_else(|| key_id_in_text(value)) {
+        Some(key_id) => require_nobodys(call, target, key_id),
+        None => Ok(()),
+    }
+}
+
+fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> Result<bool> {
+    policy.map_or(Ok(false), |policy| bound::is_moved(call, row, policy))
+}
+
+fn context_by(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> Result<Context> {
+    policy.map_or_else(|| Ok(Context::none()), |policy| bound::now(call, row, &policy.binding))
+}
+
+/// Whether UPDATE leaves the column as it is stored, under one of the table's own keys. Then
+/// nothing is opened or fetched from TOAST: an UPDATE of other columns needs no key, no KMS and
+/// no right to seal. Plaintext from before the trigger does not pass.
+fn is_kept_from_before(call: &TriggerCall<'_>, column: i16, new: pg_sys::Datum) -> Result<bool> {
+    if !call.old_value(column).is_some_and(|old| is_same_stored_value(old, new)) {
+        return Ok(false);
+    }
+    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
+    let header = unsafe { first_bytes(new, HEADER_LEN) };
+    match peek_key_id(&header) {
+        Some(key_id) => Ok(table::whose(call.relation_oid(), key_id)? == Whose::Ours),
+        None => Ok(false),
+    }
+}
+
+/// The four-way decision, of a value whose first bytes name `key_id`; false: it is plaintext all the same.
+///
+/// (a) it names a key of this table's keyrings: it must open, and is kept, else it is refused ([`find`]);
+/// (b) it names a key of another keyring: refused;
+/// (c) it has the shape of a sealed value, under a key unknown here: refused, since nobody could
+///     tell it from a value whose key was lost;
+/// (d) anything else is plaintext, and is sealed.
+fn is_sealed_here(
+    relation: pg_sys::Oid,
+    target: Target<'_>,
+    key_id: KeyId,
+    value: &[u8],
+) -> Result<bool> {
+    match table::whose(relation, key_id)? {
+        Whose::Ours => {
+            values::require_seal_right(relation)?;
+            Ok(true)
+        }
+        Whose::Others => Err(Error::OtherTable(display_name(relation))),
+        Whose::Nobodys if is_sealed(value) => Err(Error::LooksSealed {
+            key: key_id,
+            table: display_name(relation),
+            column: encoding::to_string(target.name.to_bytes()),
+        }),
+        Whose::Nobodys => Ok(false),
+    }
+}
+
+/// How a sealed value was found to open.
+enum Found {
+    /// As one of the row as it is about to be stored.
+    Here,
+    /// As one from before UPDATE has changed what it is bound to; opened.
+    Before(VarlenaBuf),
+}
+
+/// Under which context `value` opens: that of its policy, the former one while its column is being bound, those of
+/// the row that UPDATE replaces if it is `moved`. It is an error when none opens it.
+fn find(
+    call: &TriggerCall<'_>,
+    row: &Row<'_>,
+    policy: Option<&Policy>,
+    context: &Context,
+    moved: bool,
+    value: &[u8],
+) -> Result<Found> {
+    let relation = call.relation_oid();
+    if values::verifies(relation, context.bytes()?, value)? {
+        return Ok(Found::Here);
+    }
+    let Some(policy) = policy else { return Err(values::does_not_open(relation)) };
+    let mut others = [None, None, None];
+    if let Some(former) = &policy.former {
+        others[0] = bound::now_if_any(call, row, former)?;
+    }
+    if moved {
+        others[1] = bound::before(call, &policy.binding)?;
+        if let Some(former) = &policy.former {
+            others[2] = bound::before(call, former)?;
+        }
+    }
+    for context in others.iter().flatten() {
+        match values::opened(relation, context.bytes()?, value)? {
+            Some(opened) if moved => return Ok(Found::Before(opened)),
+            Some(opened) => {
+                opened.wipe_and_free();
+                return Ok(Found::Here);
+            }
+            None => {}
+        }
+    }
+    if policy.binding.columns.is_empty() {
+        return Err(values::does_not_open(relation));
+    }
+    Err(PolicyError::OtherRow { table: display_name(relation) }.into())
+}
+
+/// An error when `key_id`, which was found in a plaintext, is that of a data key: the plaintext is a sealed value
+/// written as text, by a program that has read it in one form and writes it in another. Sealed once more it would
+/// open to that text.
+#[cold]
+fn require_nobodys(call: &TriggerCall<'_>, target: Target<'_>, key_id: KeyId) -> Result<()> {
+    let relation = call.relation_oid();
+    match table::whose(relation, key_id)? {
+        Whose::Nobodys => Ok(()),
+        Whose::Ours | Whose::Others => {
+            let column = encoding::to_string(target.name.to_bytes());
+            let error = Error::SealedAsText { table: display_name(relation), column };
+            Err(error.at(place(call, target, key_id)))
+        }
+    }
+}
+
+/// Where the value stands that a row is to have.
+#[cold]
+fn place(call: &TriggerCall<'_>, target: Target<'_>, key_id: KeyId) -> Place {
+    Place {
+        table: display_name(call.relation_oid()),
+        column: encoding::to_string(target.name.to_bytes()),
+        row: call.old_row(),
+        key: Some(key_id),
+    }
+}

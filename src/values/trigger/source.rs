@@ -1,0 +1,176 @@
+//! Plaintext that comes in in a column of its own: `envelope_seal` empties it, `envelope_mirror` keeps both the same.
+
+use std::ffi::CStr;
+
+use envelope::header::{HEADER_LEN, peek_key_id};
+use pgrx::pg_sys;
+
+use super::argument::{Source, Target};
+use super::{in_place, plain};
+use crate::error::{Error, PolicyError, Result};
+use crate::keyring::table;
+use crate::pg::encoding;
+use crate::pg::relation::display_name;
+use crate::pg::trigger::{Row, TriggerCall, is_replica, is_same_stored_value};
+use crate::pg::varlena::first_bytes;
+use crate::values;
+
+/// Seals a source that is not NULL, and empties it. One that is NULL changes nothing.
+pub fn seal(
+    call: &TriggerCall<'_>,
+    row: &mut Row<'_>,
+    target: Target<'_>,
+    source: Source<'_>,
+) -> Result<()> {
+    let Some(plaintext) = row.value(source.column) else {
+        if means_to_erase(call, target, source) {
+            return Err(source_null(call, target, source));
+        }
+        return in_place::seal(call, row, target);
+    };
+    match given(call, row, target, source) {
+        Given::Both if row.value(target.column).is_some() => {
+            return Err(both_given(call, target, source));
+        }
+        // What is written there counts, also NULL: what is left in the source is older.
+        Given::Target => {
+            row.empty(source.column);
+            return in_place::seal(call, row, target);
+        }
+        _ => {}
+    }
+    seal_into(call, row, target, source, plaintext)?;
+    row.empty(source.column);
+    Ok(())
+}
+
+/// Seals a source that is not NULL, and leaves it. What is written to either is what both say, also NULL.
+pub fn mirror(
+    call: &TriggerCall<'_>,
+    row: &mut Row<'_>,
+    target: Target<'_>,
+    source: Source<'_>,
+) -> Result<()> {
+    let (plaintext, sealed) = (row.value(source.column), row.value(target.column));
+    match (given(call, row, target, source), plaintext, sealed) {
+        (_, None, None) => Ok(()),
+        // Erased, by either name.
+        (Given::Source, None, Some(_)) => {
+            row.empty(target.column);
+            Ok(())
+        }
+        (Given::Target, Some(_), None) => {
+            row.empty(source.column);
+            Ok(())
+        }
+        (Given::Neither, None, Some(_)) if means_to_erase(call, target, source) => {
+            Err(source_null(call, target, source))
+        }
+        // A row from before, which nobody has asked to be opened.
+        (Given::Neither, None, Some(_)) => in_place::seal(call, row, target),
+        (Given::Both, Some(plaintext), Some(_)) => {
+            in_place::seal(call, row, target)?;
+            let opened = in_place::open(call, row, target)?;
+            let is_same = *plain::of(call, source, plaintext)? == *opened.as_slice();
+            opened.wipe_and_free();
+            if is_same { Ok(()) } else { Err(both_given(call, target, source)) }
+        }
+        (Given::Target | Given::Both, _, Some(sealed)) => {
+            bring_back(call, row, target, source, sealed)
+        }
+        (Given::Neither, Some(_), Some(_)) if in_place::stays(call, row, target)? => Ok(()),
+        (_, Some(plaintext), _) => seal_into(call, row, target, source, plaintext),
+    }
+}
+
+/// To which of the two a statement gives another value than it had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Source,
+    Target,
+    Both,
+    Neither,
+}
+
+fn given(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>, source: Source<'_>) -> Given {
+    let (new, sealed) = (row.value(source.column), row.value(target.column));
+    let (of_source, of_target) = if call.is_update() {
+        let is_same = match (call.old_value(target.column), sealed) {
+            (None, None) => true,
+            (Some(old), Some(new)) => is_same_stored_value(old, new),
+            _ => false,
+        };
+        (call.changes(source.column, source.kind, new), !is_same)
+    } else {
+        (new.is_some(), sealed.is_some())
+    };
+    match (of_source, of_target) {
+        (true, true) => Given::Both,
+        (true, false) => Given::Source,
+        (false, true) => Given::Target,
+        (false, false) => Given::Neither,
+    }
+}
+
+/// Whether UPDATE sets the source to NULL, and says nothing of what is sealed. Replication names all columns.
+fn means_to_erase(call: &TriggerCall<'_>, target: Target<'_>, source: Source<'_>) -> bool {
+    call.names(source.column) && !call.names(target.column) && !is_replica()
+}
+
+fn seal_into(
+    call: &TriggerCall<'_>,
+    row: &mut Row<'_>,
+    target: Target<'_>,
+    source: Source<'_>,
+    plaintext: pg_sys::Datum,
+) -> Result<()> {
+    let relation = call.relation_oid();
+    let plaintext = plain::of(call, source, plaintext)?;
+    in_place::require_plaintext(call, target, &plaintext)?;
+    let context = in_place::context(call, row, target)?;
+    row.replace(target.column, values::seal(relation, context.bytes()?, &plaintext)?);
+    Ok(())
+}
+
+/// Gives the source what was written to the target. Whoever wrote it in clear knows it; who wrote it sealed needs the
+/// right to open it.
+fn bring_back(
+    call: &TriggerCall<'_>,
+    row: &mut Row<'_>,
+    target: Target<'_>,
+    source: Source<'_>,
+    written: pg_sys::Datum,
+) -> Result<()> {
+    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
+    let was_sealed = peek_key_id(&unsafe { first_bytes(written, HEADER_LEN) }).is_some();
+    in_place::seal(call, row, target)?;
+    if was_sealed {
+        table::get(call.relation_oid())?.require_any_open_right()?;
+    }
+    let opened = in_place::open(call, row, target)?;
+    let plaintext = plain::back(call, source, opened.as_slice());
+    opened.wipe_and_free();
+    row.replace_by(source.column, plaintext?);
+    Ok(())
+}
+
+#[cold]
+fn source_null(call: &TriggerCall<'_>, target: Target<'_>, source: Source<'_>) -> Error {
+    let (column, source_column, table) = named(call, target, source);
+    PolicyError::SourceNull { column, source_column, table }.into()
+}
+
+#[cold]
+fn both_given(call: &TriggerCall<'_>, target: Target<'_>, source: Source<'_>) -> Error {
+    let (column, source_column, table) = named(call, target, source);
+    PolicyError::BothGiven { column, source_column, table }.into()
+}
+
+fn named(
+    call: &TriggerCall<'_>,
+    target: Target<'_>,
+    source: Source<'_>,
+) -> (String, String, String) {
+    let text = |name: &CStr| encoding::to_string(name.to_bytes());
+    (text(target.name), text(source.name), display_name(call.relation_oid()))
+}
