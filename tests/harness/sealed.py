@@ -9,11 +9,12 @@ LONG = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(100))
 QUOTED = '"Größe ""x"""."Tabelle, é"'
 CONTEXT = "Zoë, 7"
 
-# Table, its bytea column, how a value of it opens, what it holds.
+# Table, its column, how a value of it opens, what it holds.
 TABLES = [
     ("people", "ssn", "envelope_decrypt({table}, {column})", [b"123-45-6789", b"", b"\x00\xff\xf7\xe1", LONG, None]),
     ("texts", "v", f"envelope_decrypt_text({{table}}, {{column}}, '{CONTEXT}')", ["Zoë", "", "x" * 3000]),
     ("records", "v", "envelope_decrypt_text({table}, {column}, envelope_context('v', id::text))", ["one", "twö"]),
+    ("verbatim", "v", "envelope_decrypt_text({table}, {column})", ["C:\\101 \\x41", "", "é \\"]),
     ("parts", "v", "envelope_decrypt({table}, {column})", [b"low", b"low too", b"high"]),
     ("renamed", "v", "envelope_decrypt({table}, {column})", [b"renamed"]),
     ("elsewhere.moved", "v", "envelope_decrypt({table}, {column})", [b"moved"]),
@@ -21,7 +22,7 @@ TABLES = [
 ]
 PLAINTEXTS = {table: values for table, _, _, values in TABLES}
 # Sealed by the trigger.
-TRIGGERED = ("people", "parts", "renamed", "elsewhere.moved", QUOTED)
+TRIGGERED = ("people", "verbatim", "parts", "renamed", "elsewhere.moved", QUOTED)
 # What travels: the extension's tables, and what orders their rows.
 CATALOG = {"keyring": "keyring_id", "keyring_table": "id", "data_key": "key_id", "wrapped_key": "key_id, kek",
            "key_grant": "id", "sealed_column": "id", "key_use": "id"}
@@ -35,12 +36,13 @@ def make(run, reader):
     run("CREATE TABLE people (id int PRIMARY KEY, ssn bytea CHECK (envelope.is_sealed(ssn)))")
     for table in ("texts", "records", "first_name", "moved", "dropped"):
         run(f"CREATE TABLE {table} (id int PRIMARY KEY, v bytea)")
+    run("CREATE TABLE verbatim (id int PRIMARY KEY, v envelope.sealed CHECK (envelope.is_sealed(v)))")
     run("CREATE TABLE parts (id int PRIMARY KEY, v bytea) PARTITION BY RANGE (id)")
     run("CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (3)")
     run("CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (3) TO (100)")
     run(f'CREATE TABLE {QUOTED} (id int PRIMARY KEY, "Spalte ß" bytea)')
     for table, column in (("people", "ssn"), ("first_name", "v"), ("moved", "v"), ("parts", "v"),
-                          (QUOTED, "Spalte ß")):
+                          ("verbatim", "v"), (QUOTED, "Spalte ß")):
         run(f"CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW "
             f"EXECUTE FUNCTION envelope_seal('{column}')")
     for table in ("first_name", "moved"):
