@@ -1,5 +1,6 @@
 //! `envelope_encrypt`, `envelope_decrypt` and their `_text` pair.
 
+use envelope::forms::padding::without_mark;
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
@@ -71,13 +72,17 @@ pub(super) fn utf8(text: &[u8]) -> Result<Converted<'_>> {
 }
 
 /// An opened value as text. What is no text here stays sealed.
-pub(super) fn in_server_encoding(mut opened: VarlenaBuf) -> Result<VarlenaBuf> {
-    let text = match encoding::from_utf8(opened.as_mut_slice()) {
-        Ok(Converted::Same(_)) => None,
-        Ok(converted) if converted.len() > MAX_LEN => {
-            return Err(Error::TooLong(converted.len()));
-        }
-        Ok(converted) => Some(VarlenaBuf::copy_of(&converted)),
+pub(super) fn in_server_encoding(opened: VarlenaBuf) -> Result<VarlenaBuf> {
+    let bytes = opened.as_slice();
+    let text = match encoding::from_utf8(bytes) {
+        // Filled to a block, perhaps: that ends in what stands in no UTF-8.
+        Err(NotText::Invalid) => encoding::from_utf8(without_mark(bytes).unwrap_or(bytes)),
+        text => text,
+    };
+    let text = match text {
+        Ok(Converted::Same(text)) if text.len() == bytes.len() => None,
+        Ok(text) if text.len() > MAX_LEN => return Err(Error::TooLong(text.len())),
+        Ok(text) => Some(VarlenaBuf::copy_of(&text)),
         Err(NotText::Invalid) => return Err(Error::NotText),
         Err(NotText::Untranslatable) => return Err(Error::Untranslatable("opened value")),
     };
