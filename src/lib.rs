@@ -54,7 +54,6 @@ const VERSION: &CStr =
 
 pgrx::extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["bootstrap"]);
-pgrx::extension_sql_file!("../sql/typed.sql", name = "typed", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/destroy.sql", name = "destroy", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["columns"]);
@@ -64,6 +63,7 @@ pgrx::extension_sql_file!(
     requires = ["columns", "reencrypt"]
 );
 pgrx::extension_sql_file!("../sql/verify.sql", name = "verify", requires = ["columns"]);
+pgrx::extension_sql_file!("../sql/typed.sql", name = "typed", requires = ["sealed_type"]);
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["columns"]);

@@ -52,7 +52,7 @@ impl Buffer {
 
     #[inline(never)]
     fn grow(&mut self, end: usize) {
-        let size = end.next_power_of_two();
+        let size = end.next_power_of_two().min(self.most);
         // SAFETY: the memory was palloc'd, and is nobody else's; repalloc raises when there is none.
         unsafe {
             let memory = pg_sys::repalloc(self.memory.as_ptr().cast(), size);

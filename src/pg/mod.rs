@@ -17,7 +17,6 @@ pub mod domain;
 pub mod enabled;
 pub mod encoding;
 pub mod extension;
-pub mod growing;
 pub mod guc;
 mod heap;
 pub mod hook;

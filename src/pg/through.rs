@@ -7,9 +7,10 @@ use pgrx::pg_sys::Datum;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, direct_function_call_as_datum, pg_sys};
 
-use crate::pg::growing::Growing;
+use crate::pg::buffer::Buffer;
 use crate::pg::kinds::Scalar;
 use crate::pg::report::raise_again;
+use crate::pg::varlena::MAX_LEN;
 
 /// A function as PostgreSQL calls it.
 type Function = unsafe fn(pg_sys::FunctionCallInfo) -> Datum;
@@ -42,11 +43,13 @@ pub fn parsed(kind: Scalar, text: &[u8]) -> Option<Datum> {
         Scalar::Enum(kind) => (pg_sys::enum_in, kind),
         _ => return None,
     };
-    let mut terminated = Growing::copy_of(text);
-    if text.contains(&0) || !terminated.push(b"\0") {
+    if text.contains(&0) {
         return None;
     }
-    let text = Datum::from(terminated.as_slice().as_ptr());
+    let mut terminated = Buffer::of_most(MAX_LEN);
+    terminated.push(text);
+    terminated.push(b"\0");
+    let text = Datum::from(terminated.bytes()?.as_ptr());
     let arguments = [Some(text), Some(Datum::from(of)), Some(Datum::from(-1i32))];
     // SAFETY: they take a cstring, the type's OID and its modifier, or less, and hold nothing that an error would leave.
     let parse = || unsafe { direct_function_call_as_datum(input, &arguments) };

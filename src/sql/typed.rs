@@ -1,16 +1,18 @@
-//! `envelope_encrypt_as` and `envelope_decrypt_as`: values with types.
+//! `envelope_encrypt_as` and `envelope_decrypt_as`: values with types; and the casts of such values to `envelope.sealed`.
 
 use pgrx::pg_sys;
 
 use crate::error::Result;
 use crate::pg::call::{self, Arguments, row_function};
 use crate::pg::domain::Checks;
+use crate::pg::varlena::VarlenaBuf;
 use crate::sql::begin;
 use crate::sql::values::with_context;
 use crate::values::{self, FormBuf, ValueType};
 
 row_function!(envelope_encrypt_as_wrapper, encrypt_as);
 row_function!(envelope_decrypt_as_wrapper, decrypt_as);
+row_function!(envelope_sealed_from_wrapper, to_sealed);
 
 /// The arguments are `relation`, `value` of any type, `context`.
 fn encrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
@@ -41,6 +43,17 @@ fn decrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>>
         form.wipe_and_free();
         value.map(Some)
     })
+}
+
+/// The form of the one argument, filled, as it goes into a column of type envelope.sealed for the trigger to seal.
+fn to_sealed(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
+    // SAFETY: the call's own information.
+    let Some(value) = (unsafe { Arguments::of(fcinfo) }).datum(0) else { return Ok(None) };
+    let kind = resolved(fcinfo, 0)?.kind;
+    let mut form = FormBuf::new();
+    // SAFETY: the argument is of the type that it was resolved to.
+    unsafe { kind.form_of(value, kind.default_block(), &mut form) }?;
+    Ok(Some(VarlenaBuf::copy_of(form.as_slice()).into_datum()))
 }
 
 /// The type of an argument, and what is prepared of its domains.

@@ -366,3 +366,53 @@ def test_rights_and_damage_are_as_in_envelope_decrypt(typed):
         typed.sql("SELECT envelope_encrypt_as('t', 1)", user=typed.low)
     with fails("22000"):
         typed.sql("SELECT envelope_decrypt_as('t', 'abc', NULL::text)")
+
+
+CAST = ["bool", "int2", "int4", "int8", "numeric", "float4", "float8", "date", "time", "timetz", "timestamp",
+        "timestamptz", "interval", "uuid", "inet", "cidr", "json", "jsonb"]
+
+
+@pytest.mark.parametrize("session", ["", HOSTILE])
+def test_assigned_to_a_sealed_column_a_value_is_its_form(typed, session):
+    """Filled, and in assignments only."""
+    with typed.connect() as c:
+        c.execute(session)
+        c.execute("CREATE TEMP TABLE assigned (v envelope.sealed)")
+        for n, (kind, *_) in enumerate(VALUES):
+            if kind in [*CAST, "birthday", "price"]:
+                c.execute(f"INSERT INTO assigned SELECT c{n} FROM typed")
+                found = c.execute("SELECT v::bytea FROM assigned", binary=True).fetchone()
+                assert found == (EXPECTED[n],), VALUES[n]
+                c.execute("TRUNCATE assigned")
+    with fails("42883"):
+        typed.sql("SELECT envelope.is_sealed(1)")
+    with fails("42804"):
+        typed.sql("CREATE TEMP TABLE assigned (v envelope.sealed); INSERT INTO assigned VALUES ('(1,2)'::point)")
+
+
+def test_what_is_assigned_is_sealed_by_the_trigger(typed):
+    typed.sql("CREATE TABLE people (id int, born envelope.sealed)")
+    typed.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('born')")
+    typed.sql("INSERT INTO people VALUES (1, date '1999-12-31')")
+    typed.sql("DO $$ DECLARE d date := '2000-01-01'; BEGIN INSERT INTO people VALUES (2, d); END $$")
+    typed.sql("UPDATE people SET born = envelope_encrypt_as('people', date '2000-02-29') WHERE id = 2")
+    opened = "SELECT envelope_decrypt_as('people', born, NULL::date)::text FROM people ORDER BY id"
+    assert typed.sql(opened) == [("1999-12-31",), ("2000-02-29",)]
+    assert typed.value("SELECT count(DISTINCT octet_length(born::bytea)) FROM people") == 1
+
+
+def test_plans(typed):
+    """Sealing is not folded into one value for all rows, opening goes into parallel workers."""
+    with typed.connect() as c:
+        c.execute("CREATE TABLE planned AS SELECT envelope_encrypt_as('t', 7) AS v FROM generate_series(1, 1000)")
+        assert c.execute("SELECT count(DISTINCT v) FROM planned").fetchone() == (1000,)
+        c.execute("ANALYZE planned")
+        c.execute("SET parallel_setup_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_tuple_cost = 0")
+        query = "SELECT sum(envelope_decrypt_as('t', v, NULL::int)) FROM planned"
+        plan = "\n".join(line for (line,) in c.execute(f"EXPLAIN (ANALYZE, VERBOSE) {query}").fetchall())
+        assert "Workers Launched: 2" in plan and "Partial Aggregate" in plan, plan
+        assert c.execute(query).fetchone() == (7000,)
+        labels = c.execute("SELECT proname::text, provolatile::text, proparallel::text, procost::int, proisstrict FROM pg_proc "
+                           "WHERE proname IN ('envelope_encrypt_as', 'envelope_decrypt_as') GROUP BY 1, 2, 3, 4, 5 "
+                           "ORDER BY 1").fetchall()
+        assert labels == [("envelope_decrypt_as", "s", "s", 20, False), ("envelope_encrypt_as", "v", "s", 20, False)]

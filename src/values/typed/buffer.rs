@@ -2,7 +2,8 @@
 
 use envelope::forms::Sink;
 
-use crate::pg::growing::Growing;
+use crate::pg::buffer::Buffer;
+use crate::pg::varlena::MAX_LEN;
 
 /// Every form of a type that has a longest one fits, as most short texts do.
 const SHORT: usize = 128;
@@ -11,53 +12,52 @@ const SHORT: usize = 128;
 pub struct FormBuf {
     short: [u8; SHORT],
     len: usize,
-    long: Option<Growing>,
-    is_too_long: bool,
+    long: Option<Buffer>,
 }
 
 impl FormBuf {
     /// Empty.
     pub fn new() -> FormBuf {
-        FormBuf { short: [0; SHORT], len: 0, long: None, is_too_long: false }
+        FormBuf { short: [0; SHORT], len: 0, long: None }
     }
 
     /// Empty again.
     pub fn clear(&mut self) {
         self.len = 0;
         self.long = None;
-        self.is_too_long = false;
     }
 
-    /// What was written.
+    /// What was written; nothing of what is too long.
     pub fn as_slice(&self) -> &[u8] {
         match &self.long {
-            Some(long) => long.as_slice(),
+            Some(long) => long.bytes().unwrap_or_default(),
             None => &self.short[..self.len],
         }
     }
 
     /// Whether more was written than a value may hold.
     pub fn is_too_long(&self) -> bool {
-        self.is_too_long
+        self.long.as_ref().is_some_and(|long| long.bytes().is_none())
     }
 }
 
 impl Sink for FormBuf {
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        match &mut self.long {
-            Some(long) => self.is_too_long |= !long.push(bytes),
-            None => match self.short.get_mut(self.len..self.len + bytes.len()) {
-                Some(room) => {
-                    room.copy_from_slice(bytes);
-                    self.len += bytes.len();
-                }
-                None => {
-                    let mut long = Growing::copy_of(&self.short[..self.len]);
-                    self.is_too_long |= !long.push(bytes);
-                    self.long = Some(long);
-                }
-            },
+        if let Some(long) = &mut self.long {
+            return long.push(bytes);
+        }
+        match self.short.get_mut(self.len..self.len + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => {
+                let mut long = Buffer::of_most(MAX_LEN);
+                long.push(&self.short[..self.len]);
+                long.push(bytes);
+                self.long = Some(long);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::pg::array::TakenApart;
 use crate::pg::kinds::{self, Scalar};
 use crate::pg::value::{Plain, Value};
+use crate::pg::varlena::MAX_LEN;
 use crate::pg::{encoding, scalars};
 
 impl ValueType {
@@ -33,7 +34,7 @@ impl ValueType {
             return Err(Error::BadArgument("values of type bytea take no block".into()));
         }
         fill(padding, out.as_slice().len(), block as usize, out);
-        if out.is_too_long() { Err(Error::TooLong(out.as_slice().len())) } else { Ok(()) }
+        if out.is_too_long() { Err(Error::TooLong(MAX_LEN + 1)) } else { Ok(()) }
     }
 
     #[inline(never)]
