@@ -853,7 +853,7 @@ fn identifier(name: &str) -> String {
 }
 
 /// As a string that SQL reads.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

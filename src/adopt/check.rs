@@ -8,6 +8,7 @@ mod breaks;
 mod checks;
 mod kms;
 mod loading;
+mod protection;
 mod survey;
 
 use envelope::header::KeyId;
@@ -42,6 +43,11 @@ pub enum Outcome {
     /// Well, and there is something to say.
     Note(String),
     Broken(Error),
+    /// Plaintext is stored, or will be.
+    Unprotected {
+        sqlstate: String,
+        message: String,
+    },
 }
 
 /// A finding for every wrapped key, unwrapped past the cache and compared, and for every break; for
@@ -60,6 +66,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
     findings.extend(kms.try_default());
     findings.extend(loading::findings());
     findings.extend(checks::findings());
+    findings.extend(protection::findings());
     for finding in &findings {
         if let Outcome::Broken(error) = &finding.outcome {
             audit::refused(error);
@@ -77,6 +84,7 @@ impl Finding {
                 Outcome::Well => None,
                 Outcome::Note(note) => Some(note.clone()),
                 Outcome::Broken(error) => Some(error.to_string()),
+                Outcome::Unprotected { message, .. } => Some(message.clone()),
             };
             let kek = finding.kek.clone();
             (finding.keyring_id, finding.key_id, kek, finding.gone, message)

@@ -6,9 +6,13 @@
 mod beside;
 mod checks;
 mod columns;
+mod disk;
+mod loading;
 mod relatives;
+mod traces;
 mod triggers;
 mod uses;
+mod values;
 
 use pgrx::pg_sys;
 
@@ -32,7 +36,6 @@ pub enum Severity {
 
 /// One thing that is not as it should be.
 pub struct Finding {
-    pub relation: pg_sys::Oid,
     /// `schema.table`, quoted as SQL would.
     pub table: String,
     pub column: Option<String>,
@@ -63,19 +66,23 @@ pub fn lint(relation: Option<pg_sys::Oid>) -> Result<Vec<Finding>> {
     }
     let top = relation.unwrap_or(pg_sys::InvalidOid);
     let columns = Columns::of(Scope { role, top, only_own: false })?;
-    let mut findings = Vec::new();
+    let mut findings = values::in_clear(&columns)?;
     for sql in CLASSES.into_iter().flatten().chain(checks::KNOWN_TO_CHECK) {
         findings.extend(columns.ask(sql)?);
     }
+    findings.extend(loading::findings(&columns)?);
+    findings.extend(values::unexpected(&columns)?);
+    findings.extend(values::left_by_dropped(&columns)?);
     sort(&mut findings);
     Ok(findings)
 }
 
-/// The errors alone, of the current role's own tables, and of all for superusers.
+/// The errors alone, of the current role's own tables, and of all for superusers; but those that `envelope.check()`
+/// finds by itself.
 pub fn errors_of_own() -> Result<Vec<Finding>> {
     let scope = Scope { role: acl::current_role(), top: pg_sys::InvalidOid, only_own: true };
     let columns = Columns::of(scope)?;
-    let mut findings = Vec::new();
+    let mut findings = values::in_clear(&columns)?;
     for sql in CLASSES.into_iter().flatten() {
         findings.extend(columns.ask(sql)?);
     }
@@ -85,8 +92,14 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
 }
 
 /// The queries of all classes.
-const CLASSES: [&[&str]; 5] =
-    [triggers::CLASSES, beside::CLASSES, checks::CLASSES, uses::CLASSES, relatives::CLASSES];
+const CLASSES: [&[&str]; 6] = [
+    triggers::CLASSES,
+    beside::CLASSES,
+    checks::CLASSES,
+    uses::CLASSES,
+    relatives::CLASSES,
+    disk::CLASSES,
+];
 
 fn sort(findings: &mut [Finding]) {
     findings.sort_by(|one, other| {
@@ -112,9 +125,9 @@ impl TryFrom<Said> for Finding {
             "warning" => Severity::Warning,
             _ => Severity::Notice,
         };
-        let Said { relation, table, column, sqlstate, message, remedy, .. } = said;
+        let Said { table, column, sqlstate, message, remedy, .. } = said;
         let column = (!column.is_empty()).then_some(column);
-        Ok(Finding { relation, table, column, severity, sqlstate, message, remedy })
+        Ok(Finding { table, column, severity, sqlstate, message, remedy })
     }
 }
 

@@ -18,6 +18,10 @@ pub struct Needing {
     pub owner: pg_sys::Oid,
     /// Whether it stores what it opens.
     pub in_clear: bool,
+    /// The table or materialized view; 0 for a domain.
+    pub relation: pg_sys::Oid,
+    /// The statement that mends it; empty where none can.
+    pub remedy: String,
 }
 
 /// What sort of object.
@@ -66,7 +70,9 @@ fn read(row: SpiHeapTupleData<'_>) -> spi::Result<Option<Needing>> {
     };
     let owner = row.get(4)?.unwrap_or(pg_sys::InvalidOid);
     let in_clear = row.get(5)?.unwrap_or(false);
-    Ok(Some(Needing { kind, name: text(2)?, of: text(3)?, owner, in_clear }))
+    let relation = row.get(6)?.unwrap_or(pg_sys::InvalidOid);
+    let (name, of, remedy) = (text(2)?, text(3)?, text(7)?);
+    Ok(Some(Needing { kind, name, of, owner, in_clear, relation, remedy }))
 }
 
 const SQL: &str = r"
@@ -101,40 +107,50 @@ WITH RECURSIVE own AS (
   FROM needing n JOIN pg_depend d ON d.refclassid = n.classid AND d.refobjid = n.objid
   WHERE n.classid <> 'pg_class'::regclass OR d.classid = 'pg_rewrite'::regclass
   GROUP BY d.classid, d.objid, d.objsubid
-), found (kind, name, relation, domain, in_clear) AS (
+), found (kind, name, relation, domain, in_clear, object) AS (
   SELECT CASE WHEN c.conrelid <> 0 THEN 'check' ELSE 'domain' END, quote_ident(c.conname), c.conrelid,
-         c.contypid, false
+         c.contypid, false, c.oid
   FROM user_of u JOIN pg_constraint c ON c.oid = u.objid
   WHERE u.classid = 'pg_constraint'::regclass
     AND c.contype = 'c' AND c.convalidated AND c.conislocal
   UNION
-  SELECT 'generated', quote_ident(a.attname), a.attrelid, 0, u.opens
+  SELECT 'generated', quote_ident(a.attname), a.attrelid, 0, u.opens, 0
   FROM user_of u
   JOIN pg_attrdef f ON u.classid = 'pg_attrdef'::regclass AND f.oid = u.objid
     OR u.classid = 'pg_class'::regclass AND f.adrelid = u.objid AND f.adnum = u.objsubid
   JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
   WHERE a.attgenerated = 's' AND a.attislocal
   UNION
-  SELECT 'partition', '', c.oid, 0, false
+  SELECT 'partition', '', c.oid, 0, false, 0
   FROM user_of u JOIN pg_class c ON c.oid = u.objid
   WHERE u.classid = 'pg_class'::regclass AND u.objsubid = 0 AND c.relkind = 'p'
   UNION
-  SELECT 'index', quote_ident(c.relname), i.indrelid, 0, u.opens AND i.indexprs IS NOT NULL
+  SELECT 'index', quote_ident(c.relname), i.indrelid, 0, u.opens AND i.indexprs IS NOT NULL, c.oid
   FROM user_of u JOIN pg_class c ON c.oid = u.objid JOIN pg_index i ON i.indexrelid = c.oid
   WHERE u.classid = 'pg_class'::regclass AND NOT c.relispartition
   UNION
-  SELECT 'statistics', quote_ident(s.nspname) || '.' || quote_ident(e.stxname), e.stxrelid, 0, true
+  SELECT 'statistics', quote_ident(s.nspname) || '.' || quote_ident(e.stxname), e.stxrelid, 0, true, e.oid
   FROM user_of u JOIN pg_statistic_ext e ON e.oid = u.objid JOIN pg_namespace s ON s.oid = e.stxnamespace
   WHERE u.classid = 'pg_statistic_ext'::regclass AND u.opens
   UNION
-  SELECT 'materialized', '', c.oid, 0, true
+  SELECT 'materialized', '', c.oid, 0, true, c.oid
   FROM user_of u JOIN view_of v ON v.rule = u.objid JOIN pg_class c ON c.oid = v.view
   WHERE u.classid = 'pg_rewrite'::regclass AND u.opens AND v.kind = 'm' AND c.relispopulated
 )
 SELECT convert_to(f.kind, getdatabaseencoding()), convert_to(f.name, getdatabaseencoding()),
        convert_to(quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)),
                   getdatabaseencoding()),
-       COALESCE(c.relowner, t.typowner), f.in_clear
+       COALESCE(c.relowner, t.typowner), f.in_clear, f.relation,
+       convert_to(CASE
+         WHEN f.kind IN ('check', 'domain') THEN format(
+           CASE f.kind WHEN 'check' THEN 'ALTER TABLE %1$s DROP CONSTRAINT %2$s, ADD CONSTRAINT %2$s %3$s NOT VALID'
+                       ELSE 'ALTER DOMAIN %1$s DROP CONSTRAINT %2$s' END,
+           quote_ident(s.nspname) || '.' || quote_ident(COALESCE(c.relname, t.typname)), f.name,
+           pg_get_constraintdef(f.object))
+         WHEN f.kind = 'index' THEN format('DROP INDEX %s.%s', quote_ident(s.nspname), f.name)
+         WHEN f.kind = 'statistics' THEN format('DROP STATISTICS %s', f.name)
+         WHEN f.kind = 'materialized' THEN format('DROP MATERIALIZED VIEW %s.%s', quote_ident(s.nspname), quote_ident(c.relname))
+         END, getdatabaseencoding())
 FROM found f
 LEFT JOIN pg_class c ON c.oid = f.relation
 LEFT JOIN pg_type t ON f.relation = 0 AND t.oid = f.domain

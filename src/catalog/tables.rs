@@ -147,7 +147,6 @@ pub fn extension() -> DatumWithOid<'static> {
 
 /// What a query says of a table.
 pub struct Said {
-    pub relation: pg_sys::Oid,
     /// `schema.table`, quoted as SQL would.
     pub table: String,
     /// None: empty.
@@ -158,17 +157,16 @@ pub struct Said {
     pub remedy: String,
 }
 
-/// A row of seven columns in that order; those that may hold names as bytes of the server's encoding.
+/// A row of six columns in that order; those that may hold names as bytes of the server's encoding.
 pub fn said(row: SpiHeapTupleData<'_>) -> SpiResult<Said> {
     let text = |column| text_of(&row, column);
     Ok(Said {
-        relation: row.get(1)?.unwrap_or(pg_sys::InvalidOid),
-        table: text(2)?,
-        column: text(3)?,
-        severity: row.get(4)?.unwrap_or_default(),
-        sqlstate: row.get(5)?.unwrap_or_default(),
-        message: text(6)?,
-        remedy: text(7)?,
+        table: text(1)?,
+        column: text(2)?,
+        severity: row.get(3)?.unwrap_or_default(),
+        sqlstate: row.get(4)?.unwrap_or_default(),
+        message: text(5)?,
+        remedy: text(6)?,
     })
 }
 

@@ -4,9 +4,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::pg::datum::owned_name;
+use crate::pg::datum::{owned_cstring, owned_name};
 use crate::pg::state::Number;
-use crate::pg::{relation, syscache};
+use crate::pg::{encoding, relation, syscache};
 
 /// A column, as far as sealed values are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,12 @@ pub fn base_type(mut kind: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
+/// Whether a column's values have a length of their own, as text and bytea have; false for one that is gone.
+pub fn is_of_variable_length(relation: pg_sys::Oid, number: i16) -> bool {
+    // SAFETY: look-ups in the system cache; the type of a column that is gone is 0, and has length 0.
+    unsafe { pg_sys::get_typlen(pg_sys::get_atttype(relation, number)) == -1 }
+}
+
 /// Whether a column is computed when it is read (from PostgreSQL 18 on).
 pub fn is_virtual(relation: pg_sys::Oid, number: i16) -> bool {
     // SAFETY: a look-up in the system cache; 0 for what is not there or not generated.
@@ -97,4 +103,15 @@ pub fn all_sealable(relation: pg_sys::Oid) -> Vec<i16> {
 pub fn name(relation: pg_sys::Oid, number: i16) -> Option<String> {
     // SAFETY: with `missing_ok` the answer is null for what is not there.
     owned_name(unsafe { pg_sys::get_attname(relation, number, true) })
+}
+
+/// The name of a column, quoted where SQL needs it; `None` when there is none.
+pub fn quoted_name(relation: pg_sys::Oid, number: i16) -> Option<String> {
+    // SAFETY: with `missing_ok` the name is null for what is not there; quoting gives its argument back or a
+    // palloc'd string.
+    unsafe {
+        let name = owned_cstring(pg_sys::get_attname(relation, number, true))?;
+        let quoted = CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()));
+        Some(encoding::to_string(quoted.to_bytes()))
+    }
 }

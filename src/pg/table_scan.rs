@@ -81,16 +81,49 @@ pub fn read(
     extent: Extent,
     mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read, Unreadable> {
+    let kinds = |number| column::holds_sealable(relation, number).then_some(true);
+    read_kinds(moment, relation, columns, &kinds, count, extent, &mut each)
+}
+
+/// As [`read`], of columns of any type, dropped ones too. Those of fixed length, and dropped ones, show that there is
+/// a value and none of its bytes.
+pub fn read_any(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    count: usize,
+    extent: Extent,
+    mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
+) -> Result<Read, Unreadable> {
+    let kinds = |number| {
+        column::name(relation, number).map(|_| column::is_of_variable_length(relation, number))
+    };
+    read_kinds(moment, relation, columns, &kinds, count, extent, &mut each)
+}
+
+/// Whether a column is read at all, and if so whether its bytes are. Asked once the table cannot change.
+type Kinds<'a> = &'a dyn Fn(i16) -> Option<bool>;
+
+fn read_kinds(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    kinds: Kinds<'_>,
+    count: usize,
+    extent: Extent,
+    each: &mut dyn FnMut(&Seen<'_>) -> ControlFlow<()>,
+) -> Result<Read, Unreadable> {
     if columns.is_empty() {
         return Ok(Read::default());
     }
     let at = Cell::new((0, Tid::default()));
-    let mut each = |column, row, datum| {
+    let mut each = |column, row, datum: Option<pg_sys::Datum>| {
         at.set((column, row));
-        // SAFETY: a non-null value of the row, of such a type, that the scan stands on.
+        let Some(datum) = datum else { return each(&Seen { column, row, head: &[] }) };
+        // SAFETY: a non-null value of variable length of the row that the scan stands on.
         each(&Seen { column, row, head: &unsafe { first_bytes(datum, count) } })
     };
-    damage::reading(|| read_opened(moment, relation, columns, extent, &mut each)).map_err(
+    damage::reading(|| read_opened(moment, relation, columns, kinds, extent, &mut each)).map_err(
         |damage| {
             let (column, row) = at.get();
             Unreadable { column, row, damage }
@@ -102,8 +135,9 @@ fn read_opened(
     moment: &Moment,
     relation: pg_sys::Oid,
     columns: &[i16],
+    kinds: Kinds<'_>,
     extent: Extent,
-    each: &mut dyn FnMut(i16, Tid, pg_sys::Datum) -> ControlFlow<()>,
+    each: &mut dyn FnMut(i16, Tid, Option<pg_sys::Datum>) -> ControlFlow<()>,
 ) -> Read {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     let mut read = Read::default();
@@ -128,9 +162,9 @@ fn read_opened(
         }
         // Under the lock: until now a column may have become one of another type, whose values are
         // no pointers.
-        let is_sealable = |number: &i16| column::holds_sealable(relation, *number);
-        let columns: Vec<i16> = columns.iter().copied().filter(is_sealable).collect();
-        let last = columns.iter().copied().max().unwrap_or_default();
+        let kind = |number: &i16| kinds(*number).map(|has_bytes| (*number, has_bytes));
+        let columns: Vec<(i16, bool)> = columns.iter().filter_map(kind).collect();
+        let last = columns.iter().map(|(number, _)| *number).max().unwrap_or_default();
         if last > 0 && !(*opened).rd_tableam.is_null() {
             read.may_differ = (*(*opened).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID;
             let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
@@ -141,12 +175,12 @@ fn read_opened(
                     read.rows += 1;
                     pg_sys::slot_getsomeattrs(slot, i32::from(last));
                     let row = Tid::of(&(*slot).tts_tid);
-                    go_on = columns.iter().try_for_each(|column| {
+                    go_on = columns.iter().try_for_each(|(column, has_bytes)| {
                         let at = (*column - 1) as usize;
                         if *(*slot).tts_isnull.add(at) {
                             return ControlFlow::Continue(());
                         }
-                        each(*column, row, *(*slot).tts_values.add(at))
+                        each(*column, row, has_bytes.then(|| *(*slot).tts_values.add(at)))
                     });
                 }
                 scan.end();

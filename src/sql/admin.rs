@@ -121,6 +121,9 @@ fn envelope_check() -> std::result::Result<
             Outcome::Broken(error) => {
                 (false, Some(error.sqlstate_text()), Some(RowText(error.to_string())))
             }
+            Outcome::Unprotected { sqlstate, message } => {
+                (false, Some(sqlstate), Some(RowText(message)))
+            }
         };
         (
             finding.table.map(RowText),

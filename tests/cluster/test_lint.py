@@ -211,8 +211,17 @@ def test_defaults(db):
     make(db)
     db.sql("CREATE TRIGGER seal_more BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('b')")
     db.sql(f"ALTER TABLE people ADD b bytea NOT NULL DEFAULT '{SECRET}'")
-    assert ("b", "error", "23514") in kinds(db, "people")
+    # Among the values, in the catalog, and the default itself.
+    assert [row[1:3] for row in findings(db, "people") if row[0] == "b"] == [
+        ("error", "23514"), ("error", "23514"), ("warning", "23514"), ("warning", "42P17")]
+    broken = "SELECT count(*) FROM envelope.check() WHERE NOT ok AND relation = 'public.people'"
+    assert db.value(broken) == 2
     mend(db, "people", "b", "warning", "42P17")
+    for *_, message, remedy in findings(db, "people")[:2]:
+        db.sql(remedy)
+    assert [row[:3] for row in findings(db, "people")] == [("b", "warning", "23514")]
+    assert db.value("SELECT bool_and(envelope_decrypt_text('people', b) = %s) FROM people", (SECRET,))
+    assert db.value(broken) == 0
 
 
 @pytest.mark.parametrize("change", [
@@ -250,7 +259,7 @@ def test_foreign_keys(db):
     ("CREATE INDEX ON people (ssn)", ("ssn", "notice", "42883")),
     ("CREATE STATISTICS s ON id, ssn FROM people", ("ssn", "notice", "42883")),
     ("ALTER TABLE people REPLICA IDENTITY FULL", ("ssn", "notice", "42883")),
-    ("ALTER TABLE people ADD g text GENERATED ALWAYS AS (encode(ssn, 'hex')) STORED", ("g", "warning", "42883")),
+    ("ALTER TABLE people ADD g text GENERATED ALWAYS AS (md5(ssn)) STORED", ("g", "warning", "42883")),
 ])
 def test_what_is_built_from_sealed_values(db, sql, kind):
     make(db)
@@ -264,6 +273,109 @@ def test_an_index_of_ours(db):
     make(db)
     db.sql("CREATE INDEX ON people (envelope.key_id_of(ssn))")
     assert findings(db, "people") == []
+
+
+# Values.
+
+
+def in_clear(db, table="people"):
+    """Puts plaintext into a column whose CHECK is missing."""
+    db.sql(f"ALTER TABLE {table} DISABLE TRIGGER seal")
+    db.sql(f"INSERT INTO {table} (id, ssn) VALUES (3, %s)", (SECRET.encode(),))
+    db.sql(f"ALTER TABLE {table} ENABLE TRIGGER seal")
+
+
+def test_plaintext_among_the_values(db):
+    loose(db)
+    in_clear(db)
+    assert ("ssn", "error", "23514") in kinds(db, "people")
+    mend(db, "people", "ssn", "error", "23514")
+    assert db.value("SELECT bool_and(envelope.is_sealed(ssn)) FROM people")
+
+
+def test_plaintext_in_a_partition(db):
+    """Named with the partition that it stands in."""
+    db.sql("CREATE TABLE log (id int, ssn bytea) PARTITION BY RANGE (id)")
+    db.sql(SEAL.format(t="log"))
+    db.sql("CREATE TABLE log_low PARTITION OF log FOR VALUES FROM (0) TO (10)")
+    in_clear(db, "log_low")
+    assert db.sql("SELECT relation FROM envelope.lint('log') WHERE severity = 'error'") == [("public.log_low",)]
+    mend(db, "log", "ssn", "error", "23514")
+
+
+def test_sealed_values_that_nobody_registered(db):
+    make(db)
+    db.sql("CREATE TABLE copies AS SELECT ssn FROM people")
+    assert kinds(db, "copies") == {("ssn", "warning", "42704")}
+    mend(db, "copies", "ssn", "warning", "42704")
+    assert kinds(db, "copies") == {("ssn", "warning", "23514")}
+
+
+@pytest.mark.parametrize("expression", [
+    "ARRAY[ssn]", "ARRAY[ssn::text]", "jsonb_build_object('id', 1, 'ssn', ssn)", "to_json(ssn)", "ssn::text",
+    "encode(ssn, 'hex')", "encode(ssn, 'base64')", "'x' || encode(ssn, 'base64')"])
+def test_sealed_values_in_other_types(db, expression):
+    """destroy_key does not find them there."""
+    make(db)
+    db.sql(f"CREATE TABLE copies AS SELECT {expression} AS copied FROM people WHERE ssn IS NOT NULL")
+    assert kinds(db, "copies") == {("copied", "warning", "42804")}
+    assert ("copied", "warning", "42804") in kinds(db)
+
+
+def test_values_of_no_key_that_is_known_here(db):
+    make(db)
+    db.sql("CREATE TABLE others AS SELECT set_byte(ssn, 10, get_byte(ssn, 10) # 1) AS v, 'f7e1'::text AS t FROM people")
+    assert findings(db, "others") == []
+
+
+def test_what_a_dropped_column_has_left(db):
+    make(db, columns="id int PRIMARY KEY, name text, ssn bytea, old text DEFAULT 'in clear'")
+    db.sql("ALTER TABLE people DROP COLUMN old")
+    assert kinds(db, "people") == {(None, "notice", "55000")}
+    mend(db, "people", None, "notice", "55000")
+    assert findings(db, "people") == []
+
+
+def test_plaintext_in_statistics(db):
+    loose(db)
+    in_clear(db)
+    db.sql("INSERT INTO people SELECT g, 'n' FROM generate_series(10, 20) g; ANALYZE people")
+    db.sql("UPDATE people SET ssn = ssn")
+    assert ("ssn", "warning", "55000") in kinds(db, "people")
+    mend(db, "people", "ssn", "warning", "55000")
+
+
+def test_what_needs_a_key_to_load(db):
+    """Field fault: a dump with it cannot be restored, and the rows are lost."""
+    make(db)
+    db.sql("ALTER TABLE people ADD CONSTRAINT short CHECK (length(envelope_decrypt_text('people', ssn)) < 20)")
+    assert kinds(db, "people") == {(None, "error", "55000")} == kinds(db)
+    mend(db, "people", None, "error", "55000")
+    assert findings(db, "people") == []
+    with pytest.raises(psycopg.errors.CheckViolation):
+        db.sql("INSERT INTO people VALUES (9, 'n', repeat('x', 30)::bytea)")
+
+
+# check().
+
+
+def test_check_tells_of_errors(db):
+    """Field fault: half-set and disabled triggers went unseen."""
+    make(db)
+    broken = "SELECT relation, sqlstate, message FROM envelope.check() WHERE NOT ok"
+    assert db.sql(broken) == []
+    trigger(db, "BEFORE INSERT ON people FOR EACH ROW")
+    (relation, sqlstate, message), = db.sql(broken)
+    assert (relation, sqlstate) == ("public.people", "39P01") and "CREATE OR REPLACE TRIGGER" in message
+    mend(db, "people", "ssn", "error", "39P01")
+    db.sql("ALTER TABLE people DISABLE TRIGGER seal")
+    assert [row[1] for row in db.sql(broken)] == ["55000"]
+    assert db.sql(broken, user=db.low) == []
+    db.sql(f"ALTER TABLE people OWNER TO {db.low}")
+    assert [row[1] for row in db.sql(broken, user=db.low)] == ["55000"]
+    # Nobody's but one's own, for members of pg_monitor neither.
+    db.sql(f"ALTER TABLE people OWNER TO postgres; GRANT pg_monitor TO {db.low}")
+    assert db.sql(broken, user=db.low) == []
 
 
 # Relatives: partitions, heirs, copies.

@@ -8,19 +8,20 @@ use pgrx::spi::{self, SpiHeapTupleData};
 use super::{Finding, Scope};
 use crate::catalog::tables;
 use crate::error::Result;
+use crate::pg::datum::oid_as;
 
 /// One array a property, as queries take them.
 #[derive(Default)]
 pub struct Columns {
-    scope: Scope,
+    pub scope: Scope,
     pub relations: Vec<pg_sys::Oid>,
     pub numbers: Vec<i16>,
     /// Where plaintext comes in, of `target=source`; 0: in the column itself.
-    sources: Vec<i16>,
+    pub sources: Vec<i16>,
     /// It has a policy.
-    policies: Vec<bool>,
+    pub policies: Vec<bool>,
     /// A sealing trigger of the table names it.
-    triggered: Vec<bool>,
+    pub triggered: Vec<bool>,
     registered: Vec<bool>,
     /// The table inherits it (INHERITS, not as a partition) from one with a policy or a trigger.
     heirs: Vec<bool>,
@@ -31,7 +32,9 @@ pub struct Columns {
     /// The policy binds the value to other columns.
     bound: Vec<bool>,
     /// The source keeps its plaintext for the time being: `envelope_mirror`.
-    mirrored: Vec<bool>,
+    pub mirrored: Vec<bool>,
+    /// The CHECK says nothing else, and holds for all rows.
+    pub proven: Vec<bool>,
 }
 
 impl Columns {
@@ -52,6 +55,7 @@ impl Columns {
                 &mut columns.guarded,
                 &mut columns.bound,
                 &mut columns.mirrored,
+                &mut columns.proven,
             ];
             for (at, flag) in flags.into_iter().enumerate() {
                 flag.push(row.3 & (1 << at) != 0);
@@ -70,11 +74,20 @@ impl Columns {
             .collect()
     }
 
+    /// What `read` makes of each row of a query, which may use what [`SHARED`] defines.
+    pub fn query<T>(
+        &self,
+        sql: &str,
+        read: fn(SpiHeapTupleData<'_>) -> spi::Result<T>,
+    ) -> Result<Vec<T>> {
+        tables::ask(&format!("{SHARED} {sql}"), &self.arguments(), read)
+    }
+
     fn arguments(&self) -> [DatumWithOid<'_>; 15] {
         [
             tables::extension(),
             self.scope.role.into(),
-            self.scope.top.into(),
+            oid_as(pg_sys::OIDOID, self.scope.top),
             self.scope.only_own.into(),
             self.relations.clone().into(),
             self.numbers.clone().into(),
@@ -175,7 +188,8 @@ const COLUMNS: &str = r", direct AS (
   JOIN direct d ON d.relation = o.relation::oid AND d.flags & 3 <> 0
   WHERE NOT k.seals
 ), guard AS (
-  SELECT k.conrelid, k.conkey, k.contypid
+  SELECT k.conrelid, k.conkey, k.contypid,
+         k.convalidated AND pg_get_constraintdef(k.oid) ~ '^CHECK \(+envelope\.is_sealed\([^()]*\)( IS NOT FALSE)?\)+$' AS proves
   FROM pg_depend d JOIN member m ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = m.oid AND m.proname = 'is_sealed'
   JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'c'
   WHERE COALESCE((to_jsonb(k) ->> 'conenforced')::boolean, true)
@@ -188,6 +202,8 @@ SELECT e.relation, a.attnum, COALESCE(max(s.attnum), 0::smallint),
        | CASE WHEN a.atttypid IN (SELECT oid FROM guarded_type)
                 OR EXISTS (SELECT FROM guard g WHERE g.conrelid = e.relation AND a.attnum = ANY (g.conkey))
               THEN 32 ELSE 0 END
+       | CASE WHEN EXISTS (SELECT FROM guard g WHERE g.conrelid = e.relation AND g.conkey = ARRAY[a.attnum] AND g.proves)
+              THEN 256 ELSE 0 END
 FROM every e JOIN visible v ON v.oid = e.relation
 JOIN pg_attribute a ON a.attrelid = e.relation AND a.attname = e.target AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attribute s ON s.attrelid = e.relation AND s.attname = e.source AND s.attnum > 0 AND NOT s.attisdropped
@@ -210,7 +226,7 @@ const COL: &str = r"col AS (
 )";
 
 const FINDINGS_BEGIN: &str = r"
-SELECT f.relation, convert_to(format('%I.%I', n.nspname, c.relname), getdatabaseencoding()),
+SELECT convert_to(format('%I.%I', n.nspname, c.relname), getdatabaseencoding()),
        convert_to(COALESCE(f.column_name, ''), getdatabaseencoding()), f.severity, f.sqlstate,
        convert_to(f.message, getdatabaseencoding()), convert_to(f.remedy, getdatabaseencoding())
 FROM (";
