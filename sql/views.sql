@@ -11,3 +11,17 @@ CREATE FUNCTION envelope_decrypt_text_or_null(relation regclass, sealed bytea, c
   AS 'MODULE_PATHNAME', 'envelope_decrypt_text_or_null_wrapper';
 COMMENT ON FUNCTION envelope_decrypt_text_or_null(regclass, bytea, text) IS
   'As envelope_decrypt_or_null, for values that were sealed as text';
+
+CREATE FUNCTION envelope.masked(relation regclass, column_name name, sealed bytea, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_masked_wrapper';
+COMMENT ON FUNCTION envelope.masked(regclass, name, bytea, text) IS
+  'The last four characters of a sealed text, if the column''s policy has that mask; for roles that may read the column and not decrypt';
+
+CREATE FUNCTION envelope.open_view(
+    relation regclass, view_name text, write text DEFAULT 'table', mask jsonb DEFAULT '{}',
+    execute boolean DEFAULT false)
+  RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 3
+  AS 'MODULE_PATHNAME', 'envelope_open_view_wrapper';
+COMMENT ON FUNCTION envelope.open_view(regclass, text, text, jsonb, boolean) IS
+  'Prints the statements that make a view with the opened values of a table, and runs them if execute is true';

@@ -6,6 +6,7 @@ mod passed;
 mod place;
 mod policy;
 mod remedy;
+mod view;
 
 use std::sync::OnceLock;
 
@@ -24,6 +25,7 @@ pub use self::passed::Passed;
 pub use self::place::Place;
 pub use self::policy::PolicyError;
 pub use self::remedy::Remedy;
+pub use self::view::ViewError;
 
 /// `Ok` or an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -326,6 +328,10 @@ pub enum Error {
     #[error("relation {0} does not exist")]
     NoRelation(String),
 
+    /// A table that the current role may not read.
+    #[error("permission denied to read table {0}")]
+    NotReadable(String),
+
     /// An argument that must not be NULL.
     #[error("{0} must not be NULL")]
     NullArgument(&'static str),
@@ -417,6 +423,10 @@ pub enum Error {
     #[error(transparent)]
     Policy(Box<PolicyError>),
 
+    /// Of a view that shows opened values.
+    #[error(transparent)]
+    View(Box<ViewError>),
+
     /// The KMS or the key file said no. `failed` says what could not be done, for which table.
     #[error("could not {failed}: {error}")]
     Kms { failed: String, error: Box<KmsError> },
@@ -445,6 +455,7 @@ impl Error {
         match self {
             Error::NoRight { .. }
             | Error::NoRightOnKey { .. }
+            | Error::NotReadable(_)
             | Error::SuperuserOnly(_)
             | Error::NotFormerOwner { .. }
             | Error::PlantedSetting(_)
@@ -525,6 +536,7 @@ impl Error {
             Error::InTheWay { is_used: true, .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::InTheWay { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::Policy(error) => error.sqlstate(),
+            Error::View(error) => error.sqlstate(),
             Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
             Error::System(_) | Error::NotKept(_) => ERRCODE_SYSTEM_ERROR,
@@ -822,6 +834,7 @@ impl Error {
                 ));
             }
             Error::Policy(error) => return error.hint(),
+            Error::View(error) => return error.hint(),
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
             Error::Outdated => {
@@ -861,6 +874,13 @@ impl From<PolicyError> for Error {
     #[cold]
     fn from(error: PolicyError) -> Error {
         Error::Policy(Box::new(error))
+    }
+}
+
+impl From<ViewError> for Error {
+    #[cold]
+    fn from(error: ViewError) -> Error {
+        Error::View(Box::new(error))
     }
 }
 

@@ -66,9 +66,9 @@ pgrx::extension_sql_file!("../sql/verify.sql", name = "verify", requires = ["col
 pgrx::extension_sql_file!("../sql/typed.sql", name = "typed", requires = ["sealed_type"]);
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
-pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/plan.sql", name = "plan", requires = ["policies"]);
+pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["policies"]);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

@@ -1,9 +1,10 @@
-//! What a database is to keep, and whether it does: policies, `envelope.check()`, `envelope.lint()`.
+//! What a database is to keep, and whether it does: policies, views, `envelope.check()`, `envelope.lint()`.
 
 mod check;
 mod lint;
 pub mod plan;
 pub mod policy;
+pub mod views;
 
 pub use check::{Outcome, check_all};
 pub use lint::lint;

@@ -9,6 +9,7 @@ mod refs;
 pub mod rows;
 mod scan;
 pub mod tables;
+pub mod views;
 pub mod whole;
 pub mod write;
 

@@ -53,7 +53,13 @@ pub struct Table(Rc<Known>);
 /// The table `relation`, for the current role.
 #[inline(always)]
 pub fn get(relation: pg_sys::Oid) -> Result<Table> {
-    let asked = (relation, acl::current_role(), identity::current());
+    get_as(relation, acl::current_role())
+}
+
+/// The table `relation`, for `role`.
+#[inline(always)]
+pub fn get_as(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Table> {
+    let asked = (relation, role, identity::current());
     let last = TABLES.with_borrow(|tables| match &tables.last {
         Some((of, table)) if *of == asked => Some(table.clone()),
         _ => None,
@@ -109,6 +115,11 @@ impl Table {
     /// The relation that was asked for.
     pub fn relation(&self) -> pg_sys::Oid {
         self.0.relation
+    }
+
+    /// The role as which it is seen.
+    pub fn role(&self) -> pg_sys::Oid {
+        self.0.role
     }
 
     /// The table whose keyring seals its values: the partition root, or the relation itself.

@@ -53,6 +53,18 @@ pub fn may_read_column(role: pg_sys::Oid, relation: pg_sys::Oid, column: i16) ->
     }
 }
 
+/// Whether `role` may SELECT a column of `relation`, whichever.
+pub fn may_read_some(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
+    let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    let yes = pg_sys::AclResult::ACLCHECK_OK;
+    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+    // SAFETY: look both up in the system cache.
+    unsafe {
+        pg_sys::pg_class_aclcheck(relation, role, select) == yes
+            || pg_sys::pg_attribute_aclcheck_all(relation, role, select, any) == yes
+    }
+}
+
 /// Whether `role` has the rights of `other`: is it, inherits from it, or is a superuser. One that
 /// was dropped has no members.
 pub fn has_rights_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {

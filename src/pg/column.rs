@@ -1,6 +1,6 @@
 //! Columns of a relation, by name and by type.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
@@ -114,4 +114,10 @@ pub fn quoted_name(relation: pg_sys::Oid, number: i16) -> Option<String> {
         let quoted = CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()));
         Some(encoding::to_string(quoted.to_bytes()))
     }
+}
+
+/// As [`name`], in the server's encoding.
+pub fn raw_name(relation: pg_sys::Oid, number: i16) -> Option<CString> {
+    // SAFETY: as above.
+    owned_cstring(unsafe { pg_sys::get_attname(relation, number, true) })
 }

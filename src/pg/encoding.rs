@@ -156,6 +156,32 @@ unsafe impl BoxRet for RowName {
 
 pgrx::impl_sql_translatable!(RowName, "name");
 
+/// As [`RowText`], text that is in the server's encoding already.
+pub struct ServerText(pub Vec<u8>);
+
+impl IntoDatum for ServerText {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(VarlenaBuf::copy_of(&self.0).into_datum())
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
+
+// SAFETY: the datum is a palloc'd text, as results are.
+unsafe impl BoxRet for ServerText {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        match self.into_datum() {
+            // SAFETY: a non-null varlena in the function's memory context.
+            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+            None => fcinfo.return_null(),
+        }
+    }
+}
+
+pgrx::impl_sql_translatable!(ServerText, "text");
+
 /// The name of the encoding that text sealed as bytes is in, if it is not UTF-8: this database's, or where that is
 /// no guide, the one that most databases have had.
 pub fn likely_of_bytes() -> &'static str {

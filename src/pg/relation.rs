@@ -216,6 +216,24 @@ pub fn pages(relation: pg_sys::Oid) -> Option<u32> {
     }
 }
 
+/// Whether policies of its own hide rows of `relation` from some roles.
+pub fn has_row_security(relation: pg_sys::Oid) -> bool {
+    class(relation, |class| class.relrowsecurity).unwrap_or(false)
+}
+
+/// Whether rows of `relation` may stand in other tables, its partitions or heirs.
+pub fn may_have_heirs(relation: pg_sys::Oid) -> bool {
+    class(relation, |class| {
+        class.relhassubclass || class.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+    })
+    .unwrap_or(false)
+}
+
+/// How many columns `relation` has had, dropped ones and all.
+pub fn column_count(relation: pg_sys::Oid) -> i16 {
+    class(relation, |class| class.relnatts).unwrap_or(0)
+}
+
 /// Whether `relation` is a foreign table.
 pub fn is_foreign(relation: pg_sys::Oid) -> bool {
     class(relation, |class| class.relkind as u8 == pg_sys::RELKIND_FOREIGN_TABLE).unwrap_or(false)

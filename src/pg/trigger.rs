@@ -9,6 +9,16 @@ use crate::pg::encoding;
 use crate::pg::tid::Tid;
 use crate::pg::varlena::{VarlenaBuf, palloc};
 
+unsafe extern "C-unwind" {
+    // utils/datum.h, which pgrx does not bind. Fetches what it must from TOAST, and so may raise.
+    fn datum_image_eq(
+        one: pg_sys::Datum,
+        other: pg_sys::Datum,
+        by_value: bool,
+        length: c_int,
+    ) -> bool;
+}
+
 unsafe extern "C" {
     // utils/datum.h, which pgrx does not bind; raises nothing.
     fn datumIsEqual(
@@ -30,16 +40,6 @@ unsafe extern "C" {
     );
 }
 
-unsafe extern "C-unwind" {
-    // utils/datum.h, which pgrx does not bind; may raise, since it fetches what is out of line.
-    fn datum_image_eq(
-        one: pg_sys::Datum,
-        other: pg_sys::Datum,
-        by_value: bool,
-        length: c_int,
-    ) -> bool;
-}
-
 /// The call of a trigger function.
 pub struct TriggerCall<'a> {
     data: &'a pg_sys::TriggerData,
@@ -51,11 +51,11 @@ pub struct Row<'a> {
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     /// All columns, once one was replaced.
-    changed: Option<Columns<'a>>,
+    changed: Option<Values<'a>>,
 }
 
 /// A row taken apart.
-struct Columns<'a> {
+pub struct Values<'a> {
     values: &'a mut [pg_sys::Datum],
     is_null: &'a mut [bool],
 }
@@ -85,6 +85,11 @@ impl<'a> TriggerCall<'a> {
         self.event(pg_sys::TRIGGER_EVENT_TIMINGMASK) == pg_sys::TRIGGER_EVENT_BEFORE
     }
 
+    /// Fired in place of the event, on a view.
+    pub fn is_instead(&self) -> bool {
+        self.event(pg_sys::TRIGGER_EVENT_TIMINGMASK) == pg_sys::TRIGGER_EVENT_INSTEAD
+    }
+
     /// Fired for each row.
     pub fn is_for_row(&self) -> bool {
         self.event(pg_sys::TRIGGER_EVENT_ROW) != 0
@@ -98,6 +103,17 @@ impl<'a> TriggerCall<'a> {
     /// Fired by UPDATE.
     pub fn is_update(&self) -> bool {
         self.event(pg_sys::TRIGGER_EVENT_OPMASK) == pg_sys::TRIGGER_EVENT_UPDATE
+    }
+
+    /// Fired by DELETE.
+    pub fn is_delete(&self) -> bool {
+        self.event(pg_sys::TRIGGER_EVENT_OPMASK) == pg_sys::TRIGGER_EVENT_DELETE
+    }
+
+    /// Its OID.
+    pub fn oid(&self) -> pg_sys::Oid {
+        // SAFETY: a trigger's description is there while it runs.
+        unsafe { (*self.data.tg_trigger).tgoid }
     }
 
     /// The table it stands on; for a partition the partition itself.
@@ -178,14 +194,29 @@ impl<'a> TriggerCall<'a> {
 
     /// Whether UPDATE gives the column another value than it had.
     pub fn changes(&self, column: i16, kind: pg_sys::Oid, new: Option<pg_sys::Datum>) -> bool {
-        match (self.old_value(column), new) {
-            (None, None) => false,
-            (Some(old), Some(new)) => !is_same_value(old, new, kind),
-            _ => true,
-        }
+        !is_same_value(self.old_value(column), new, kind)
     }
 
-    fn descriptor(&self) -> pg_sys::TupleDesc {
+    /// The row that UPDATE or DELETE is about, taken apart.
+    pub fn old_values(&self) -> Values<'a> {
+        // SAFETY: the tuple is one of the descriptor's, and there while the trigger runs.
+        unsafe { Values::of(self.data.tg_trigtuple, self.descriptor()) }
+    }
+
+    /// The row that INSERT or UPDATE is to store, taken apart.
+    pub fn new_values(&self) -> Values<'a> {
+        // SAFETY: as above.
+        unsafe { Values::of(self.new_row().tuple, self.descriptor()) }
+    }
+
+    /// What to answer for the row as it was given.
+    pub fn as_given(&self) -> pg_sys::Datum {
+        let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
+        pg_sys::Datum::from(tuple)
+    }
+
+    /// The columns of what it stands on.
+    pub fn descriptor(&self) -> pg_sys::TupleDesc {
         // SAFETY: a trigger's relation is open while it runs.
         unsafe { (*self.data.tg_relation).rd_att }
     }
@@ -219,22 +250,18 @@ impl<'a> Row<'a> {
         self.columns().is_null[index(column)] = true;
     }
 
-    fn columns(&mut self) -> &mut Columns<'a> {
+    fn columns(&mut self) -> &mut Values<'a> {
         // SAFETY: the tuple is one of the descriptor's.
-        self.changed.get_or_insert_with(|| unsafe { Columns::of(self.tuple, self.descriptor) })
+        self.changed.get_or_insert_with(|| unsafe { Values::of(self.tuple, self.descriptor) })
     }
 
     /// The tuple to answer with: the one given, unless a value was replaced.
     pub fn into_datum(self) -> pg_sys::Datum {
-        let Some(columns) = self.changed else { return pg_sys::Datum::from(self.tuple) };
+        let Some(mut columns) = self.changed else { return pg_sys::Datum::from(self.tuple) };
         // SAFETY: values and nulls are those of the descriptor's columns. The new tuple, in the
         // trigger's memory context, stands where the old one does, as `heap_modify_tuple` has it.
         unsafe {
-            let tuple = pg_sys::heap_form_tuple(
-                self.descriptor,
-                columns.values.as_mut_ptr(),
-                columns.is_null.as_mut_ptr(),
-            );
+            let tuple = columns.form(self.descriptor);
             (*(*tuple).t_data).t_ctid = (*(*self.tuple).t_data).t_ctid;
             (*tuple).t_self = (*self.tuple).t_self;
             (*tuple).t_tableOid = (*self.tuple).t_tableOid;
@@ -243,12 +270,64 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Columns<'_> {
-    /// Takes `tuple` apart, in the trigger's memory context.
+impl Values<'_> {
+    /// As many NULLs, in PostgreSQL's memory.
+    pub fn nulls(count: usize) -> Self {
+        let count_of_bytes = count.max(1) * size_of::<pg_sys::Datum>();
+        // SAFETY: palloc answers with memory of that size, or raises; all of it is written.
+        unsafe {
+            let values = palloc(count_of_bytes).cast::<pg_sys::Datum>();
+            let is_null = palloc(count.max(1)).cast::<bool>();
+            for at in 0..count {
+                values.add(at).write(pg_sys::Datum::null());
+                is_null.add(at).write(true);
+            }
+            Values {
+                values: std::slice::from_raw_parts_mut(values, count),
+                is_null: std::slice::from_raw_parts_mut(is_null, count),
+            }
+        }
+    }
+
+    /// The value at `at`; `None` for NULL.
+    pub fn at(&self, at: usize) -> Option<pg_sys::Datum> {
+        (!self.is_null[at]).then(|| self.values[at])
+    }
+
+    /// Sets the value at `at`.
+    pub fn set(&mut self, at: usize, value: Option<pg_sys::Datum>) {
+        self.is_null[at] = value.is_none();
+        self.values[at] = value.unwrap_or(pg_sys::Datum::null());
+    }
+
+    /// As parameters of a statement: the values, and a mark for each that is NULL.
+    pub fn for_spi(&self) -> (*mut pg_sys::Datum, *const c_char) {
+        // SAFETY: palloc answers with memory of that size, or raises; all of it is written.
+        unsafe {
+            let marks = palloc(self.is_null.len().max(1)).cast::<c_char>();
+            for (at, is_null) in self.is_null.iter().enumerate() {
+                marks.add(at).write(if *is_null { b'n' } else { b' ' } as c_char);
+            }
+            (self.values.as_ptr().cast_mut(), marks)
+        }
+    }
+
+    /// A tuple of them, in the current memory context.
     ///
     /// # Safety
-    /// `tuple` is one of `descriptor`'s, and both outlive the trigger's call.
-    unsafe fn of(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
+    /// They are values of the descriptor's columns.
+    pub unsafe fn form(&mut self, descriptor: pg_sys::TupleDesc) -> pg_sys::HeapTuple {
+        // SAFETY: by contract.
+        unsafe {
+            pg_sys::heap_form_tuple(descriptor, self.values.as_mut_ptr(), self.is_null.as_mut_ptr())
+        }
+    }
+
+    /// Takes `tuple` apart, in the current memory context.
+    ///
+    /// # Safety
+    /// `tuple` is one of `descriptor`'s, and both outlive what is made of them.
+    pub unsafe fn of(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
         // SAFETY: by contract; as many values and nulls are written as there are columns, which are
         // at most 1,600. With columns missing in the tuple PostgreSQL may raise, so that its guard
         // is needed.
@@ -262,7 +341,7 @@ impl Columns<'_> {
             } else {
                 pg_sys::heap_deform_tuple(tuple, descriptor, values, is_null);
             }
-            Columns {
+            Values {
                 values: std::slice::from_raw_parts_mut(values, count),
                 is_null: std::slice::from_raw_parts_mut(is_null, count),
             }
@@ -299,16 +378,6 @@ unsafe fn value(
     if is_null { None } else { Some(datum) }
 }
 
-/// Whether two values of type `kind` have the same bytes.
-fn is_same_value(old: pg_sys::Datum, new: pg_sys::Datum, kind: pg_sys::Oid) -> bool {
-    let (mut length, mut by_value) = (0, false);
-    // SAFETY: both are non-null values of that type; what is out of line is fetched.
-    unsafe {
-        pg_sys::get_typlenbyval(kind, &mut length, &mut by_value);
-        pg_guard_ffi_boundary(|| datum_image_eq(old, new, by_value, length.into()))
-    }
-}
-
 /// Whether the session plays what others have done: most triggers do not fire there.
 pub fn is_replica() -> bool {
     // SAFETY: reads a variable of this backend.
@@ -320,4 +389,19 @@ pub fn is_replica() -> bool {
 pub fn is_same_stored_value(old: pg_sys::Datum, new: pg_sys::Datum) -> bool {
     // SAFETY: both are non-null bytea datums.
     unsafe { datumIsEqual(old, new, false, -1) }
+}
+
+/// Whether two values of the type `kind` are the same, byte for byte, however they are stored.
+pub fn is_same_value(
+    one: Option<pg_sys::Datum>,
+    other: Option<pg_sys::Datum>,
+    kind: pg_sys::Oid,
+) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    let (mut length, mut by_value) = (0, false);
+    // SAFETY: both are values of the type, which is there while a value of it is.
+    unsafe {
+        pg_sys::get_typlenbyval(kind, &mut length, &mut by_value);
+        pg_guard_ffi_boundary(|| datum_image_eq(one, other, by_value, length.into()))
+    }
 }

@@ -23,6 +23,7 @@ mod sealed_type;
 mod typed;
 mod values;
 mod verify;
+mod views;
 
 use pgrx::pg_sys;
 

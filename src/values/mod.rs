@@ -5,6 +5,7 @@
 //! ([`life::create_on_first_use`]), and the look-up starts again.
 
 pub mod context;
+mod masked;
 mod reseal;
 mod text;
 mod trigger;
@@ -22,6 +23,7 @@ use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::{audit, kek, life, settings};
 
 pub use context::LONGEST_CONTEXT;
+pub use masked::masked;
 pub use reseal::reseal;
 pub use text::{from_text, to_text};
 pub use trigger::{Sources, seal_row};
@@ -174,7 +176,7 @@ fn with_opening_key<T>(
             Some(done) => return Ok(done),
             None => kek::into_cache(key_id, &table)?,
         }
-        table = table::get(table.relation())?;
+        table = table::get_as(table.relation(), table.role())?;
     }
     Err(Error::NotKept(key_id))
 }

@@ -10,6 +10,7 @@ use crate::catalog::scan::{Key, Row};
 use crate::error::Result;
 
 /// What a column is.
+#[derive(Clone)]
 pub struct PolicyRow {
     pub id: Uuid,
     /// The table, or the topmost one of a partition tree.

@@ -22,6 +22,7 @@ use crate::pg::relation::{self, Kind};
 /// A table as one role sees it.
 pub struct Known {
     pub relation: pg_sys::Oid,
+    pub role: pg_sys::Oid,
     /// The table whose keyring seals: the partition root, or the relation itself.
     pub root: pg_sys::Oid,
     /// What the role may do with the keyring that seals; an owner, also while there is none.
@@ -66,6 +67,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
     let mut known = Known {
         relation,
+        role,
         root,
         rights: owners(root),
         links: Vec::new(),
