@@ -10,7 +10,7 @@ PG_CONFIG ?= pg_config
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-matrix check rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-matrix check rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,6 +31,11 @@ test: rust-check rust-asan check asan ## everything that is tested (nightly Rust
 	tests/setup/install.sh dev
 	tests/run/pg-regress.sh
 	tests/run/pytest.sh
+
+test-clients: setup ## the recipes of docs/clients.md by every client (Java, Go and Ruby come as packages, as root)
+	@tests/setup/clients.sh all
+	@tests/setup/install.sh dev
+	@tests/run/python.sh dev -m pytest clients cluster/test_clients.py
 
 test-matrix: ## pg_regress and the cluster tests on PostgreSQL 14 to 19, in chroots (root; MAJORS="17 18" chooses)
 	@tests/run/matrix.sh $(MAJORS)

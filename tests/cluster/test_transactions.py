@@ -2,7 +2,7 @@
 
 import psycopg
 import pytest
-from harness import process
+from harness import pooler, process
 from harness.cluster import Cluster
 from sqlstate import fails
 
@@ -423,43 +423,10 @@ def test_the_right_of_the_databases_owner(db):
 @pytest.fixture
 def bouncer(cluster, db, tmp_path):
     """pgbouncer in transaction mode with one server connection, which its clients share."""
-    port, base = process.free_port(), cluster.base
-    ini, users, log = base / "bouncer.ini", base / "bouncer.users", tmp_path / "bouncer.log"
-    users.write_text('"postgres" ""\n')
-    ini.write_text(f"""[databases]
-{db.name} = host={base} port={cluster.port} dbname={db.name} pool_size=1
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {users}
-pool_mode = transaction
-""")
-    for path in (ini, users):
-        path.chmod(0o644)
-    with open(log, "wb") as out:
-        server = process.spawn(["/usr/sbin/pgbouncer", ini], env={"PATH": "/usr/bin"}, log=out, as_server_user=True)
-
-    def connect():
+    with pooler.in_transaction_mode(cluster, db.name, tmp_path / "bouncer.log") as port:
         # Prepared statements of the protocol belong to one server connection.
-        return psycopg.connect(host="127.0.0.1", port=port, dbname=db.name, user="postgres", autocommit=True,
-                               connect_timeout=10, prepare_threshold=None)
-
-    def answers():
-        assert server.poll() is None, log.read_text()
-        try:
-            connect().close()
-            return True
-        except psycopg.OperationalError:
-            return False
-
-    try:
-        process.wait_until(answers, "pgbouncer answers")
-        yield connect
-    finally:
-        server.terminate()
-        server.wait(10)
+        yield lambda: psycopg.connect(host="127.0.0.1", port=port, dbname=db.name, user="postgres", autocommit=True,
+                                      connect_timeout=10, prepare_threshold=None)
 
 
 def test_two_clients_of_a_pooler(db, bouncer):

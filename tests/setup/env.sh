@@ -9,6 +9,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 # shellcheck disable=SC2034 # for those who source this
 VENV=${ENVELOPE_VENV:-$TARGET/venv}
+# What the clients of docs/clients.md are run with.
+# shellcheck disable=SC2034 # for those who source this
+CLIENTS=${ENVELOPE_CLIENTS:-${VENV%/*}/clients}
 
 # Private copies of PostgreSQL. The server may run as another user than the one who builds (root: `postgres`), and a
 # home directory may be closed to that user; a checkout has trees of its own, so that two do not mix their builds.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Debian and Ubuntu packages for building, testing and the demo: only what is missing, by apt-get.
+# Debian and Ubuntu packages for building, testing and the demo, and those named: only what is missing, by apt-get.
+# packages.sh [PACKAGE…]
 source "$(dirname "$0")/env.sh"
 
 command -v apt-get >/dev/null || die "missing: apt-get (this set-up knows Debian and Ubuntu)"
@@ -33,6 +34,7 @@ packages=(
     python3 python3-venv # the tests that drive clusters, the demo, the bench
     iso-codes            # the demo's data
     pgbouncer            # sessions that share a backend
+    "$@"
 )
 # cargo pgrx test runs the server as another user by sudo.
 [ "$(id -u)" != 0 ] || packages+=(sudo)

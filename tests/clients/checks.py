@@ -1,0 +1,72 @@
+"""What a client must have told, and what must stand in the database after it."""
+
+import itertools
+import re
+
+from clients import all as every
+from clients.client import AWKWARD, CHANGED, SECRET
+from harness import document, place
+from harness.cluster import Cluster
+from harness.process import free_port
+
+# The table's columns, and the facts that they hold.
+COLUMNS = {"Version": "version", "Sealed value": "ssn", "Bytes": "bytes for ssn", "String": "a string for note",
+           "Table": "table", "Errors": "value in errors"}
+# Said of a client that has no such thing.
+NONE = "–"
+
+# What comparing a sealed column gives, of both tables: where it is not an error of the server, and no row.
+COMPARED = dict.fromkeys(("Django", "Django, `server_side_binding`"), ("FieldError", "FieldError"))
+# Clients that write values into the text of statements.
+BY_TEXT = {"Django"}
+
+_numbers = itertools.count(1)
+
+
+def table():
+    """The clients of docs/clients.md by name, each with its cells by their heads."""
+    section = (place.ROOT / "docs" / "clients.md").read_text().partition("\n## What each client does\n")[2].partition("\n## ")[0]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", section, re.M)]
+    return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+
+
+def cluster_for_clients():
+    """One that listens on a port, as not every client knows sockets."""
+    c = Cluster(conf={"listen_addresses": "127.0.0.1"})
+    c.port = free_port()
+    return c
+
+
+def database(cluster):
+    """A fresh one with the tables of the recipes; its name."""
+    name = f"clients{next(_numbers)}"
+    cluster.create_database(name)
+    for block in document.blocks("clients.md", "The tables", "sql"):
+        cluster.sql(block, dbname=name)
+    return name
+
+
+def run(client, cluster, directory):
+    """Runs a client on a fresh database; what it told, after what must hold for all was looked at."""
+    dbname = database(cluster)
+    log = cluster.log.stat().st_size
+    told = {**every.DAILY, **every.OTHERS}[client].run(
+        directory, f"postgres://postgres@127.0.0.1:{cluster.port}/{dbname}")
+    texts = [told[fact] for fact in ("added", "changed", "note added", "note changed")]
+    assert texts == [AWKWARD, CHANGED, AWKWARD, CHANGED]
+    assert not [fact for fact, value in told.items() if value.lower() == "false"]
+    assert told["note"] == "bytes"
+    assert (told["ssn ="], told["note ="]) == COMPARED.get(client, ("42883", "0"))
+    assert {column: told.get(fact, NONE) for column, fact in COLUMNS.items()} == table()[client]
+    # A statement failed at the end. Its parameters are in the log only if they stood in its text.
+    with open(cluster.log) as f:
+        f.seek(log)
+        lines = f.read()
+    assert "customers_pkey" in lines
+    assert (SECRET in lines) == (client in BY_TEXT)
+    # In the eyes of another session: sealed once, and the same text.
+    for name, column in (("customers", "ssn"), ("patients", "note")):
+        [row] = cluster.sql(f"SELECT envelope.is_sealed({column}), envelope.is_sealed(envelope_decrypt('{name}', {column})), "
+                            f"envelope_decrypt_text('{name}', {column}) FROM {name} WHERE id = 1", dbname=dbname)
+        assert row == (True, False, CHANGED)
+    return told
