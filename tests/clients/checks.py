@@ -41,8 +41,7 @@ def database(cluster):
     """A fresh one with the tables of the recipes; its name."""
     name = f"clients{next(_numbers)}"
     cluster.create_database(name)
-    for block in document.blocks("clients.md", "The tables", "sql"):
-        cluster.sql(block, dbname=name)
+    cluster.sql(document.blocks("clients.md", "The tables", "sql")[0], dbname=name)
     return name
 
 

@@ -1,8 +1,12 @@
 """The recipes of docs/clients.md: three drivers here, the other clients in `make test-clients`."""
 
+import types
+
 import pytest
 from clients import all as every
 from clients import checks
+from harness import document, pooler
+from sqlstate import fails
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +18,31 @@ def served():
 @pytest.mark.parametrize("client", every.DAILY)
 def test_a_recipe(client, served, tmp_path):
     checks.run(client, served, tmp_path)
+
+
+def test_roles_behind_pgbouncer(served, tmp_path):
+    """Two clients of one server connection, which has the key in memory."""
+    dbname = checks.database(served)
+    served.sql("INSERT INTO customers VALUES (1, 'x')", dbname=dbname)
+    [roles] = document.blocks("clients.md", "PgBouncer", "sql")
+    with served.connect(dbname) as c:
+        c.execute(roles)
+    recipe = types.ModuleType("recipe")
+    exec("\n".join(document.blocks("clients.md", "PgBouncer", "python")), vars(recipe))
+    with pooler.in_transaction_mode(served, dbname, tmp_path / "bouncer.log", user="pool") as port:
+        url = f"postgres://pool@127.0.0.1:{port}/{dbname}"
+        with recipe.connect(url) as one, recipe.connect(url) as other:
+            assert recipe.read_as(one, "billing", 1) == "x"
+            for c in (one, other):
+                c.autocommit = True
+                assert c.execute("SELECT current_user").fetchone() == ("pool",)
+                with fails("42501"):
+                    c.execute("SELECT FROM customers")
+            # The right to the table without the right to its keys.
+            served.sql("GRANT SELECT ON customers TO pool", dbname=dbname)
+            with fails("42501"):
+                other.execute("SELECT envelope_decrypt_text('customers', ssn) FROM customers")
+            assert recipe.read_as(other, "billing", 1) == "x"
 
 
 def test_the_page_names_every_client():
