@@ -2,6 +2,7 @@
 
 from clients.client import Client
 from clients.place import CLIENTS, GOPATH, HERE, JDBC, NODE, PYTHON
+from harness import document
 
 
 def python(heading, program, *args, recipe="recipe.py"):
@@ -14,6 +15,17 @@ def node(heading, program):
     script = f'cp "$1"/tell.mjs "$1"/{program} . && ln -s "$2" node_modules && exec "$3" {program}'
     return Client(heading, "javascript", "recipe.mjs", lambda _: [
         "sh", "-ec", script, "sh", HERE / "node", CLIENTS / "node" / "node_modules", NODE])
+
+
+def prisma(heading):
+    """The client is generated from the schema, which is a block of the page, too."""
+    [schema] = document.blocks("clients.md", heading, "prisma")
+    script = ('cp "$1"/node/tell.mjs "$1"/prisma/run.mjs . && printf %s "$2" >schema.prisma && ln -s "$3" node_modules && '
+              '"$4" node_modules/prisma/build/index.js generate --schema schema.prisma >&2 && exec "$4" run.mjs')
+    # The engine for migrations would be downloaded from elsewhere; generating does not run it.
+    settings = ["PRISMA_SCHEMA_ENGINE_BINARY=/bin/true", "CHECKPOINT_DISABLE=1", "PRISMA_HIDE_UPDATE_MESSAGE=1"]
+    return Client(heading, "javascript", "recipe.mjs", lambda _: [
+        "env", *settings, "sh", "-ec", script, "sh", HERE, schema, CLIENTS / "prisma" / "node_modules", NODE], more_sql=True)
 
 
 def java(heading, *args):
@@ -55,6 +67,7 @@ OTHERS = {
     "Django, `server_side_binding`": python("Django", "with_django.py", "server", recipe="recipe/models.py"),
     "Knex": node("Knex", "with_knex.mjs"),
     "Drizzle": node("Drizzle", "with_drizzle.mjs"),
+    "Prisma": prisma("Prisma"),
     "JDBC": java("JDBC"),
     "JDBC, `stringtype=unspecified`": java("JDBC", "&stringtype=unspecified"),
     "tokio-postgres": rust("tokio-postgres"),

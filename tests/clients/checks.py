@@ -48,9 +48,11 @@ def database(cluster):
 def run(client, cluster, directory):
     """Runs a client on a fresh database; what it told, after what must hold for all was looked at."""
     dbname = database(cluster)
+    program = {**every.DAILY, **every.OTHERS}[client]
+    for block in document.blocks("clients.md", program.heading, "sql") if program.more_sql else ():
+        cluster.sql(block, dbname=dbname)
     log = cluster.log.stat().st_size
-    told = {**every.DAILY, **every.OTHERS}[client].run(
-        directory, f"postgres://postgres@127.0.0.1:{cluster.port}/{dbname}")
+    told = program.run(directory, f"postgres://postgres@127.0.0.1:{cluster.port}/{dbname}")
     texts = [told[fact] for fact in ("added", "changed", "note added", "note changed")]
     assert texts == [AWKWARD, CHANGED, AWKWARD, CHANGED]
     assert not [fact for fact, value in told.items() if value.lower() == "false"]

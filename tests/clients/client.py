@@ -21,12 +21,14 @@ GIVEN = {"AWKWARD": AWKWARD, "CHANGED": CHANGED, "NOTATION": NOTATION, "SECRET":
 
 @dataclasses.dataclass
 class Client:
-    """The blocks of `language` below `heading` are put into the file `recipe`; `command(directory)` runs them."""
+    """The blocks of `language` below `heading` are put into the file `recipe`; `command(directory)` runs them. Some need
+    more than the tables: the SQL below their heading."""
 
     heading: str
     language: str
     recipe: str
     command: Callable
+    more_sql: bool = False
 
     def run(self, directory, dsn):
         """Runs the recipe in an empty directory; what the program told, by name."""

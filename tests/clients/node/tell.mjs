@@ -1,5 +1,6 @@
 // What the programs beside this one tell, a line a fact.
 import { readFileSync } from "node:fs";
+import { inspect } from "node:util";
 
 export const { AWKWARD, CHANGED, NOTATION, SECRET, DATABASE_URL } = process.env;
 export const tell = (name, value) => console.log(`${name}\t${value}`);
@@ -23,7 +24,7 @@ export const failure = async (run) => {
 };
 
 // Whether an error's text shows the value that the statement came with.
-export const shown = (error) => (`${error} ${error.cause}`.includes(SECRET) ? "shown" : "not shown");
+export const shown = (error) => (inspect(error, { depth: null }).includes(SECRET) ? "shown" : "not shown");
 
 export const version = (name) =>
   tell("version", JSON.parse(readFileSync(`node_modules/${name}/package.json`)).version);
