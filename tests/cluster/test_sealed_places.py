@@ -14,11 +14,14 @@ def kind(request, db):
     return request.param
 
 
+TRIGGER = "CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION"
+
+
 @pytest.fixture
 def people(db, kind):
     """A table whose first value is under the first version of its key, and the others under the second."""
     db.sql(f"CREATE TABLE people (id int PRIMARY KEY, ssn {kind}, ssn_in_clear text)")
-    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql(f"{TRIGGER} envelope_seal('ssn')")
     db.sql("INSERT INTO people VALUES (1, 'first')")
     db.sql("SELECT envelope.rotate_key('people')")
     db.sql("INSERT INTO people VALUES (2, 'second'), (3, NULL)")
@@ -69,10 +72,11 @@ def test_the_view_of_sealed_columns(db, people):
 
 def test_the_target_of_a_source_is_a_sealed_column(db, people):
     db.sql('ALTER TABLE people ADD "ssn=" bytea, ADD s text, ADD other bytea')
-    db.sql("DROP TRIGGER seal ON people; CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW "
-           "EXECUTE FUNCTION envelope_seal('other', 'ssn=ssn_in_clear', 'other=s')")
     columns = "SELECT column_name, triggers FROM envelope.sealed_columns ORDER BY 1"
-    assert db.sql(columns) == [("other", ["seal"]), ("ssn", ["seal"])]
+    for function, arguments, found in (("seal", "'other', 'ssn=ssn_in_clear', 'other=s'", ["other", "ssn"]),
+                                       ("mirror", "'ssn=ssn_in_clear'", ["ssn"])):
+        db.sql(f"DROP TRIGGER seal ON people; {TRIGGER} envelope_{function}({arguments})")
+        assert db.sql(columns) == [(name, ["seal"]) for name in found]
 
 
 def test_unshare_keyring(db, people, kind):

@@ -68,7 +68,8 @@ def test_text_by_copy(people):
 def test_of_other_types(people):
     people.sql("INSERT INTO people (ssn) VALUES ('x y  '::char(9)), ('x y  '::varchar(9)), (%s)", (b"by\\tes",))
     assert opened(people) == ["x y", "x y  ", "by\\tes"]
-    for value in ("5", "now()", "true", "'{}'::jsonb"):
+    # Of a type that has a form, as that: tests/cluster/test_typed.py. There is none of these.
+    for value in ("point '(1, 2)'", "'{1}'::int[]", "'{}'::xid8[]"):
         with fails("42804"):
             people.sql(f"INSERT INTO people (ssn) VALUES ({value})")
 
