@@ -70,6 +70,7 @@ pub fn lint(relation: Option<pg_sys::Oid>) -> Result<Vec<Finding>> {
     for sql in CLASSES.into_iter().flatten().chain(checks::KNOWN_TO_CHECK) {
         findings.extend(columns.ask(sql)?);
     }
+    findings.extend(disk::statistics(&columns)?);
     findings.extend(loading::findings(&columns)?);
     findings.extend(values::unexpected(&columns)?);
     findings.extend(values::left_by_dropped(&columns)?);
@@ -92,14 +93,8 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
 }
 
 /// The queries of all classes.
-const CLASSES: [&[&str]; 6] = [
-    triggers::CLASSES,
-    beside::CLASSES,
-    checks::CLASSES,
-    uses::CLASSES,
-    relatives::CLASSES,
-    disk::CLASSES,
-];
+const CLASSES: [&[&str]; 5] =
+    [triggers::CLASSES, beside::CLASSES, checks::CLASSES, uses::CLASSES, relatives::CLASSES];
 
 fn sort(findings: &mut [Finding]) {
     findings.sort_by(|one, other| {

@@ -129,13 +129,22 @@ fn unread(error: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("catalog read failed: {error}"))
 }
 
-/// What `read` makes of each row of `sql`.
+/// What `read` makes of each row of `sql`, a query over what may be many rows.
 pub fn ask<T>(
     sql: &str,
     arguments: &[DatumWithOid<'_>],
     read: fn(SpiHeapTupleData<'_>) -> SpiResult<T>,
 ) -> Result<Vec<T>> {
-    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    let owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    owner.expecting_many_rows();
+    select(sql, arguments, read)
+}
+
+fn select<T>(
+    sql: &str,
+    arguments: &[DatumWithOid<'_>],
+    read: fn(SpiHeapTupleData<'_>) -> SpiResult<T>,
+) -> Result<Vec<T>> {
     Spi::connect(|client| client.select(sql, None, arguments)?.map(read).collect::<SpiResult<_>>())
         .map_err(unread)
 }
@@ -175,7 +184,8 @@ pub(super) fn about_members<T>(
     sql: &str,
     read: fn(SpiHeapTupleData<'_>) -> SpiResult<T>,
 ) -> Result<Vec<T>> {
-    ask(sql, &[extension()], read)
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    select(sql, &[extension()], read)
 }
 
 /// Text that a statement gives as bytes of the server's encoding; nothing for NULL.

@@ -1,5 +1,7 @@
 //! Acting as another role for the length of a call, as SECURITY DEFINER functions do.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 use crate::pg::state::Number;
@@ -51,18 +53,33 @@ impl ActingAsOwner {
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut acting.role, &mut acting.security);
             pg_sys::SetUserIdAndSecContext(owner, acting.security | switched);
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
         }
+        set(c"search_path", c"pg_catalog, pg_temp");
         acting
+    }
+
+    /// For queries over many rows of which the planner knows nothing: it takes them for few, and would go through
+    /// them once for each other. To compile a query costs more than to run it.
+    pub fn expecting_many_rows(&self) {
+        set(c"enable_nestloop", c"off");
+        set(c"jit", c"off");
+    }
+}
+
+/// Sets a setting up to the end of the level that is open.
+fn set(name: &CStr, value: &CStr) {
+    // SAFETY: both are NUL-terminated.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }
 

@@ -193,19 +193,20 @@ const COLUMNS: &str = r", direct AS (
   FROM pg_depend d JOIN member m ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = m.oid AND m.proname = 'is_sealed'
   JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'c'
   WHERE COALESCE((to_jsonb(k) ->> 'conenforced')::boolean, true)
+), guarded AS (
+  SELECT g.conrelid, n.attnum, bool_or(g.proves AND cardinality(g.conkey) = 1) AS proves
+  FROM guard g CROSS JOIN LATERAL unnest(g.conkey) AS n (attnum) GROUP BY g.conrelid, n.attnum
 ), guarded_type (oid) AS (
   SELECT contypid FROM guard WHERE contypid <> 0
   UNION SELECT t.oid FROM pg_type t JOIN guarded_type g ON t.typbasetype = g.oid
 )
 SELECT e.relation, a.attnum, COALESCE(max(s.attnum), 0::smallint),
-       bit_or(e.flags)
-       | CASE WHEN a.atttypid IN (SELECT oid FROM guarded_type)
-                OR EXISTS (SELECT FROM guard g WHERE g.conrelid = e.relation AND a.attnum = ANY (g.conkey))
-              THEN 32 ELSE 0 END
-       | CASE WHEN EXISTS (SELECT FROM guard g WHERE g.conrelid = e.relation AND g.conkey = ARRAY[a.attnum] AND g.proves)
-              THEN 256 ELSE 0 END
+       bit_or(e.flags) | CASE WHEN a.atttypid IN (SELECT oid FROM guarded_type) OR bool_or(g.attnum IS NOT NULL)
+                              THEN 32 ELSE 0 END
+       | CASE WHEN bool_or(g.proves) THEN 256 ELSE 0 END
 FROM every e JOIN visible v ON v.oid = e.relation
 JOIN pg_attribute a ON a.attrelid = e.relation AND a.attname = e.target AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN guarded g ON g.conrelid = e.relation AND g.attnum = a.attnum
 LEFT JOIN pg_attribute s ON s.attrelid = e.relation AND s.attname = e.source AND s.attnum > 0 AND NOT s.attisdropped
 WHERE a.atttypid IN (SELECT oid FROM sealable)
 GROUP BY e.relation, a.attnum, a.atttypid";

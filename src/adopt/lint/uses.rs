@@ -12,12 +12,13 @@ SELECT c.relation, c.name::text, 'warning', '42883',
                              ELSE 'constraint %I compares sealed values of column %s, of which no two are equal: it lets '
                                || 'duplicates in' END, k.conname, c.col),
        format('ALTER TABLE %s DROP CONSTRAINT %I', o.tab, k.conname)
-FROM col c
-JOIN pg_constraint k ON k.contype IN ('p', 'u', 'x', 'f') AND k.conparentid = 0
- AND (k.conrelid = c.relation AND c.attnum = ANY (k.conkey)
-      OR k.contype = 'f' AND k.confrelid = c.relation AND c.attnum = ANY (k.confkey))
-JOIN (SELECT k.oid, format('%I.%I', n.nspname, r.relname) AS tab
-      FROM pg_constraint k JOIN pg_class r ON r.oid = k.conrelid JOIN pg_namespace n ON n.oid = r.relnamespace) AS o ON o.oid = k.oid
+FROM (SELECT conrelid AS relation, unnest(conkey) AS attnum, conrelid, conname, contype FROM pg_constraint k
+      WHERE contype IN ('p', 'u', 'x', 'f') AND conparentid = 0
+      UNION
+      SELECT confrelid, unnest(confkey), conrelid, conname, contype FROM pg_constraint k WHERE contype = 'f' AND conparentid = 0) AS k
+JOIN col c ON c.relation = k.relation AND c.attnum = k.attnum
+JOIN (SELECT r.oid, format('%I.%I', n.nspname, r.relname) AS tab
+      FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace) AS o ON o.oid = k.conrelid
 WHERE c.policy OR c.triggered OR c.heir OR c.registered";
 
 /// CHECKs that look at the value itself, which they see sealed. That it is there, and how long it is, they may ask.
@@ -25,12 +26,15 @@ const CHECKS: &str = r"
 SELECT c.relation, c.name::text, 'warning', '42883',
        format('CHECK constraint %I sees column %s sealed', k.conname, c.col),
        format('ALTER TABLE %s DROP CONSTRAINT %I', c.tab, k.conname)
-FROM col c JOIN pg_constraint k ON k.contype = 'c' AND k.conrelid = c.relation AND c.attnum = ANY (k.conkey)
+FROM col c
+JOIN (SELECT conrelid, unnest(conkey) AS attnum, oid, conname FROM pg_constraint
+      WHERE contype = 'c' AND conislocal AND coninhcount = 0
+        AND oid NOT IN (SELECT d.objid FROM pg_depend d JOIN member m ON d.refobjid = m.oid
+                        WHERE d.classid = 'pg_constraint'::regclass AND d.refclassid = 'pg_proc'::regclass)
+        AND conrelid = ANY ($5)
+      OFFSET 0) AS k ON k.conrelid = c.relation AND k.attnum = c.attnum
 CROSS JOIN LATERAL (SELECT regexp_replace(c.col, '([^[:alnum:]_])', '\\\1', 'g') AS col) AS e
-WHERE k.conislocal AND k.coninhcount = 0 AND (c.policy OR c.triggered OR c.heir)
-  AND NOT EXISTS (SELECT FROM pg_depend d
-                  WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
-                    AND d.refobjid IN (SELECT oid FROM member))
+WHERE (c.policy OR c.triggered OR c.heir)
   AND regexp_replace(pg_get_constraintdef(k.oid),
                      e.col || ' IS (NOT )?NULL|(octet_)?length\(' || e.col || '\)|num_(non)?nulls\([^)]*\)', '', 'g') ~ e.col";
 
