@@ -3,7 +3,7 @@
 use super::facts::{Category, Column, Facts, Policy};
 use super::text::{alter_table, joined, literal};
 use super::wish::ValueType;
-use super::{triggers, values};
+use super::{carried, triggers, values};
 use crate::error::{PolicyError, Result};
 
 /// The statements, which must be one transaction. `to` is the type that is asked for; `any` tells whether some row
@@ -84,6 +84,9 @@ fn beside(
     } else if to.is_some() {
         changes.push(format!("ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}"));
     }
+    if to.is_none() && !changes.is_empty() {
+        changes.extend(carried::storage(source, &source.to_name(), false));
+    }
     if target.not_null && !source.not_null {
         changes.push(format!("ALTER COLUMN {name} SET NOT NULL"));
     }
@@ -132,6 +135,9 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
             "ALTER COLUMN {name} SET DEFAULT {}",
             plain_default(default, target, &kind)
         ));
+    }
+    if matches!(value.category, Category::Text | Category::Bytes) {
+        changes.extend(carried::storage(target, &target.to_name(), false));
     }
     statements.push(alter_table(&facts.name, &changes));
     statements.push(unregistered(facts, policy));

@@ -1,6 +1,6 @@
 //! What stands on a column and is carried over to the one that takes its place.
 
-use super::facts::{Category, Facts};
+use super::facts::{Category, Column, Facts};
 use super::text::{Name, joined, literal};
 use super::wish::{Form, Wish};
 
@@ -32,10 +32,9 @@ pub fn free_constraint(facts: &Facts, head: &str, ending: &str) -> String {
     names.find(is_free).unwrap_or_default()
 }
 
-/// Changes that keep how a column is stored, which ALTER COLUMN TYPE sets back, or a new column does not have.
-pub fn storage(wish: &Wish<'_>, is_new: bool) -> Vec<String> {
-    let column = wish.column;
-    let alter = |what: String| format!("ALTER COLUMN {} {what}", wish.target.quoted);
+/// Changes that keep how a column is stored, which ALTER COLUMN TYPE sets back, or the new column `name` does not have.
+pub fn storage(column: &Column, name: &Name, is_new: bool) -> Vec<String> {
+    let alter = |what: String| format!("ALTER COLUMN {} {what}", name.quoted);
     let mut changes = Vec::new();
     if let Some(storage) = &column.storage {
         changes.push(alter(format!("SET STORAGE {storage}")));

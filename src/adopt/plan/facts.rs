@@ -23,7 +23,6 @@ pub struct Facts {
     pub parents: Vec<String>,
     /// That inherit from it and are no partitions.
     pub heirs: Vec<String>,
-    pub replica_identity: char,
     pub rows: i64,
     pub bytes: i64,
     pub has_key: bool,

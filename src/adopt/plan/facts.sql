@@ -1,6 +1,6 @@
 WITH place AS (
   SELECT c.oid, c.oid::regclass::text AS name, c.relname, c.relkind, c.relpersistence, c.relispartition,
-         c.relreplident, c.relowner, c.relacl, c.reltype, c.relnamespace
+         c.relowner, c.relacl, c.reltype, c.relnamespace
   FROM pg_class c WHERE c.oid = $1),
 tree AS (
   SELECT oid FROM place
@@ -98,7 +98,6 @@ SELECT convert_to(json_build_object(
   'parents', COALESCE((SELECT json_agg(i.inhparent::regclass::text) FROM pg_inherits i WHERE i.inhrelid = p.oid), '[]'),
   'heirs', COALESCE((SELECT json_agg(i.inhrelid::regclass::text) FROM pg_inherits i
                      WHERE i.inhparent = p.oid AND p.relkind <> 'p'), '[]'),
-  'replica_identity', p.relreplident,
   'rows', (SELECT GREATEST(sum(GREATEST(c.reltuples, 0)), 0)::int8 FROM tree JOIN pg_class c USING (oid) WHERE c.relkind = 'r'),
   'bytes', (SELECT COALESCE(sum(pg_table_size(c.oid)), 0)::int8 FROM tree JOIN pg_class c USING (oid) WHERE c.relkind = 'r'),
   'has_key', EXISTS (SELECT FROM envelope.keys k WHERE k.purpose = 'seal' AND k.state = 'active' AND k.relation =
@@ -142,7 +141,7 @@ SELECT convert_to(json_build_object(
       'name', t.tgname, 'quoted', quote_ident(t.tgname), 'enabled', t.tgenabled,
       'is_row', t.tgtype::int & 1 > 0, 'is_before', t.tgtype::int & 66 = 2,
       'on_insert', t.tgtype::int & 4 > 0, 'on_update', t.tgtype::int & 16 > 0,
-      'is_narrow', t.tgqual IS NOT NULL OR t.tgattr::int2[] <> '{}',
+      'is_narrow', t.tgqual IS NOT NULL OR t.tgattr::text <> '',
       'kind', CASE WHEN l.lanname = 'c' AND f.prosrc = 'envelope_seal_wrapper' THEN 'seal'
                    WHEN l.lanname = 'c' AND f.prosrc = 'envelope_mirror_wrapper' THEN 'mirror' ELSE 'other' END,
       'arguments', encode(t.tgargs, 'hex')) ORDER BY t.tgname COLLATE "C")

@@ -2,7 +2,7 @@
 
 use super::carried;
 use super::facts::{Category, Facts, TriggerKind};
-use super::text::alter_table;
+use super::text::{alter_table, literal};
 use super::wish::{Form, Wish};
 use super::{triggers, values};
 use crate::error::Result;
@@ -18,11 +18,26 @@ pub fn statements(facts: &Facts, wishes: &[Wish<'_>]) -> Result<Vec<String>> {
     if !added.is_empty() {
         statements.push(alter_table(&facts.name, &added));
     }
+    let policy = |wish: &Wish<'_>| {
+        let source = (!wish.is_in_place()).then(|| wish.column.to_name());
+        wish.set_policy(facts, &wish.target, source.as_ref())
+    };
+    let (early, late): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| is_early(wish));
+    statements.extend(early.into_iter().map(policy));
     let changes: Vec<_> = wishes.iter().flat_map(|wish| changes(facts, wish)).collect();
     statements.push(alter_table(&facts.name, &changes));
     for wish in wishes {
-        let source = (!wish.is_in_place()).then(|| wish.column.to_name());
-        statements.push(wish.set_policy(facts, &wish.target, source.as_ref()));
+        if late.iter().any(|late| late.target == wish.target) {
+            statements.push(policy(wish));
+        }
+        if !wish.bind.is_empty() {
+            // All values were sealed under it just now.
+            statements.push(format!(
+                "SELECT envelope.binding_done({}, {})",
+                facts.literal(),
+                literal(&wish.target.plain)
+            ));
+        }
     }
     statements.extend(former_mirrors(facts, wishes));
     let arguments: Vec<_> = wishes.iter().map(argument).collect();
@@ -31,6 +46,13 @@ pub fn statements(facts: &Facts, wishes: &[Wish<'_>]) -> Result<Vec<String>> {
         statements.extend(carried::rights(facts, wish));
     }
     Ok(statements)
+}
+
+/// Whether the policy can be made while the column is what it was.
+fn is_early(wish: &Wish<'_>) -> bool {
+    !wish.is_in_place()
+        || wish.value.name == wish.column.kind
+        || wish.column.category == Category::Sealed
 }
 
 /// What the sealing trigger is told of a column.
@@ -73,6 +95,7 @@ fn changes(facts: &Facts, wish: &Wish<'_>) -> Vec<String> {
             column.kind,
             collation.unwrap_or_default()
         ));
+        changes.extend(carried::storage(column, &column.to_name(), false));
         changes.extend(carried::check_empty(facts, &column.to_name()));
     } else {
         let default = carried::default(wish);
@@ -89,7 +112,7 @@ fn changes(facts: &Facts, wish: &Wish<'_>) -> Vec<String> {
         }
     }
     if !(wish.form == Form::Bytea && column.category == Category::Bytes) {
-        changes.extend(carried::storage(wish, wish.form == Form::Source));
+        changes.extend(carried::storage(column, &wish.target, wish.form == Form::Source));
     }
     changes.extend(carried::check_sealed(facts, &wish.target));
     changes

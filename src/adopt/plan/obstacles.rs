@@ -94,7 +94,7 @@ fn of_column(facts: &Facts, wish: &Wish<'_>) -> Vec<Obstacle> {
     if wish.column.identity {
         add(format!("column {quoted} is an identity column"), alter("DROP IDENTITY"));
     }
-    if wish.form == Form::Source && wish.column.default.is_some() {
+    if wish.form == Form::Source && wish.column.default.is_some() && !wish.column.generated {
         let why = "which would win over a value that is given";
         add(format!("column {quoted} has a DEFAULT, {why}"), alter("DROP DEFAULT"));
     }

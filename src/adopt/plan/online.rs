@@ -4,7 +4,7 @@
 use super::facts::{Facts, Role, TriggerKind};
 use super::in_place::argument;
 use super::options::Options;
-use super::step::{BATCHES, EXCLUSIVE, NO_CHANGE, NO_LOCK, NO_WRITES, ONE_READ, Step};
+use super::step::{BATCHES, EXCLUSIVE, LOOK, NO_CHANGE, NO_LOCK, NO_WRITES, ONE_READ, Step};
 use super::text::{Name, alter_table, as_one, literal};
 use super::wish::{Form, Wish};
 use super::{carried, obstacles, triggers, values};
@@ -81,7 +81,8 @@ fn filled(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec<
                 format!("ADD COLUMN IF NOT EXISTS {} {}", wish.target.quoted, wish.target_type())
             })
             .collect();
-        changes.extend(new.iter().flat_map(|wish| carried::storage(wish, true)));
+        changes
+            .extend(new.iter().flat_map(|wish| carried::storage(wish.column, &wish.target, true)));
         steps.push(Step::run(
             alter_table(&facts.name, &changes),
             EXCLUSIVE,
@@ -97,7 +98,7 @@ fn filled(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec<
         let source = wish.column.to_name();
         steps.push(Step::run(
             wish.set_policy(facts, &wish.target, Some(&source)),
-            NO_CHANGE,
+            LOOK,
             "what the column is: all else asks here",
         ));
     }
@@ -154,7 +155,7 @@ fn switched(facts: &Facts, wishes: &[Wish<'_>], options: &Options) -> Vec<Step> 
                 facts.literal(),
                 literal(view)
             ),
-            "ACCESS SHARE, a moment",
+            LOOK,
             "the table with its values opened, under its columns' own names",
         ));
     }
@@ -223,6 +224,10 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>]) -> Result<Vec<Step>> {
     for wish in &sealing {
         let (source, target) = (&wish.column.quoted, &wish.target.quoted);
         if wish.is_renamed() {
+            let (table, former) = (facts.literal(), literal(&wish.target.plain));
+            let now = literal(&wish.column.name);
+            statements.push(format!("SELECT envelope.drop_policy({table}, {former})"));
+            statements.push(format!("SELECT envelope.unregister_column({table}, {former})"));
             statements.push(alter_table(&facts.name, &[format!("DROP COLUMN {source}")]));
             statements
                 .push(alter_table(&facts.name, &[format!("RENAME COLUMN {target} TO {source}")]));
@@ -230,8 +235,11 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>]) -> Result<Vec<Step>> {
                 let default = carried::default(wish).unwrap_or_else(|| default.clone());
                 changes.push(format!("ALTER COLUMN {source} SET DEFAULT {default}"));
             }
-            let name = wish.column.to_name();
-            statements.push(wish.set_policy(facts, &name, None));
+            statements.push(wish.set_policy(facts, &wish.column.to_name(), None));
+            if !wish.bind.is_empty() {
+                // They were sealed under it from the first one on.
+                statements.push(format!("SELECT envelope.binding_done({table}, {now})"));
+            }
             continue;
         }
         if wish.column.not_null {
@@ -240,6 +248,7 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>]) -> Result<Vec<Step>> {
         let collation = wish.column.collation.as_ref().map(|name| format!(" COLLATE {name}"));
         let kind = &wish.column.kind;
         changes.push(format!("ALTER COLUMN {source} TYPE {kind}{}", collation.unwrap_or_default()));
+        changes.extend(carried::storage(wish.column, &wish.column.to_name(), false));
         changes
             .extend(carried::check_empty(facts, &wish.column.to_name()).into_iter().map(not_valid));
     }
@@ -281,7 +290,7 @@ fn where_they_stand(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> R
     for wish in wishes.iter().filter(|wish| !has_policy(facts, wish)) {
         steps.push(Step::run(
             wish.set_policy(facts, &wish.target, None),
-            NO_CHANGE,
+            LOOK,
             "what the column is: all else asks here",
         ));
     }

@@ -13,6 +13,7 @@ pub struct Step {
 }
 
 pub const NO_LOCK: &str = "none";
+pub const LOOK: &str = "ACCESS SHARE, a moment";
 pub const EXCLUSIVE: &str = "ACCESS EXCLUSIVE, a moment";
 pub const NO_WRITES: &str = "SHARE ROW EXCLUSIVE, a moment";
 pub const NO_CHANGE: &str = "SHARE UPDATE EXCLUSIVE, a moment";

@@ -47,15 +47,7 @@ impl<'a> Wish<'a> {
         value: Option<ValueType>,
         online: bool,
     ) -> Result<Wish<'a>> {
-        let own = ValueType { name: column.kind.clone(), category: column.category };
-        let value = match value {
-            Some(value) => value,
-            // What is to be sealed is said by nobody: text, as the type itself takes it.
-            None if column.category == Category::Sealed => {
-                ValueType { name: "text".into(), category: Category::Text }
-            }
-            None => own,
-        };
+        let value = value_type(facts, column, of.target.as_deref(), value);
         let form = match of.form.as_deref() {
             Some("sealed") => Form::Sealed,
             Some("source") => Form::Source,
@@ -125,6 +117,11 @@ impl<'a> Wish<'a> {
         if self.form == Form::Bytea { "bytea" } else { "envelope.sealed" }
     }
 
+    /// Whether the policy says a type: bytes that come as bytes have none.
+    fn typed(&self) -> bool {
+        self.value.category != Category::Bytes
+    }
+
     /// The tag, where it must be said.
     pub fn known_tag(&self, facts: &Facts) -> String {
         let column = if self.form == Form::Source { &self.target.plain } else { &self.column.name };
@@ -138,7 +135,7 @@ impl<'a> Wish<'a> {
         let (form, value) = match (source, self.form) {
             (Some(_), _) | (_, Form::Source) => ("source", Some(&self.value.name)),
             (_, Form::Sealed) => ("sealed", Some(&self.value.name)),
-            (_, Form::Bytea) => ("bytea", None),
+            (_, Form::Bytea) => ("bytea", self.typed().then_some(&self.value.name)),
         };
         let is_tag =
             self.tag.is_none() && !self.is_renamed() || self.known_tag(facts) == policy.tag;
@@ -161,7 +158,7 @@ impl<'a> Wish<'a> {
         };
         let mut arguments =
             vec![facts.literal(), literal(&column.plain), format!("form => {}", literal(form))];
-        if form != "bytea" {
+        if form != "bytea" || self.typed() {
             arguments.push(format!("value_type => {}", literal(&self.value.name)));
         }
         if let Some(source) = source {
@@ -184,6 +181,39 @@ impl<'a> Wish<'a> {
     }
 }
 
+/// The type that values have: as it was asked for, with the modifier that is known of it, or as the policy or the
+/// column itself says.
+fn value_type(
+    facts: &Facts,
+    column: &Column,
+    target: Option<&str>,
+    asked: Option<ValueType>,
+) -> ValueType {
+    let policy =
+        facts.policy(target.unwrap_or(&column.name)).or_else(|| facts.policy_about(&column.name));
+    let said = policy.map(|policy| ValueType {
+        name: policy.value_type.clone().unwrap_or_else(|| "bytea".into()),
+        category: policy.category,
+    });
+    let known = said.unwrap_or_else(|| match column.category {
+        // Nobody says it: text, as the type itself takes it.
+        Category::Sealed => ValueType { name: "text".into(), category: Category::Text },
+        category => ValueType { name: column.kind.clone(), category },
+    });
+    match asked {
+        Some(asked) if without_modifier(&known.name) != asked.name => asked,
+        _ => known,
+    }
+}
+
+/// `timestamp(3) without time zone` as `timestamp without time zone`.
+fn without_modifier(name: &str) -> String {
+    match (name.find('('), name.rfind(')')) {
+        (Some(from), Some(to)) if from < to => format!("{}{}", &name[..from], &name[to + 1..]),
+        _ => name.to_owned(),
+    }
+}
+
 /// Whether a trigger seals what arrives in the column itself.
 fn seals_in_place(facts: &Facts, column: &Column) -> bool {
     facts.triggers.iter().any(|trigger| {
@@ -193,4 +223,20 @@ fn seals_in_place(facts: &Facts, column: &Column) -> bool {
 
 pub fn no_column(facts: &Facts, name: &str) -> Error {
     Error::NoSuchColumn { column: name.to_owned(), table: facts.name.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_modifier;
+
+    #[test]
+    fn modifiers_stand_anywhere() {
+        assert_eq!(without_modifier("numeric(10,2)"), "numeric");
+        assert_eq!(
+            without_modifier("timestamp(3) without time zone"),
+            "timestamp without time zone"
+        );
+        assert_eq!(without_modifier("character varying(20)[]"), "character varying[]");
+        assert_eq!(without_modifier("date"), "date");
+    }
 }
