@@ -25,8 +25,10 @@ _numbers = itertools.count(1)
 
 def table():
     """The clients of docs/clients.md by name, each with its cells by their heads."""
-    section = (place.ROOT / "docs" / "clients.md").read_text().partition("\n## What each client does\n")[2].partition("\n## ")[0]
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", section, re.M)]
+    text = (place.ROOT / "docs" / "clients.md").read_text()
+    section = text.partition("\n## What each client does\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\|(.*)\|$", section, re.M)
+    head, _, *rows = [[cell.strip() for cell in line.split("|")] for line in lines]
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
 
@@ -67,7 +69,9 @@ def run(client, cluster, directory):
     assert (SECRET in lines) == (client in BY_TEXT)
     # In the eyes of another session: sealed once, and the same text.
     for name, column in (("customers", "ssn"), ("patients", "note")):
-        [row] = cluster.sql(f"SELECT envelope.is_sealed({column}), envelope.is_sealed(envelope_decrypt('{name}', {column})), "
-                            f"envelope_decrypt_text('{name}', {column}) FROM {name} WHERE id = 1", dbname=dbname)
+        opened = f"envelope_decrypt('{name}', {column})"
+        [row] = cluster.sql(
+            f"SELECT envelope.is_sealed({column}), envelope.is_sealed({opened}), convert_from({opened}, 'UTF8') "
+            f"FROM {name} WHERE id = 1", dbname=dbname)
         assert row == (True, False, CHANGED)
     return told

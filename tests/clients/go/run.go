@@ -54,6 +54,13 @@ func fate(refused error, opened, given string) string {
 	return "changed"
 }
 
+func either(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}
+
 func sqlstate(err error) string {
 	var told *pgconn.PgError
 	if errors.As(err, &told) {
@@ -79,9 +86,10 @@ func main() {
 	}
 
 	// Debian's package says which it is.
-	changes, err := os.ReadFile("/var/lib/dpkg/status")
+	status, err := os.ReadFile("/var/lib/dpkg/status")
 	must(err)
-	tell("version", regexp.MustCompile(`(?s)Package: golang-github-jackc-pgx-v4-dev\n.*?\nVersion: ([0-9.]+)`).FindStringSubmatch(string(changes))[1])
+	version := regexp.MustCompile(`(?s)Package: golang-github-jackc-pgx-v4-dev\n.*?\nVersion: ([0-9.]+)`)
+	tell("version", version.FindStringSubmatch(string(status))[1])
 	must(add(ctx, c, 1, awkward))
 	tell("added", got(read(ctx, c, 1)))
 	must(change(ctx, c, 1, changed))
@@ -105,12 +113,12 @@ func main() {
 	_, err = c.Exec(ctx, "INSERT INTO patients VALUES (2, $1)", notation)
 	tell("a string for note", fate(err, got(readNote(ctx, c, 2)), notation))
 	_, err = c.Exec(ctx, "SELECT envelope_decrypt_text($1, note) FROM patients", "patients")
-	tell("table", map[bool]string{true: "taken", false: "refused"}[err == nil])
+	tell("table", either(err == nil, "taken", "refused"))
 	_, err = c.Exec(ctx, "SELECT FROM customers WHERE ssn = $1", changed)
 	tell("ssn =", sqlstate(err))
 	done, err := c.Exec(ctx, "SELECT FROM patients WHERE note = $1", []byte(changed))
 	must(err)
 	tell("note =", done.RowsAffected())
 	told := fmt.Sprintf("%+v", add(ctx, c, 1, os.Getenv("SECRET")))
-	tell("value in errors", map[bool]string{true: "shown", false: "not shown"}[strings.Contains(told, os.Getenv("SECRET"))])
+	tell("value in errors", either(strings.Contains(told, os.Getenv("SECRET")), "shown", "not shown"))
 }

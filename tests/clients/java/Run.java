@@ -49,6 +49,10 @@ class Run {
         return refused != null ? "refused" : given.equals(opened) ? "kept" : "changed";
     }
 
+    static Object bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
     static String shown(SQLException e) {
         return e.toString().contains(SECRET) ? "shown" : "not shown";
     }
@@ -70,18 +74,20 @@ class Run {
         for (int i = 0; i < 7; i++) value("SELECT ssn FROM customers");
         tell("ssn", kind(value("SELECT ssn FROM customers")));
         tell("note", kind(value("SELECT note FROM patients")));
-        try (PreparedStatement s = prepared("SELECT ssn, ssn::bytea FROM customers"); ResultSet rows = s.executeQuery()) {
+        String both = "SELECT ssn, ssn::bytea FROM customers";
+        try (PreparedStatement s = prepared(both); ResultSet rows = s.executeQuery()) {
             rows.next();
             tell("ssn by getBytes", kind(rows.getBytes(1)));
             tell("ssn as bytea by getBytes", kind(rows.getBytes(2)));
         }
-        SQLException refused = failure("INSERT INTO customers VALUES (3, ?)", (Object) AWKWARD.getBytes(StandardCharsets.UTF_8));
+        SQLException refused = failure("INSERT INTO customers VALUES (3, ?)", bytes(AWKWARD));
         tell("bytes for ssn", fate(refused, Recipe.read(c, 3), AWKWARD));
         refused = failure("INSERT INTO patients VALUES (2, ?)", NOTATION);
         tell("a string for note", fate(refused, Recipe.readNote(c, 2), NOTATION));
-        tell("table", failure("SELECT envelope_decrypt_text(?, note) FROM patients", "patients") == null ? "taken" : "refused");
+        refused = failure("SELECT envelope_decrypt_text(?, note) FROM patients", "patients");
+        tell("table", refused == null ? "taken" : "refused");
         tell("ssn =", failure("SELECT FROM customers WHERE ssn = ?", CHANGED).getSQLState());
-        tell("note =", value("SELECT count(*) FROM patients WHERE note = ?", (Object) CHANGED.getBytes(StandardCharsets.UTF_8)));
+        tell("note =", value("SELECT count(*) FROM patients WHERE note = ?", bytes(CHANGED)));
         tell("value in errors", shown(failure("INSERT INTO customers VALUES (1, ?)", SECRET)));
         try (PreparedStatement s = prepared("INSERT INTO customers VALUES (1, ?)", SECRET)) {
             s.addBatch();

@@ -10,7 +10,8 @@ const note = async (id) => (await prisma.patient.findUniqueOrThrow({ where: { id
 const created = await prisma.customer.create({ data: { id: 1, ssnSealed: AWKWARD } });
 tell("create gives it opened", created.ssn === AWKWARD);
 tell("added", await ssn(1));
-tell("update gives it opened", (await prisma.customer.update({ where: { id: 1 }, data: { ssnSealed: CHANGED } })).ssn === CHANGED);
+const updated = await prisma.customer.update({ where: { id: 1 }, data: { ssnSealed: CHANGED } });
+tell("update gives it opened", updated.ssn === CHANGED);
 tell("changed", await ssn(1));
 await prisma.patient.create({ data: { id: 1, noteSealed: Buffer.from(AWKWARD) } });
 tell("note added", await note(1));
@@ -28,9 +29,12 @@ tell("note", kind((await prisma.patient.findUniqueOrThrow({ where: { id: 1 } }))
 await prisma.customer.update({ where: { id: 1 }, data: { ssnSealed: one.ssnSealed } });
 tell("written back", (await ssn(1)) === CHANGED);
 tell("the opened value finds its row", (await prisma.customer.findMany({ where: { ssn: CHANGED } })).length === 1);
-tell("bytes for ssn", (await failure(() => prisma.customer.create({ data: { id: 5, ssnSealed: Buffer.from(AWKWARD) } }))) ? "refused" : "taken");
-tell("a string for note", (await failure(() => prisma.patient.create({ data: { id: 5, noteSealed: "x" } }))) ? "refused" : "taken");
-tell("ssn =", (await failure(() => prisma.customer.findMany({ where: { ssnSealed: CHANGED } }))).meta.driverAdapterError.cause.originalCode);
+const bytes = await failure(() => prisma.customer.create({ data: { id: 5, ssnSealed: Buffer.from(AWKWARD) } }));
+tell("bytes for ssn", bytes ? "refused" : "taken");
+const string = await failure(() => prisma.patient.create({ data: { id: 5, noteSealed: "x" } }));
+tell("a string for note", string ? "refused" : "taken");
+const compared = await failure(() => prisma.customer.findMany({ where: { ssnSealed: CHANGED } }));
+tell("ssn =", compared.meta.driverAdapterError.cause.originalCode);
 tell("note =", (await prisma.patient.findMany({ where: { noteSealed: Buffer.from(CHANGED) } })).length);
 const again = await failure(() => prisma.customer.create({ data: { id: 1, ssnSealed: SECRET } }));
 tell("value in errors", shown(again));

@@ -39,7 +39,8 @@ def whole(entity, name, said):
         setattr(s.get(entity, 1), name, CHANGED)
     tell(f"{said}changed", read(entity, 1))
     with Session(engine) as s, s.begin():
-        tell(f"{said}RETURNING gives it opened", s.scalar(update(entity).values({name: AWKWARD}).returning(column)) == AWKWARD)
+        again = update(entity).values({name: AWKWARD}).returning(column)
+        tell(f"{said}RETURNING gives it opened", s.scalar(again) == AWKWARD)
         new = upsert(entity).values({"id": 1, name: CHANGED})
         s.execute(new.on_conflict_do_update(index_elements=["id"], set_={name: new.excluded[name]}))
         s.execute(insert(entity), [{"id": 2, name: AWKWARD}, {"id": 3, name: None}])

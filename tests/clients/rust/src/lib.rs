@@ -13,7 +13,8 @@ pub fn tell(name: &str, value: impl Display) {
 /// The version of a crate, as it is locked.
 pub fn version(name: &str) -> &'static str {
     let lock = include_str!("../Cargo.lock");
-    let entry = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map_or("", |(_, rest)| rest);
+    let entry =
+        lock.split_once(&format!("name = \"{name}\"\nversion = \"")).map_or("", |(_, rest)| rest);
     entry.split('"').next().unwrap_or_default()
 }
 
