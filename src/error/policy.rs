@@ -62,9 +62,9 @@ pub enum PolicyError {
     )]
     BothGiven { column: String, source_column: String, table: String },
 
-    /// A source column of a type that cannot be sealed.
-    #[error("column \"{column}\" of table {table} is of type {is}, whose values cannot be sealed")]
-    SourceType { column: String, table: String, is: String },
+    /// A value that was sealed as one of another type than the policy's.
+    #[error("sealed value for column \"{column}\" of table {table} is no value of type {needs}")]
+    OtherType { column: String, table: String, needs: String },
 
     /// A source column's value that was not sealed.
     #[error("a source column must be empty once its value is sealed, and this one is not")]
@@ -100,8 +100,9 @@ impl PolicyError {
                 ERRCODE_NULL_VALUE_NOT_ALLOWED
             }
             PolicyError::OtherRow { .. } => ERRCODE_DATA_EXCEPTION,
-            PolicyError::BothGiven { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
-            PolicyError::SourceType { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            PolicyError::BothGiven { .. } | PolicyError::OtherType { .. } => {
+                ERRCODE_INVALID_PARAMETER_VALUE
+            }
             PolicyError::TagTaken { .. } | PolicyError::Another { .. } => ERRCODE_DUPLICATE_OBJECT,
             PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
         }
@@ -137,6 +138,10 @@ impl PolicyError {
                 "The policy of the column binds its values to columns of their row. This one was sealed for another \
                  row or column, or without the row context that envelope.row_context gives. Open it with its own \
                  context, and write it here in clear: the trigger seals it for this row."
+                    .into()
+            }
+            PolicyError::OtherType { .. } => {
+                "Seal it by envelope_encrypt_as as a value of that type, or write it in clear: the trigger seals it."
                     .into()
             }
             PolicyError::SourceNull { column, source_column, .. } => format!(

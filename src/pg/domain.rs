@@ -13,7 +13,6 @@ pub struct Checks {
 
 impl Checks {
     /// For one value.
-    #[allow(dead_code, reason = "for the policies' trigger")]
     pub fn once() -> Checks {
         Checks::kept_in(std::ptr::null_mut())
     }

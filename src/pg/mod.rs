@@ -20,6 +20,7 @@ pub mod extension;
 pub mod guc;
 mod heap;
 pub mod hook;
+pub mod input;
 pub mod json;
 pub mod kinds;
 pub mod lock;

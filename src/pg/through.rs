@@ -81,7 +81,7 @@ pub unsafe fn to_modifier(kind: Scalar, datum: Datum, modifier: i32) -> Datum {
 }
 
 /// Class 22, data exceptions: the text, and not the server, is to blame.
-fn is_about_data(caught: &CaughtError) -> bool {
+pub fn is_about_data(caught: &CaughtError) -> bool {
     // The class is the first two characters, six bits each (utils/elog.h).
     const CLASS: u32 = 0xfff;
     let class = PgSqlErrorCode::ERRCODE_DATA_EXCEPTION as u32 & CLASS;

@@ -1,11 +1,12 @@
 //! Row contexts of policies: what binds a value to its column and to its row.
 
 use envelope::context::{begin_row_context, decimal, put_part};
+use envelope::forms::Sink;
 
 use crate::error::{Error, Result};
 use crate::pg::bound::BoundValue;
-use crate::pg::buffer::Buffer;
 use crate::pg::encoding::{self, NotText};
+use crate::values::FormBuf;
 
 /// Bytes of a context. It is read with every value, and a row's identity needs few.
 pub const LONGEST_CONTEXT: usize = 64 * 1024;
@@ -13,15 +14,18 @@ pub const LONGEST_CONTEXT: usize = 64 * 1024;
 /// The context of a column that no policy binds to its row.
 pub const NO_CONTEXT: &[u8] = b"";
 
-/// A row context under construction, in PostgreSQL's memory.
-pub struct RowContext(Buffer);
+/// A row context under construction.
+pub struct RowContext {
+    text: FormBuf,
+    is_too_long: bool,
+}
 
 impl RowContext {
     /// Of a value in the column that bears `tag`.
     pub fn begin(tag: &str) -> RowContext {
-        let mut buffer = Buffer::of_most(LONGEST_CONTEXT);
-        begin_row_context(&mut |bytes| buffer.push(bytes), tag);
-        RowContext(buffer)
+        let mut text = FormBuf::new();
+        begin_row_context(&mut |bytes| text.push(bytes), tag);
+        RowContext { text, is_too_long: false }
     }
 
     /// The text of the next bound column, in the server's encoding.
@@ -58,22 +62,30 @@ impl RowContext {
 
     fn push_hex(&mut self, bytes: &[u8]) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = Buffer::of_most(LONGEST_CONTEXT);
-        for byte in bytes.iter().take(LONGEST_CONTEXT) {
+        if bytes.len() > LONGEST_CONTEXT / 2 {
+            self.is_too_long = true;
+            return;
+        }
+        let mut hex = FormBuf::new();
+        for byte in bytes {
             hex.push(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
-        match hex.bytes() {
-            Some(hex) => self.push(hex),
-            None => self.0.overflow(),
-        }
+        self.push(hex.as_slice());
     }
 
+    /// What would be too long is not even copied.
     fn push(&mut self, part: &[u8]) {
-        put_part(&mut |bytes| self.0.push(bytes), part);
+        if part.len() > LONGEST_CONTEXT {
+            self.is_too_long = true;
+            return;
+        }
+        put_part(&mut |bytes| self.text.push(bytes), part);
     }
 
     /// All of it.
     pub fn bytes(&self) -> Result<&[u8]> {
-        self.0.bytes().ok_or(Error::ContextTooLong)
+        let text = self.text.as_slice();
+        let is_short = !self.is_too_long && text.len() <= LONGEST_CONTEXT;
+        if is_short { Ok(text) } else { Err(Error::ContextTooLong) }
     }
 }

@@ -120,13 +120,8 @@ fn open_parsed(table: Table, context: &[u8], sealed: &Sealed<'_>) -> Result<Varl
     })
 }
 
-/// Whether `value` opens under a key of `relation` with that context, without giving it out. For the trigger,
-/// whose user needs the right to seal.
-fn verifies(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<bool> {
-    Ok(opened(relation, context, value)?.map(VarlenaBuf::wipe_and_free).is_some())
-}
-
-/// `value`, opened for the trigger to seal it anew; `None` when it does not open with that context.
+/// `value`, opened for the trigger, which gives nothing of it out and whose user needs the right to seal; `None` when
+/// it does not open with that context.
 fn opened(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
     let sealed = Sealed::parse(value).map_err(|_| does_not_open(relation))?;
     with_opening_key(table::get(relation)?, Table::require_verifies, &sealed, |key| {

@@ -3,6 +3,7 @@
 //! The grammar of the forms is `envelope::forms`'. Neither direction depends on a setting, on the client's encoding or on
 //! the server's.
 
+mod arriving;
 mod buffer;
 mod read;
 mod scalar;

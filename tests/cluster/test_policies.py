@@ -50,6 +50,11 @@ def test_what_a_policy_says(db):
     ("'t', 'note', 'bytea', 'date'", "42804"),
     ("'t', 'g', 'bytea'", "428C9"),
     ("'t', 'v', 'bytea', 'nowhere.gone'", "42704"),
+    ("'t', 'v', 'bytea', 'point'", "0A000"),
+    ("'t', 'v', 'source', source => 'p'", "0A000"),
+    ("'t', 'v'", "42804"),
+    ("'t', 's', 'bytea'", "42804"),
+    ("'t', 'd', 'bytea'", "42804"),
     ("'t', 'v', 'bytea', source => 'note'", "22023"),
     ("'t', 'v', 'source'", "22023"),
     ("'t', 'v', 'source', source => 'nothing'", "42703"),
@@ -79,8 +84,9 @@ def test_what_a_policy_says(db):
     ("NULL, 'v', 'bytea'", "22023"),
 ])
 def test_what_a_policy_may_not_say(db, arguments, sqlstate):
+    db.sql("CREATE DOMAIN sealed_of_us AS envelope.sealed")
     db.sql("CREATE TABLE t (id int PRIMARY KEY, day date NOT NULL DEFAULT now(), v bytea, note text, taken bytea, "
-           "g bytea GENERATED ALWAYS AS ('x'::bytea) STORED)")
+           "s envelope.sealed, d sealed_of_us, p point, g bytea GENERATED ALWAYS AS ('x'::bytea) STORED)")
     db.sql("CREATE TABLE other (v bytea)")
     db.sql("CREATE VIEW t_view AS TABLE t")
     db.sql("CREATE TABLE parts (id int, v bytea) PARTITION BY LIST (id)")
@@ -528,3 +534,155 @@ def test_mirror_needs_a_source(db):
     db.sql("CREATE TRIGGER seal BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION envelope_mirror('sealed')")
     with fails("39P01"):
         db.sql("INSERT INTO people VALUES (1, 'x')")
+
+
+def of_type(db, kind, form="sealed", **said):
+    """A column `v` whose values are of a type, and the trigger."""
+    column = "envelope.sealed" if form == "sealed" else "bytea"
+    db.sql(f"CREATE TABLE typed (id int PRIMARY KEY, v {column})")
+    db.sql("SELECT envelope.set_policy('typed', 'v', %s, %s, bind => '{id}', block => %s)",
+           (form, kind, said.get("block")))
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON typed FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+
+
+def form_of(db, row=1, table="typed", column="v"):
+    """The bytes that a row's value opens to."""
+    return bytes(db.value(f"SELECT envelope_decrypt('{table}', {column}, "
+                          f"envelope.row_context('{table}', '{column}', id::text)) FROM {table} WHERE id = {row}"))
+
+
+@pytest.mark.parametrize("kind, arrives, form", [
+    ("date", "2026-11-30", "2026-11-30   "),
+    ("date", "Nov 30 2026", "2026-11-30   "),
+    ("date", "26/11/30", "2026-11-30   "),
+    ("timestamptz", "2026-11-30 12:00", "2026-11-30T12:00:00Z          "),
+    ("timestamptz", "2026-11-30 12:00+02", "2026-11-30T10:00:00Z          "),
+    ("interval", "-1 +2:03:04", "P-1DT2H3M4S".ljust(60)),
+    ("boolean", "t", "true "),
+    ("integer", " 42 ", "42         "),
+    ("numeric(10,2)", "1e3", "1000.00      "),
+    ("numeric(10,2)", "3.14159", "3.14         "),
+    ("uuid", "6BA7B810-9DAD-11D1-80B4-00C04FD430C8", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+    ("inet", "10.0.0.1", "10.0.0.1/32".ljust(44)),
+    ("mood", "glad", "glad".ljust(64)),
+    ("date[]", "{2026-11-30,NULL}", '["2026-11-30",null]'),
+    ("jsonb", '{"a":1}', '{"a": 1}'),
+    ("json", '{"a":1}', '{"a":1}'),
+    ("text", "C:\\101 ä", "C:\\101 ä"),
+    ("varchar(5)", "ä", "ä"),
+    ("char(5)", "ab  ", "ab"),
+    ("percent", "7", "7          "),
+    ("bytea", "\\xdead", "\\xdead"),
+])
+def test_values_of_a_type(db, kind, arrives, form):
+    db.sql("CREATE TYPE mood AS ENUM ('glad', 'sad')")
+    db.sql("CREATE DOMAIN percent AS int CHECK (VALUE <= 100)")
+    of_type(db, kind)
+    with db.connect() as c:
+        # What a session has set does not count.
+        for setting in ("DateStyle = 'German, DMY'", "TimeZone = 'Asia/Tokyo'", "IntervalStyle = sql_standard"):
+            c.execute(f"SET {setting}")
+        c.execute("INSERT INTO typed VALUES (1, %s)", (arrives,))
+        assert c.execute("SHOW DateStyle").fetchone() == ("German, DMY",)
+        assert c.execute("SHOW TimeZone").fetchone() == ("Asia/Tokyo",)
+        assert c.execute("SELECT '01.02.2026'::date - '2026-02-01'::date").fetchone() == (0,)
+        written = form_of(db)
+        assert written == form.encode()
+        # What was read is written back, in clear or sealed, in the form itself.
+        c.execute("UPDATE typed SET v = %s::bytea", (written,))
+        assert form_of(db) == written
+        c.execute("UPDATE typed SET v = v::bytea || ''::bytea")
+        c.execute("UPDATE typed SET id = 2")
+        assert form_of(db, 2) == written
+
+
+@pytest.mark.parametrize("kind, arrives, sqlstate", [
+    ("date", "31.11.2026", "22008"),
+    ("date", "no-date-4711", "22007"),
+    ("integer", "4711x", "22P02"),
+    ("integer", "47110000000000", "22003"),
+    ("numeric(4,2)", "4711", "22003"),
+    ("boolean", "4711", "22P02"),
+    ("mood", "4711", "22P02"),
+    ("varchar(3)", "4711", "22001"),
+    ("percent", "4711", "23514"),
+    ("jsonb", "{4711", "22P02"),
+    ("date[]", "{4711", "22P02"),
+])
+def test_what_is_no_value_of_the_type(db, kind, arrives, sqlstate):
+    db.sql("CREATE TYPE mood AS ENUM ('glad', 'sad')")
+    db.sql("CREATE DOMAIN percent AS int CHECK (VALUE <= 100)")
+    of_type(db, kind)
+    with fails(sqlstate) as caught:
+        db.sql("INSERT INTO typed VALUES (1, %s)", (arrives,))
+    diag = caught.value.diag
+    assert not any("4711" in (text or "") for text in (diag.message_primary, diag.message_detail, diag.message_hint))
+    with db.connect() as c:
+        c.execute("SET DateStyle = 'German, DMY'")
+        with fails(sqlstate):
+            c.execute("INSERT INTO typed VALUES (1, %s)", (arrives,))
+        assert c.execute("SELECT '01.02.2026'::date - '2026-02-01'::date").fetchone() == (0,)
+
+
+def test_sealed_values_of_another_type(db):
+    of_type(db, "date")
+    db.sql("INSERT INTO typed VALUES (1, '2026-11-30')")
+    sealed = "envelope.row_context('typed', 'v', id::text)"
+    db.sql(f"UPDATE typed SET v = envelope_encrypt_as('typed', '2026-12-24'::date, {sealed})")
+    assert form_of(db) == b"2026-12-24   "
+    for value in ("envelope_encrypt_as('typed', 4711, {})", "envelope_encrypt_text('typed', '24.12.2026', {})"):
+        with fails("22023") as caught:
+            db.sql(f"UPDATE typed SET v = {value.format(sealed)}")
+        assert "4711" not in str(caught.value)
+    db.sql("UPDATE typed SET id = 1, v = v")
+    assert form_of(db) == b"2026-12-24   "
+
+
+def test_text_in_blocks(db):
+    of_type(db, "text", "bytea", block=16)
+    for row, text in enumerate(("", "ä" * 7, "x" * 15, "x" * 16), 1):
+        db.sql("INSERT INTO typed VALUES (%s, %s)", (row, text.encode()))
+        assert form_of(db, row) == (text.encode() + b"\xff").ljust(32 if row == 4 else 16, b"\0")
+    assert {size for size, in db.sql("SELECT octet_length(v) FROM typed")} == {16 + 58, 32 + 58}
+    with fails("22021"):
+        db.sql("INSERT INTO typed VALUES (9, '\\xc3')")
+
+
+def test_text_must_be_text(db):
+    of_type(db, "text", "bytea")
+    for bad in ("\\xc3", "\\x00"):
+        with fails("22021"):
+            db.sql("INSERT INTO typed VALUES (9, %s::bytea)", (bad,))
+
+
+@pytest.mark.parametrize("function", ["envelope_seal", "envelope_mirror"])
+@pytest.mark.parametrize("kind, value, form", [
+    ("date", "'2026-11-30'", b"2026-11-30   "),
+    ("numeric(10,2)", "3.5", b"3.50         "),
+    ("int[]", "'{1,NULL}'", b'["1",null]'),
+    ("boolean", "false", b"false"),
+    ("char(4)", "'ab'", b"ab"),
+    ("percent", "7", b"7          "),
+])
+@pytest.mark.parametrize("bind", ["{id}", None])
+def test_sources_of_a_type(db, function, kind, value, form, bind):
+    db.sql("CREATE DOMAIN percent AS int CHECK (VALUE <= 100)")
+    sourced(db, function, bind, kind)
+    db.sql(f"INSERT INTO people (id, ssn) VALUES (1, {value})")
+    context = "envelope.row_context('people', 'sealed', '1')" if bind else "''"
+    assert bytes(db.value(f"SELECT envelope_decrypt('people', sealed, {context}) FROM people")) == form
+    assert db.value(f"SELECT ssn IS NOT DISTINCT FROM {'NULL' if function == 'envelope_seal' else value}::{kind} FROM people")
+    if function == "envelope_mirror":
+        db.sql("INSERT INTO people (id, sealed) VALUES (2, %s)", (form,))
+        assert db.value("SELECT count(DISTINCT ssn) FROM people WHERE ssn IS NOT NULL") == 1
+        # Both say the same, whatever the form is filled to.
+        db.sql(f"INSERT INTO people (id, ssn, sealed) SELECT 3, ssn, "
+               f"envelope_encrypt('people', %s, replace({context}, '1:1', '1:3')) FROM people WHERE id = 2",
+               (form.rstrip(),))
+
+
+def test_a_source_that_has_become_another_type(db):
+    sourced(db, kind="int")
+    db.sql("ALTER TABLE people ALTER ssn TYPE date USING NULL")
+    with fails("42804"):
+        db.sql("INSERT INTO people (id, ssn) VALUES (1, '2026-11-30')")

@@ -15,6 +15,7 @@ use crate::keyring::users;
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
 use crate::pg::{attribute, column, encoding, types};
+use crate::values::ValueType;
 
 /// Bytes of a tag: more than two names have.
 const LONGEST_TAG: usize = 1024;
@@ -65,6 +66,9 @@ pub fn checked(wanted: &Wanted<'_>, before: Option<&PolicyRow>) -> Result<Policy
             at.require_holds_sealed(wanted.column, form)?;
         }
         (_, None) => {}
+    }
+    if value_type != pg_sys::InvalidOid {
+        ValueType::known(value_type, value_typmod)?;
     }
     check_block(wanted.block, value_type)?;
     check_mask(wanted.mask.as_deref())?;

@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::argument::Target;
 use super::bound::{self, Context};
+use super::plain;
 use crate::error::{Error, Place, PolicyError, Result};
 use crate::keyring::table::{self, Policy, Whose};
 use crate::pg::encoding;
@@ -25,18 +26,22 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, target: Target<'_>) -> Re
     if !is_moved && is_kept_from_before(call, target.column, new)? {
         return Ok(());
     }
-    let context = context_by(call, row, policy)?;
+    let context = context(call, row, policy)?;
     // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
     let value = unsafe { Varlena::from_datum(new) };
     if let Some(key_id) = peek_key_id(&value) {
-        let at = |error: Error| error.at(place(call, target, key_id));
+        let at = |error: Error| error.at(place(call, target, Some(key_id)));
         if is_sealed_here(relation, target, key_id, &value).map_err(at)? {
-            let found = find(call, row, policy, &context, is_moved, &value).map_err(at)?;
-            if let Found::Before(opened) = found {
-                row.replace(
-                    target.column,
-                    values::seal_and_wipe(relation, context.bytes()?, opened)?,
-                );
+            match find(call, row, policy, &context, is_moved, &value).map_err(at)? {
+                Found::Before(opened) => {
+                    let bound = values::seal_and_wipe(relation, context.bytes()?, opened)?;
+                    row.replace(target.column, bound);
+                }
+                Found::Here(opened) => {
+                    let is_one = plain::require_form(call, policy, target, opened.as_slice());
+                    opened.wipe_and_free();
+                    is_one.map_err(at)?;
+                }
             }
             return Ok(());
         }
@@ -44,13 +49,12 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, target: Target<'_>) -> Re
     if let Some(key_id) = key_id_in_text(&value) {
         require_nobodys(call, target, key_id)?;
     }
-    row.replace(target.column, values::seal(relation, context.bytes()?, &value)?);
+    let plaintext = plain::arriving(policy, value).map_err(|error| match error {
+        Error::Raised(..) | Error::NotOfType(_) => error.at(place(call, target, None)),
+        error => error,
+    })?;
+    row.replace(target.column, values::seal(relation, context.bytes()?, &plaintext)?);
     Ok(())
-}
-
-/// The context of a value of the column in the row as it is about to be stored.
-pub fn context(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result<Context> {
-    context_by(call, row, table::get(call.relation_oid())?.policy(target.name))
 }
 
 /// Whether UPDATE leaves the column as it is stored, and what it is bound to, too.
@@ -69,7 +73,7 @@ pub fn open(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result
     let sealed = row.value(target.column).ok_or(Error::NotSealed)?;
     // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
     let sealed = unsafe { Varlena::from_datum(sealed) };
-    let context = context_by(call, row, policy)?;
+    let context = context(call, row, policy)?;
     if let Some(opened) = values::opened(relation, context.bytes()?, &sealed)? {
         return Ok(opened);
     }
@@ -94,7 +98,8 @@ fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> R
     policy.map_or(Ok(false), |policy| bound::is_moved(call, row, policy))
 }
 
-fn context_by(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> Result<Context> {
+/// The context of a value in the row as it is about to be stored.
+pub fn context(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> Result<Context> {
     policy.map_or_else(|| Ok(Context::none()), |policy| bound::now(call, row, &policy.binding))
 }
 
@@ -144,8 +149,8 @@ fn is_sealed_here(
 /// How a sealed value was found to open.
 enum Found {
     /// As one of the row as it is about to be stored.
-    Here,
-    /// As one from before UPDATE has changed what it is bound to; opened.
+    Here(VarlenaBuf),
+    /// As one from before UPDATE has changed what it is bound to.
     Before(VarlenaBuf),
 }
 
@@ -160,8 +165,8 @@ fn find(
     value: &[u8],
 ) -> Result<Found> {
     let relation = call.relation_oid();
-    if values::verifies(relation, context.bytes()?, value)? {
-        return Ok(Found::Here);
+    if let Some(opened) = values::opened(relation, context.bytes()?, value)? {
+        return Ok(Found::Here(opened));
     }
     let Some(policy) = policy else { return Err(values::does_not_open(relation)) };
     let mut others = [None, None, None];
@@ -177,10 +182,7 @@ fn find(
     for context in others.iter().flatten() {
         match values::opened(relation, context.bytes()?, value)? {
             Some(opened) if moved => return Ok(Found::Before(opened)),
-            Some(opened) => {
-                opened.wipe_and_free();
-                return Ok(Found::Here);
-            }
+            Some(opened) => return Ok(Found::Here(opened)),
             None => {}
         }
     }
@@ -201,18 +203,18 @@ fn require_nobodys(call: &TriggerCall<'_>, target: Target<'_>, key_id: KeyId) ->
         Whose::Ours | Whose::Others => {
             let column = encoding::to_string(target.name.to_bytes());
             let error = Error::SealedAsText { table: display_name(relation), column };
-            Err(error.at(place(call, target, key_id)))
+            Err(error.at(place(call, target, Some(key_id))))
         }
     }
 }
 
 /// Where the value stands that a row is to have.
 #[cold]
-fn place(call: &TriggerCall<'_>, target: Target<'_>, key_id: KeyId) -> Place {
+fn place(call: &TriggerCall<'_>, target: Target<'_>, key: Option<KeyId>) -> Place {
     Place {
         table: display_name(call.relation_oid()),
         column: encoding::to_string(target.name.to_bytes()),
         row: call.old_row(),
-        key: Some(key_id),
+        key,
     }
 }

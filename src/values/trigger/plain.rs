@@ -1,22 +1,25 @@
-//! Values of source columns, as the bytes that are sealed, and back.
+//! Plaintext: the bytes that are sealed for what arrives, and values of source columns back.
 
 use std::ops::Deref;
 
 use pgrx::pg_sys;
 
-use super::argument::Source;
+use super::argument::{Source, Target};
+use crate::catalog::rows::Form;
 use crate::error::{Error, PolicyError, Result};
-use crate::pg::column::base_type;
+use crate::keyring::table::Policy;
 use crate::pg::encoding::{self, Converted, NotText};
 use crate::pg::relation::display_name;
 use crate::pg::trigger::TriggerCall;
-use crate::pg::types;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::pg::{attribute, types};
+use crate::values::{FormBuf, ValueType};
 
 /// What is sealed for a value.
 pub enum Plain<'a> {
     Bytes(Varlena<'a>),
     Text(Converted<'a>),
+    Form(FormBuf),
 }
 
 impl Deref for Plain<'_> {
@@ -25,51 +28,131 @@ impl Deref for Plain<'_> {
         match self {
             Plain::Bytes(bytes) => bytes,
             Plain::Text(text) => text,
+            Plain::Form(form) => form.as_slice(),
         }
     }
+}
+
+/// The type of what a policy's column holds, and the block that its forms are filled to; `None`: bytes as they come.
+pub fn typed(policy: Option<&Policy>) -> Result<Option<(ValueType, u32)>> {
+    let Some(policy) = policy.filter(|policy| policy.value_type != pg_sys::InvalidOid) else {
+        return Ok(None);
+    };
+    let kind = ValueType::known(policy.value_type, policy.value_typmod)?;
+    Ok(Some((kind, block(Some(policy), &kind))))
+}
+
+fn block(policy: Option<&Policy>, kind: &ValueType) -> u32 {
+    policy.and_then(|policy| policy.block).map_or_else(|| kind.default_block(), i32::unsigned_abs)
+}
+
+/// What is sealed for `value`, which has arrived in clear in the column that holds sealed values.
+pub fn arriving<'a>(policy: Option<&Policy>, value: Varlena<'a>) -> Result<Plain<'a>> {
+    let Some((kind, block)) = typed(policy)? else { return Ok(Plain::Bytes(value)) };
+    if kind.is_any_bytes() {
+        return Ok(Plain::Bytes(value));
+    }
+    if kind.is_any_text(block) {
+        let is_text = std::str::from_utf8(&value).is_ok() && !value.contains(&0);
+        let not_utf8 = Error::NotUtf8 { untranslatable: false };
+        return if is_text { Ok(Plain::Bytes(value)) } else { Err(not_utf8) };
+    }
+    let mut form = FormBuf::new();
+    kind.form_of_arriving(&value, block, &mut form)?;
+    Ok(Plain::Form(form))
 }
 
 /// What is sealed for `datum`, a value of the source that outlives `'a`.
 pub fn of<'a>(
     call: &TriggerCall<'_>,
+    policy: Option<&Policy>,
     source: Source<'_>,
     datum: pg_sys::Datum,
 ) -> Result<Plain<'a>> {
-    let is_text = kind(call, source)?;
-    // SAFETY: a non-null text or bytea of the row, which outlives this call.
-    let bytes = unsafe { Varlena::from_datum(datum) };
-    if !is_text || bytes.is_ascii() {
-        return Ok(Plain::Bytes(bytes));
+    require_own_type(call, policy, source)?;
+    let is_filled = policy.is_some_and(|policy| policy.block.is_some_and(|block| block > 1));
+    match source.kind {
+        // SAFETY: a non-null bytea of the row, which outlives this call.
+        pg_sys::BYTEAOID => Ok(Plain::Bytes(unsafe { Varlena::from_datum(datum) })),
+        pg_sys::TEXTOID | pg_sys::VARCHAROID if !is_filled => {
+            // SAFETY: as above, a text.
+            text(unsafe { Varlena::from_datum(datum) })
+        }
+        _ => {
+            let kind = type_of(call, source)?;
+            let mut form = FormBuf::new();
+            // SAFETY: a non-null value of the source, of that type.
+            unsafe { kind.form_of(datum, block(policy, &kind), &mut form) }?;
+            Ok(Plain::Form(form))
+        }
     }
+}
+
+/// As it is where it is UTF-8 already.
+fn text(text: Varlena<'_>) -> Result<Plain<'_>> {
     let not_utf8 = |why: NotText| Error::NotUtf8 { untranslatable: why.is_untranslatable() };
-    match encoding::to_utf8(&bytes).map_err(not_utf8)? {
-        Converted::Same(_) => Ok(Plain::Bytes(bytes)),
-        Converted::Palloced(text) => Ok(Plain::Text(Converted::Palloced(text))),
+    match encoding::to_utf8(&text).map_err(not_utf8)? {
+        Converted::Same(_) => {}
+        Converted::Palloced(text) => return Ok(Plain::Text(Converted::Palloced(text))),
     }
+    Ok(Plain::Bytes(text))
 }
 
 /// The value of the source that `opened` was sealed for.
 pub fn back(call: &TriggerCall<'_>, source: Source<'_>, opened: &[u8]) -> Result<pg_sys::Datum> {
-    if !kind(call, source)? {
+    if source.kind == pg_sys::BYTEAOID {
         return Ok(VarlenaBuf::copy_of(opened).into_datum());
     }
-    match encoding::from_utf8(opened) {
-        Ok(text) => Ok(VarlenaBuf::copy_of(&text).into_datum()),
-        Err(NotText::Invalid) => Err(Error::NotText),
-        Err(NotText::Untranslatable) => Err(Error::Untranslatable("opened value")),
-    }
+    type_of(call, source)?.read(opened)
 }
 
-/// Whether the source is of a type of text, else of bytes; an error when it is of neither.
-fn kind(call: &TriggerCall<'_>, source: Source<'_>) -> Result<bool> {
-    match base_type(source.kind) {
-        Some(pg_sys::TEXTOID | pg_sys::VARCHAROID) => Ok(true),
-        Some(pg_sys::BYTEAOID) => Ok(false),
-        _ => Err(PolicyError::SourceType {
-            column: encoding::to_string(source.name.to_bytes()),
-            table: display_name(call.relation_oid()),
-            is: types::display_name(source.kind, -1),
+fn type_of(call: &TriggerCall<'_>, source: Source<'_>) -> Result<ValueType> {
+    // Of all types whose forms are filled this one alone needs the modifier for it.
+    let modifier = match source.kind {
+        pg_sys::NUMERICOID => attribute::type_of(call.relation_oid(), source.column).1,
+        _ => -1,
+    };
+    ValueType::known(source.kind, modifier)
+}
+
+/// 42804 when the source has become one of another type than its policy says.
+fn require_own_type(
+    call: &TriggerCall<'_>,
+    policy: Option<&Policy>,
+    source: Source<'_>,
+) -> Result<()> {
+    let Some(policy) = policy.filter(|policy| policy.form == Form::Source) else { return Ok(()) };
+    if policy.value_type == source.kind || policy.value_type == pg_sys::InvalidOid {
+        return Ok(());
+    }
+    Err(PolicyError::WrongType {
+        column: encoding::to_string(source.name.to_bytes()),
+        table: display_name(call.relation_oid()),
+        is: types::display_name(source.kind, -1),
+        form: policy.form.name(),
+        needs: types::display_name(policy.value_type, policy.value_typmod),
+    }
+    .into())
+}
+
+/// 22023 when `opened`, which a program has sealed by itself, is no value of the policy's type.
+pub fn require_form(
+    call: &TriggerCall<'_>,
+    policy: Option<&Policy>,
+    target: Target<'_>,
+    opened: &[u8],
+) -> Result<()> {
+    match typed(policy)? {
+        Some((kind, _)) if !kind.is_any_bytes() && !kind.is_form(opened) => {
+            Err(PolicyError::OtherType {
+                column: encoding::to_string(target.name.to_bytes()),
+                table: display_name(call.relation_oid()),
+                needs: policy
+                    .map(|policy| types::display_name(policy.value_type, policy.value_typmod))
+                    .unwrap_or_default(),
+            }
+            .into())
         }
-        .into()),
+        _ => Ok(()),
     }
 }

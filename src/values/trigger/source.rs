@@ -70,10 +70,11 @@ pub fn mirror(
         (Given::Neither, None, Some(_)) => in_place::seal(call, row, target),
         (Given::Both, Some(plaintext), Some(_)) => {
             in_place::seal(call, row, target)?;
-            let opened = in_place::open(call, row, target)?;
-            let is_same = *plain::of(call, source, plaintext)? == *opened.as_slice();
-            opened.wipe_and_free();
-            if is_same { Ok(()) } else { Err(both_given(call, target, source)) }
+            if is_sealed_of(call, row, target, source, plaintext)? {
+                Ok(())
+            } else {
+                Err(both_given(call, target, source))
+            }
         }
         (Given::Target | Given::Both, _, Some(sealed)) => {
             bring_back(call, row, target, source, sealed)
@@ -125,11 +126,29 @@ fn seal_into(
     plaintext: pg_sys::Datum,
 ) -> Result<()> {
     let relation = call.relation_oid();
-    let plaintext = plain::of(call, source, plaintext)?;
+    let table = table::get(relation)?;
+    let policy = table.policy(target.name);
+    let plaintext = plain::of(call, policy, source, plaintext)?;
     in_place::require_plaintext(call, target, &plaintext)?;
-    let context = in_place::context(call, row, target)?;
+    let context = in_place::context(call, row, policy)?;
     row.replace(target.column, values::seal(relation, context.bytes()?, &plaintext)?);
     Ok(())
+}
+
+/// Whether the sealed value opens to `plaintext`, however its form is filled.
+fn is_sealed_of(
+    call: &TriggerCall<'_>,
+    row: &Row<'_>,
+    target: Target<'_>,
+    source: Source<'_>,
+    plaintext: pg_sys::Datum,
+) -> Result<bool> {
+    let table = table::get(call.relation_oid())?;
+    let form = |datum| plain::of(call, table.policy(target.name), source, datum);
+    let opened = in_place::open(call, row, target)?;
+    let written = plain::back(call, source, opened.as_slice());
+    opened.wipe_and_free();
+    Ok(*form(written?)? == *form(plaintext)?)
 }
 
 /// Gives the source what was written to the target. Whoever wrote it in clear knows it; who wrote it sealed needs the

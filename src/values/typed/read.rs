@@ -16,14 +16,12 @@ use crate::pg::{scalars, through};
 
 impl ValueType {
     /// Whether `bytes` are the form of a value of this type, filled or not. Constraints of domains are not asked.
-    #[allow(dead_code, reason = "for the policies' trigger")]
     pub fn is_form(&self, bytes: &[u8]) -> bool {
         self.read_base(bytes, &mut None).is_ok()
     }
 
     /// The value whose form `bytes` are, filled or not. 22P02 if they are none; 22021 and 22P05 for text, as when it is
     /// opened as text; PostgreSQL's own errors where the value breaks the type's modifier or a domain's constraints.
-    #[allow(dead_code, reason = "for the policies' trigger")]
     pub fn read(&self, bytes: &[u8]) -> Result<Datum> {
         self.read_checked(bytes, &mut Checks::once())
     }
@@ -150,7 +148,7 @@ impl ValueType {
     }
 
     #[cold]
-    fn is_other(&self) -> Error {
+    pub(super) fn is_other(&self) -> Error {
         Error::NotOfType(kinds::name(self.named, self.named_modifier))
     }
 }

@@ -1,0 +1,72 @@
+//! What arrives for a column of a type: bytes that are its form already, or text that its input function reads.
+
+use std::cell::RefCell;
+
+use pgrx::pg_sys::{self, Datum};
+
+use super::{FormBuf, ValueType};
+use crate::error::{Error, PolicyError, Result};
+use crate::pg::column::base_type;
+use crate::pg::domain::Checks;
+use crate::pg::kinds::{self, Scalar};
+use crate::pg::{encoding, input};
+
+/// Types that are remembered: more than a table has sealed columns, mostly.
+const KNOWN: usize = 16;
+
+thread_local! {
+    /// By OID and modifier. What is known of a type does not change while it is there.
+    static TYPES: RefCell<[Option<(pg_sys::Oid, i32, ValueType)>; KNOWN]> =
+        const { RefCell::new([None; KNOWN]) };
+}
+
+impl ValueType {
+    /// As [`ValueType::of`], looked up once in a session; 42704 for a type that is gone.
+    pub fn known(kind: pg_sys::Oid, modifier: i32) -> Result<ValueType> {
+        let place = kind.to_u32() as usize % KNOWN;
+        let is_it = |(of, with, _): &(pg_sys::Oid, i32, _)| *of == kind && *with == modifier;
+        let found = TYPES.with_borrow(|types| types.get(place).copied().flatten().filter(is_it));
+        if let Some((.., found)) = found {
+            return Ok(found);
+        }
+        base_type(kind).ok_or(PolicyError::NoType)?;
+        let found = ValueType::of(kind, modifier)?;
+        TYPES.with_borrow_mut(|types| types[place] = Some((kind, modifier, found)));
+        Ok(found)
+    }
+
+    /// Whether bytes are their own form, as far as they are UTF-8: text that nothing cuts and no block fills.
+    pub fn is_any_text(&self, block: u32) -> bool {
+        let is_text = matches!(self.scalar, Scalar::Text | Scalar::Varchar) && self.modifier < 0;
+        is_text && block <= 1 && self.domain.is_none() && self.elements.is_none()
+    }
+
+    /// Whether bytes are their own form, whatever they are.
+    pub fn is_any_bytes(&self) -> bool {
+        self.scalar == Scalar::Bytea && self.domain.is_none() && self.elements.is_none()
+    }
+
+    /// Writes the form of what `bytes` mean into `out`, which is empty: they are a form, filled or not, or the text of
+    /// a value in UTF-8. Class 22, without the value, if they are neither.
+    pub fn form_of_arriving(&self, bytes: &[u8], block: u32, out: &mut FormBuf) -> Result<()> {
+        let value = match self.read(bytes) {
+            Err(Error::NotOfType(_)) => self.parse(bytes)?,
+            value => value?,
+        };
+        // SAFETY: a value of this type.
+        unsafe { self.form_of(value, block, out) }
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Datum> {
+        let Ok(text) = encoding::from_utf8(text) else { return Err(self.is_other()) };
+        let (kind, _) = kinds::base(self.named, -1);
+        let value = input::parsed(kind, self.modifier, &text).map_err(|code| {
+            let kind = kinds::name(self.named, self.named_modifier);
+            Error::Raised(code, format!("what arrived is no value of type {kind}"))
+        })?;
+        if let Some(domain) = self.domain {
+            Checks::once().check(domain, Some(value));
+        }
+        Ok(value)
+    }
+}
