@@ -56,3 +56,15 @@ CREATE FUNCTION envelope_mirror()
   AS 'MODULE_PATHNAME', 'envelope_mirror_wrapper';
 COMMENT ON FUNCTION envelope_mirror() IS
   'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW, with arguments sealed_column=source_column: as envelope_seal, but the source keeps its plaintext, and what is written to either is in both';
+
+-- Not in sessions that play what others have done.
+CREATE FUNCTION envelope.watch_policies()
+  RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_watch_policies_wrapper';
+REVOKE ALL ON FUNCTION envelope.watch_policies() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.watch_policies() IS
+  'Event trigger: refuses sealing triggers that would not seal a column as its policy says';
+CREATE EVENT TRIGGER envelope_watch_policies ON ddl_command_end
+  WHEN TAG IN ('CREATE TRIGGER')
+  EXECUTE FUNCTION envelope.watch_policies();
+COMMENT ON EVENT TRIGGER envelope_watch_policies IS
+  'Refuses sealing triggers that would not seal a column as its policy says';

@@ -81,6 +81,7 @@ pub extern "C-unwind" fn _PG_init() {
         role_changed: memory::identity::changed,
     });
     custody::watch_drops();
+    adopt::policy::watch();
 }
 
 /// Asked for by `cargo pgrx test` at the root of the crate.

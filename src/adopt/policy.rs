@@ -4,6 +4,7 @@
 //! that they need no look of their own: [`checks`].
 
 mod checks;
+mod follow;
 
 use std::ffi::{CStr, CString};
 
@@ -17,6 +18,8 @@ use crate::keyring;
 use crate::keyring::table;
 use crate::pg::relation::{self, display_name};
 use crate::pg::{attribute, encoding, lock};
+
+pub use follow::{after_command, before_command, watch};
 
 /// What is asked for; all names in the server's encoding.
 pub struct Wanted<'a> {

@@ -18,6 +18,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
+use crate::pg::sealing::{self, SealingTrigger};
 use crate::pg::state::Number;
 use crate::pg::{extension, relation};
 
@@ -81,6 +82,21 @@ pub fn schema() -> Result<pg_sys::Oid> {
 /// when the catalog was made.
 pub fn oid_of(name: &CStr) -> Result<pg_sys::Oid> {
     relation::in_schema(schema()?, name).ok_or(Error::Outdated)
+}
+
+/// The sealing triggers of `relation`, which is there.
+pub fn sealing_triggers(relation: pg_sys::Oid) -> Vec<SealingTrigger> {
+    sealing::triggers(EXTENSION, relation)
+}
+
+/// Has the sealing triggers of `relation` name the column `to` where they name `from`, as sealed column or as source.
+pub fn rename_in_sealing_triggers(relation: pg_sys::Oid, from: &CStr, to: &CStr) {
+    let (from, to) = (from.to_bytes(), to.to_bytes());
+    sealing::rename_in_arguments(EXTENSION, relation, |argument| {
+        let names: Vec<&[u8]> = argument.splitn(2, |byte| *byte == b'=').collect();
+        let new = |name: &&[u8]| if *name == from { to.to_vec() } else { name.to_vec() };
+        names.contains(&from).then(|| names.iter().map(new).collect::<Vec<_>>().join(&b'='))
+    });
 }
 
 /// The type `name` in schema `envelope`.

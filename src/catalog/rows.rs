@@ -15,7 +15,9 @@ use uuid::Uuid;
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
-pub use self::policies::{Form, Former, PolicyRow, policies, policy};
+pub use self::policies::{
+    Form, Former, PolicyRow, all_policies, nearest_policies, policies, policy,
+};
 pub use self::words::{Purpose, State, Verb};
 use self::wraps::stored_context;
 pub use self::wraps::{

@@ -78,6 +78,38 @@ pub enum PolicyError {
     #[error("column \"{column}\" of table {table} has another policy")]
     Another { column: String, table: String },
 
+    /// A column is dropped that a policy needs.
+    #[error(
+        "cannot drop column \"{column}\" of table {table} because the policy of column \"{needed_by}\" needs it"
+    )]
+    Needed { column: String, needed_by: String, table: String },
+
+    /// A column becomes one of another type, and a policy needs its values as they are.
+    #[error(
+        "cannot change the type of column \"{column}\" of table {table} from {is}, because the policy of column \
+         \"{needed_by}\" needs it"
+    )]
+    Retyped { column: String, needed_by: String, table: String, is: String },
+
+    /// A value of an enum gets another name, and values are sealed under the one that it has.
+    #[error(
+        "cannot rename a value of type {kind}, because values of column \"{column}\" of table {table} are sealed by \
+         its name"
+    )]
+    EnumSealed { kind: String, column: String, table: String },
+
+    /// A sealing trigger that does not do what the policy says.
+    #[error(
+        "trigger \"{trigger}\" would not seal column \"{column}\" of table {table} as its policy says: {why}"
+    )]
+    WouldNotSeal {
+        column: String,
+        table: String,
+        argument: String,
+        trigger: String,
+        why: &'static str,
+    },
+
     /// A type that nothing bears.
     #[error("the type of the values does not exist")]
     NoType,
@@ -104,6 +136,11 @@ impl PolicyError {
                 ERRCODE_INVALID_PARAMETER_VALUE
             }
             PolicyError::TagTaken { .. } | PolicyError::Another { .. } => ERRCODE_DUPLICATE_OBJECT,
+            PolicyError::Needed { .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            PolicyError::Retyped { .. } | PolicyError::EnumSealed { .. } => {
+                ERRCODE_FEATURE_NOT_SUPPORTED
+            }
+            PolicyError::WouldNotSeal { .. } => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
         }
     }
@@ -155,6 +192,27 @@ impl PolicyError {
                 "Give {} the plaintext, or {} the sealed value.",
                 identifier(source_column),
                 identifier(column)
+            ),
+            PolicyError::Needed { needed_by, table, .. } => format!(
+                "First end the policy: SELECT envelope.drop_policy({0}, {1}). Or change it: envelope.set_policy({0}, \
+                 {1}, ...).",
+                literal(table),
+                literal(needed_by)
+            ),
+            PolicyError::Retyped { .. } => {
+                "The text of the values would change, to which sealed values are bound, or what is sealed for them. \
+                 Add a column of the new type and change the policy: envelope.set_policy."
+                    .into()
+            }
+            PolicyError::EnumSealed { .. } => {
+                "Sealed values would not be of the type any more. Add a value of the new name, and write it in the \
+                 place of the other."
+                    .into()
+            }
+            PolicyError::WouldNotSeal { table, argument, .. } => format!(
+                "Write: CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION \
+                 envelope_seal({}). Or change the policy: envelope.set_policy.",
+                literal(argument)
             ),
             PolicyError::NotEmpty => {
                 "The sealing trigger empties it. Look whether the trigger is there, fires always, and fires last: \

@@ -1,10 +1,11 @@
 //! What PostgreSQL says of a relation's columns, whatever they hold.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
 use crate::pg::column::base_type;
+use crate::pg::datum::owned_cstring;
 
 /// The number of the column that bears `name`; `None` when there is none, or it is PostgreSQL's own.
 pub fn number(relation: pg_sys::Oid, name: &CStr) -> Option<i16> {
@@ -58,4 +59,55 @@ fn read<T>(
         pg_sys::ReleaseSysCache(tuple);
         Some(value)
     }
+}
+
+/// The name, the type and its modifier of a column as a command that still runs has left it, which the system cache does not show
+/// yet; `None` when it is gone.
+pub fn as_changed(relation: pg_sys::Oid, number: i16) -> Option<(CString, pg_sys::Oid, i32)> {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    let key = |column: u32, procedure: u32, value: pg_sys::Datum| {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: fills the key in, with the comparison of the column's type.
+        unsafe {
+            pg_sys::ScanKeyInit(
+                &mut key,
+                column as pg_sys::AttrNumber,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                pg_sys::Oid::from(procedure),
+                value,
+            );
+        }
+        key
+    };
+    let mut keys = [
+        key(pg_sys::Anum_pg_attribute_attrelid, pg_sys::F_OIDEQ, pg_sys::Datum::from(relation)),
+        key(pg_sys::Anum_pg_attribute_attnum, pg_sys::F_INT2EQ, pg_sys::Datum::from(number)),
+    ];
+    // SAFETY: the catalog stays open for the scan, whose snapshot sees what this command has written; on an error
+    // raised in between, the resource owner closes both. The name is copied while the tuple is there.
+    unsafe {
+        let catalog = pg_sys::table_open(pg_sys::AttributeRelationId, lock);
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            pg_sys::Oid::from(pg_sys::AttributeRelidNumIndexId),
+            true,
+            std::ptr::addr_of_mut!(pg_sys::SnapshotSelfData),
+            keys.len() as std::ffi::c_int,
+            keys.as_mut_ptr(),
+        );
+        let tuple = pg_sys::systable_getnext(scan);
+        let found = (!tuple.is_null()).then(|| {
+            let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_attribute>();
+            (CStr::from_ptr(row.attname.data.as_ptr()).to_owned(), row.atttypid, row.atttypmod)
+        });
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, lock);
+        found
+    }
+}
+
+/// The name of a column, in the server's encoding; `None` when there is none.
+pub fn name(relation: pg_sys::Oid, number: i16) -> Option<CString> {
+    // SAFETY: with `missing_ok` the answer is null for what is not there.
+    owned_cstring(unsafe { pg_sys::get_attname(relation, number, true) })
 }

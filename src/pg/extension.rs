@@ -15,6 +15,11 @@ pub fn owns_relation(name: &CStr, relation: pg_sys::Oid) -> bool {
     owns(name, pg_sys::RelationRelationId, relation)
 }
 
+/// As [`owns_schema`], of a function.
+pub fn owns_function(name: &CStr, function: pg_sys::Oid) -> bool {
+    owns(name, pg_sys::ProcedureRelationId, function)
+}
+
 fn owns(name: &CStr, class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
     // SAFETY: `name` is NUL-terminated; both look-ups give 0 for what is not there.
     unsafe {

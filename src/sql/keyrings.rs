@@ -4,6 +4,7 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
+use crate::adopt::policy;
 use crate::custody;
 use crate::error::Error;
 use crate::pg::json::Jsonb;
@@ -76,7 +77,10 @@ fn envelope_import_keyring(
     Ok(Uuid::from_bytes(*keyring_id.as_bytes()))
 }
 
-/// Event trigger before commands that may drop tables. Its only work is done by then: to call it
-/// PostgreSQL has loaded the library, which watches what is dropped.
+/// Event trigger before commands that may drop tables, or change their columns. Most of its work is done by then: to
+/// call it PostgreSQL has loaded the library, which watches what is dropped and changed.
 #[pg_extern(sql = false)]
-fn envelope_watch_drops(_fcinfo: pg_sys::FunctionCallInfo) {}
+fn envelope_watch_drops(fcinfo: pg_sys::FunctionCallInfo) -> Answer<()> {
+    // SAFETY: the call's own information.
+    Ok(unsafe { policy::before_command(fcinfo) }?)
+}

@@ -152,3 +152,12 @@ row_function!(envelope_must_be_empty_wrapper, |fcinfo| {
         Err(Error::from(PolicyError::NotEmpty))
     }
 });
+
+/// Event trigger after CREATE TRIGGER.
+#[pg_extern(sql = false)]
+fn envelope_watch_policies(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    // SAFETY: the call's own information.
+    Ok(unsafe { policy::after_command(fcinfo) }?)
+}

@@ -6,8 +6,9 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::{collect, required};
-use crate::catalog::scan::{Key, Row};
+use crate::catalog::scan::{self, Key, Row};
 use crate::error::Result;
+use crate::pg::relation;
 
 /// What a column is.
 #[derive(Clone)]
@@ -77,6 +78,27 @@ pub fn policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
     let key = Key::Oid(relation);
     let rows = collect(c"sealed_column", c"sealed_column_relation", 2, &key, policy_row)?;
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// The policies of `relation` or, if it is a partition without any, of the nearest table above it that has some.
+pub fn nearest_policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
+    for table in std::iter::once(relation).chain(relation::partition_ancestors(relation)) {
+        let found = policies(table)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The policies of all tables.
+pub fn all_policies() -> Result<Vec<PolicyRow>> {
+    let mut found = Vec::new();
+    scan::all(c"sealed_column", |row| {
+        found.extend(policy_row(row)?);
+        Ok(true)
+    })?;
+    Ok(found)
 }
 
 /// The policy of that column of `relation` itself.

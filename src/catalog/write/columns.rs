@@ -1,6 +1,9 @@
 //! The register of columns that hold sealed values.
 
+use std::ffi::CString;
+
 use pgrx::pg_sys;
+use uuid::Uuid;
 
 use super::{execute, pg_uuid, random_uuid, touch, type_ref};
 use crate::catalog::rows::PolicyRow;
@@ -65,6 +68,37 @@ pub fn set_policy(policy: &PolicyRow) -> Result<()> {
             former.map(|former| names_json(&former.bound_columns)).transpose()?.into(),
         ],
     )
+}
+
+/// Changes the policy with that id: its names, and the type of its values.
+pub fn update_policy(policy: &PolicyRow) -> Result<()> {
+    let text = |name: &CString| encoding::to_string(name.to_bytes());
+    let former = policy.former.as_ref();
+    execute(
+        "UPDATE envelope.sealed_column SET
+           column_name = convert_from($2, 'UTF8')::name, source = convert_from($3, 'UTF8')::name,
+           bound_columns = ARRAY(SELECT b.e FROM jsonb_array_elements_text(convert_from($4, 'UTF8')::jsonb)
+                                 WITH ORDINALITY AS b (e, n) ORDER BY b.n),
+           former_bound = CASE WHEN $5 IS NOT NULL THEN
+             ARRAY(SELECT b.e FROM jsonb_array_elements_text(convert_from($5, 'UTF8')::jsonb)
+                   WITH ORDINALITY AS b (e, n) ORDER BY b.n) END,
+           value_type = $6, value_typmod = $7
+         WHERE id = $1",
+        &[
+            pg_uuid(policy.id),
+            text(&policy.column_name).as_bytes().into(),
+            policy.source.as_ref().map(text).as_deref().map(str::as_bytes).into(),
+            names_json(&policy.bound_columns)?.into(),
+            former.map(|former| names_json(&former.bound_columns)).transpose()?.into(),
+            type_ref(policy.value_type)?,
+            policy.value_typmod.into(),
+        ],
+    )
+}
+
+/// Forgets the column whose row has that id.
+pub fn forget(id: Uuid) -> Result<()> {
+    execute("DELETE FROM envelope.sealed_column WHERE id = $1", &[pg_uuid(id)])
 }
 
 /// Makes a policy a registered column; false when there was none.

@@ -65,6 +65,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     let root = relation::partition_root(relation);
     let owners =
         |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
+    let policies = rows::nearest_policies(relation)?;
     let mut known = Known {
         relation,
         role,
@@ -72,7 +73,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         rights: owners(root),
         links: Vec::new(),
         sealing: None,
-        policies: policies(relation)?,
+        policies: policies.into_iter().map(Policy::of).collect::<Result<_>>()?,
         opens: Cell::new(None),
         sealing_place: Place::default(),
         opening_place: Place::default(),
@@ -98,16 +99,6 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         return Err(no_table(relation));
     }
     Ok(known)
-}
-
-fn policies(relation: pg_sys::Oid) -> Result<Vec<Policy>> {
-    for table in std::iter::once(relation).chain(relation::partition_ancestors(relation)) {
-        let found = rows::policies(table)?;
-        if !found.is_empty() {
-            return found.into_iter().map(Policy::of).collect();
-        }
-    }
-    Ok(Vec::new())
 }
 
 fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {

@@ -1,0 +1,250 @@
+//! Policies follow what becomes of their columns: renames, drops, other types.
+//!
+//! PostgreSQL tells of each column when it has been changed, and the policies are changed with it, so that a rollback
+//! undoes both. An event trigger has the library loaded before such commands.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+use crate::catalog::rows::{self, PolicyRow};
+use crate::catalog::{self, write};
+use crate::error::{Error, PolicyError, Result};
+use crate::pg::column::base_type;
+use crate::pg::event::{self, Statement};
+use crate::pg::hook::{self, ColumnChange};
+use crate::pg::relation::display_name;
+use crate::pg::{attribute, encoding, kinds, report, types};
+
+/// What a change is looked up in. With one of them missing the extension is not installed, or is half gone.
+const LOOKED_UP: [&CStr; 2] = [c"sealed_column", c"sealed_column_relation"];
+
+/// From now on every change is acted upon. To be called once, when the library is loaded.
+pub fn watch() {
+    hook::on_column_change(|relation, number, change| {
+        if let Err(error) = follow(relation, number, change) {
+            report::raise(error.into());
+        }
+    });
+}
+
+fn follow(relation: pg_sys::Oid, number: i16, change: ColumnChange) -> Result<()> {
+    if !is_installed() {
+        return Ok(());
+    }
+    let Some(name) = attribute::name(relation, number) else { return Ok(()) };
+    match change {
+        ColumnChange::Dropped => dropped(relation, &name),
+        ColumnChange::Altered => altered(relation, number, &name),
+    }
+}
+
+fn is_installed() -> bool {
+    LOOKED_UP.iter().all(|name| catalog::oid_of(name).is_ok())
+}
+
+/// The policy of a column ends with it. What its values come from, or are bound to, is not dropped before.
+fn dropped(relation: pg_sys::Oid, name: &CStr) -> Result<()> {
+    for policy in rows::policies(relation)? {
+        if policy.column_name.as_c_str() == name {
+            write::columns::forget(policy.id)?;
+        } else if needs(&policy, name) {
+            return Err(PolicyError::Needed {
+                column: text(name),
+                needed_by: text(&policy.column_name),
+                table: display_name(relation),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// A rename, or another type. Partitions and heirs come before the table whose policy it is: the triggers of each are
+/// its own.
+fn altered(relation: pg_sys::Oid, number: i16, name: &CStr) -> Result<()> {
+    let before = attribute::type_of(relation, number);
+    let Some((new_name, kind, modifier)) = attribute::as_changed(relation, number) else {
+        return Ok(());
+    };
+    let (is_renamed, is_retyped) = (new_name.as_c_str() != name, (kind, modifier) != before);
+    if !is_renamed && !is_retyped || rows::nearest_policies(relation)?.is_empty() {
+        return Ok(());
+    }
+    if is_renamed {
+        if new_name.to_bytes().contains(&b'=') {
+            return Err(Error::BadArgument(
+                "a sealed column, or one that its plaintext comes from, cannot have \"=\" in its name".into(),
+            ));
+        }
+        catalog::rename_in_sealing_triggers(relation, name, &new_name);
+    }
+    for mut policy in rows::policies(relation)? {
+        if is_retyped {
+            retype(&mut policy, name, before.0, (kind, modifier))?;
+        }
+        if is_renamed {
+            rename(&mut policy, name, &new_name);
+        }
+        if needs(&policy, &new_name) || policy.column_name == new_name {
+            write::columns::update_policy(&policy)?;
+        }
+    }
+    Ok(())
+}
+
+fn rename(policy: &mut PolicyRow, from: &CStr, to: &CStr) {
+    if policy.column_name.as_c_str() == from {
+        policy.column_name = to.to_owned();
+    }
+    if policy.source.as_deref() == Some(from) {
+        policy.source = Some(to.to_owned());
+    }
+    let (from, to) = (text(from), text(to));
+    let former = policy.former.iter_mut().flat_map(|former| &mut former.bound_columns);
+    for bound in policy.bound_columns.iter_mut().chain(former).filter(|bound| **bound == from) {
+        bound.clone_from(&to);
+    }
+}
+
+/// What values are bound to keeps its text, a source its values; else it is 0A000.
+fn retype(
+    policy: &mut PolicyRow,
+    name: &CStr,
+    from: pg_sys::Oid,
+    (to, modifier): (pg_sys::Oid, i32),
+) -> Result<()> {
+    let (base, new_base) = (base_type(from), base_type(to));
+    if policy.source.as_deref() == Some(name) {
+        if base == new_base {
+            (policy.value_type, policy.value_typmod) = (to, modifier);
+            return Ok(());
+        }
+    } else if !needs(policy, name) || keeps_text(base, new_base) {
+        return Ok(());
+    }
+    Err(PolicyError::Retyped {
+        column: text(name),
+        needed_by: text(&policy.column_name),
+        table: display_name(policy.relation),
+        is: types::display_name(from, -1),
+    }
+    .into())
+}
+
+/// Whether values have the same text as ones of the other type.
+fn keeps_text(from: Option<pg_sys::Oid>, to: Option<pg_sys::Oid>) -> bool {
+    let (Some(from), Some(to)) = (from, to) else { return false };
+    let is_text = |kind| [pg_sys::TEXTOID, pg_sys::VARCHAROID].contains(&kind);
+    let integers = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
+    let width = |kind| integers.iter().position(|integer| *integer == kind);
+    let widens = width(from).zip(width(to)).is_some_and(|(from, to)| from <= to);
+    from == to || is_text(from) && is_text(to) || widens
+}
+
+/// Whether values of the policy come from that column, or are or may be bound to it.
+fn needs(policy: &PolicyRow, name: &CStr) -> bool {
+    let text = text(name);
+    policy.source.as_deref() == Some(name)
+        || policy.bound_columns.contains(&text)
+        || policy.former.as_ref().is_some_and(|former| former.bound_columns.contains(&text))
+}
+
+fn text(name: &CStr) -> String {
+    encoding::to_string(name.to_bytes())
+}
+
+/// Before a command, told by an event trigger: 0A000 for another name of an enum's value, under which sealed values
+/// stand.
+///
+/// # Safety
+/// `fcinfo` is the event trigger's own.
+pub unsafe fn before_command(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
+    // SAFETY: by contract.
+    let Some(Statement::RenameEnumValue(kind)) = (unsafe { event::statement(fcinfo) }) else {
+        return Ok(());
+    };
+    if !is_installed() {
+        return Ok(());
+    }
+    for policy in rows::all_policies()? {
+        let is_there = policy.relation != pg_sys::InvalidOid;
+        if is_there && policy.value_type != pg_sys::InvalidOid && is_of(policy.value_type, kind) {
+            return Err(PolicyError::EnumSealed {
+                kind: types::display_name(kind, -1),
+                column: text(&policy.column_name),
+                table: display_name(policy.relation),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether values of type `of` hold values of `kind`: it is that type, a domain over it, or an array of either.
+fn is_of(of: pg_sys::Oid, kind: pg_sys::Oid) -> bool {
+    let base = base_type(of);
+    let element = base.and_then(kinds::element);
+    base == Some(kind) || element.and_then(base_type) == Some(kind)
+}
+
+/// After a command: 39P01 for a sealing trigger that names a column with a policy, and would not seal it as that says.
+///
+/// # Safety
+/// As for [`before_command`].
+pub unsafe fn after_command(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
+    // SAFETY: by contract.
+    let Some(Statement::CreateTrigger { relation, name }) = (unsafe { event::statement(fcinfo) })
+    else {
+        return Ok(());
+    };
+    if !is_installed() {
+        return Ok(());
+    }
+    let policies = rows::nearest_policies(relation)?;
+    if policies.is_empty() {
+        return Ok(());
+    }
+    for trigger in catalog::sealing_triggers(relation).iter().filter(|it| it.name == name) {
+        for argument in &trigger.arguments {
+            let (target, source) = parts(argument);
+            let Some(policy) =
+                policies.iter().find(|policy| policy.column_name.to_bytes() == target)
+            else {
+                continue;
+            };
+            let why = if !trigger.fires_for_all {
+                "it must fire BEFORE INSERT OR UPDATE, FOR EACH ROW, for all columns and without WHEN"
+            } else if policy.source.as_deref().map(CStr::to_bytes) != source {
+                "its argument must name the source column of the policy, or none if it has none"
+            } else {
+                continue;
+            };
+            return Err(PolicyError::WouldNotSeal {
+                column: text(&policy.column_name),
+                table: display_name(relation),
+                argument: argument_of(policy),
+                trigger: text(&name),
+                why,
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// An argument of a sealing trigger: the column, and the one where its plaintext comes in.
+fn parts(argument: &CString) -> (&[u8], Option<&[u8]>) {
+    let argument = argument.to_bytes();
+    match argument.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&argument[..at], argument.get(at + 1..)),
+        None => (argument, None),
+    }
+}
+
+fn argument_of(policy: &PolicyRow) -> String {
+    match &policy.source {
+        Some(source) => format!("{}={}", text(&policy.column_name), text(source)),
+        None => text(&policy.column_name),
+    }
+}
