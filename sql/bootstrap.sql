@@ -213,8 +213,8 @@ COMMENT ON COLUMN envelope.sealed_column.former_tag IS
   'With former_bound, the row context that values had before; they are taken until all are sealed anew';
 COMMENT ON COLUMN envelope.sealed_column.former_bound IS 'The columns of that context; NULL: there is none';
 
--- Re-encryption under way, and the last one that ended, a row a table and column. Pages are counted
--- in the table's own file: the rows mean nothing elsewhere, and dumps leave them out. What a value is
+-- Re-encryption and sealing under way, and the last ones that ended, a row of each a table and column. Pages are
+-- counted in the table's own file: the rows mean nothing elsewhere, and dumps leave them out. What a value is
 -- sealed under stands in the value; to lose these rows loses time, nothing else.
 CREATE TABLE envelope.reencryption (
   id              uuid PRIMARY KEY,
@@ -238,11 +238,14 @@ CREATE TABLE envelope.reencryption (
   rows_plaintext  bigint NOT NULL DEFAULT 0,
   rows_of_others  bigint NOT NULL DEFAULT 0,
   rows_unknown    bigint NOT NULL DEFAULT 0,
-  rows_destroyed  bigint NOT NULL DEFAULT 0
+  rows_destroyed  bigint NOT NULL DEFAULT 0,
+  rows_damaged    bigint NOT NULL DEFAULT 0,
+  work            text NOT NULL DEFAULT 'reencrypt'
+                  CHECK (work OPERATOR(pg_catalog.=) ANY (ARRAY['reencrypt', 'seal']))
 ) WITH (fillfactor = 50);
-CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name)
+CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name, work)
   WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
-COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt has come';
+COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt and CALL envelope.seal_column have come';
 COMMENT ON COLUMN envelope.reencryption.key_id IS 'The active key that values are brought to';
 COMMENT ON COLUMN envelope.reencryption.pass IS 'How often the table is being read: until a pass finds nothing left';
 COMMENT ON COLUMN envelope.reencryption.next_block IS 'Pages before it were read in this pass';
@@ -253,6 +256,9 @@ COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, left
 COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, left alone';
+COMMENT ON COLUMN envelope.reencryption.rows_damaged IS
+  'Other values under keys of the table that do not open, and were passed by: in this pass, or the last one';
+COMMENT ON COLUMN envelope.reencryption.work IS 'What is done: values are re-encrypted, or sealed';
 
 -- Written by sessions that seal, one row for many values; nobody's cache depends on it.
 CREATE TABLE envelope.key_use (

@@ -113,23 +113,3 @@ CREATE FUNCTION envelope.reseal(relation regclass, sealed envelope.sealed, conte
   AS 'MODULE_PATHNAME', 'envelope_reseal_wrapper';
 COMMENT ON FUNCTION envelope.reseal(regclass, envelope.sealed, text) IS
   'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
-
-CREATE FUNCTION envelope.opened(
-    relation regclass, sealed envelope.sealed, context text, column_name name, row_at tid)
-  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
-  AS 'MODULE_PATHNAME', 'envelope_opened_wrapper';
-COMMENT ON FUNCTION envelope.opened(regclass, envelope.sealed, text, name, tid) IS
-  'For envelope.reencrypt: envelope_decrypt of the value in that row';
-
-CREATE FUNCTION envelope.resealed(
-    relation regclass, sealed envelope.sealed, context text, column_name name, row_at tid)
-  RETURNS envelope.sealed LANGUAGE c VOLATILE PARALLEL SAFE
-  AS 'MODULE_PATHNAME', 'envelope_resealed_wrapper';
-COMMENT ON FUNCTION envelope.resealed(regclass, envelope.sealed, text, name, tid) IS
-  'For envelope.reencrypt: envelope.reseal of the value in that row';
-
-CREATE FUNCTION envelope.key_id_at(relation oid, value envelope.sealed, column_name name, row_at tid)
-  RETURNS uuid LANGUAGE c STABLE STRICT PARALLEL SAFE
-  AS 'MODULE_PATHNAME', 'envelope_key_id_at_wrapper';
-COMMENT ON FUNCTION envelope.key_id_at(oid, envelope.sealed, name, tid) IS
-  'For envelope.reencrypt: envelope.key_id_of the value in that row';

@@ -56,7 +56,8 @@ pgrx::extension_sql_file!("../sql/bootstrap.sql", name = "bootstrap", bootstrap)
 pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["bootstrap"]);
 pgrx::extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/destroy.sql", name = "destroy", requires = ["columns"]);
-pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["columns"]);
+pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["verify"]);
+pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["sweep"]);
 pgrx::extension_sql_file!(
     "../sql/sealed_type.sql",
     name = "sealed_type",

@@ -86,14 +86,14 @@ WITH RECURSIVE own AS (
   SELECT r.oid, c.oid, 'pg_class'::regclass::oid, c.relkind
   FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE c.relkind IN ('v', 'm')
 ), needing (classid, objid, opens) AS (
-  SELECT 'pg_proc'::regclass::oid, oid, proname ~ '^(envelope_decrypt|opened$)' FROM own
+  SELECT 'pg_proc'::regclass::oid, oid, proname ~ '^envelope_decrypt' FROM own
   WHERE provolatile <> 'i' AND prorettype <> 'trigger'::regtype
   UNION
-  SELECT 'pg_proc'::regclass::oid, p.oid, p.prosrc ~* '\menvelope_decrypt|\menvelope\W+opened\M'
+  SELECT 'pg_proc'::regclass::oid, p.oid, p.prosrc ~* '\menvelope_decrypt'
   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
     AND CASE WHEN octet_length(p.prosrc) <= 1000000
-             THEN p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|resealed|opened)\M' END
+             THEN p.prosrc ~* '\menvelope_(en|de)crypt|\menvelope\W+(reseal|resealed|is_sound|is_damaged|fault_of)\M' END
     AND p.oid NOT IN (SELECT oid FROM own)
   UNION
   SELECT COALESCE(v.class, d.classid), COALESCE(v.view, d.objid), n.opens

@@ -14,20 +14,22 @@ use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::{self, Extent, Moment, Read, Seen, Unreadable};
 
 /// Calls `each` with every value in `columns` of `relation`, by its header, among the rows of a moment,
-/// until it breaks off.
+/// until it breaks off. Where it `survives`, values that cannot be read are met, too.
 pub fn at_all(
     moment: &Moment,
     relation: pg_sys::Oid,
     columns: &[i16],
+    survives: bool,
     mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<()> {
     require_here(relation, columns)?;
     let mut is_all = true;
-    let Read { rows, may_differ } = read(moment, relation, columns, Extent::Whole, |seen| {
-        let go_on = each(seen);
-        is_all = go_on.is_continue();
-        go_on
-    })?;
+    let Read { rows, may_differ } =
+        read(moment, relation, columns, Extent::Whole, survives, |seen| {
+            let go_on = each(seen);
+            is_all = go_on.is_continue();
+            go_on
+        })?;
     if is_all && may_differ {
         let counted = tables::count_rows(relation, moment)?;
         if counted != Some(rows) {
@@ -53,8 +55,8 @@ pub fn find(
         ControlFlow::Break(())
     };
     table_scan::with_moment(|now| match extent {
-        Extent::Whole => at_all(now, relation, columns, each),
-        Extent::Sample => read(now, relation, columns, extent, each).map(|_| ()),
+        Extent::Whole => at_all(now, relation, columns, false, each),
+        Extent::Sample => read(now, relation, columns, extent, false, each).map(|_| ()),
     })?;
     Ok(found)
 }
@@ -68,9 +70,10 @@ fn read(
     relation: pg_sys::Oid,
     columns: &[i16],
     extent: Extent,
+    survives: bool,
     each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read> {
-    table_scan::read(moment, relation, columns, HEADER_LEN, extent, each).map_err(
+    table_scan::read(moment, relation, columns, HEADER_LEN, extent, survives, each).map_err(
         |Unreadable { column, row, damage }| {
             Error::from(damage).at(Place::of(relation, column, row))
         },

@@ -1,10 +1,10 @@
-//! What a re-encryption leaves alone, and what to do about it.
+//! What a re-encryption, or the sealing of a column, leaves alone, and what to do about it.
 
 use std::fmt;
 
 use super::{identifier, literal};
 
-/// Values that a re-encryption has left alone, by what they are.
+/// Values that were left alone, by what they are.
 #[derive(Debug, Default, Clone)]
 pub struct Passed {
     pub plaintext: i64,
@@ -13,6 +13,8 @@ pub struct Passed {
     /// Under keys that are not in this database.
     pub unknown: i64,
     pub destroyed: i64,
+    /// Under other keys of the table, and not opening.
+    pub damaged: i64,
     /// Partitions that were not read, whatever stands there.
     pub foreign: Vec<String>,
 }
@@ -29,21 +31,23 @@ impl Passed {
         self.of_others += other.of_others;
         self.unknown += other.unknown;
         self.destroyed += other.destroyed;
+        self.damaged += other.damaged;
     }
 
-    fn counts(&self) -> [(i64, &'static str); 4] {
+    fn counts(&self) -> [(i64, &'static str); 5] {
         [
             (self.plaintext, "in clear"),
             (self.of_others, "under other tables' keyrings"),
             (self.unknown, "under keys that are not in this database"),
             (self.destroyed, "under destroyed keys"),
+            (self.damaged, "that do not open"),
         ]
     }
 
     /// What to do about each kind.
-    pub fn hint(&self, table: &str, column: &str) -> String {
+    pub fn hint(&self, table: &str, column_name: &str) -> String {
         let mut hints = Vec::new();
-        let (name, column) = (literal(table), identifier(column));
+        let (name, column) = (literal(table), identifier(column_name));
         if self.plaintext > 0 {
             hints.push(format!(
                 "To seal clear text: UPDATE {table} SET {column} = envelope_encrypt({name}, \
@@ -69,6 +73,12 @@ impl Passed {
         }
         if self.destroyed > 0 {
             hints.push("Values under destroyed keys are lost. Overwrite or delete them.".into());
+        }
+        if self.damaged > 0 {
+            hints.push(format!(
+                "To see which values do not open: SELECT * FROM envelope.verify({name}, {}).",
+                literal(column_name)
+            ));
         }
         if !self.foreign.is_empty() {
             hints.push("Call it for a foreign partition on the server that stores it.".into());

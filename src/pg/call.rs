@@ -163,6 +163,25 @@ impl<'a> Arguments<'a> {
         self.datum(at).map(|datum| unsafe { first_bytes(datum, count) })
     }
 
+    /// As [`Self::first_bytes`], for a statement that goes on where PostgreSQL cannot read the value.
+    ///
+    /// # Safety
+    /// That of [`Self::first_bytes`].
+    pub unsafe fn survived_first_bytes(
+        self,
+        at: usize,
+        count: usize,
+    ) -> Option<std::result::Result<Varlena<'a>, Undone<Damage>>> {
+        // SAFETY: as above.
+        self.datum(at).map(|datum| unsafe {
+            if is_at_hand(datum) {
+                Ok(first_bytes(datum, count))
+            } else {
+                damage::survived(|| first_bytes(datum, count))
+            }
+        })
+    }
+
     /// How many bytes the argument at `at` has, none of them fetched; `None` for NULL.
     ///
     /// # Safety

@@ -5,11 +5,14 @@ use std::cell::Cell;
 use std::ops::{ControlFlow, Range};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::pg::column;
 use crate::pg::damage::{self, Damage};
+use crate::pg::report;
+use crate::pg::subxact::Undone;
 use crate::pg::tid::Tid;
-use crate::pg::varlena::first_bytes;
+use crate::pg::varlena::{first_bytes, is_at_hand};
 
 /// What of a table is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Seen<'a> {
     pub row: Tid,
     /// Its first bytes.
     pub head: &'a [u8],
+    /// PostgreSQL cannot read it: there are none.
+    pub is_unreadable: bool,
 }
 
 /// What was read of a table.
@@ -71,18 +76,20 @@ pub struct Unreadable {
 }
 
 /// Calls `each` with the first `count` bytes of every value in `columns` of `relation`, as far as they
-/// are of a type that holds sealed values, among the rows of a moment, until it breaks off. Nothing when `relation` is gone,
-/// or stores no rows of its own.
+/// are of a type that holds sealed values, among the rows of a moment, until it breaks off. Nothing when `relation` is
+/// gone, or stores no rows of its own. Where it `survives`, a value that PostgreSQL cannot read is met as one without
+/// bytes.
 pub fn read(
     moment: &Moment,
     relation: pg_sys::Oid,
     columns: &[i16],
     count: usize,
     extent: Extent,
+    survives: bool,
     mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read, Unreadable> {
     let kinds = |number| column::holds_sealable(relation, number).then_some(true);
-    read_kinds(moment, relation, columns, &kinds, count, extent, &mut each)
+    read_kinds(moment, relation, columns, &kinds, count, extent, survives, &mut each)
 }
 
 /// As [`read`], of columns of any type, dropped ones too. Those of fixed length, and dropped ones, show that there is
@@ -98,7 +105,7 @@ pub fn read_any(
     let kinds = |number| {
         column::name(relation, number).map(|_| column::is_of_variable_length(relation, number))
     };
-    read_kinds(moment, relation, columns, &kinds, count, extent, &mut each)
+    read_kinds(moment, relation, columns, &kinds, count, extent, false, &mut each)
 }
 
 /// Whether a column is read at all, and if so whether its bytes are. Asked once the table cannot change.
@@ -111,6 +118,7 @@ fn read_kinds(
     kinds: Kinds<'_>,
     count: usize,
     extent: Extent,
+    survives: bool,
     each: &mut dyn FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read, Unreadable> {
     if columns.is_empty() {
@@ -119,9 +127,24 @@ fn read_kinds(
     let at = Cell::new((0, Tid::default()));
     let mut each = |column, row, datum: Option<pg_sys::Datum>| {
         at.set((column, row));
-        let Some(datum) = datum else { return each(&Seen { column, row, head: &[] }) };
+        let Some(datum) = datum else {
+            return each(&Seen { column, row, head: &[], is_unreadable: false });
+        };
         // SAFETY: a non-null value of variable length of the row that the scan stands on.
-        each(&Seen { column, row, head: &unsafe { first_bytes(datum, count) } })
+        let head = || unsafe { first_bytes(datum, count) };
+        // SAFETY: as above.
+        if survives && !unsafe { is_at_hand(datum) } {
+            return match damage::survived(head) {
+                Ok(head) => each(&Seen { column, row, head: &head, is_unreadable: false }),
+                Err(Undone::Failed(_)) => {
+                    each(&Seen { column, row, head: &[], is_unreadable: true })
+                }
+                Err(Undone::Raised(code, message)) => {
+                    report::raise(ErrorReport::new(code, message, ""))
+                }
+            };
+        }
+        each(&Seen { column, row, head: &head(), is_unreadable: false })
     };
     damage::reading(|| read_opened(moment, relation, columns, kinds, extent, &mut each)).map_err(
         |damage| {

@@ -12,3 +12,8 @@ use crate::pg::call::row_function;
 row_function!(envelope_reencrypt_window_wrapper, |_| -> Result<Option<pg_sys::Datum>> {
     Err(Error::Outdated)
 });
+
+// Of 0.1.0: `reencrypt_note` before damaged values were counted.
+row_function!(envelope_reencrypt_note_wrapper, |_| -> Result<Option<pg_sys::Datum>> {
+    Err(Error::Outdated)
+});

@@ -1,6 +1,12 @@
 //! Going through a table in batches: where each begins, what was done, what is left.
 
+mod family;
 pub mod faults;
-mod reencrypt;
+mod left;
+mod told;
+mod windows;
 
-pub use reencrypt::{Window, next_window, partitions_left, tell_passed, window_done};
+pub use crate::catalog::write::reencryption::Work;
+pub use family::family;
+pub use told::tell_passed;
+pub use windows::{Call, Done, Window, next_window, settle, window_done};

@@ -24,7 +24,7 @@ use crate::{audit, kek, life, settings};
 
 pub use context::LONGEST_CONTEXT;
 pub use masked::masked;
-pub use reseal::reseal;
+pub use reseal::{Contexts, reseal, reseal_under};
 pub use text::{from_text, to_text};
 pub use trigger::{Sources, seal_row};
 pub use typed::{FormBuf, ValueType};

@@ -4,16 +4,45 @@ use envelope::header::{OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
 use super::{does_not_open, not_parsed, open, with_sealing_key};
-use crate::error::{Result, RowResult};
+use crate::error::{Error, Result, RowResult};
 use crate::keyring::table;
 use crate::memory::{Limits, Unwrapped};
 use crate::pg::varlena::VarlenaBuf;
 use crate::{kek, settings};
 
+/// What a value is bound to, and what it may have been bound to before.
+#[derive(Clone, Copy)]
+pub struct Contexts<'a> {
+    pub now: &'a [u8],
+    pub former: Option<&'a [u8]>,
+}
+
+impl Contexts<'_> {
+    /// Opens `value` under either.
+    pub fn open(self, relation: pg_sys::Oid, value: &[u8]) -> Result<VarlenaBuf> {
+        match (open(relation, self.now, value), self.former) {
+            (Err(Error::DoesNotOpen(table)), Some(former)) => match open(relation, former, value) {
+                Err(Error::DoesNotOpen(_)) => Err(Error::DoesNotOpen(table)),
+                outcome => outcome,
+            },
+            (outcome, _) => outcome,
+        }
+    }
+}
+
+/// [`reseal_under`] one context.
+pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
+    reseal_under(relation, Contexts { now: context, former: None }, value)
+}
+
 /// `value`, sealed under any key that `relation` may open with, sealed anew under its active key;
 /// `None` when it is under that key already. What comes out was opened again and compared: the old
-/// value is about to be overwritten.
-pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<VarlenaBuf>> {
+/// value is about to be overwritten. It is bound to what it is to be bound to now.
+pub fn reseal_under(
+    relation: pg_sys::Oid,
+    contexts: Contexts<'_>,
+    value: &[u8],
+) -> Result<Option<VarlenaBuf>> {
     settings::check_unplanted()?;
     let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
     let table = table::get(relation)?;
@@ -22,7 +51,7 @@ pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Opt
         table.require_any_open_right()?;
         return Ok(None);
     }
-    let plaintext = open(relation, context, value)?;
+    let plaintext = contexts.open(relation, value)?;
     let bytes = plaintext.as_slice().len();
     // Not counted: where a table has more values than a key's turn, each re-encryption would end the
     // turn of the key that it brings them to, and begin anew for ever.
@@ -30,7 +59,7 @@ pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Opt
         relation,
         bytes,
         |_, _| {},
-        |key, limits| seal_and_compare(relation, key, limits, context, plaintext.as_slice()),
+        |key, limits| seal_and_compare(relation, key, limits, contexts.now, plaintext.as_slice()),
     );
     plaintext.wipe_and_free();
     resealed.map(Some)

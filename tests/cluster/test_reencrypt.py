@@ -292,7 +292,7 @@ def test_a_column_that_becomes_another_while_it_is_waited_for(db):
     """What was looked up before the wait is no number of a bytea column after it."""
     fill(db, 100)
     db.sql(call())
-    window = "SELECT * FROM envelope.reencrypt_window('people', 'ssn', 100, false)"
+    window = "SELECT * FROM envelope.reencrypt_window('reencrypt', 'people', 'ssn', 100, false, NULL, false)"
     with db.connect() as first, db.connect() as second:
         first.execute("BEGIN")
         first.execute(window)

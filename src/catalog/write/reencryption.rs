@@ -1,4 +1,4 @@
-//! How far a re-encryption has come. The row is locked while a part of the table is being worked
+//! How far a re-encryption, or the sealing of a column, has come. The row is locked while a part of the table is being worked
 //! on, so that two sessions take turns instead of doing the same.
 
 use envelope::header::KeyId;
@@ -13,6 +13,44 @@ use crate::error::{Error, Passed, Result};
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::spi::run_kept;
 
+/// What is done with each value of a column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Brought to the active key.
+    Reencrypt,
+    /// Sealed, where it is not.
+    Seal,
+}
+
+impl Work {
+    /// As it stands in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::Reencrypt => "reencrypt",
+            Work::Seal => "seal",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Work> {
+        [Work::Reencrypt, Work::Seal].into_iter().find(|work| work.name() == name)
+    }
+}
+
+/// A column of a table, and what is done with its values.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub work: Work,
+    pub relation: pg_sys::Oid,
+    pub column: &'a str,
+}
+
+impl Subject<'_> {
+    fn arguments(&self) -> [DatumWithOid<'_>; 3] {
+        [self.relation.into(), self.column.as_bytes().into(), self.work.name().as_bytes().into()]
+    }
+}
+
 /// A row of `envelope.reencryption`; what its fields mean is said there.
 pub struct Job {
     id: Uuid,
@@ -24,34 +62,38 @@ pub struct Job {
     pub found: i64,
     pub moved: i64,
     pub left_before: i64,
+    pub damaged: i64,
     pub is_finished: bool,
 }
 
 impl Job {
     /// The job of a column, locked to the end of the transaction.
-    pub fn lock(relation: pg_sys::Oid, column: &str) -> Result<Option<Job>> {
+    pub fn lock(subject: Subject<'_>) -> Result<Option<Job>> {
         query_kept(
             "SELECT id, key_id, pass, next_block, blocks, window_blocks, found, moved,
-                    left_before, finished_at IS NOT NULL
+                    left_before, finished_at IS NOT NULL, rows_damaged
              FROM envelope.reencryption
              WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+               AND work = convert_from($3, 'UTF8')
              FOR UPDATE",
-            &[relation.into(), column.as_bytes().into()],
+            &subject.arguments(),
             Job::read,
         )
     }
 
     /// Stores a new one, unless another session has: [`Self::lock`] then gives that one.
-    pub fn insert(&self, relation: pg_sys::Oid, column: &str) -> Result<()> {
+    pub fn insert(&self, subject: Subject<'_>) -> Result<()> {
+        let [relation, column, work] = subject.arguments();
         query(
             "INSERT INTO envelope.reencryption
-               (id, relation, column_name, key_id, blocks, window_blocks)
-             VALUES ($1, $2::regclass, convert_from($3, 'UTF8')::name, $4, $5, $6)
+               (relation, column_name, work, id, key_id, blocks, window_blocks)
+             VALUES ($1::regclass, convert_from($2, 'UTF8')::name, convert_from($3, 'UTF8'), $4, $5, $6, $7)
              ON CONFLICT DO NOTHING RETURNING 1",
             &[
+                relation,
+                column,
+                work,
                 pg_uuid(random_uuid()?),
-                relation.into(),
-                column.as_bytes().into(),
                 pg_uuid(self.key_id.into()),
                 self.blocks.into(),
                 self.window_blocks.into(),
@@ -73,6 +115,7 @@ impl Job {
             found: 0,
             moved: 0,
             left_before: 0,
+            damaged: 0,
             is_finished: false,
         }
     }
@@ -97,7 +140,7 @@ impl Job {
         self.update("finished_at = NULL")
     }
 
-    /// Nothing is left to do but what was passed by.
+    /// Nothing is left to do but what was passed by. Of damaged values the job knows itself.
     pub fn finish(&self, passed: &Passed) -> Result<()> {
         let Passed { plaintext, of_others, unknown, destroyed, .. } = passed;
         self.update(&format!(
@@ -110,7 +153,8 @@ impl Job {
         let sql = format!(
             "UPDATE envelope.reencryption
              SET key_id = $2, pass = $3, next_block = $4, blocks = $5, window_blocks = $6,
-                 found = $7, moved = $8, left_before = $9, updated_at = clock_timestamp(), {also}
+                 found = $7, moved = $8, left_before = $9, rows_damaged = $10,
+                 updated_at = clock_timestamp(), {also}
              WHERE id = $1 RETURNING 1"
         );
         let args = [
@@ -123,6 +167,7 @@ impl Job {
             self.found.into(),
             self.moved.into(),
             self.left_before.into(),
+            self.damaged.into(),
         ];
         match query(&sql, &args, |_| Ok(()))? {
             Some(()) => Ok(()),
@@ -142,6 +187,7 @@ impl Job {
             moved: row.get(8)?.unwrap_or_default(),
             left_before: row.get(9)?.unwrap_or_default(),
             is_finished: row.get(10)?.unwrap_or_default(),
+            damaged: row.get(11)?.unwrap_or_default(),
         })
     }
 }
@@ -158,43 +204,51 @@ pub struct Done {
     pub window_blocks: i32,
     pub found: i64,
     pub moved: i64,
+    pub damaged: i64,
 }
 
 /// Notes that the pages are done; false when there is no such job.
-pub fn note(relation: pg_sys::Oid, column: &str, done: &Done) -> Result<bool> {
+pub fn note(subject: Subject<'_>, done: &Done) -> Result<bool> {
+    let [relation, column, work] = subject.arguments();
     let noted = query_kept(
         "UPDATE envelope.reencryption
-         SET next_block = $3, window_blocks = $4, found = found + $5, moved = moved + $6,
-             rows_done = rows_done + $6, rows_skipped = rows_skipped + greatest($5 - $6, 0),
-             updated_at = clock_timestamp()
-         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name RETURNING 1",
+         SET next_block = $4, window_blocks = $5, found = found + $6, moved = moved + $7,
+             rows_done = rows_done + $7, rows_skipped = rows_skipped + greatest($6 - $7, 0),
+             rows_damaged = rows_damaged + $8, updated_at = clock_timestamp()
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+           AND work = convert_from($3, 'UTF8') RETURNING 1",
         &[
-            relation.into(),
-            column.as_bytes().into(),
+            relation,
+            column,
+            work,
             done.to_block.into(),
             done.window_blocks.into(),
             done.found.into(),
             done.moved.into(),
+            done.damaged.into(),
         ],
         |_| Ok(()),
     )?;
     Ok(noted.is_some())
 }
 
-/// What the job of that column has passed by, if it has brought the others to `key_id`.
-pub fn passed(relation: pg_sys::Oid, column: &str, key_id: KeyId) -> Result<Option<Passed>> {
+/// What the job of that column has passed by, if it has ended: a re-encryption, under `key_id`.
+pub fn passed(subject: Subject<'_>, key_id: KeyId) -> Result<Option<Passed>> {
+    let [relation, column, work] = subject.arguments();
     query(
-        "SELECT rows_plaintext, rows_of_others, rows_unknown, rows_destroyed
+        "SELECT rows_plaintext, rows_of_others, rows_unknown, rows_destroyed, rows_damaged
          FROM envelope.reencryption
-         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name AND key_id = $3
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+           AND work = convert_from($3, 'UTF8') AND (key_id = $4 OR work = 'seal')
            AND finished_at IS NOT NULL",
-        &[relation.into(), column.as_bytes().into(), pg_uuid(key_id.into())],
+        &[relation, column, work, pg_uuid(key_id.into())],
         |row| {
             Ok(Passed {
                 plaintext: row.get(1)?.unwrap_or_default(),
                 of_others: row.get(2)?.unwrap_or_default(),
                 unknown: row.get(3)?.unwrap_or_default(),
                 destroyed: row.get(4)?.unwrap_or_default(),
+                damaged: row.get(5)?.unwrap_or_default(),
                 foreign: Vec::new(),
             })
         },

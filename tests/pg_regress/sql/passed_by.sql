@@ -12,7 +12,7 @@ CALL envelope.reencrypt('own_log', 'v', strict => true);
 CALL envelope.reencrypt('own_log', 'v', strict => NULL);
 CALL envelope.reencrypt('own_log', 'v', verify => NULL);
 CALL envelope.reencrypt('own_log', 'v', row_lock_timeout => NULL);
-SELECT envelope.reencrypt_note('own_log', 'v', 100, 0, 1, 9223372036854775807, 0);
+SELECT envelope.reencrypt_note('reencrypt', 'own_log', 'v', 100, 0, 1, 9223372036854775807, 0, 0);
 -- Each way that the HINT shows.
 BEGIN;
 INSERT INTO own_log VALUES (9, envelope_encrypt('own_log', 'its own'));
@@ -60,11 +60,11 @@ DROP FOREIGN TABLE mixed_3;
 CALL envelope.reencrypt('mixed', 'v', strict => true);
 
 -- A name that is SQL stays a name.
-CREATE TABLE named (id int, "c""=NULL; --" bytea);
+CREATE TABLE named (id int, "c""=NULL; -- %s" bytea);
 SELECT envelope.create_key('named') IS NOT NULL AS made;
 INSERT INTO named VALUES (1, 'clear');
 \set VERBOSITY default
-CALL envelope.reencrypt('named', 'c"=NULL; --');
+CALL envelope.reencrypt('named', 'c"=NULL; -- %s');
 \set VERBOSITY sqlstate
 DROP TABLE named;
 -- A partition that came without being read, and one that another session has begun anew.
@@ -74,10 +74,10 @@ SELECT envelope.create_key('late') IS NOT NULL AS made;
 CALL envelope.reencrypt('late', 'v', strict => true);
 CREATE TABLE late_2 PARTITION OF late FOR VALUES IN (2);
 INSERT INTO late VALUES (2, 'clear');
-SELECT envelope.reencrypt_ended('late', 'v', true);
+SELECT envelope.reencrypt_ended('reencrypt', 'late', 'v', true);
 CALL envelope.reencrypt('late', 'v');
-SELECT to_block FROM envelope.reencrypt_window('late_2', 'v', 10, true, 'late');
-SELECT envelope.reencrypt_ended('late', 'v', true);
+SELECT to_block FROM envelope.reencrypt_window('reencrypt', 'late_2', 'v', 10, true, 'late', false);
+SELECT envelope.reencrypt_ended('reencrypt', 'late', 'v', true);
 DROP TABLE late;
 
 -- A table that was emptied meanwhile has nothing left, and the rest of the tree is reached.
@@ -86,8 +86,8 @@ CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM (0) TO (1000);
 CREATE TABLE days_2 PARTITION OF days FOR VALUES FROM (1000) TO (2000);
 INSERT INTO days SELECT g, envelope_encrypt('days', 'x') FROM generate_series(0, 1999) g;
 SELECT envelope.rotate_key('days') IS NOT NULL AS rotated;
-SELECT from_block, to_block > 0 AS forward FROM envelope.reencrypt_window('days_1', 'v', 10, true, 'days');
-SELECT envelope.reencrypt_note('days_1', 'v', 10, 0, 1, 60, 60);
+SELECT from_block, to_block > 0 AS forward FROM envelope.reencrypt_window('reencrypt', 'days_1', 'v', 10, true, 'days', false);
+SELECT envelope.reencrypt_note('reencrypt', 'days_1', 'v', 10, 0, 1, 60, 60, 0);
 TRUNCATE days_1;
 CALL envelope.reencrypt('days', 'v', strict => true);
 SELECT version, rows FROM envelope.census('days', 'v');
@@ -95,13 +95,13 @@ SELECT version, rows FROM envelope.census('days', 'v');
 SELECT envelope.rotate_key('days') IS NOT NULL AS rotated;
 TRUNCATE days;
 CALL envelope.reencrypt('days', 'v');
-SELECT * FROM envelope.reencrypt_left('days', 'v');
-SELECT count(*) FROM envelope.reencrypt_window('days_1', 'v', 10, false, 'days');
+SELECT envelope.sweep_left(f.parts, 'envelope.key_id_of(v) = ANY ($1)', NULL, f.old_keys, f.active_key) FROM envelope.sweep_family('days') f;
+SELECT count(*) FROM envelope.reencrypt_window('reencrypt', 'days_1', 'v', 10, false, 'days', false);
 -- Or became shorter, and then longer again.
 INSERT INTO days_1 SELECT g % 1000, envelope_encrypt('days', 'x') FROM generate_series(0, 1999) g;
 SELECT envelope.rotate_key('days') IS NOT NULL AS rotated;
-SELECT from_block FROM envelope.reencrypt_window('days_1', 'v', 1000, true, 'days');
-SELECT envelope.reencrypt_note('days_1', 'v', 1000, 0, 20, 0, 0);
+SELECT from_block FROM envelope.reencrypt_window('reencrypt', 'days_1', 'v', 1000, true, 'days', false);
+SELECT envelope.reencrypt_note('reencrypt', 'days_1', 'v', 1000, 0, 20, 0, 0, 0);
 TRUNCATE days_1;
 INSERT INTO days_1 SELECT g % 1000, envelope_encrypt('days', 'x') FROM generate_series(0, 999) g;
 SELECT envelope.rotate_key('days') IS NOT NULL AS rotated;
@@ -122,12 +122,14 @@ ALTER TABLE hurt DISABLE TRIGGER seal;
 UPDATE hurt SET v = set_byte(v, 45, get_byte(v, 45) # 1) WHERE id = 33;
 ALTER TABLE hurt ENABLE TRIGGER seal;
 SELECT ctid FROM hurt WHERE id = 33;
-SELECT * FROM place_of($$SELECT * FROM envelope.reencrypt_rows('hurt', 'v', NULL, 1, 0, 10, '{}',
-  (SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt'), false, true)$$);
+CREATE FUNCTION rows_of(relation regclass, old uuid[], active uuid) RETURNS SETOF record LANGUAGE sql
+  AS $$ SELECT r FROM envelope.sweep_expressions(relation, 'v', NULL, 'error') e, envelope.reencrypt_rows(relation,
+    'envelope.key_id_at(%1$s, v, ''v'', ctid) = ANY ($1)', 'v = envelope.resealed' || e.arguments, NULL, e.is_sound,
+    1, 0, 10, old, active, false) r $$;
+SELECT * FROM place_of($$SELECT rows_of('hurt', '{}', (SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt'))$$);
 SELECT envelope.rotate_key('hurt') IS NOT NULL AS rotated;
-SELECT * FROM place_of($$SELECT * FROM envelope.reencrypt_rows('hurt', 'v', NULL, 1, 0, 10,
-  ARRAY(SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt' AND version = 1),
-  (SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt' AND version = 2), false, true)$$);
+SELECT * FROM place_of($$SELECT rows_of('hurt', ARRAY(SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt' AND version = 1),
+  (SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt' AND version = 2))$$);
 SELECT * FROM place_of($$SELECT envelope.destroy_key(key_id, 'a test') FROM envelope.keys
   WHERE relation = 'public.hurt' AND version = 1$$);
 -- The trigger: the row that an UPDATE replaces; a new one has no place yet.
@@ -147,8 +149,7 @@ WHERE chunk_id = (SELECT DISTINCT chunk_id FROM :toast ORDER BY 1 OFFSET 4 LIMIT
 SELECT heap_force_kill(:'toast', :'chunks'::tid[]);
 SELECT * FROM place_of($$SELECT * FROM envelope.census('holed', 'v')$$);
 SELECT envelope.rotate_key('holed') IS NOT NULL AS rotated;
-SELECT * FROM place_of($$SELECT * FROM envelope.reencrypt_rows('holed', 'v', NULL, 1, 0, 10, '{}',
-  (SELECT key_id FROM envelope.keys WHERE relation = 'public.holed' AND version = 1), false, true)$$);
+SELECT * FROM place_of($$SELECT rows_of('holed', '{}', (SELECT key_id FROM envelope.keys WHERE relation = 'public.holed' AND version = 1))$$);
 CREATE FUNCTION old_key() RETURNS uuid LANGUAGE sql
   RETURN (SELECT key_id FROM envelope.keys WHERE relation = 'public.holed' AND version = 1);
 DELETE FROM holed WHERE id < 5;
@@ -159,4 +160,4 @@ SELECT * FROM place_of($$SELECT envelope.destroy_key(old_key(), 'a test')$$);
 DROP EXTENSION pg_surgery;
 DROP TABLE own, own_log, mixed, days, hurt, holed;
 DROP FOREIGN DATA WRAPPER nowhere CASCADE;
-DROP FUNCTION place_of, old_key;
+DROP FUNCTION place_of, old_key, rows_of;

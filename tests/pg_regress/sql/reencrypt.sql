@@ -25,8 +25,8 @@ SELECT envelope.reseal('members', ssn, 'another context') FROM members WHERE id 
 GRANT SELECT ON members TO envelope_other;
 SET ROLE envelope_other;
 SELECT envelope.reseal('members', ssn) FROM members WHERE id = 99;
-SELECT * FROM envelope.reencrypt_window('members', 'ssn', 1000, true);
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, 0, 1, 1, 1);
+SELECT * FROM envelope.reencrypt_window('reencrypt', 'members', 'ssn', 1000, true, NULL, false);
+SELECT envelope.reencrypt_note('reencrypt', 'members', 'ssn', 1000, 0, 1, 1, 1, 0);
 CALL envelope.reencrypt('members', 'ssn');
 RESET ROLE;
 
@@ -54,11 +54,11 @@ CALL envelope.reencrypt('members', NULL);
 CALL envelope.reencrypt(NULL, 'ssn');
 CALL envelope.reencrypt('pg_stats', 'ssn');
 CALL envelope.reencrypt('before', 'ssn');
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, -9223372036854775808, 9223372036854775807, 1, 1);
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, -1, 1, 1, 1);
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, 1, 1, 1, 1);
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, 0, 1, 1, 2);
-SELECT envelope.reencrypt_note('members', 'ssn', 1000, 0, 1, 1, -1);
+SELECT envelope.reencrypt_note('reencrypt', 'members', 'ssn', 1000, -9223372036854775808, 9223372036854775807, 1, 1, 0);
+SELECT envelope.reencrypt_note('reencrypt', 'members', 'ssn', 1000, -1, 1, 1, 1, 0);
+SELECT envelope.reencrypt_note('reencrypt', 'members', 'ssn', 1000, 1, 1, 1, 1, 0);
+SELECT envelope.reencrypt_note('reencrypt', 'members', 'ssn', 1000, 0, 1, 1, 2, 0);
+SELECT envelope.reencrypt_note('reencrypt', 'members', 'ssn', 1000, 0, 1, 1, -1, 0);
 -- Nothing of it is looked up where others may have put something of the same name.
 CREATE SCHEMA trap;
 CREATE DOMAIN trap.record AS int;

@@ -19,8 +19,8 @@ INSERT INTO shuffled SELECT g, envelope_encrypt('shuffled', 'old') FROM generate
 SELECT envelope.rotate_key('shuffled') IS NOT NULL AS rotated;
 UPDATE shuffled SET v = envelope_encrypt('shuffled', 'new') WHERE id < 1000;
 VACUUM FULL shuffled;
-SELECT from_block = 0 AS from_start, to_block > 0 AS forward FROM envelope.reencrypt_window('shuffled', 'v', 10, true);
-SELECT envelope.reencrypt_note('shuffled', 'v', 10, 0, 1, 0, 0);
+SELECT from_block = 0 AS from_start, to_block > 0 AS forward FROM envelope.reencrypt_window('reencrypt', 'shuffled', 'v', 10, true, NULL, false);
+SELECT envelope.reencrypt_note('reencrypt', 'shuffled', 'v', 10, 0, 1, 0, 0, 0);
 UPDATE shuffled SET id = 0 WHERE envelope_decrypt_text('shuffled', v) = 'old';
 CLUSTER shuffled USING shuffled_pkey;
 SELECT ctid FROM shuffled WHERE id = 0;

@@ -89,7 +89,7 @@ INSERT INTO passing VALUES (2, 'y');
 
 -- A re-encryption looks at the heirs that can have keys.
 CREATE TEMP TABLE passing_heir () INHERITS (holders);
-SELECT * FROM envelope.reencrypt_left('holders', 'ssn');
+SELECT parts::regclass[] FROM envelope.sweep_family('holders');
 
 -- The keys of a partitioned table serve its foreign partitions.
 CREATE TABLE spread (id int, ssn bytea) PARTITION BY RANGE (id);

@@ -1,0 +1,220 @@
+//! What `CALL envelope.reencrypt` and `CALL envelope.seal_column` are built of.
+
+use std::ffi::CStr;
+
+use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
+use pgrx::datum::Uuid;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{name, pg_extern, pg_sys};
+
+use crate::error::{Error, Place, Result};
+use crate::keyring;
+use crate::pg::call::{Arguments, row_function};
+use crate::pg::datum::UuidBuf;
+use crate::pg::relation::display_name;
+use crate::pg::varlena::VarlenaBuf;
+use crate::pg::{damage, encoding};
+use crate::sql::arguments::{LONGEST_CONTEXT, required};
+use crate::sql::values::{utf8, with_value};
+use crate::sweep::{self, Call, Done, Window, Work};
+use crate::values::{self, Contexts};
+
+row_function!(envelope_reseal_wrapper, |fcinfo| {
+    with_value(fcinfo, |relation, context, sealed| {
+        let resealed = values::reseal(relation, context, sealed)?;
+        Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
+    })
+});
+
+// What re-encryption does with each row: an error says which.
+row_function!(envelope_resealed_wrapper, |fcinfo| {
+    with_contexts(fcinfo, |relation, contexts, sealed| {
+        let resealed = values::reseal_under(relation, contexts, sealed)?;
+        Ok(resealed.unwrap_or_else(|| VarlenaBuf::copy_of(sealed)))
+    })
+});
+
+row_function!(envelope_key_id_at_wrapper, |fcinfo| {
+    let header = damage::reading(|| {
+        // SAFETY: the call's own information; the argument is declared bytea.
+        unsafe { Arguments::of(fcinfo).first_bytes(1, HEADER_LEN) }
+    });
+    match header {
+        Ok(header) => {
+            let key_id = header.and_then(|header| peek_key_id(&header));
+            Ok(key_id.map(|key_id| UuidBuf::copy_of(&key_id.0).into_datum()))
+        }
+        Err(damage) => Err(Error::from(damage).at(place(fcinfo, 2, None))),
+    }
+});
+
+/// [`with_value`], whose fourth argument is a context that the value may have had before, whose fifth is its column
+/// and whose sixth is its row's ctid.
+fn with_contexts(
+    fcinfo: pg_sys::FunctionCallInfo,
+    work: impl FnOnce(pg_sys::Oid, Contexts<'_>, &[u8]) -> Result<VarlenaBuf>,
+) -> Result<Option<pg_sys::Datum>> {
+    // SAFETY: the call's own information; the argument is declared text.
+    let former = unsafe { Arguments::of(fcinfo).varlena(3) };
+    if former.as_ref().is_some_and(|former| former.len() > LONGEST_CONTEXT) {
+        return Err(Error::ContextTooLong);
+    }
+    let former = former.as_deref().map(utf8).transpose()?;
+    let read = damage::reading(|| {
+        with_value(fcinfo, |relation, now, sealed| {
+            work(relation, Contexts { now, former: former.as_deref() }, sealed)
+                .map_err(|error| error.at(place(fcinfo, 4, peek_key_id(sealed))))
+        })
+    });
+    read.unwrap_or_else(|damage| Err(Error::from(damage).at(place(fcinfo, 4, None))))
+}
+
+/// Where the value stands: its table is the first argument, its column the one at `column`, and its row's
+/// ctid the one behind that.
+#[cold]
+pub(super) fn place(fcinfo: pg_sys::FunctionCallInfo, column: usize, key: Option<KeyId>) -> Place {
+    // SAFETY: the call's own information; the last two are declared (name, tid).
+    let (relation, column, row) = unsafe {
+        let arguments = Arguments::of(fcinfo);
+        (arguments.oid(0), arguments.name(column), arguments.tid(column + 1))
+    };
+    let column = column.map(|name| encoding::to_string(name.to_bytes())).unwrap_or_default();
+    Place { table: display_name(relation.unwrap_or_default()), column, row, key }
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_sweep_window(
+    work: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    batch_size: Option<i32>,
+    begins: Option<bool>,
+    within: Option<pg_sys::Oid>,
+    by_rows: Option<bool>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(pass, i32),
+            name!(from_block, Option<i64>),
+            name!(to_block, Option<i64>),
+            name!(is_idle, bool),
+            name!(active_key, Uuid),
+            name!(old_keys, Vec<Uuid>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    let window = sweep::next_window(Call {
+        work: named(work)?,
+        relation: required(relation, "relation")?,
+        column: required(column_name, "column_name")?,
+        batch_size: required(batch_size, "batch_size")?,
+        begins: required(begins, "begins")?,
+        within,
+        by_rows: required(by_rows, "by_rows")?,
+    })?;
+    Ok(TableIterator::new(window.into_iter().map(|window: Window| {
+        (
+            window.pass,
+            window.blocks.as_ref().map(|blocks| blocks.start),
+            window.blocks.as_ref().map(|blocks| blocks.end),
+            window.is_idle,
+            uuid(window.keys.active),
+            window.keys.old.into_iter().map(uuid).collect(),
+        )
+    })))
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments, reason = "pgrx takes the arguments from the signature")]
+fn envelope_sweep_note(
+    work: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    batch_size: Option<i32>,
+    from_block: Option<i64>,
+    to_block: Option<i64>,
+    met: Option<i64>,
+    moved: Option<i64>,
+    damaged: Option<i64>,
+) -> std::result::Result<(), ErrorReport> {
+    keyring::begin_statement(None);
+    Ok(sweep::window_done(
+        named(work)?,
+        required(relation, "relation")?,
+        required(column_name, "column_name")?,
+        required(batch_size, "batch_size")?,
+        Done {
+            blocks: required(from_block, "from_block")?..required(to_block, "to_block")?,
+            found: required(met, "met")?,
+            moved: required(moved, "moved")?,
+            damaged: required(damaged, "damaged")?,
+        },
+    )?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_sweep_settle(
+    work: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    is_left: Option<bool>,
+) -> std::result::Result<bool, ErrorReport> {
+    keyring::begin_statement(None);
+    Ok(sweep::settle(
+        named(work)?,
+        required(relation, "relation")?,
+        required(column_name, "column_name")?,
+        required(is_left, "is_left")?,
+    )?)
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_sweep_family(
+    relation: Option<pg_sys::Oid>,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(parts, Vec<pg_sys::Oid>),
+            name!(active_key, Option<Uuid>),
+            name!(old_keys, Vec<Uuid>),
+        ),
+    >,
+    ErrorReport,
+> {
+    keyring::begin_statement(None);
+    let family = sweep::family(required(relation, "relation")?)?;
+    let old_keys = family.old_keys.into_iter().map(uuid).collect();
+    Ok(TableIterator::once((family.parts, family.active_key.map(uuid), old_keys)))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_sweep_ended(
+    work: Option<&str>,
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    strict: Option<bool>,
+) -> std::result::Result<(), ErrorReport> {
+    keyring::begin_statement(None);
+    Ok(sweep::tell_passed(
+        named(work)?,
+        required(relation, "relation")?,
+        required(column_name, "column_name")?,
+        required(strict, "strict")?,
+    )?)
+}
+
+fn named(work: Option<&str>) -> Result<Work> {
+    let unknown = || Error::BadArgument("work must be \"reencrypt\" or \"seal\"".into());
+    Work::named(required(work, "work")?).ok_or_else(unknown)
+}
+
+fn uuid(key_id: KeyId) -> Uuid {
+    Uuid::from_bytes(key_id.0)
+}

@@ -1,0 +1,127 @@
+//! What of a column is left to be done, and what is left alone: by the headers of all its values, as they are at one
+//! moment.
+
+use std::ops::ControlFlow;
+
+use envelope::header::{KeyId, peek_key_id};
+
+use crate::catalog::rows::{self, Purpose, State};
+use crate::catalog::write::reencryption::Work;
+use crate::census::look;
+use crate::error::{Passed, Result};
+use crate::keyring::table::Table;
+use crate::memory::IdMap;
+use crate::pg::table_scan::Moment;
+
+/// What the headers of a column's values say.
+#[derive(Default)]
+pub struct Left {
+    /// Whether there is one that is to be changed. Of sealing that is not asked here: it may come from elsewhere.
+    pub is_to_do: bool,
+    pub passed: Passed,
+}
+
+/// Looks at all values in `column` of `table`. Values that are to be changed end it, unless others are to be
+/// counted, too: then values that PostgreSQL cannot read do not stop it either.
+pub fn look(
+    now: &Moment,
+    work: Work,
+    table: &Table,
+    column: i16,
+    keys: &Keys,
+    counts: bool,
+) -> Result<Left> {
+    let (mut left, mut failed) = (Left::default(), None);
+    let mut known = IdMap::default();
+    look::at_all(now, table.relation(), &[column], counts, |seen| {
+        let kind = match peek_key_id(seen.head) {
+            Some(key_id) if key_id == keys.active => return ControlFlow::Continue(()),
+            Some(key_id) if keys.old.contains(&key_id) => {
+                left.is_to_do |= work == Work::Reencrypt;
+                return if left.is_to_do && !counts {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                };
+            }
+            Some(key_id) => match known.get(&key_id) {
+                Some(kind) => Ok(*kind),
+                None => Kind::of(key_id, table).inspect(|kind| {
+                    // Of unknown ones there may be as many as somebody has made up.
+                    if !matches!(kind, Kind::Unknown) {
+                        known.insert(key_id, *kind);
+                    }
+                }),
+            },
+            // One of which not even this could be read is told of elsewhere.
+            None if seen.is_unreadable => return ControlFlow::Continue(()),
+            None => Ok(Kind::Plaintext),
+        };
+        match kind {
+            Ok(kind) => *kind.count_in(&mut left.passed) += 1,
+            Err(error) => {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map_or(Ok(left), Err)
+}
+
+/// The data keys that values of a table may be under.
+pub struct Keys {
+    pub active: KeyId,
+    /// The others, destroyed ones left out.
+    pub old: Vec<KeyId>,
+}
+
+impl Keys {
+    /// Those of `table`, which seals under `active`.
+    pub fn of(table: &Table, active: KeyId) -> Result<Keys> {
+        let mut old = Vec::new();
+        // Those too that the role may not open with: a value under one of their keys is an error, and not
+        // passed by.
+        for keyring_id in table.keyrings() {
+            let keys = rows::data_keys(keyring_id)?.into_iter();
+            old.extend(
+                keys.filter(|key| {
+                    key.purpose == Purpose::Seal
+                        && key.state != State::Destroyed
+                        && key.key_id != active
+                })
+                .map(|key| key.key_id),
+            );
+        }
+        Ok(Keys { active, old })
+    }
+}
+
+/// What is left alone.
+#[derive(Clone, Copy)]
+enum Kind {
+    Plaintext,
+    OfOthers,
+    Unknown,
+    Destroyed,
+}
+
+impl Kind {
+    /// Of values under `key_id`, which is none that `table` can open with.
+    fn of(key_id: KeyId, table: &Table) -> Result<Kind> {
+        Ok(match rows::data_key(key_id)? {
+            None => Kind::Unknown,
+            Some(row) if table.keyrings().any(|id| id == row.keyring_id) => Kind::Destroyed,
+            Some(_) => Kind::OfOthers,
+        })
+    }
+
+    fn count_in(self, passed: &mut Passed) -> &mut i64 {
+        match self {
+            Kind::Plaintext => &mut passed.plaintext,
+            Kind::OfOthers => &mut passed.of_others,
+            Kind::Unknown => &mut passed.unknown,
+            Kind::Destroyed => &mut passed.destroyed,
+        }
+    }
+}
