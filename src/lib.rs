@@ -69,7 +69,11 @@ pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires =
 pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/plan.sql", name = "plan", requires = ["policies"]);
-pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["policies"]);
+pgrx::extension_sql_file!(
+    "../sql/views.sql",
+    name = "views",
+    requires = ["policies", "sealed_type", "typed"]
+);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

@@ -5,6 +5,7 @@ mod lint;
 pub mod plan;
 pub mod policy;
 pub mod views;
+pub mod write_through;
 
 pub use check::{Outcome, check_all};
 pub use lint::lint;

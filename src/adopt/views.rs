@@ -15,8 +15,7 @@ use crate::error::{Error, Result, ViewError};
 use crate::keyring::table;
 use crate::pg::quote::{self, Sql};
 use crate::pg::relation::{self, display_name};
-use crate::pg::saved_plan::Connection;
-use crate::pg::{acl, row_key, view};
+use crate::pg::{acl, row_key, saved_plan, view};
 
 /// What is asked for.
 pub struct Wanted<'a> {
@@ -93,7 +92,7 @@ pub fn open_view(wanted: &Wanted<'_>) -> Result<Vec<Sql>> {
 /// Runs them as the current role, in the current transaction.
 pub fn run(statements: &[Sql]) -> Result<()> {
     for statement in statements {
-        let ran = Connection::open().and_then(|spi| spi.run_once(&statement.to_cstring()));
+        let ran = saved_plan::run_once(&statement.to_cstring());
         ran.map_err(|why| Error::Corrupt(format!("a statement could not be run: {why}")))?;
     }
     Ok(())

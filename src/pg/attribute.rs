@@ -24,6 +24,14 @@ pub fn is_generated(relation: pg_sys::Oid, number: i16) -> bool {
     read(relation, number, |attribute| attribute.attgenerated != 0).unwrap_or(false)
 }
 
+/// Whether PostgreSQL makes its value: generated, or of an identity.
+pub fn is_made(relation: pg_sys::Oid, number: i16) -> bool {
+    let is_made = |attribute: &pg_sys::FormData_pg_attribute| {
+        attribute.attgenerated != 0 || attribute.attidentity != 0
+    };
+    read(relation, number, is_made).unwrap_or(false)
+}
+
 /// Whether it is declared NOT NULL.
 pub fn is_not_null(relation: pg_sys::Oid, number: i16) -> bool {
     read(relation, number, |attribute| attribute.attnotnull).unwrap_or(false)

@@ -32,6 +32,14 @@ macro_rules! row_function {
             unsafe { pgrx::pg_sys::panic::pgrx_extern_c_guard(work) }
         }
 
+        $crate::pg::call::finfo!($symbol);
+    };
+}
+pub(crate) use row_function;
+
+/// Tells PostgreSQL that the function of that symbol is called as all are.
+macro_rules! finfo {
+    ($symbol:ident) => {
         const _: () = {
             #[unsafe(export_name = concat!("pg_finfo_", stringify!($symbol)))]
             extern "C" fn info() -> &'static pgrx::pg_sys::Pg_finfo_record {
@@ -40,7 +48,7 @@ macro_rules! row_function {
         };
     };
 }
-pub(crate) use row_function;
+pub(crate) use finfo;
 
 /// Hands `result` to PostgreSQL: a datum, NULL, or an error raised.
 ///

@@ -1,39 +1,38 @@
 //! Statements that a trigger runs for each row, their plans kept.
 
-use std::ffi::{CStr, c_int};
+use std::cell::RefCell;
+use std::ffi::{CStr, c_char, c_int};
 
-use pgrx::pg_sys;
-use pgrx::spi::Spi;
+use pgrx::{pg_guard, pg_sys};
 
+use crate::pg::state::Flag;
 use crate::pg::trigger::Values;
 
+thread_local! {
+    /// Plans that nobody uses any more, but for a statement that may be running now.
+    static RETIRED: RefCell<Vec<pg_sys::SPIPlanPtr>> = const { RefCell::new(Vec::new()) };
+}
+
+static IS_WATCHING: Flag = Flag::new(false);
+
 /// A statement whose plan PostgreSQL keeps, and makes anew when what it reads has changed.
-pub struct SavedPlan {
-    plan: pg_sys::SPIPlanPtr,
+pub struct SavedPlan(pg_sys::SPIPlanPtr);
+
+/// A statement with the values of its parameters, in PostgreSQL's memory. Nothing in it needs to be dropped.
+#[derive(Clone, Copy)]
+pub struct Statement {
+    pub(super) plan: pg_sys::SPIPlanPtr,
+    pub(super) values: *mut pg_sys::Datum,
+    pub(super) nulls: *const c_char,
 }
 
-/// A connection to SPI: its statements run as the current role, in the current transaction.
-pub struct Connection {
-    /// Where the caller's memory comes from.
-    outer: pg_sys::MemoryContext,
-}
-
-impl Connection {
-    /// Opens one.
-    pub fn open() -> Result<Connection, String> {
-        // SAFETY: reads a variable; the connection is closed by `drop`, on an error by PostgreSQL.
-        unsafe {
-            let outer = pg_sys::CurrentMemoryContext;
-            check(pg_sys::SPI_connect())?;
-            Ok(Connection { outer })
-        }
-    }
-
+impl SavedPlan {
     /// Parses a statement with parameters of these types.
-    pub fn prepare(&self, sql: &CStr, types: &[pg_sys::Oid]) -> Result<SavedPlan, String> {
+    pub fn new(sql: &CStr, types: &[pg_sys::Oid]) -> Result<SavedPlan, String> {
         // SAFETY: the statement is NUL-terminated, and there are as many types as are counted, which are only read. A
-        // plan that is kept stays until it is dropped.
+        // plan that is kept stays until it is dropped; on an error PostgreSQL closes the connection.
         unsafe {
+            check(pg_sys::SPI_connect())?;
             let count = types.len() as c_int;
             let plan = pg_sys::SPI_prepare(sql.as_ptr(), count, types.as_ptr().cast_mut());
             if plan.is_null() {
@@ -41,77 +40,59 @@ impl Connection {
                 return Err(format!("SPI_prepare: {code}"));
             }
             check(pg_sys::SPI_keepplan(plan))?;
-            Ok(SavedPlan { plan })
+            check(pg_sys::SPI_finish())?;
+            Ok(SavedPlan(plan))
         }
     }
 
-    /// Runs a statement with the values of its parameters; how many rows it touched or gave. It sees all that was
-    /// committed before it, as far as the isolation level goes.
-    pub fn run(&self, plan: &SavedPlan, parameters: &Values<'_>) -> Result<u64, String> {
+    /// The statement with these values, as many as it has parameters and of their types.
+    pub fn with(&self, parameters: &Values<'_>) -> Statement {
         let (values, nulls) = parameters.for_spi();
-        // SAFETY: there are as many values, each with its mark, as the statement has parameters.
-        unsafe {
-            check(pg_sys::SPI_execute_plan(plan.plan, values, nulls, false, 0))?;
-            Ok(pg_sys::SPI_processed)
-        }
-    }
-
-    /// Runs a statement without parameters.
-    pub fn run_once(&self, sql: &CStr) -> Result<(), String> {
-        // SAFETY: NUL-terminated.
-        check(unsafe { pg_sys::SPI_execute(sql.as_ptr(), false, 0) })
-    }
-
-    /// The first row that the last statement gave, as a tuple of `descriptor` in the caller's memory; it has that one's
-    /// columns.
-    ///
-    /// # Safety
-    /// The statement gave a row of the descriptor's columns.
-    pub unsafe fn first_row(&self, descriptor: pg_sys::TupleDesc) -> pg_sys::HeapTuple {
-        // SAFETY: by contract; the tuple is made in memory that outlives the connection, and copies what it holds.
-        unsafe {
-            let rows = &*pg_sys::SPI_tuptable;
-            let mut row = Values::of(*rows.vals, rows.tupdesc);
-            let before = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = self.outer;
-            let tuple = row.form(descriptor);
-            pg_sys::CurrentMemoryContext = before;
-            tuple
-        }
-    }
-
-    /// A column of the first row that the last statement gave, which is not NULL and passed by value.
-    ///
-    /// # Safety
-    /// The statement gave a row, which has such a column.
-    pub unsafe fn first_value(&self, column: c_int) -> pg_sys::Datum {
-        let mut is_null = true;
-        // SAFETY: by contract.
-        unsafe {
-            let rows = &*pg_sys::SPI_tuptable;
-            pg_sys::SPI_getbinval(*rows.vals, rows.tupdesc, column, &mut is_null)
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: closes what `open` opened.
-            unsafe { pg_sys::SPI_finish() };
-        }
+        Statement { plan: self.0, values, nulls }
     }
 }
 
 impl Drop for SavedPlan {
+    /// The plan itself is freed with the transaction: until then a statement around this one may run it.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: kept by `prepare`, and nobody else's; one that is running is held by who runs it.
-            unsafe { pg_sys::SPI_freeplan(self.plan) };
+        if std::thread::panicking() {
+            return;
+        }
+        if !IS_WATCHING.get() {
+            IS_WATCHING.set(true);
+            // SAFETY: the function lives as long as the library.
+            unsafe { pg_sys::RegisterXactCallback(Some(at_xact_end), std::ptr::null_mut()) };
+        }
+        // When the backend ends there is nothing left to free it with.
+        let _ = RETIRED.try_with(|retired| retired.borrow_mut().push(self.0));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn at_xact_end(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
+    if [XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE].contains(&event) {
+        for plan in RETIRED.take() {
+            // SAFETY: kept by `new`, and nobody else's; no statement runs any more.
+            unsafe { pg_sys::SPI_freeplan(plan) };
         }
     }
 }
 
+/// Runs a statement without parameters as the current role.
+pub fn run_once(sql: &CStr) -> Result<(), String> {
+    // SAFETY: NUL-terminated; on an error PostgreSQL closes the connection.
+    unsafe {
+        check(pg_sys::SPI_connect())?;
+        check(pg_sys::SPI_execute(sql.as_ptr(), false, 0))?;
+        check(pg_sys::SPI_finish())
+    }
+}
+
+/// SPI's codes of what went wrong are negative.
 fn check(status: c_int) -> Result<(), String> {
-    Spi::check_status(status).map(|_| ()).map_err(|error| error.to_string())
+    if status >= 0 { Ok(()) } else { Err(format!("SPI: {status}")) }
 }

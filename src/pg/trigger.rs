@@ -105,11 +105,6 @@ impl<'a> TriggerCall<'a> {
         self.event(pg_sys::TRIGGER_EVENT_OPMASK) == pg_sys::TRIGGER_EVENT_UPDATE
     }
 
-    /// Fired by DELETE.
-    pub fn is_delete(&self) -> bool {
-        self.event(pg_sys::TRIGGER_EVENT_OPMASK) == pg_sys::TRIGGER_EVENT_DELETE
-    }
-
     /// Its OID.
     pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: a trigger's description is there while it runs.
@@ -209,6 +204,11 @@ impl<'a> TriggerCall<'a> {
         unsafe { Values::of(self.new_row().tuple, self.descriptor()) }
     }
 
+    /// The row that UPDATE or DELETE is about.
+    pub fn old_tuple(&self) -> pg_sys::HeapTuple {
+        self.data.tg_trigtuple
+    }
+
     /// What to answer for the row as it was given.
     pub fn as_given(&self) -> pg_sys::Datum {
         let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
@@ -271,13 +271,21 @@ impl<'a> Row<'a> {
 }
 
 impl Values<'_> {
-    /// As many NULLs, in PostgreSQL's memory.
-    pub fn nulls(count: usize) -> Self {
-        let count_of_bytes = count.max(1) * size_of::<pg_sys::Datum>();
+    /// As many as are counted, in PostgreSQL's memory.
+    pub fn taken(values: impl Iterator<Item = Option<pg_sys::Datum>>, count: usize) -> Self {
+        let mut taken = Self::nulls(count);
+        for (at, value) in values.take(count).enumerate() {
+            taken.set(at, value);
+        }
+        taken
+    }
+
+    fn nulls(count: usize) -> Self {
+        let most = count.max(1);
         // SAFETY: palloc answers with memory of that size, or raises; all of it is written.
         unsafe {
-            let values = palloc(count_of_bytes).cast::<pg_sys::Datum>();
-            let is_null = palloc(count.max(1)).cast::<bool>();
+            let values = palloc(most * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
+            let is_null = palloc(most).cast::<bool>();
             for at in 0..count {
                 values.add(at).write(pg_sys::Datum::null());
                 is_null.add(at).write(true);

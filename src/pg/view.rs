@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use crate::pg::attribute;
 use crate::pg::datum::owned_cstring;
 use crate::pg::path::PlainPath;
 
@@ -15,13 +16,13 @@ pub struct View {
 
 /// A column of a view.
 pub struct Column {
-    /// In the server's encoding.
-    pub name: CString,
     /// As SQL that reads it from the table under the name [`ALIAS`]; all names in it have their schema.
     pub sql: CString,
     /// The table's column of that number, as it is; `None` for an expression.
     pub stored: Option<i16>,
     pub kind: pg_sys::Oid,
+    /// PostgreSQL makes the column where a statement does not name it: generated, or of an identity.
+    pub is_made: bool,
 }
 
 /// Whether views can leave rights and row security to their readers.
@@ -92,7 +93,7 @@ unsafe fn column(
     place: std::ffi::c_int,
     table: pg_sys::Oid,
 ) -> Option<Column> {
-    // SAFETY: by contract; what is changed is a copy. Names are NUL-terminated.
+    // SAFETY: by contract; what is changed is a copy.
     unsafe {
         let expression = target.expr.cast::<pg_sys::Node>();
         let stored = node::<pg_sys::Var>(expression, pg_sys::NodeTag::T_Var)
@@ -102,8 +103,8 @@ unsafe fn column(
         pg_sys::ChangeVarNodes(copy, place, 1, 0);
         let context = pg_sys::deparse_context_for(ALIAS.as_ptr(), table);
         let sql = owned_cstring(pg_sys::deparse_expression(copy, context, true, false))?;
-        let name = CStr::from_ptr(target.resname).to_owned();
-        Some(Column { name, sql, stored, kind: pg_sys::exprType(expression) })
+        let is_made = stored.is_some_and(|number| attribute::is_made(table, number));
+        Some(Column { sql, stored, kind: pg_sys::exprType(expression), is_made })
     }
 }
 

@@ -115,6 +115,12 @@ pub fn forbids_writing() -> Option<&'static str> {
     }
 }
 
+/// Whether that transaction is this session's own, or part of it.
+pub fn is_own(number: u32) -> bool {
+    // SAFETY: looks through the transactions of this backend.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(number)) }
+}
+
 /// Whether this server is a standby, or still recovers.
 pub fn is_in_recovery() -> bool {
     // SAFETY: reads a variable of shared memory.

@@ -24,6 +24,7 @@ mod typed;
 mod values;
 mod verify;
 mod views;
+mod write_through;
 
 use pgrx::pg_sys;
 

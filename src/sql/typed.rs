@@ -11,8 +11,11 @@ use crate::sql::values::with_context;
 use crate::values::{self, FormBuf, ValueType};
 
 row_function!(envelope_encrypt_as_wrapper, encrypt_as);
-row_function!(envelope_decrypt_as_wrapper, decrypt_as);
 row_function!(envelope_sealed_from_wrapper, to_sealed);
+row_function!(envelope_decrypt_as_wrapper, |fcinfo| decrypt_as(fcinfo, values::open));
+row_function!(envelope_decrypt_as_or_null_wrapper, |fcinfo| {
+    decrypt_as(fcinfo, values::open_if_allowed)
+});
 
 /// The arguments are `relation`, `value` of any type, `context`.
 fn encrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
@@ -30,7 +33,11 @@ fn encrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>>
 }
 
 /// The arguments are `relation`, `sealed`, `type_of` of any type, whose value is not looked at, and `context`.
-fn decrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
+#[inline(always)]
+fn decrypt_as<R: Into<Option<VarlenaBuf>>>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    open: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<R>,
+) -> Result<Option<pg_sys::Datum>> {
     begin(fcinfo);
     // SAFETY: the call's own information.
     let arguments = unsafe { Arguments::of(fcinfo) };
@@ -38,7 +45,7 @@ fn decrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>>
         let Resolved { kind, checks } = resolved(fcinfo, 2)?;
         // SAFETY: declared as bytea, or as what is stored like it.
         let Some(sealed) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
-        let form = values::open(relation, context, &sealed)?;
+        let Some(form) = open(relation, context, &sealed)?.into() else { return Ok(None) };
         let value = kind.read_checked(form.as_slice(), checks);
         form.wipe_and_free();
         value.map(Some)

@@ -1,7 +1,7 @@
 //! `envelope.open_view`, and what the views call that it makes.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 use pgrx::iter::SetOfIterator;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -14,9 +14,9 @@ use crate::pg::call::{Arguments, row_function};
 use crate::pg::encoding::ServerText;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
-use crate::sql::arguments::{LONGEST_CONTEXT, LONGEST_JSONB, bounded_text, required, too_long};
+use crate::sql::arguments::{LONGEST_JSONB, bounded_text, required, too_long};
 use crate::sql::begin;
-use crate::sql::values::{in_server_encoding, utf8};
+use crate::sql::values::{in_server_encoding, with_context};
 use crate::values;
 
 /// Bytes of a qualified name, quotes and all.
@@ -51,28 +51,17 @@ fn envelope_open_view(
 row_function!(envelope_masked_wrapper, |fcinfo| {
     begin(fcinfo);
     // SAFETY: the call's own information; it is declared (regclass, name, a sealed value, text).
-    let (relation, column, value, context) = unsafe {
+    let (arguments, column, value) = unsafe {
         let arguments = Arguments::of(fcinfo);
-        (arguments.oid(0), arguments.name(1), arguments.varlena(2), arguments.varlena(3))
+        (arguments, arguments.name(1), arguments.varlena(2))
     };
-    masked(relation, column, value, context)
+    with_context(arguments, 3, |relation, context| {
+        let column = required(column, "column_name")?;
+        let Some(value) = value else { return Ok(None) };
+        let shown = values::masked(relation, column, context, &value)?;
+        Ok(Some(in_server_encoding(shown)?.into_datum()))
+    })
 });
-
-fn masked(
-    relation: Option<pg_sys::Oid>,
-    column: Option<&CStr>,
-    value: Option<Varlena<'_>>,
-    context: Option<Varlena<'_>>,
-) -> Result<Option<pg_sys::Datum>> {
-    let (relation, column) = (required(relation, "relation")?, required(column, "column_name")?);
-    let context = required(context, "context")?;
-    if context.len() > LONGEST_CONTEXT {
-        return Err(Error::ContextTooLong);
-    }
-    let Some(value) = value else { return Ok(None) };
-    let shown = values::masked(relation, column, &utf8(&context)?, &value)?;
-    Ok(Some(in_server_encoding(shown)?.into_datum()))
-}
 
 fn name(text: &[u8]) -> Result<CString> {
     if text.len() > LONGEST_NAME {
