@@ -3,7 +3,7 @@
 
 import time
 
-from . import cold, keyrings, peers, place, reencrypt, report, scale, sizes, timing, writes
+from . import cold, keyrings, peers, place, reencrypt, report, scale, sizes, timing, views, writes
 
 PARTS = {
     "sizes": sizes.measure,
@@ -16,6 +16,7 @@ PARTS = {
     "keyrings": keyrings.measure,
     "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws()},
     "peers": peers.measure,
+    "views": views.writes,
 }
 
 

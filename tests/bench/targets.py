@@ -27,6 +27,7 @@ def rows(results):
     found.append(reported("the cipher alone with 10,000 keys in turn: with 10", f"{alone['10000'] / alone['10']:.2f}"))
     found += of_reencryption(results["reencrypt"])
     found += of_keyrings(results["keyrings"])
+    found += of_views(results["views"])
     found.append(reported("memory for each key", f"{results['many keys']['bytes a key']:,.0f} B"))
     for kms in ("file", "aws"):
         cold = results["cold"][kms]
@@ -53,6 +54,12 @@ def of_keyrings(result):
         if name != "keyrings":
             yield at_most(f"KMS requests for each key of {result['keyrings']:,} keyrings, {name}",
                           sum(measured["requests"].values()), 2)
+
+
+def of_views(result):
+    for kind, took in result.items():
+        yield at_most(f"{kind} through a view of opened values: to its table", took["view"] / took["table"], 1.1)
+        yield at_most(f"{kind} through a view with write => 'triggers': to its table", took["triggers"] / took["table"], 3)
 
 
 def of_size(result):
