@@ -4,12 +4,14 @@
 import time
 
 from . import cold, keyrings, peers, place, reencrypt, report, scale, sizes, timing, views, writes
+from . import cold, columns, keyrings, peers, place, reencrypt, report, scale, sizes, timing, writes
 
 PARTS = {
     "sizes": sizes.measure,
     "copy": writes.copy,
     "inserts": writes.inserts,
     "storage": writes.storage,
+    "columns": columns.measure,
     "parallel": scale.parallel,
     "many keys": scale.many_keys,
     "reencrypt": reencrypt.measure,

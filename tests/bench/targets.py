@@ -15,6 +15,11 @@ def rows(results):
     found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
     found.append(reported("the same with the sealing trigger, of NULLs, which leave nothing to seal",
                           f"{inserts['NULL ratio']:.2f}"))
+    forms, opening = results["columns"]["seal"], results["columns"]["open"]
+    found.append(at_most("the trigger on a column of type <code>envelope.sealed</code>: of type <code>bytea</code>",
+                         forms["envelope.sealed"] / forms["bytea"], 1.1))
+    found.append(at_most("the trigger with a source column: without one", forms["source"] / forms["bytea"], 1.1))
+    found.append(at_most("open as a date: as bytes", opening["date"] / opening["bytes"], 1.15))
     found.append(at_least("speed of a parallel scan that opens, with two workers: with one", parallel["open 1"] / parallel["open 2"], 1.8))
     found.append(reported("the same: without workers", f"{parallel['open 0'] / parallel['open 2']:.2f}"))
     found.append(reported("the same with <code>sha512</code> in place of opening: with one",
