@@ -165,6 +165,12 @@ def test_in_another_form_it_is_refused(people, form):
     assert opened(people) == ["123-45-6789"]
 
 
+def test_copy_tells_the_line_and_no_more(people):
+    with people.connect() as c, fails("22P02") as caught, c.cursor().copy("COPY people (ssn) FROM STDIN") as copy:
+        copy.write("123-45-6789\n\\\\xf7e1 and a secret\n")
+    assert caught.value.diag.context == "COPY people, line 2"
+
+
 def test_that_form_of_what_nobody_has_sealed_is_text(people):
     """A key id that is in no catalog is none."""
     texts = ["f7e1" + "8" * 120, "9+E" + "f" * 90, "\\367\\341", "F7", "0xf7"]
