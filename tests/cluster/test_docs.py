@@ -140,7 +140,7 @@ MEMBERS = """
 def signature(text):
     """On one line, with no casts and no marks of what is the default."""
     text = re.sub(r"\s+", " ", text.strip())
-    text = re.sub(r"::[a-z]+( [a-z]+)*", "", text)
+    text = re.sub(r"::[a-z]+( [a-z]+)*(\[\])?", "", text)
     return re.sub(r"\bIN ", "", text)
 
 
