@@ -12,10 +12,8 @@ use crate::values::{self, FormBuf, ValueType};
 
 row_function!(envelope_encrypt_as_wrapper, encrypt_as);
 row_function!(envelope_sealed_from_wrapper, to_sealed);
-row_function!(envelope_decrypt_as_wrapper, |fcinfo| decrypt_as(fcinfo, values::open));
-row_function!(envelope_decrypt_as_or_null_wrapper, |fcinfo| {
-    decrypt_as(fcinfo, values::open_if_allowed)
-});
+row_function!(envelope_decrypt_as_wrapper, decrypt_as::<false>);
+row_function!(envelope_decrypt_as_or_null_wrapper, decrypt_as::<true>);
 
 /// The arguments are `relation`, `value` of any type, `context`.
 fn encrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
@@ -34,9 +32,8 @@ fn encrypt_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>>
 
 /// The arguments are `relation`, `sealed`, `type_of` of any type, whose value is not looked at, and `context`.
 #[inline(always)]
-fn decrypt_as<R: Into<Option<VarlenaBuf>>>(
+fn decrypt_as<const OR_NULL: bool>(
     fcinfo: pg_sys::FunctionCallInfo,
-    open: impl FnOnce(pg_sys::Oid, &[u8], &[u8]) -> Result<R>,
 ) -> Result<Option<pg_sys::Datum>> {
     begin(fcinfo);
     // SAFETY: the call's own information.
@@ -45,8 +42,14 @@ fn decrypt_as<R: Into<Option<VarlenaBuf>>>(
         let Resolved { kind, checks } = resolved(fcinfo, 2)?;
         // SAFETY: declared as bytea, or as what is stored like it.
         let Some(sealed) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
-        let Some(form) = open(relation, context, &sealed)?.into() else { return Ok(None) };
-        let value = kind.read_checked(form.as_slice(), checks);
+        let mut read = |form: &[u8]| kind.read_checked(form, checks);
+        if !OR_NULL {
+            return values::open_for(relation, context, &sealed, read).map(Some);
+        }
+        let Some(form) = values::open_if_allowed(relation, context, &sealed)? else {
+            return Ok(None);
+        };
+        let value = read(form.as_slice());
         form.wipe_and_free();
         value.map(Some)
     })

@@ -11,8 +11,11 @@ mod text;
 mod trigger;
 mod typed;
 
+use std::cell::RefCell;
+
 use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
 use pgrx::pg_sys;
+use zeroize::Zeroize;
 
 use crate::error::{Error, Result, RowResult};
 use crate::keyring::table::{self, Table};
@@ -32,6 +35,9 @@ pub use typed::{FormBuf, ValueType};
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
 /// may change meanwhile.
 const ATTEMPTS: usize = 5;
+
+/// Plaintexts up to here are opened on the stack: those of all types but text, JSON, bytea and arrays.
+const SHORT: usize = 64;
 
 /// Seals `plaintext` under the active key of `relation`; makes that key if there is none and the
 /// current role may.
@@ -105,19 +111,61 @@ pub fn open_if_allowed(
     open_parsed(table, context, &sealed).map(Some)
 }
 
+/// As [`open`], for `read` to make something of what was opened, which is gone then. Of short values nothing is
+/// allocated.
+#[inline(always)]
+pub fn open_for<T>(
+    relation: pg_sys::Oid,
+    context: &[u8],
+    value: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<T>,
+) -> Result<T> {
+    let Some(len) = value.len().checked_sub(OVERHEAD).filter(|len| *len <= SHORT) else {
+        let opened = open(relation, context, value)?;
+        let made = read(opened.as_slice());
+        opened.wipe_and_free();
+        return made;
+    };
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    table.require_any_open_right()?;
+    let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
+    let room = RefCell::new([0; SHORT]);
+    with_opening_key(table, Table::require_opens, &sealed, |key| {
+        open_by(key, relation, context, &sealed, &mut room.borrow_mut()[..len])
+    })?;
+    // Not while the key is held: what is read may ask for others.
+    let mut room = room.into_inner();
+    let made = read(&room[..len]);
+    room.zeroize();
+    made
+}
+
 #[inline(always)]
 fn open_parsed(table: Table, context: &[u8], sealed: &Sealed<'_>) -> Result<VarlenaBuf> {
     let relation = table.relation();
     with_opening_key(table, Table::require_opens, sealed, |key| {
         let mut opened = VarlenaBuf::of_len(sealed.ciphertext.len());
-        match key.open(sealed, context, opened.as_mut_slice())? {
-            Ok(()) => {
-                audit::opened(relation, sealed.key_id());
-                Ok(opened)
-            }
-            Err(_) => Err(does_not_open(relation).into()),
-        }
+        open_by(key, relation, context, sealed, opened.as_mut_slice())?;
+        Ok(opened)
     })
+}
+
+#[inline(always)]
+fn open_by(
+    key: &Unwrapped,
+    relation: pg_sys::Oid,
+    context: &[u8],
+    sealed: &Sealed<'_>,
+    opened: &mut [u8],
+) -> RowResult<()> {
+    match key.open(sealed, context, opened)? {
+        Ok(()) => {
+            audit::opened(relation, sealed.key_id());
+            Ok(())
+        }
+        Err(_) => Err(does_not_open(relation).into()),
+    }
 }
 
 /// `value`, opened for the trigger, which gives nothing of it out and whose user needs the right to seal; `None` when
