@@ -50,8 +50,8 @@ def go(heading):
         "sh", "-ec", script, "sh", HERE / "go" / "run.go"])
 
 
-def ruby(heading):
-    return Client(heading, "ruby", "recipe.rb", lambda _: ["ruby", HERE / "ruby" / "run.rb"])
+def ruby(heading, program):
+    return Client(heading, "ruby", "recipe.rb", lambda _: ["ruby", HERE / "ruby" / program])
 
 
 # `make test` runs these; `make test-clients` all.
@@ -73,5 +73,12 @@ OTHERS = {
     "tokio-postgres": rust("tokio-postgres"),
     "sqlx": rust("sqlx"),
     "pgx": go("pgx"),
-    "ActiveRecord": ruby("ActiveRecord"),
+    "ActiveRecord": ruby("ActiveRecord", "run.rb"),
+}
+# Those with a block in the section on views.
+BY_VIEW = {
+    "SQLAlchemy": python("Through a view", "view_sqlalchemy.py"),
+    "Drizzle": node("Through a view", "view_drizzle.mjs"),
+    "Django": python("One column for both", "view_django.py", recipe="recipe/models.py"),
+    "ActiveRecord": ruby("One column for both", "view.rb"),
 }

@@ -39,22 +39,27 @@ def cluster_for_clients():
     return c
 
 
-def database(cluster):
-    """A fresh one with the tables of the recipes; its name."""
+def database(cluster, *headings):
+    """A fresh one with the tables of the recipes, and what the SQL below these headings makes; its name."""
     name = f"clients{next(_numbers)}"
     cluster.create_database(name)
     cluster.sql(document.blocks("clients.md", "The tables", "sql")[0], dbname=name)
+    for heading in headings:
+        for block in document.blocks("clients.md", heading, "sql"):
+            cluster.sql(block, dbname=name)
     return name
+
+
+def url(cluster, dbname):
+    return f"postgres://postgres@127.0.0.1:{cluster.port}/{dbname}"
 
 
 def run(client, cluster, directory):
     """Runs a client on a fresh database; what it told, after what must hold for all was looked at."""
-    dbname = database(cluster)
     program = {**every.DAILY, **every.OTHERS}[client]
-    for block in document.blocks("clients.md", program.heading, "sql") if program.more_sql else ():
-        cluster.sql(block, dbname=dbname)
+    dbname = database(cluster, *([program.heading] if program.more_sql else []))
     log = cluster.log.stat().st_size
-    told = program.run(directory, f"postgres://postgres@127.0.0.1:{cluster.port}/{dbname}")
+    told = program.run(directory, url(cluster, dbname))
     texts = [told[fact] for fact in ("added", "changed", "note added", "note changed")]
     assert texts == [AWKWARD, CHANGED, AWKWARD, CHANGED]
     assert not [fact for fact, value in told.items() if value.lower() == "false"]

@@ -1,17 +1,10 @@
 import sys
-from urllib.parse import urlsplit
 
 import django
-from django.conf import settings
-from tell import AWKWARD, CHANGED, DSN, SECRET, fate, kind, shown, tell
+from django_project import start
+from tell import AWKWARD, CHANGED, SECRET, fate, kind, shown, tell
 
-at = urlsplit(DSN)
-settings.configure(
-    DATABASES={"default": {
-        "ENGINE": "django.db.backends.postgresql", "HOST": at.hostname, "PORT": at.port, "USER": at.username,
-        "NAME": at.path[1:], "OPTIONS": {"server_side_binding": "server" in sys.argv}}},
-    INSTALLED_APPS=["recipe"])
-django.setup()
+start(server_side_binding="server" in sys.argv)
 
 from django.core.exceptions import FieldError
 from django.db import Error, connection, models
