@@ -6,17 +6,64 @@
 
 -- Tables. Columns come at the end, since src/catalog/ reads them by position.
 
+CREATE TYPE envelope.type_ref;
+
+CREATE FUNCTION envelope.type_ref_in(cstring) RETURNS envelope.type_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_in_wrapper';
+
+CREATE FUNCTION envelope.type_ref_out(envelope.type_ref) RETURNS cstring
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_out_wrapper';
+
+CREATE FUNCTION envelope.type_ref_recv(internal) RETURNS envelope.type_ref
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_recv_wrapper';
+
+CREATE FUNCTION envelope.type_ref_send(envelope.type_ref) RETURNS bytea
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'type_ref_send_wrapper';
+
+CREATE TYPE envelope.type_ref (
+  INPUT = envelope.type_ref_in, OUTPUT = envelope.type_ref_out,
+  RECEIVE = envelope.type_ref_recv, SEND = envelope.type_ref_send,
+  LIKE = pg_catalog.oid
+);
+COMMENT ON TYPE envelope.type_ref IS
+  'A type: held by OID, written as its schema-qualified name, "-" when it is gone';
+COMMENT ON FUNCTION envelope.type_ref_in(cstring) IS 'Name to type, 0 when nothing bears it';
+COMMENT ON FUNCTION envelope.type_ref_out(envelope.type_ref) IS 'Type to schema-qualified name';
+COMMENT ON FUNCTION envelope.type_ref_recv(internal) IS 'Name to type, binary protocol';
+COMMENT ON FUNCTION envelope.type_ref_send(envelope.type_ref) IS 'Type to name, binary protocol';
+
+CREATE CAST (envelope.type_ref AS pg_catalog.oid) WITHOUT FUNCTION AS IMPLICIT;
+
+CREATE CAST (pg_catalog.regtype AS envelope.type_ref) WITHOUT FUNCTION AS ASSIGNMENT;
+
 CREATE INDEX keyring_table_name ON envelope.keyring (table_name COLLATE "C");
+COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and for the WARNING to whoever makes a table of that name';
+COMMENT ON COLUMN envelope.keyring_table.former_owner IS
+  'Who owned the table when it was dropped: that role may give the keyring to another table';
+COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
+  'When it was last unwrapped and compared: when it was written, or took the place of another';
 
 ALTER TABLE envelope.reencryption
   ADD COLUMN rows_plaintext  bigint NOT NULL DEFAULT 0,
   ADD COLUMN rows_of_others  bigint NOT NULL DEFAULT 0,
   ADD COLUMN rows_unknown    bigint NOT NULL DEFAULT 0,
-  ADD COLUMN rows_destroyed  bigint NOT NULL DEFAULT 0;
+  ADD COLUMN rows_destroyed  bigint NOT NULL DEFAULT 0,
+  ADD COLUMN rows_damaged    bigint NOT NULL DEFAULT 0,
+  ADD COLUMN work            text NOT NULL DEFAULT 'reencrypt'
+    CHECK (work OPERATOR(pg_catalog.=) ANY (ARRAY['reencrypt', 'seal']));
+
+-- It gains a column.
+DROP INDEX envelope.reencryption_once;
+CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name, work)
+  WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
+COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt and CALL envelope.seal_column have come';
 COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, left alone; known once it has ended';
 COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, left alone';
+COMMENT ON COLUMN envelope.reencryption.rows_damaged IS
+  'Other values under keys of the table that do not open, and were passed by: in this pass, or the last one';
+COMMENT ON COLUMN envelope.reencryption.work IS 'What is done: values are re-encrypted, or sealed';
 
 CREATE TABLE envelope.followed_keyring (
   keyring_id  uuid PRIMARY KEY,
@@ -27,95 +74,39 @@ COMMENT ON TABLE envelope.followed_keyring IS
   'Keyrings whose data keys arrive by replication: they are made and rotated where they come from';
 COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
 
--- Their triggers, as sql/finalize.sql says. The tables of 0.1.0 have those of envelope.invalidate().
-
-CREATE FUNCTION envelope.keep_out()
-  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_out_wrapper';
-REVOKE ALL ON FUNCTION envelope.keep_out() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.keep_out() IS
-  'Trigger: lets only its owner and superusers change a table of the catalog';
-
-CREATE FUNCTION envelope.stay_local()
-  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_stay_local_wrapper';
-REVOKE ALL ON FUNCTION envelope.stay_local() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.stay_local() IS 'Trigger: leaves out what replication brings';
-
-CREATE FUNCTION envelope.follow()
-  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_follow_wrapper';
-REVOKE ALL ON FUNCTION envelope.follow() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.follow() IS
-  'Trigger: notes of a data key that replication brings that its keyring comes from elsewhere';
-
-CREATE FUNCTION envelope.keep_identity()
-  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_identity_wrapper';
-REVOKE ALL ON FUNCTION envelope.keep_identity() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.keep_identity() IS
-  'Trigger: refuses that the row of a data key becomes that of another';
-
-CREATE FUNCTION envelope.keep_destroyed()
-  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_destroyed_wrapper';
-REVOKE ALL ON FUNCTION envelope.keep_destroyed() FROM PUBLIC;
-COMMENT ON FUNCTION envelope.keep_destroyed() IS
-  'Trigger: refuses that a destroyed data key is used again';
-
-DO $$
-DECLARE
-  tables pg_catalog.text[];
-  trigger pg_catalog.text;
-  definition pg_catalog.text;
-  catalog_table pg_catalog.text;
-BEGIN
-  FOR tables, trigger, definition IN VALUES
-    ('{key_use, reencryption, followed_keyring}'::pg_catalog.text[], 'keep_out',
-     'AFTER INSERT OR UPDATE OR DELETE ON envelope.%I
-       FOR EACH ROW EXECUTE FUNCTION envelope.keep_out()'),
-    ('{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column,
-       key_use, reencryption, followed_keyring}', 'keep_out_before',
-     'BEFORE INSERT OR UPDATE OR DELETE ON envelope.%I
-       FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out()'),
-    ('{reencryption, followed_keyring}', 'stay_local',
-     'BEFORE INSERT OR UPDATE OR DELETE ON envelope.%I
-       FOR EACH ROW EXECUTE FUNCTION envelope.stay_local()'),
-    ('{data_key}', 'follow',
-     'AFTER INSERT ON envelope.%I
-       FOR EACH ROW EXECUTE FUNCTION envelope.follow()'),
-    ('{data_key}', 'keep_identity',
-     'BEFORE UPDATE ON envelope.%I FOR EACH ROW
-       WHEN (OLD.key_id OPERATOR(pg_catalog.<>) NEW.key_id
-             OR OLD.keyring_id OPERATOR(pg_catalog.<>) NEW.keyring_id
-             OR OLD.purpose OPERATOR(pg_catalog.<>) NEW.purpose
-             OR OLD.version OPERATOR(pg_catalog.<>) NEW.version)
-       EXECUTE FUNCTION envelope.keep_identity()'),
-    ('{data_key}', 'keep_destroyed',
-     'BEFORE UPDATE ON envelope.%I FOR EACH ROW
-       WHEN (OLD.state OPERATOR(pg_catalog.=) ''destroyed'' AND NEW.state OPERATOR(pg_catalog.<>) ''destroyed'')
-       EXECUTE FUNCTION envelope.keep_destroyed()')
-  LOOP
-    FOREACH catalog_table IN ARRAY tables LOOP
-      EXECUTE pg_catalog.format('CREATE TRIGGER %I ' OPERATOR(pg_catalog.||) definition, trigger, catalog_table);
-      EXECUTE pg_catalog.format('ALTER TABLE envelope.%I ENABLE ALWAYS TRIGGER %I', catalog_table, trigger);
-    END LOOP;
-  END LOOP;
-END $$;
-
--- An event trigger's commands cannot be altered.
-DROP EVENT TRIGGER envelope_watch_drops;
-CREATE EVENT TRIGGER envelope_watch_drops ON ddl_command_start
-  WHEN TAG IN (
-    'DROP ACCESS METHOD', 'DROP AGGREGATE', 'DROP COLLATION', 'DROP DOMAIN', 'DROP EXTENSION',
-    'DROP FOREIGN DATA WRAPPER', 'DROP FOREIGN TABLE', 'DROP FUNCTION', 'DROP LANGUAGE',
-    'DROP MATERIALIZED VIEW', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
-    'DROP OWNED', 'DROP PROCEDURE', 'DROP ROUTINE', 'DROP SCHEMA', 'DROP SEQUENCE', 'DROP SERVER',
-    'DROP TABLE', 'DROP TEXT SEARCH CONFIGURATION', 'DROP TEXT SEARCH DICTIONARY',
-    'DROP TEXT SEARCH PARSER', 'DROP TEXT SEARCH TEMPLATE', 'DROP TRANSFORM', 'DROP TYPE',
-    'DROP VIEW', 'ALTER EXTENSION', 'ALTER FOREIGN TABLE', 'ALTER OPERATOR FAMILY', 'ALTER TABLE',
-    'ALTER TYPE')
-  EXECUTE FUNCTION envelope.watch_drops();
-ALTER EVENT TRIGGER envelope_watch_drops ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER envelope_watch_drops IS
-  'Keeps the keyrings of dropped tables, and the extension that holds them';
-
--- Keyrings and keys.
+-- Keyrings and keys. A view gains columns at the end: what users have built on it stays, and so do their grants.
+COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
+  'Seals bytes under the active data key of a table; a context that is bound in must be given again to open';
+COMMENT ON FUNCTION envelope_decrypt(regclass, bytea, text) IS
+  'Opens a value that was sealed for a table; an error if it was changed or the context differs';
+COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
+  'As envelope_decrypt, for values that were sealed as text';
+COMMENT ON FUNCTION envelope_context(text, text[]) IS
+  'Makes the context that binds a value to its column (tag) and row (parts)';
+COMMENT ON FUNCTION envelope_seal() IS
+  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytes that arrive in the bytea columns named as arguments';
+COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
+  'Makes the data key of a table, under a KEK and a KMS encryption context; gives its key id';
+COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
+  'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
+COMMENT ON FUNCTION envelope.flush_cache() IS
+  'Wipes this session''s unwrapped data keys from memory; gives their number';
+COMMENT ON FUNCTION envelope.warm(regclass) IS
+  'Unwraps a table''s data keys now, so that a later transaction need not wait for the KMS; gives the number that it unwrapped';
+COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
+  'Sets a table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
+COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
+  'Lets a role encrypt, decrypt, search or manage (which includes decrypt) with the keys of a table';
+COMMENT ON FUNCTION envelope.has_key_privilege(regclass, text) IS
+  'Whether the current role has one of the given rights on the keys of a table';
+COMMENT ON FUNCTION envelope.has_key_privilege(name, regclass, text) IS
+  'Whether a role, by name, has one of the given rights on the keys of a table';
+COMMENT ON FUNCTION envelope.has_key_privilege(oid, regclass, text) IS
+  'Whether a role, by OID, has one of the given rights on the keys of a table';
+COMMENT ON FUNCTION envelope.adopt_keyring(uuid, regclass) IS
+  'Gives a table the keyring of a dropped table: to seal with if it has none, else to open with';
+COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
+  'Lets a table also open with the keyring that another table seals with';
 
 CREATE FUNCTION envelope.unshare_keyring(
     from_relation regclass, to_relation regclass, force boolean DEFAULT false)
@@ -123,14 +114,19 @@ CREATE FUNCTION envelope.unshare_keyring(
   AS 'MODULE_PATHNAME', 'envelope_unshare_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unshare_keyring(regclass, regclass, boolean) IS
   'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless force is true';
+COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
+  'Gives the keyrings of a table as JSON, their data keys wrapped, for envelope.import_keyring elsewhere';
+COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
+  'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
+COMMENT ON FUNCTION envelope.check_kek(text) IS
+  'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
+COMMENT ON FUNCTION envelope.check() IS
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, and for what a restore would lose';
+COMMENT ON VIEW envelope.stats IS
+  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys that another KEK than their first one unwrapped';
 
-CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
-  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
-COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
-  'Says that replication no longer brings a table''s data keys: they are made and rotated here from now on';
-
--- A view gains columns at the end. What users have built on it stays, and so do their grants.
+-- Tables' owners and those who were given a right see their keys, owners also those of tables that are
+-- gone; members of pg_monitor see all. Nobody sees a wrapped key.
 CREATE OR REPLACE VIEW envelope.keys WITH (security_barrier) AS
   SELECT r.keyring_id,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
@@ -159,7 +155,10 @@ CREATE OR REPLACE VIEW envelope.keys WITH (security_barrier) AS
      OR EXISTS (SELECT FROM envelope.key_grant g
                 WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                   AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE'));
+COMMENT ON VIEW envelope.keys IS
+  'What is known of the data keys of tables that you own, owned or have a right on (all, for members of pg_monitor); keks and kms_contexts go together, in the order in which KEKs are tried';
 
+-- A row a table, role and verb, however the role came by it; members of the role may do the same.
 CREATE OR REPLACE VIEW envelope.key_privileges WITH (security_barrier) AS
   SELECT CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
               THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
@@ -191,7 +190,10 @@ CREATE OR REPLACE VIEW envelope.key_privileges WITH (security_barrier) AS
                 WHERE m.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                   AND m.verb OPERATOR(pg_catalog.=) 'manage'
                   AND pg_catalog.pg_has_role(m.grantee::pg_catalog.oid, 'USAGE'));
+COMMENT ON VIEW envelope.key_privileges IS
+  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
 
+-- OFFSET 0 has a value looked at once, not once for each column.
 CREATE OR REPLACE FUNCTION envelope.inspect(
     sealed bytea, OUT format text, OUT key_id uuid, OUT version integer, OUT relation text,
     OUT state text, OUT plaintext_length integer)
@@ -205,15 +207,57 @@ CREATE OR REPLACE FUNCTION envelope.inspect(
                  END AS key_id OFFSET 0) AS s
     LEFT JOIN envelope.keys k ON k.key_id OPERATOR(pg_catalog.=) s.key_id;
   END;
+COMMENT ON FUNCTION envelope.inspect(bytea) IS
+  'What a sealed value says of itself, without opening it: format, key, length; all NULL if it is not sealed';
 
 -- Where sealed values stand.
+COMMENT ON FUNCTION envelope.key_id_of(bytea) IS
+  'The key id in the header of a sealed value, NULL if it has none; reads no more of the value than that';
+COMMENT ON FUNCTION envelope.register_column(regclass, name) IS
+  'Notes that a column holds sealed values, so that destroy_key reads all of it; false if it was noted already';
+COMMENT ON FUNCTION envelope.unregister_column(regclass, name) IS
+  'Takes register_column back; false if the column was not noted';
+
+-- Triggers are looked up, not copied into the register: nothing is written behind anyone's back, and
+-- nothing goes stale. Their arguments are NUL-terminated and stand one after the other; in `target=source` the
+-- sealed values stand in the target.
+CREATE OR REPLACE VIEW envelope.sealed_columns WITH (security_barrier) AS
+  SELECT c.oid::pg_catalog.regclass::envelope.table_ref::pg_catalog.text AS relation, s.column_name,
+         pg_catalog.bool_or(s.tgname IS NULL) AS registered,
+         pg_catalog.array_remove(pg_catalog.array_agg(DISTINCT s.tgname), NULL) AS triggers
+  FROM (SELECT r.relation::pg_catalog.oid AS oid, r.column_name, NULL::pg_catalog.name AS tgname
+        FROM envelope.sealed_column r
+        UNION ALL
+        SELECT t.tgrelid, a.attname, t.tgname
+        FROM pg_catalog.pg_trigger t
+        JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+         AND p.prosrc OPERATOR(pg_catalog.=) ANY (ARRAY['envelope_seal_wrapper', 'envelope_mirror_wrapper'])
+        JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+         AND l.lanname OPERATOR(pg_catalog.=) 'c'
+        JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.tgrelid
+         AND a.attnum OPERATOR(pg_catalog.>) 0
+         AND pg_catalog.strpos(a.attname::pg_catalog.text, '=') OPERATOR(pg_catalog.=) 0
+        CROSS JOIN pg_catalog.unnest(ARRAY['00', '3d']) AS e (after)
+        WHERE t.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+          AND pg_catalog.position(
+                pg_catalog.decode('00', 'hex') OPERATOR(pg_catalog.||) t.tgargs,
+                pg_catalog.decode('00', 'hex') OPERATOR(pg_catalog.||)
+                  pg_catalog.convert_to(a.attname::pg_catalog.text, pg_catalog.getdatabaseencoding())
+                  OPERATOR(pg_catalog.||) pg_catalog.decode(e.after, 'hex')) OPERATOR(pg_catalog.>) 0
+       ) AS s
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.oid
+  WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+  GROUP BY c.oid, s.column_name;
+COMMENT ON VIEW envelope.sealed_columns IS
+  'Columns of your tables (all, for members of pg_monitor) that are known to hold sealed values: registered, or named by a sealing trigger';
 
 CREATE FUNCTION envelope.keep_stored(relation regclass, column_name name)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_keep_stored_wrapper';
 COMMENT ON FUNCTION envelope.keep_stored(regclass, name) IS
-  'For envelope.census: an error when a column is not stored bytea, so that no cast or view of its owner runs; it stays so to the end of the transaction';
+  'For envelope.census: an error when a column is not stored as bytea or envelope.sealed, so that no cast or view of its owner runs; it stays so to the end of the transaction';
 
+-- row_security is off so that a policy that would hide rows is an error, not a wrong count.
 CREATE OR REPLACE FUNCTION envelope.census(relation regclass, column_name name, sample real DEFAULT NULL)
   RETURNS TABLE (key_id uuid, version integer, state text, rows bigint, bytes bigint)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE
@@ -244,7 +288,7 @@ CREATE OR REPLACE FUNCTION envelope.census(relation regclass, column_name name, 
              pg_catalog.round(s.bytes OPERATOR(pg_catalog.*) $1)::bigint
       FROM (SELECT envelope.key_id_of(t.%1$I) AS key_id, t.%1$I IS NULL AS is_null,
                    pg_catalog.count(*)::numeric AS rows,
-                   COALESCE(pg_catalog.sum(pg_catalog.octet_length(t.%1$I)), 0)::numeric AS bytes
+                   COALESCE(pg_catalog.sum(pg_catalog.octet_length(t.%1$I::pg_catalog.bytea)), 0)::numeric AS bytes
             FROM %2$s %3$s AS t %4$s GROUP BY 1, 2) AS s
       LEFT JOIN envelope.keys k ON k.key_id OPERATOR(pg_catalog.=) s.key_id
       ORDER BY k.version DESC NULLS LAST, s.key_id, s.is_null
@@ -268,83 +312,264 @@ CREATE OR REPLACE FUNCTION envelope.census(relation regclass, column_name name, 
     END LOOP;
     RAISE;
   END $$;
+COMMENT ON FUNCTION envelope.census(regclass, name, real) IS
+  'Counts the values of a column by the key that they are sealed under, and those that are not sealed; with a sample (percent of pages), estimates';
 
--- Re-encryption.
+-- The end of keyrings.
+COMMENT ON FUNCTION envelope.retire_key(uuid, text) IS
+  'From now on an old data key opens no values; envelope.unretire_key takes that back';
+COMMENT ON FUNCTION envelope.destroy_key(uuid, text, boolean) IS
+  'Deletes the wraps of an old data key for good; refuses while it finds a value under it, unless shred is true';
+COMMENT ON FUNCTION envelope.shred(regclass, text) IS
+  'Destroys all data keys of a table, the active one too: its sealed values are lost; gives the number of keys';
 
-CREATE FUNCTION envelope.opened(
-    relation regclass, sealed bytea, context text, column_name name, row_at tid)
-  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
-  AS 'MODULE_PATHNAME', 'envelope_opened_wrapper';
-COMMENT ON FUNCTION envelope.opened(regclass, bytea, text, name, tid) IS
-  'For envelope.reencrypt: envelope_decrypt of the value in that row';
+CREATE FUNCTION envelope.forget_keyring(keyring_id uuid, reason text DEFAULT NULL)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_forget_keyring_wrapper';
+COMMENT ON FUNCTION envelope.forget_keyring(uuid, text) IS
+  'Destroys all data keys of a keyring that no table uses any more, the active one too, and shows it no more; refuses while it finds a value under one of them';
 
-CREATE FUNCTION envelope.resealed(
-    relation regclass, sealed bytea, context text, column_name name, row_at tid)
-  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE
-  AS 'MODULE_PATHNAME', 'envelope_resealed_wrapper';
-COMMENT ON FUNCTION envelope.resealed(regclass, bytea, text, name, tid) IS
-  'For envelope.reencrypt: envelope.reseal of the value in that row';
+-- Values that do not open.
 
+-- Which values of a column do not open.
+CREATE FUNCTION envelope.fault_of(relation oid, value bytea, context text, former_context text)
+  RETURNS text[] LANGUAGE c STABLE PARALLEL UNSAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_fault_of_wrapper';
+COMMENT ON FUNCTION envelope.fault_of(oid, bytea, text, text) IS
+  'For envelope.verify: key id, SQLSTATE and message of a value that opens under neither context; NULL if it opens';
+
+CREATE FUNCTION envelope.sweep_contexts(
+    relation regclass, column_name name, OUT context text, OUT former_context text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+  BEGIN
+    context := '''''';
+  END $$;
+COMMENT ON FUNCTION envelope.sweep_contexts(regclass, name) IS
+  'For functions that read a whole table: SQL expressions over its row, of the context of a column''s values and of the one that they had before';
+
+-- A row's key is shown as its output functions give it: a cast could be anybody's function. row_security is off so
+-- that a policy that would hide rows is an error.
+CREATE FUNCTION envelope.verify(relation regclass, column_name name)
+  RETURNS TABLE (tid tid, row_key text, key_id uuid, sqlstate text, message text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp SET row_security = off
+  AS $$
+  #variable_conflict use_column
+  DECLARE
+    partitioned boolean;
+    keys name[];
+    shown text;
+    contexts record;
+  BEGIN
+    IF verify.relation IS NULL OR verify.column_name IS NULL THEN
+      RAISE EXCEPTION 'relation and column_name must not be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM envelope.keep_stored(verify.relation, verify.column_name);
+    -- Also where there is nothing to open.
+    PERFORM envelope.fault_of(verify.relation, NULL, '', NULL);
+    SELECT c.relkind OPERATOR(pg_catalog.=) 'p' INTO partitioned
+      FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) verify.relation;
+    SELECT pg_catalog.array_agg(a.attname ORDER BY k.number) INTO keys
+      FROM pg_catalog.pg_index i
+      CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
+      JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+       AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+      WHERE i.indrelid OPERATOR(pg_catalog.=) verify.relation AND i.indisprimary
+        AND k.number OPERATOR(pg_catalog.<=) i.indnkeyatts;
+    -- What is to be sealed is no part of a report.
+    IF keys IS NULL OR verify.column_name OPERATOR(pg_catalog.=) ANY (keys) THEN
+      keys := '{}';
+    END IF;
+    shown := CASE pg_catalog.cardinality(keys) WHEN 0 THEN 'NULL'
+             WHEN 1 THEN 'pg_catalog.format(''%s'', s.key_1)'
+             ELSE (SELECT 'pg_catalog.jsonb_build_object(' OPERATOR(pg_catalog.||) pg_catalog.string_agg(
+                     pg_catalog.format('%L, pg_catalog.format(''%%s'', s.key_%s)', k.name, k.number), ', '
+                     ORDER BY k.number) OPERATOR(pg_catalog.||) ')'
+                   FROM pg_catalog.unnest(keys) WITH ORDINALITY AS k (name, number)) END;
+    SELECT * INTO contexts FROM envelope.sweep_contexts(verify.relation, verify.column_name);
+    RETURN QUERY EXECUTE pg_catalog.format(
+      $query$
+      SELECT s.row_at, %1$s::pg_catalog.text, s.fault[1]::pg_catalog.uuid, s.fault[2],
+             s.fault[3] OPERATOR(pg_catalog.||) %2$s
+      FROM (SELECT t.ctid AS row_at, t.tableoid AS part %3$s,
+                   envelope.fault_of(t.tableoid, t.%4$I::pg_catalog.bytea, %5$s, %6$s) AS fault
+            FROM %7$s %8$s AS t OFFSET 0) AS s
+      WHERE s.fault IS NOT NULL
+      $query$,
+      shown,
+      CASE WHEN partitioned THEN $part$pg_catalog.format(' (partition %s)', s.part::pg_catalog.regclass)$part$
+           ELSE $none$''$none$ END,
+      (SELECT pg_catalog.string_agg(pg_catalog.format(', t.%I AS key_%s', k.name, k.number), '' ORDER BY k.number)
+       FROM pg_catalog.unnest(keys) WITH ORDINALITY AS k (name, number)),
+      verify.column_name, contexts.context, COALESCE(contexts.former_context, 'NULL'),
+      CASE WHEN partitioned THEN '' ELSE 'ONLY' END, verify.relation);
+  END $$;
+COMMENT ON FUNCTION envelope.verify(regclass, name) IS
+  'Opens every value of a column and gives a row for each that does not open, without stopping: where it stands, its row''s primary key, its key id, why';
+
+-- Going through a table.
+
+-- Going through a table in batches, with a commit each: what CALL envelope.reencrypt and CALL envelope.seal_column are
+-- built of. What they do with a row is said in SQL over that row:
+--   is_left     it is to be changed
+--   changes     how, as in UPDATE ... SET
+--   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
+--   is_sound    raises an error where the value as it is stored does not open; NULL: nobody looks
+-- In them $1 are the keys that values are brought from, $2 is the one that they are brought to, and %1$s stands for the
+-- table's OID, so that any other percent sign is doubled. (tableoid is 0 where PostgreSQL evaluates an UPDATE anew, for a
+-- row that another transaction has changed meanwhile.)
+-- In schema envelope, where nobody can put one of the same name. They say in which row an error was.
 CREATE FUNCTION envelope.key_id_at(relation oid, value bytea, column_name name, row_at tid)
   RETURNS uuid LANGUAGE c STABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_key_id_at_wrapper';
 COMMENT ON FUNCTION envelope.key_id_at(oid, bytea, name, tid) IS
   'For envelope.reencrypt: envelope.key_id_of the value in that row';
 
+CREATE FUNCTION envelope.key_id_if_read(value bytea)
+  RETURNS uuid LANGUAGE c STABLE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_key_id_if_read_wrapper';
+COMMENT ON FUNCTION envelope.key_id_if_read(bytea) IS
+  'For envelope.reencrypt: envelope.key_id_of the value, NULL where PostgreSQL cannot read it';
+
+CREATE FUNCTION envelope.is_damaged(relation oid, value bytea, context text, former_context text)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_is_damaged_wrapper';
+COMMENT ON FUNCTION envelope.is_damaged(oid, bytea, text, text) IS
+  'For functions that read a whole table: whether a value is under a key of its table, or unreadable, and does not open';
+
+CREATE FUNCTION envelope.is_sound(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_is_sound_wrapper';
+COMMENT ON FUNCTION envelope.is_sound(oid, bytea, text, text, name, tid) IS
+  'For functions that read a whole table: an error where envelope.is_damaged is true';
+
 CREATE FUNCTION envelope.reencrypt_window(
-    relation regclass, column_name name, batch_size integer, begins boolean, within regclass DEFAULT NULL)
+    work text, relation regclass, column_name name, batch_size integer, begins boolean, within regclass,
+    by_rows boolean)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_reencrypt_next_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean, regclass) IS
-  'For envelope.reencrypt: the pages that come next, none when all is done';
+  AS 'MODULE_PATHNAME', 'envelope_sweep_window_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean) IS
+  'For envelope.sweep: the pages that come next; without pages when all rows are to be looked at; none when all is done';
 
-CREATE FUNCTION envelope.reencrypt_left(relation regclass, column_name name)
-  RETURNS SETOF oid LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_reencrypt_left_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_left(regclass, name) IS
-  'For envelope.reencrypt: the partitions of a table where values are left under another key than the active one';
-
-CREATE FUNCTION envelope.reencrypt_ended(relation regclass, column_name name, strict boolean)
+CREATE FUNCTION envelope.reencrypt_note(
+    work text, relation regclass, column_name name, batch_size integer, from_block bigint, to_block bigint,
+    met bigint, moved bigint, damaged bigint)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_reencrypt_ended_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_ended(regclass, name, boolean) IS
-  'For envelope.reencrypt: tells how many values were left alone, by a WARNING or, if strict, by an error';
+  AS 'MODULE_PATHNAME', 'envelope_sweep_note_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint) IS
+  'For envelope.sweep: notes that pages are done, with what was found, changed and passed by there';
 
+CREATE FUNCTION envelope.sweep_settle(work text, relation regclass, column_name name, is_left boolean)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_settle_wrapper';
+COMMENT ON FUNCTION envelope.sweep_settle(text, regclass, name, boolean) IS
+  'For envelope.sweep: after a look at all rows, ends it or begins the next pass; whether it has ended';
+
+CREATE FUNCTION envelope.sweep_family(relation regclass)
+  RETURNS TABLE (parts oid[], active_key uuid, old_keys uuid[])
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_family_wrapper';
+COMMENT ON FUNCTION envelope.sweep_family(regclass) IS
+  'For envelope.sweep: a table''s partitions that hold rows here, kept as they are to the end of the transaction, and their keys';
+
+CREATE FUNCTION envelope.reencrypt_ended(work text, relation regclass, column_name name, strict boolean)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_ended_wrapper';
+COMMENT ON FUNCTION envelope.reencrypt_ended(text, regclass, name, boolean) IS
+  'For envelope.sweep: tells how many values were left alone, by a WARNING or, if strict, by an error';
+
+CREATE FUNCTION envelope.sweep_expressions(
+    relation regclass, column_name name, context text, on_damage text,
+    OUT target text, OUT value text, OUT place text, OUT arguments text, OUT is_damaged text, OUT is_sound text,
+    OUT former text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS $$
+  #variable_conflict use_column
+  DECLARE
+    contexts record;
+    opened text;
+  BEGIN
+    IF sweep_expressions.relation IS NULL OR sweep_expressions.column_name IS NULL THEN
+      RAISE EXCEPTION 'relation and column_name must not be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF (on_damage OPERATOR(pg_catalog.=) ANY (ARRAY['error', 'skip'])) IS NOT TRUE THEN
+      RAISE EXCEPTION 'on_damage must be "error" or "skip"' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) sweep_expressions.relation) THEN
+      RAISE EXCEPTION 'relation with OID % does not exist', sweep_expressions.relation::oid
+        USING ERRCODE = 'undefined_table';
+    END IF;
+    SELECT c.context, c.former_context INTO contexts
+      FROM envelope.sweep_contexts(sweep_expressions.relation, sweep_expressions.column_name) c;
+    IF sweep_expressions.context IS NOT NULL THEN
+      contexts.context := pg_catalog.format('(%s)', sweep_expressions.context);
+      contexts.former_context := NULL;
+    END IF;
+    former := contexts.former_context;
+    target := pg_catalog.replace(pg_catalog.format('%I', sweep_expressions.column_name), '%', '%%');
+    value := target OPERATOR(pg_catalog.||) '::pg_catalog.bytea';
+    opened := '(%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) pg_catalog.replace(
+      pg_catalog.format(', %s, %s', contexts.context, COALESCE(former, 'NULL')), '%', '%%');
+    place := pg_catalog.replace(pg_catalog.format(', %L, ctid)', sweep_expressions.column_name), '%', '%%');
+    arguments := opened OPERATOR(pg_catalog.||) place;
+    is_sound := 'envelope.is_sound' OPERATOR(pg_catalog.||) arguments;
+    IF on_damage OPERATOR(pg_catalog.=) 'skip' THEN
+      is_damaged := 'envelope.is_damaged' OPERATOR(pg_catalog.||) opened OPERATOR(pg_catalog.||) ')';
+    END IF;
+  END $$;
+COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
+  'For envelope.reencrypt and envelope.seal_column: what envelope.sweep is told of a column''s values, in SQL';
+
+-- What follows runs with the rights of who calls it. The context is an SQL expression over the row,
+-- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
+-- search_path, so that these functions pin none and qualify all that is theirs.
+-- Rows that another transaction holds are passed by. To lock each row first costs a fifth of the time,
+-- so that the update is tried without: when it meets a row that is held it gives up at once, having held
+-- nobody up, and takes the long way. So it does when it meets a damaged value that is to be passed by. A row
+-- that moves to another partition meanwhile is a serialization failure to both: what cannot be had now is met
+-- again.
 CREATE FUNCTION envelope.reencrypt_rows(
-    relation regclass, column_name name, context text, pass integer, from_block bigint, to_block bigint,
-    old_keys uuid[], active_key uuid, quiet boolean, verify boolean, OUT met bigint, OUT moved bigint)
+    relation regclass, is_left text, changes text, is_damaged text, is_sound text,
+    pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
+    OUT met bigint, OUT moved bigint, OUT damaged bigint)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
   AS $$
   DECLARE
     pages pg_catalog.text := pg_catalog.format(
       'ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid',
       pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block));
-    key pg_catalog.text := pg_catalog.format(
-      'envelope.key_id_at(%s, %I, %L, ctid)', relation::pg_catalog.oid, column_name, column_name);
-    is_old pg_catalog.text := key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)';
-    old pg_catalog.text := pages OPERATOR(pg_catalog.||) ' AND ' OPERATOR(pg_catalog.||) is_old;
+    -- Of this table.
+    left_ pg_catalog.text := pg_catalog.format(is_left, relation::pg_catalog.oid);
+    damaged_ pg_catalog.text := pg_catalog.format(is_damaged, relation::pg_catalog.oid);
+    sound_ pg_catalog.text := pg_catalog.format(is_sound, relation::pg_catalog.oid);
     update pg_catalog.text := pg_catalog.format(
-      'UPDATE ONLY %1$s SET %2$I = envelope.resealed(%3$s, %2$I, %4$s, %2$L, ctid) WHERE ',
-      relation, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''));
-    -- To verify is to have every value under the active key opened by the query that counts the others.
-    number pg_catalog.text := CASE WHEN verify THEN pg_catalog.format(
-        'SELECT pg_catalog.count(*) FILTER (WHERE %1$s), pg_catalog.count(
-           CASE WHEN %7$s OPERATOR(pg_catalog.=) $2
-                THEN envelope.opened(%3$s, %2$I, %4$s, %2$L, ctid) END)
-         FROM ONLY %5$s WHERE %6$s',
-        is_old, column_name, relation::pg_catalog.oid, COALESCE(context, ''''''), relation, pages, key)
-      ELSE pg_catalog.format('SELECT pg_catalog.count(*), 0 FROM ONLY %s WHERE %s', relation, old) END;
+      'UPDATE ONLY %s SET %s WHERE ', relation, pg_catalog.format(changes, relation::pg_catalog.oid));
+    left_here pg_catalog.text := pg_catalog.format('%s AND (%s)', pages, left_);
+    sound_here pg_catalog.text := CASE WHEN damaged_ IS NULL THEN left_here ELSE
+      pg_catalog.format('%s AND CASE WHEN %s THEN NOT (%s) ELSE false END', pages, left_, damaged_) END;
+    -- To verify is to have every value that is done opened by the query that counts the others.
+    number pg_catalog.text := pg_catalog.format(
+      'SELECT pg_catalog.count(*) FILTER (WHERE s.code OPERATOR(pg_catalog.=) 1),
+              pg_catalog.count(*) FILTER (WHERE s.code OPERATOR(pg_catalog.=) 2)
+       FROM (SELECT CASE WHEN %1$s THEN %2$s %3$s END AS code FROM ONLY %4$s WHERE %5$s OFFSET 0) AS s',
+      left_, COALESCE('CASE WHEN ' OPERATOR(pg_catalog.||) damaged_ OPERATOR(pg_catalog.||) ' THEN 2 ELSE 1 END', '1'),
+      CASE WHEN sound_ IS NULL THEN ''
+           WHEN damaged_ IS NULL THEN 'WHEN ' OPERATOR(pg_catalog.||) sound_ OPERATOR(pg_catalog.||) ' THEN 0'
+           ELSE 'WHEN ' OPERATOR(pg_catalog.||) damaged_ OPERATOR(pg_catalog.||) ' THEN 2' END,
+      relation, pages);
     role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
     timeout pg_catalog.text := pg_catalog.current_setting('lock_timeout');
-    held boolean := false;
-    opened bigint;
+    long_way boolean := false;
   BEGIN
     met := 0;
     moved := 0;
+    damaged := 0;
     -- After the first pass there is mostly nothing left.
     IF pass OPERATOR(pg_catalog.>) 1 THEN
-      EXECUTE number INTO met, opened USING old_keys, active_key;
+      EXECUTE number INTO met, damaged USING old_keys, active_key;
       IF met OPERATOR(pg_catalog.=) 0 THEN
         RETURN;
       END IF;
@@ -355,62 +580,81 @@ CREATE FUNCTION envelope.reencrypt_rows(
     END IF;
     BEGIN
       PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-      EXECUTE update OPERATOR(pg_catalog.||) old USING old_keys;
+      EXECUTE update OPERATOR(pg_catalog.||) left_here USING old_keys, active_key;
       GET DIAGNOSTICS moved = ROW_COUNT;
       PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
-    EXCEPTION WHEN lock_not_available OR serialization_failure THEN
+    EXCEPTION
+      WHEN lock_not_available OR serialization_failure THEN
+        long_way := true;
+      WHEN data_exception OR object_not_in_prerequisite_state OR data_corrupted OR internal_error THEN
+        IF is_damaged IS NULL THEN
+          RAISE;
+        END IF;
+        long_way := true;
+    END;
+    IF long_way THEN
       BEGIN
         EXECUTE pg_catalog.format('%s ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-            SELECT ctid FROM ONLY %s WHERE %s FOR NO KEY UPDATE SKIP LOCKED))', update, relation, old)
-          USING old_keys;
+            SELECT ctid FROM ONLY %s WHERE %s FOR NO KEY UPDATE SKIP LOCKED))', update, relation, sound_here)
+          USING old_keys, active_key;
         GET DIAGNOSTICS moved = ROW_COUNT;
       EXCEPTION WHEN serialization_failure THEN
         moved := 0;
       END;
-      held := true;
-    END;
+    END IF;
     IF quiet THEN
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
-    IF held OR moved OPERATOR(pg_catalog.=) 0 THEN
-      EXECUTE number INTO met, opened USING old_keys, active_key;
+    IF long_way OR moved OPERATOR(pg_catalog.=) 0 THEN
+      EXECUTE number INTO met, damaged USING old_keys, active_key;
     END IF;
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
 COMMENT ON FUNCTION envelope.reencrypt_rows(
-    regclass, name, text, integer, bigint, bigint, uuid[], uuid, boolean, boolean) IS
-  'For envelope.reencrypt: brings the values on some pages to the active key, and opens those that are under it';
+    regclass, text, text, text, text, integer, bigint, bigint, uuid[], uuid, boolean) IS
+  'For envelope.sweep: changes the rows on some pages that are to be changed, and looks at the others';
 
-CREATE PROCEDURE envelope.reencrypt(
-    relation regclass, column_name name, batch_size integer DEFAULT 1000, context text DEFAULT NULL,
-    pause interval DEFAULT '0', max_lag bigint DEFAULT NULL, row_lock_timeout interval DEFAULT '10 s',
-    quiet boolean DEFAULT false, verify boolean DEFAULT true, strict boolean DEFAULT false)
+CREATE FUNCTION envelope.sweep_left(
+    relations oid[], is_left text, is_damaged text, old_keys uuid[], active_key uuid)
+  RETURNS SETOF oid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+  AS $$
+  BEGIN
+    IF relations OPERATOR(pg_catalog.=) '{}' THEN
+      RETURN;
+    END IF;
+    -- In one statement, and so at one moment: a row may move from one that was looked at to one that was not yet.
+    RETURN QUERY EXECUTE (
+      SELECT pg_catalog.string_agg(pg_catalog.format(
+               'SELECT %1$s::pg_catalog.oid WHERE EXISTS (SELECT FROM ONLY %2$s WHERE CASE WHEN %3$s THEN %4$s ELSE false END)',
+               r.relation, r.relation::pg_catalog.regclass, pg_catalog.format(is_left, r.relation),
+               COALESCE('NOT ' OPERATOR(pg_catalog.||) pg_catalog.format(is_damaged, r.relation), 'true')), ' UNION ALL ')
+      FROM pg_catalog.unnest(relations) AS r (relation))
+      USING old_keys, active_key;
+  END $$;
+COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
+  'For envelope.sweep: those of some tables in which a row is left to be changed, all looked at as they are at one moment';
+
+CREATE PROCEDURE envelope.sweep(
+    work text, relation regclass, column_name name, is_left text, changes text, is_damaged text, is_sound text,
+    batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean, strict boolean)
   LANGUAGE plpgsql
   AS $$
   DECLARE
+    by_rows boolean := work OPERATOR(pg_catalog.<>) 'reencrypt' OR is_damaged IS NOT NULL;
     parts pg_catalog.oid[];
     begun pg_catalog.oid[] := '{}';
     part pg_catalog.regclass;
     step pg_catalog.record;
     begins boolean;
-    met bigint;
-    moved bigint;
+    done pg_catalog.record;
+    idle boolean;
+    looked boolean := false;
     idle_since pg_catalog.timestamptz;
   BEGIN
-    COMMIT;  -- in a transaction block an error, before anything is done
-    IF relation IS NULL THEN
-      RAISE EXCEPTION 'relation must not be NULL' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
-      RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation) THEN
-      RAISE EXCEPTION 'relation with OID % does not exist', relation::pg_catalog.oid USING ERRCODE = 'undefined_table';
-    END IF;
     SELECT pg_catalog.array_agg(c.oid ORDER BY c.oid) INTO parts FROM pg_catalog.pg_class c
-    WHERE c.oid OPERATOR(pg_catalog.=) reencrypt.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
+    WHERE c.oid OPERATOR(pg_catalog.=) sweep.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
        OR c.relkind OPERATOR(pg_catalog.=) 'r' AND c.oid OPERATOR(pg_catalog.=) ANY (
-            SELECT t.relid FROM pg_catalog.pg_partition_tree(reencrypt.relation) t);
+            SELECT t.relid FROM pg_catalog.pg_partition_tree(sweep.relation) t);
     -- Partitions come and go meanwhile, and rows move between them: until none has anything left.
     WHILE parts OPERATOR(pg_catalog.<>) '{}' LOOP
       FOREACH part IN ARRAY parts LOOP
@@ -419,27 +663,41 @@ CREATE PROCEDURE envelope.reencrypt(
         LOOP
           COMMIT;
           SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-          SELECT * INTO step FROM envelope.reencrypt_window(part, column_name, batch_size, begins, relation);
-          EXIT WHEN step.to_block IS NULL;
+          SELECT * INTO step
+            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows);
+          EXIT WHEN step.pass IS NULL;
           begins := false;
-          IF step.is_idle THEN
+          idle := step.is_idle;
+          IF step.to_block IS NULL THEN
+            -- A pass has found nothing. As the last row may have moved to pages that it had read already, what
+            -- ends it is a look at all of them at one moment.
+            EXIT WHEN envelope.sweep_settle(work, part, column_name, EXISTS (
+              SELECT FROM envelope.sweep_left(ARRAY[part::pg_catalog.oid], is_left, is_damaged, step.old_keys, step.active_key)));
+            idle := true;
+            looked := true;
+          END IF;
+          IF idle THEN
             idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
             IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
-              RAISE EXCEPTION 'some values in column "%" of table % could not be brought to the active key', column_name, part
+              RAISE EXCEPTION 'some values in column "%" of table % could not be %', column_name, part,
+                  CASE WHEN work OPERATOR(pg_catalog.=) 'reencrypt' THEN 'brought to the active key' ELSE 'sealed' END
                 USING ERRCODE = 'lock_not_available',
                       DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
-                      HINT = 'What was done stays done: CALL envelope.reencrypt again when they have ended.';
+                      HINT = 'What was done stays done: CALL it again when they have ended.';
             END IF;
             PERFORM pg_catalog.pg_sleep(0.1);
-          ELSIF step.from_block OPERATOR(pg_catalog.=) 0 THEN
+          ELSIF step.from_block OPERATOR(pg_catalog.=) 0 AND NOT looked THEN
             idle_since := NULL;
           END IF;
-          SELECT r.met, r.moved INTO met, moved
-            FROM envelope.reencrypt_rows(part, column_name, context, step.pass, step.from_block, step.to_block,
-                                         step.old_keys, step.active_key, quiet, verify) r;
-          PERFORM envelope.reencrypt_note(part, column_name, batch_size, step.from_block, step.to_block, met, moved);
+          CONTINUE WHEN step.to_block IS NULL;
+          looked := false;
+          SELECT r.met, r.moved, r.damaged INTO done
+            FROM envelope.reencrypt_rows(part, is_left, changes, is_damaged, is_sound, step.pass, step.from_block,
+                                     step.to_block, step.old_keys, step.active_key, quiet) r;
+          PERFORM envelope.reencrypt_note(work, part, column_name, batch_size, step.from_block, step.to_block,
+                                      done.met, done.moved, done.damaged);
           COMMIT;
-          IF moved OPERATOR(pg_catalog.>) 0 THEN
+          IF done.moved OPERATOR(pg_catalog.>) 0 THEN
             PERFORM pg_catalog.pg_sleep(EXTRACT(EPOCH FROM pause));
             IF max_lag IS NOT NULL THEN
               WHILE envelope.replication_lag() OPERATOR(pg_catalog.>) max_lag LOOP
@@ -453,12 +711,627 @@ CREATE PROCEDURE envelope.reencrypt(
       EXIT WHEN relation::pg_catalog.oid OPERATOR(pg_catalog.=) ANY (parts);
       COMMIT;
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-      parts := ARRAY(SELECT envelope.reencrypt_left(relation, column_name));
+      parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
+                     FROM envelope.sweep_family(relation) f);
     END LOOP;
-    PERFORM envelope.reencrypt_ended(relation, column_name, strict);
+    PERFORM envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
-COMMENT ON PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean) IS
+COMMENT ON PROCEDURE envelope.sweep(
+    text, regclass, name, text, text, text, text, integer, interval, bigint, interval, boolean, boolean) IS
+  'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
+
+CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
+  SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
+         CASE WHEN p.finished_at IS NULL AND p.rows_per_second OPERATOR(pg_catalog.>) 0
+              THEN p.updated_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(
+                     secs => (p.rows_left OPERATOR(pg_catalog./) p.rows_per_second)::pg_catalog.float8)
+         END AS eta,
+         p.started_at, p.updated_at, p.finished_at,
+         p.rows_plaintext, p.rows_of_others, p.rows_unknown, p.rows_destroyed, p.rows_damaged, p.work
+  FROM (SELECT r.relation::pg_catalog.text AS relation, r.column_name, r.key_id, r.pass, r.rows_done, r.rows_skipped,
+               CASE WHEN r.finished_at IS NOT NULL THEN 0
+                    WHEN r.pass OPERATOR(pg_catalog.>) 1 THEN GREATEST(r.left_before OPERATOR(pg_catalog.-) r.moved, 0)
+                    WHEN r.next_block OPERATOR(pg_catalog.>) 0 THEN
+                      r.found OPERATOR(pg_catalog.-) r.moved OPERATOR(pg_catalog.+)
+                      r.found OPERATOR(pg_catalog.*) (r.blocks OPERATOR(pg_catalog.-) r.next_block)
+                        OPERATOR(pg_catalog./) r.next_block
+               END AS rows_left,
+               CASE WHEN r.updated_at OPERATOR(pg_catalog.>) r.resumed_at THEN
+                 pg_catalog.round((r.rows_done OPERATOR(pg_catalog.-) r.rows_at_resume) OPERATOR(pg_catalog./)
+                   EXTRACT(EPOCH FROM r.updated_at OPERATOR(pg_catalog.-) r.resumed_at))
+               END AS rows_per_second,
+               r.started_at, r.updated_at, r.finished_at,
+               r.rows_plaintext, r.rows_of_others, r.rows_unknown, r.rows_destroyed, r.rows_damaged, r.work
+        FROM envelope.reencryption r
+        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
+        WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
+COMMENT ON VIEW envelope.progress IS
+  'How far re-encryption and sealing of your tables have come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
+
+-- Re-encryption.
+COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
+  'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
+
+CREATE FUNCTION envelope.resealed(
+    relation oid, sealed bytea, context text, former_context text, column_name name, row_at tid)
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_resealed_wrapper';
+COMMENT ON FUNCTION envelope.resealed(oid, bytea, text, text, name, tid) IS
+  'For envelope.reencrypt: envelope.reseal of the value in that row, which was sealed under either context';
+
+CREATE PROCEDURE envelope.reencrypt(
+    relation regclass, column_name name, batch_size integer DEFAULT 1000, context text DEFAULT NULL,
+    pause interval DEFAULT '0', max_lag bigint DEFAULT NULL, row_lock_timeout interval DEFAULT '10 s',
+    quiet boolean DEFAULT false, verify boolean DEFAULT true, strict boolean DEFAULT false,
+    on_damage text DEFAULT 'error')
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    expressions pg_catalog.record;
+    key pg_catalog.text;
+    is_damaged pg_catalog.text;
+  BEGIN
+    COMMIT;  -- in a transaction block an error, before anything is done
+    IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
+      RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO expressions FROM envelope.sweep_expressions(relation, column_name, context, on_damage);
+    is_damaged := expressions.is_damaged;
+    key := CASE WHEN is_damaged IS NULL
+                THEN 'envelope.key_id_at(%1$s, ' OPERATOR(pg_catalog.||) expressions.value OPERATOR(pg_catalog.||) expressions.place
+                ELSE pg_catalog.format('envelope.key_id_if_read(%s)', expressions.value) END;
+    CALL envelope.sweep(
+      'reencrypt', relation, column_name,
+      key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
+      pg_catalog.format('%s = envelope.resealed%s', expressions.target, expressions.arguments),
+      is_damaged, CASE WHEN verify THEN expressions.is_sound END,
+      batch_size, pause, max_lag, row_lock_timeout, quiet, strict);
+  END $$;
+COMMENT ON PROCEDURE envelope.reencrypt(
+    regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text) IS
   'Brings every value of a column to the table''s active key, in batches with a commit each; goes on where it was cut off; tells what it left alone, by a WARNING or, if strict, by an error';
+
+-- The type of sealed columns.
+
+-- The type of a sealed column: the bytes of bytea, and text that stands for itself. It has equality by hash, and no
+-- other comparison: two sealed values of one plaintext differ, and what would be silently wrong is refused.
+CREATE TYPE envelope.sealed;
+
+CREATE FUNCTION envelope.sealed_in(cstring) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_in_wrapper';
+
+CREATE FUNCTION envelope.sealed_out(envelope.sealed) RETURNS cstring
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_out_wrapper';
+
+CREATE FUNCTION envelope.sealed_recv(internal) RETURNS envelope.sealed
+  LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'bytearecv';
+
+CREATE FUNCTION envelope.sealed_send(envelope.sealed) RETURNS bytea
+  LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'byteasend';
+
+-- Preferred, so that a literal or a parameter of no type goes to the functions that have one form for bytea and one
+-- for this type. Not in the category of strings: there every literal would go to it.
+CREATE TYPE envelope.sealed (
+  INPUT = envelope.sealed_in, OUTPUT = envelope.sealed_out,
+  RECEIVE = envelope.sealed_recv, SEND = envelope.sealed_send,
+  LIKE = pg_catalog.bytea, CATEGORY = 'U', PREFERRED = true
+);
+COMMENT ON TYPE envelope.sealed IS
+  'A sealed value: written as \x and hex; text that is none is plaintext, kept as it is, for the trigger to seal. Cannot be compared or sorted';
+COMMENT ON FUNCTION envelope.sealed_in(cstring) IS 'Text, or the hex of a sealed value, to bytes';
+COMMENT ON FUNCTION envelope.sealed_out(envelope.sealed) IS 'A sealed value as hex; plaintext as it is';
+COMMENT ON FUNCTION envelope.sealed_recv(internal) IS 'Bytes as they are, binary protocol';
+COMMENT ON FUNCTION envelope.sealed_send(envelope.sealed) IS 'Bytes as they are, binary protocol';
+
+-- What comes in is taken where a column is assigned to; what goes out is asked for. To bytea and back is nothing to do,
+-- so that a column changes its type without a rewrite.
+CREATE FUNCTION envelope.sealed_from_text(text) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_text_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from_text(text) IS 'Cast: as the input of envelope.sealed';
+
+CREATE FUNCTION envelope.sealed_from_char(character) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_char_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from_char(character) IS
+  'Cast: as the input of envelope.sealed, without the blanks that fill up a char(n)';
+
+CREATE CAST (text AS envelope.sealed) WITH FUNCTION envelope.sealed_from_text(text) AS ASSIGNMENT;
+
+CREATE CAST (varchar AS envelope.sealed) WITH FUNCTION envelope.sealed_from_text(text) AS ASSIGNMENT;
+
+CREATE CAST (character AS envelope.sealed) WITH FUNCTION envelope.sealed_from_char(character) AS ASSIGNMENT;
+
+CREATE CAST (bytea AS envelope.sealed) WITHOUT FUNCTION AS ASSIGNMENT;
+
+CREATE CAST (envelope.sealed AS bytea) WITHOUT FUNCTION;
+COMMENT ON CAST (text AS envelope.sealed) IS 'In assignments; as the input of envelope.sealed';
+COMMENT ON CAST (varchar AS envelope.sealed) IS 'In assignments; as the input of envelope.sealed';
+COMMENT ON CAST (character AS envelope.sealed) IS 'In assignments; as the input of envelope.sealed';
+COMMENT ON CAST (bytea AS envelope.sealed) IS 'In assignments; the same bytes';
+COMMENT ON CAST (envelope.sealed AS bytea) IS 'Explicit only; the same bytes';
+
+-- Same bytes: for DISTINCT, UNION, GROUP BY, rows compared as a whole, and logical replication that finds rows by
+-- all of their columns. Not called `=`, which is what people write who mean the plaintext.
+CREATE FUNCTION envelope.sealed_same(envelope.sealed, envelope.sealed) RETURNS boolean
+  LANGUAGE internal IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'byteaeq';
+COMMENT ON FUNCTION envelope.sealed_same(envelope.sealed, envelope.sealed) IS 'Whether two values are the same bytes';
+
+CREATE FUNCTION envelope.sealed_hash(envelope.sealed) RETURNS integer
+  LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'hashvarlena';
+COMMENT ON FUNCTION envelope.sealed_hash(envelope.sealed) IS 'Hash of the bytes';
+
+CREATE FUNCTION envelope.sealed_hash_extended(envelope.sealed, bigint) RETURNS bigint
+  LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'hashvarlenaextended';
+COMMENT ON FUNCTION envelope.sealed_hash_extended(envelope.sealed, bigint) IS 'Hash of the bytes, with a seed';
+
+CREATE OPERATOR envelope.*= (
+  LEFTARG = envelope.sealed, RIGHTARG = envelope.sealed, FUNCTION = envelope.sealed_same,
+  COMMUTATOR = OPERATOR(envelope.*=), RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+);
+COMMENT ON OPERATOR envelope.*= (envelope.sealed, envelope.sealed) IS
+  'Whether two values are the same bytes; two sealed values of one plaintext are not';
+
+CREATE OPERATOR CLASS envelope.sealed_ops DEFAULT FOR TYPE envelope.sealed USING hash AS
+  OPERATOR 1 envelope.*=,
+  FUNCTION 1 envelope.sealed_hash(envelope.sealed),
+  FUNCTION 2 envelope.sealed_hash_extended(envelope.sealed, bigint);
+COMMENT ON OPERATOR CLASS envelope.sealed_ops USING hash IS 'Same bytes';
+COMMENT ON OPERATOR FAMILY envelope.sealed_ops USING hash IS 'Same bytes';
+
+-- What there is for bytea, for the type.
+CREATE FUNCTION envelope_decrypt(relation regclass, sealed envelope.sealed, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_wrapper';
+COMMENT ON FUNCTION envelope_decrypt(regclass, envelope.sealed, text) IS
+  'Opens a value that was sealed for a table; an error if it was changed or the context differs';
+
+CREATE FUNCTION envelope_decrypt_text(relation regclass, sealed envelope.sealed, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_text_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_text(regclass, envelope.sealed, text) IS
+  'As envelope_decrypt, for values that were sealed as text';
+
+CREATE FUNCTION envelope.is_sealed(value envelope.sealed)
+  RETURNS boolean LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_is_sealed_wrapper';
+COMMENT ON FUNCTION envelope.is_sealed(envelope.sealed) IS
+  'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
+
+CREATE FUNCTION envelope.inspect(
+    sealed envelope.sealed, OUT format text, OUT key_id uuid, OUT version integer, OUT relation text,
+    OUT state text, OUT plaintext_length integer)
+  RETURNS record LANGUAGE sql STABLE STRICT PARALLEL SAFE
+  BEGIN ATOMIC
+    SELECT i.* FROM envelope.inspect($1::bytea) AS i;
+  END;
+COMMENT ON FUNCTION envelope.inspect(envelope.sealed) IS
+  'What a sealed value says of itself, without opening it: format, key, length; all NULL if it is not sealed';
+
+CREATE FUNCTION envelope.key_id_of(value envelope.sealed)
+  RETURNS uuid LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_key_id_of_wrapper';
+COMMENT ON FUNCTION envelope.key_id_of(envelope.sealed) IS
+  'The key id in the header of a sealed value, NULL if it has none; reads no more of the value than that';
+
+CREATE FUNCTION envelope.reseal(relation regclass, sealed envelope.sealed, context text DEFAULT '')
+  RETURNS envelope.sealed LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_reseal_wrapper';
+COMMENT ON FUNCTION envelope.reseal(regclass, envelope.sealed, text) IS
+  'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
+
+-- Values with types.
+
+-- Values with types: sealed as a canonical form that no setting changes, and opened as the type again.
+CREATE FUNCTION envelope_encrypt_as(relation regclass, value anyelement, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_encrypt_as_wrapper';
+COMMENT ON FUNCTION envelope_encrypt_as(regclass, anyelement, text) IS
+  'Seals a value of any common type in a form that depends on no setting, padded so that lengths tell little';
+
+CREATE FUNCTION envelope_decrypt_as(
+    relation regclass, sealed bytea, type_of anyelement, context text DEFAULT '')
+  RETURNS anyelement LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_as_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_as(regclass, bytea, anyelement, text) IS
+  'Opens what envelope_encrypt_as sealed, as a value of the type of type_of (NULL::date), whose own value does not count';
+
+CREATE FUNCTION envelope_decrypt_as(
+    relation regclass, sealed envelope.sealed, type_of anyelement, context text DEFAULT '')
+  RETURNS anyelement LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_as_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_as(regclass, envelope.sealed, anyelement, text) IS
+  'Opens what envelope_encrypt_as sealed, as a value of the type of type_of (NULL::date), whose own value does not count';
+
+-- What is assigned to a column of type envelope.sealed arrives there as its form, filled to the type's block, for the
+-- trigger to seal.
+CREATE FUNCTION envelope.sealed_from(boolean) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(boolean) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(smallint) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(smallint) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(integer) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(integer) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(bigint) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(bigint) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(numeric) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(numeric) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(real) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(real) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(double precision) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(double precision) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(date) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(date) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(time) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(time) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(timetz) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(timetz) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(timestamp) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(timestamp) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(timestamptz) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(timestamptz) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(interval) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(interval) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(uuid) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(uuid) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(inet) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(inet) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(cidr) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(cidr) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(json) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(json) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE FUNCTION envelope.sealed_from(jsonb) RETURNS envelope.sealed
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from(jsonb) IS 'Cast: the canonical form, filled, for the trigger to seal';
+
+CREATE CAST (boolean AS envelope.sealed) WITH FUNCTION envelope.sealed_from(boolean) AS ASSIGNMENT;
+
+CREATE CAST (smallint AS envelope.sealed) WITH FUNCTION envelope.sealed_from(smallint) AS ASSIGNMENT;
+
+CREATE CAST (integer AS envelope.sealed) WITH FUNCTION envelope.sealed_from(integer) AS ASSIGNMENT;
+
+CREATE CAST (bigint AS envelope.sealed) WITH FUNCTION envelope.sealed_from(bigint) AS ASSIGNMENT;
+
+CREATE CAST (numeric AS envelope.sealed) WITH FUNCTION envelope.sealed_from(numeric) AS ASSIGNMENT;
+
+CREATE CAST (real AS envelope.sealed) WITH FUNCTION envelope.sealed_from(real) AS ASSIGNMENT;
+
+CREATE CAST (double precision AS envelope.sealed) WITH FUNCTION envelope.sealed_from(double precision) AS ASSIGNMENT;
+
+CREATE CAST (date AS envelope.sealed) WITH FUNCTION envelope.sealed_from(date) AS ASSIGNMENT;
+
+CREATE CAST (time AS envelope.sealed) WITH FUNCTION envelope.sealed_from(time) AS ASSIGNMENT;
+
+CREATE CAST (timetz AS envelope.sealed) WITH FUNCTION envelope.sealed_from(timetz) AS ASSIGNMENT;
+
+CREATE CAST (timestamp AS envelope.sealed) WITH FUNCTION envelope.sealed_from(timestamp) AS ASSIGNMENT;
+
+CREATE CAST (timestamptz AS envelope.sealed) WITH FUNCTION envelope.sealed_from(timestamptz) AS ASSIGNMENT;
+
+CREATE CAST (interval AS envelope.sealed) WITH FUNCTION envelope.sealed_from(interval) AS ASSIGNMENT;
+
+CREATE CAST (uuid AS envelope.sealed) WITH FUNCTION envelope.sealed_from(uuid) AS ASSIGNMENT;
+
+CREATE CAST (inet AS envelope.sealed) WITH FUNCTION envelope.sealed_from(inet) AS ASSIGNMENT;
+
+CREATE CAST (cidr AS envelope.sealed) WITH FUNCTION envelope.sealed_from(cidr) AS ASSIGNMENT;
+
+CREATE CAST (json AS envelope.sealed) WITH FUNCTION envelope.sealed_from(json) AS ASSIGNMENT;
+
+CREATE CAST (jsonb AS envelope.sealed) WITH FUNCTION envelope.sealed_from(jsonb) AS ASSIGNMENT;
+COMMENT ON CAST (boolean AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (smallint AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (integer AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (bigint AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (numeric AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (real AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (double precision AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (date AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (time AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (timetz AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (timestamp AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (timestamptz AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (interval AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (uuid AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (inet AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (cidr AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (json AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+COMMENT ON CAST (jsonb AS envelope.sealed) IS 'In assignments; the canonical form, filled';
+
+-- The life of a key.
+COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
+  'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
+COMMENT ON FUNCTION envelope.rotate_due(integer) IS
+  'For a job: rotates data keys that are beyond their tables'' limits (rotate_after and the like), at most max_keys of those that you may manage; a row for each';
+
+CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
+COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
+  'Says that replication no longer brings a table''s data keys: they are made and rotated here from now on';
+COMMENT ON FUNCTION envelope.rewrap(text, text, regclass, boolean) IS
+  'Moves wrapped data keys from one KEK to another (or wraps them anew, if both are the same), of one table or of all that you may manage; a row for each';
+COMMENT ON FUNCTION envelope.add_kek(regclass, text, jsonb) IS
+  'Wraps a table''s data keys by a further KEK, which is tried after those that are there; gives the number of keys that were not under it';
+COMMENT ON FUNCTION envelope.drop_kek(regclass, text) IS
+  'Takes a KEK away from a table''s data keys, once another KEK has given each of them back; gives the number of keys';
+COMMENT ON FUNCTION envelope.set_minimum_version(regclass, integer) IS
+  'Refuses values under older versions of a table''s data key; 1 takes all';
+
+-- Policies.
+
+-- Policies: what a column is, said once.
+CREATE FUNCTION envelope.set_policy(
+    relation regclass, column_name name, form text DEFAULT 'sealed', value_type text DEFAULT NULL,
+    source name DEFAULT NULL, tag text DEFAULT NULL, bind name[] DEFAULT '{}', block integer DEFAULT NULL,
+    mask text DEFAULT NULL)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_set_policy_wrapper';
+COMMENT ON FUNCTION envelope.set_policy(regclass, name, text, text, name, text, name[], integer, text) IS
+  'Says what a column is: how plaintext comes in, its type, which columns of its row its values are bound to';
+
+CREATE FUNCTION envelope.drop_policy(relation regclass, column_name name)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_drop_policy_wrapper';
+COMMENT ON FUNCTION envelope.drop_policy(regclass, name) IS
+  'Ends the policy of a column, which stays registered; false if it has none';
+
+CREATE FUNCTION envelope.binding_done(relation regclass, column_name name)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_binding_done_wrapper';
+COMMENT ON FUNCTION envelope.binding_done(regclass, name) IS
+  'Once all values of a column are under its row context of today: those under the former one are refused from now on; false if there is none';
+
+CREATE FUNCTION envelope.row_context(relation regclass, column_name name, VARIADIC parts text[] DEFAULT '{}')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_row_context_wrapper';
+COMMENT ON FUNCTION envelope.row_context(regclass, name, text[]) IS
+  'The row context that the policy of a column gives a value, from the texts of its bound columns; empty without bound columns';
+
+-- The error names no value, as the DETAIL line of a CHECK that fails would.
+CREATE FUNCTION envelope.must_be_empty(value anyelement)
+  RETURNS boolean LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_must_be_empty_wrapper';
+COMMENT ON FUNCTION envelope.must_be_empty(anyelement) IS
+  'For a CHECK of a source column: true for NULL, else an error that shows no value';
+
+CREATE FUNCTION envelope_mirror()
+  RETURNS trigger LANGUAGE c
+  AS 'MODULE_PATHNAME', 'envelope_mirror_wrapper';
+COMMENT ON FUNCTION envelope_mirror() IS
+  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW, with arguments sealed_column=source_column: as envelope_seal, but the source keeps its plaintext, and what is written to either is in both';
+
+-- Not in sessions that play what others have done.
+CREATE FUNCTION envelope.watch_policies()
+  RETURNS event_trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_watch_policies_wrapper';
+REVOKE ALL ON FUNCTION envelope.watch_policies() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.watch_policies() IS
+  'Event trigger: refuses sealing triggers that would not seal a column as its policy says';
+
+CREATE EVENT TRIGGER envelope_watch_policies ON ddl_command_end
+  WHEN TAG IN ('CREATE TRIGGER')
+  EXECUTE FUNCTION envelope.watch_policies();
+COMMENT ON EVENT TRIGGER envelope_watch_policies IS
+  'Refuses sealing triggers that would not seal a column as its policy says';
+
+-- Whether columns are protected.
+
+-- Whether columns are protected as they should be.
+CREATE FUNCTION envelope.lint(relation regclass DEFAULT NULL)
+  RETURNS TABLE (relation text, column_name name, severity text, sqlstate text, message text, remedy text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_lint_wrapper';
+COMMENT ON FUNCTION envelope.lint(regclass) IS
+  'What is wrong with the protection of the columns of a table, or of all tables of yours (all, for members of pg_monitor): a row for each finding, with the statement that mends it';
+
+-- From a column of plaintext to a sealed one, and back.
+
+-- From a column of plaintext to a sealed one, and back.
+CREATE FUNCTION envelope.plan(relation regclass, columns name[], options jsonb DEFAULT '{}')
+  RETURNS TABLE (step integer, sql text, lock text, remark text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_plan_wrapper';
+COMMENT ON FUNCTION envelope.plan(regclass, name[], jsonb) IS
+  'The statements, in their order, that protect columns of a table, each with the lock that it takes; changes nothing';
+
+CREATE FUNCTION envelope.protect(
+    relation regclass, column_name name, value_type regtype DEFAULT NULL, form text DEFAULT 'sealed',
+    source name DEFAULT NULL, tag text DEFAULT NULL, bind name[] DEFAULT '{}', block integer DEFAULT NULL,
+    mask text DEFAULT NULL)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_protect_wrapper';
+COMMENT ON FUNCTION envelope.protect(regclass, name, regtype, text, name, text, name[], integer, text) IS
+  'Protects a column of a table that may be locked: seals what is there in one rewrite, and what arrives from then on';
+
+CREATE FUNCTION envelope.unprotect(relation regclass, column_name name, to_type regtype DEFAULT NULL)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_unprotect_wrapper';
+COMMENT ON FUNCTION envelope.unprotect(regclass, name, regtype) IS
+  'Makes a protected column one of plaintext again, from wherever its adoption has come to; needs decrypt';
+
+-- Opened values.
+
+-- What shows opened values beside the rest of a row.
+CREATE FUNCTION envelope_decrypt_or_null(relation regclass, sealed bytea, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_or_null_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_or_null(regclass, bytea, text) IS
+  'As envelope_decrypt; NULL for roles that may not decrypt. Whatever else is wrong is an error';
+
+CREATE FUNCTION envelope_decrypt_or_null(relation regclass, sealed envelope.sealed, context text DEFAULT '')
+  RETURNS bytea LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_or_null_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_or_null(regclass, envelope.sealed, text) IS
+  'As envelope_decrypt; NULL for roles that may not decrypt. Whatever else is wrong is an error';
+
+CREATE FUNCTION envelope_decrypt_text_or_null(relation regclass, sealed bytea, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_text_or_null_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_text_or_null(regclass, bytea, text) IS
+  'As envelope_decrypt_or_null, for values that were sealed as text';
+
+CREATE FUNCTION envelope_decrypt_text_or_null(relation regclass, sealed envelope.sealed, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_text_or_null_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_text_or_null(regclass, envelope.sealed, text) IS
+  'As envelope_decrypt_or_null, for values that were sealed as text';
+
+CREATE FUNCTION envelope_decrypt_as_or_null(
+    relation regclass, sealed bytea, type_of anyelement, context text DEFAULT '')
+  RETURNS anyelement LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_as_or_null_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_as_or_null(regclass, bytea, anyelement, text) IS
+  'As envelope_decrypt_or_null, for values that were sealed with their type';
+
+CREATE FUNCTION envelope_decrypt_as_or_null(
+    relation regclass, sealed envelope.sealed, type_of anyelement, context text DEFAULT '')
+  RETURNS anyelement LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_decrypt_as_or_null_wrapper';
+COMMENT ON FUNCTION envelope_decrypt_as_or_null(regclass, envelope.sealed, anyelement, text) IS
+  'As envelope_decrypt_or_null, for values that were sealed with their type';
+
+CREATE FUNCTION envelope.masked(relation regclass, column_name name, sealed bytea, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_masked_wrapper';
+COMMENT ON FUNCTION envelope.masked(regclass, name, bytea, text) IS
+  'The last four characters of a sealed text, if the column''s policy has that mask; for roles that may read the column and not decrypt';
+
+CREATE FUNCTION envelope.masked(
+    relation regclass, column_name name, sealed envelope.sealed, context text DEFAULT '')
+  RETURNS text LANGUAGE c STABLE PARALLEL SAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_masked_wrapper';
+COMMENT ON FUNCTION envelope.masked(regclass, name, envelope.sealed, text) IS
+  'The last four characters of a sealed text, if the column''s policy has that mask; for roles that may read the column and not decrypt';
+
+CREATE FUNCTION envelope.open_view(
+    relation regclass, view_name text, write text DEFAULT 'table', mask jsonb DEFAULT '{}',
+    execute boolean DEFAULT false)
+  RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 3
+  AS 'MODULE_PATHNAME', 'envelope_open_view_wrapper';
+COMMENT ON FUNCTION envelope.open_view(regclass, text, text, jsonb, boolean) IS
+  'Prints the statements that make a view with the opened values of a table, and runs them if execute is true';
+
+CREATE FUNCTION envelope.write_through()
+  RETURNS trigger LANGUAGE c
+  AS 'MODULE_PATHNAME', 'envelope_write_through_wrapper';
+COMMENT ON FUNCTION envelope.write_through() IS
+  'Trigger INSTEAD OF INSERT OR UPDATE OR DELETE of a view that envelope.open_view makes: writes to the view''s table';
+
+-- Triggers.
+
+CREATE FUNCTION envelope.keep_out()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_out_wrapper';
+REVOKE ALL ON FUNCTION envelope.keep_out() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_out() IS
+  'Trigger: lets only its owner and superusers change a table of the catalog';
+
+CREATE FUNCTION envelope.stay_local()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_stay_local_wrapper';
+REVOKE ALL ON FUNCTION envelope.stay_local() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.stay_local() IS 'Trigger: leaves out what replication brings';
+
+CREATE FUNCTION envelope.follow()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_follow_wrapper';
+REVOKE ALL ON FUNCTION envelope.follow() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.follow() IS
+  'Trigger: notes of a data key that replication brings that its keyring comes from elsewhere';
+
+CREATE FUNCTION envelope.keep_identity()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_identity_wrapper';
+REVOKE ALL ON FUNCTION envelope.keep_identity() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_identity() IS
+  'Trigger: refuses that the row of a data key becomes that of another';
+
+CREATE FUNCTION envelope.keep_destroyed()
+  RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'envelope_keep_destroyed_wrapper';
+REVOKE ALL ON FUNCTION envelope.keep_destroyed() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_destroyed() IS
+  'Trigger: refuses that a destroyed data key is used again';
+
+-- As sql/finalize.sql has them. The tables of 0.1.0 have those of envelope.invalidate().
+DO $$
+DECLARE
+  tables pg_catalog.text[];
+  trigger pg_catalog.text;
+  definition pg_catalog.text;
+  catalog_table pg_catalog.text;
+  cached pg_catalog.text[] := '{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column}';
+  others pg_catalog.text[] := '{key_use, reencryption, followed_keyring}';
+  of_this_node pg_catalog.text[] := '{reencryption, followed_keyring}';
+BEGIN
+  FOR tables, trigger, definition IN VALUES
+    (others, 'keep_out', 'AFTER INSERT OR UPDATE OR DELETE ON envelope.%I
+       FOR EACH ROW EXECUTE FUNCTION envelope.keep_out()'),
+    (cached OPERATOR(pg_catalog.||) others, 'keep_out_before', 'BEFORE INSERT OR UPDATE OR DELETE ON envelope.%I
+       FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_out()'),
+    (of_this_node, 'stay_local', 'BEFORE INSERT OR UPDATE OR DELETE ON envelope.%I
+       FOR EACH ROW EXECUTE FUNCTION envelope.stay_local()'),
+    ('{data_key}', 'follow', 'AFTER INSERT ON envelope.%I
+       FOR EACH ROW EXECUTE FUNCTION envelope.follow()'),
+    ('{data_key}', 'keep_identity', 'BEFORE UPDATE ON envelope.%I FOR EACH ROW
+       WHEN (OLD.key_id OPERATOR(pg_catalog.<>) NEW.key_id
+             OR OLD.keyring_id OPERATOR(pg_catalog.<>) NEW.keyring_id
+             OR OLD.purpose OPERATOR(pg_catalog.<>) NEW.purpose
+             OR OLD.version OPERATOR(pg_catalog.<>) NEW.version)
+       EXECUTE FUNCTION envelope.keep_identity()'),
+    ('{data_key}', 'keep_destroyed', 'BEFORE UPDATE ON envelope.%I FOR EACH ROW
+       WHEN (OLD.state OPERATOR(pg_catalog.=) ''destroyed'' AND NEW.state OPERATOR(pg_catalog.<>) ''destroyed'')
+       EXECUTE FUNCTION envelope.keep_destroyed()')
+  LOOP
+    FOREACH catalog_table IN ARRAY tables LOOP
+      EXECUTE pg_catalog.format('CREATE TRIGGER %I ' OPERATOR(pg_catalog.||) definition, trigger, catalog_table);
+      EXECUTE pg_catalog.format('ALTER TABLE envelope.%I ENABLE ALWAYS TRIGGER %I', catalog_table, trigger);
+    END LOOP;
+  END LOOP;
+END $$;
+
+-- An event trigger's commands cannot be altered.
+DROP EVENT TRIGGER envelope_watch_drops;
+CREATE EVENT TRIGGER envelope_watch_drops ON ddl_command_start
+  WHEN TAG IN (
+    'DROP ACCESS METHOD', 'DROP AGGREGATE', 'DROP COLLATION', 'DROP DOMAIN', 'DROP EXTENSION',
+    'DROP FOREIGN DATA WRAPPER', 'DROP FOREIGN TABLE', 'DROP FUNCTION', 'DROP LANGUAGE',
+    'DROP MATERIALIZED VIEW', 'DROP OPERATOR', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY',
+    'DROP OWNED', 'DROP PROCEDURE', 'DROP ROUTINE', 'DROP SCHEMA', 'DROP SEQUENCE', 'DROP SERVER',
+    'DROP TABLE', 'DROP TEXT SEARCH CONFIGURATION', 'DROP TEXT SEARCH DICTIONARY',
+    'DROP TEXT SEARCH PARSER', 'DROP TEXT SEARCH TEMPLATE', 'DROP TRANSFORM', 'DROP TYPE',
+    'DROP VIEW', 'ALTER EXTENSION', 'ALTER FOREIGN TABLE', 'ALTER OPERATOR FAMILY', 'ALTER TABLE',
+    'ALTER TYPE')
+  EXECUTE FUNCTION envelope.watch_drops();
+ALTER EVENT TRIGGER envelope_watch_drops ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER envelope_watch_drops IS
+  'Keeps the keyrings of dropped tables, and the extension that holds them';
 
 -- What has gained a parameter was made anew, beside the old one. What users did to that one goes over: its owner, its
 -- settings (ALTER ... SET) and its rights.
@@ -472,11 +1345,13 @@ DECLARE
 BEGIN
   FOR old, new IN VALUES
     ('envelope.reencrypt_window(regclass, name, integer, boolean)'::pg_catalog.regprocedure,
-     'envelope.reencrypt_window(regclass, name, integer, boolean, regclass)'::pg_catalog.regprocedure),
+     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean)'::pg_catalog.regprocedure),
+    ('envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint)',
+     'envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint)'),
     ('envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean)',
-     'envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], uuid, boolean, boolean)'),
+     'envelope.reencrypt_rows(regclass, text, text, text, text, integer, bigint, bigint, uuid[], uuid, boolean)'),
     ('envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean)',
-     'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean)')
+     'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text)')
   LOOP
     SELECT pg_catalog.quote_ident(r.rolname) AS owner, p.proconfig, p.proacl INTO before
       FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner
@@ -517,154 +1392,91 @@ BEGIN
   END LOOP;
 END $$;
 
-DROP PROCEDURE envelope.reencrypt(
-  regclass, name, integer, text, interval, bigint, interval, boolean, boolean);
+DROP PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean);
+DROP FUNCTION envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint);
 DROP FUNCTION envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean);
 DROP FUNCTION envelope.reencrypt_verify(regclass, name, text, bigint, bigint, uuid);
 DROP FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean);
 
-CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
-  SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
-         CASE WHEN p.finished_at IS NULL AND p.rows_per_second OPERATOR(pg_catalog.>) 0
-              THEN p.updated_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(
-                     secs => (p.rows_left OPERATOR(pg_catalog./) p.rows_per_second)::pg_catalog.float8)
-         END AS eta,
-         p.started_at, p.updated_at, p.finished_at,
-         p.rows_plaintext, p.rows_of_others, p.rows_unknown, p.rows_destroyed
-  FROM (SELECT r.relation::pg_catalog.text AS relation, r.column_name, r.key_id, r.pass, r.rows_done, r.rows_skipped,
-               CASE WHEN r.finished_at IS NOT NULL THEN 0
-                    WHEN r.pass OPERATOR(pg_catalog.>) 1 THEN GREATEST(r.left_before OPERATOR(pg_catalog.-) r.moved, 0)
-                    WHEN r.next_block OPERATOR(pg_catalog.>) 0 THEN
-                      r.found OPERATOR(pg_catalog.-) r.moved OPERATOR(pg_catalog.+)
-                      r.found OPERATOR(pg_catalog.*) (r.blocks OPERATOR(pg_catalog.-) r.next_block)
-                        OPERATOR(pg_catalog./) r.next_block
-               END AS rows_left,
-               CASE WHEN r.updated_at OPERATOR(pg_catalog.>) r.resumed_at THEN
-                 pg_catalog.round((r.rows_done OPERATOR(pg_catalog.-) r.rows_at_resume) OPERATOR(pg_catalog./)
-                   EXTRACT(EPOCH FROM r.updated_at OPERATOR(pg_catalog.-) r.resumed_at))
-               END AS rows_per_second,
-               r.started_at, r.updated_at, r.finished_at,
-               r.rows_plaintext, r.rows_of_others, r.rows_unknown, r.rows_destroyed
-        FROM envelope.reencryption r
-        JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
-        WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
+-- Every session reads this table when it first meets a table of the application, and waits for a lock on it: so it
+-- comes last.
 
--- What is said of objects that were there.
+ALTER TABLE envelope.sealed_column
+  ADD COLUMN form           text CHECK (form OPERATOR(pg_catalog.=) ANY (ARRAY['sealed', 'source', 'bytea'])),
+  ADD COLUMN value_type     envelope.type_ref NOT NULL DEFAULT '-',
+  ADD COLUMN value_typmod   integer NOT NULL DEFAULT -1,
+  ADD COLUMN source         name,
+  ADD COLUMN block          integer CHECK (block OPERATOR(pg_catalog.>) 0),
+  ADD COLUMN mask           text CHECK (mask OPERATOR(pg_catalog.=) 'last4'),
+  ADD COLUMN former_tag     text,
+  ADD COLUMN former_bound   text[];
+COMMENT ON COLUMN envelope.sealed_column.form IS
+  'How plaintext comes in: into a column of type envelope.sealed, from a source column, as bytea; NULL: registered only, no policy';
+COMMENT ON COLUMN envelope.sealed_column.value_type IS 'The type of what is sealed; none: bytes as they come';
+COMMENT ON COLUMN envelope.sealed_column.value_typmod IS 'Its modifier, as numeric(10,2) has one; -1: none';
+COMMENT ON COLUMN envelope.sealed_column.source IS 'The column where plaintext comes in';
+COMMENT ON COLUMN envelope.sealed_column.block IS
+  'Sealed values are filled up to a multiple of so many bytes; NULL: as the type has it';
+COMMENT ON COLUMN envelope.sealed_column.mask IS 'What a view shows to roles that may not open';
+COMMENT ON COLUMN envelope.sealed_column.former_tag IS
+  'With former_bound, the row context that values had before; they are taken until all are sealed anew';
+COMMENT ON COLUMN envelope.sealed_column.former_bound IS 'The columns of that context; NULL: there is none';
 
-COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and for the WARNING to whoever makes a table of that name';
-COMMENT ON COLUMN envelope.keyring_table.former_owner IS
-  'Who owned the table when it was dropped: that role may give the keyring to another table';
-COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
-  'When it was last unwrapped and compared: when it was written, or took the place of another';
-COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
-  'Seals bytes under the active data key of a table; a context that is bound in must be given again to open';
-COMMENT ON FUNCTION envelope_decrypt(regclass, bytea, text) IS
-  'Opens a value that was sealed for a table; an error if it was changed or the context differs';
-COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
-  'As envelope_decrypt, for values that were sealed as text';
-COMMENT ON FUNCTION envelope_context(text, text[]) IS
-  'Makes the context that binds a value to its column (tag) and row (parts)';
-COMMENT ON FUNCTION envelope_seal() IS
-  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytes that arrive in the bytea columns named as arguments';
-COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
-  'Makes the data key of a table, under a KEK and a KMS encryption context; gives its key id';
-COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
-  'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
-COMMENT ON FUNCTION envelope.flush_cache() IS
-  'Wipes this session''s unwrapped data keys from memory; gives their number';
-COMMENT ON FUNCTION envelope.warm(regclass) IS
-  'Unwraps a table''s data keys now, so that a later transaction need not wait for the KMS; gives the number that it unwrapped';
-COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
-  'Sets a table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
-COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
-  'Lets a role encrypt, decrypt, search or manage (which includes decrypt) with the keys of a table';
-COMMENT ON FUNCTION envelope.has_key_privilege(regclass, text) IS
-  'Whether the current role has one of the given rights on the keys of a table';
-COMMENT ON FUNCTION envelope.has_key_privilege(name, regclass, text) IS
-  'Whether a role, by name, has one of the given rights on the keys of a table';
-COMMENT ON FUNCTION envelope.has_key_privilege(oid, regclass, text) IS
-  'Whether a role, by OID, has one of the given rights on the keys of a table';
-COMMENT ON FUNCTION envelope.adopt_keyring(uuid, regclass) IS
-  'Gives a table the keyring of a dropped table: to seal with if it has none, else to open with';
-COMMENT ON FUNCTION envelope.share_keyring(regclass, regclass) IS
-  'Lets a table also open with the keyring that another table seals with';
-COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
-  'Gives the keyrings of a table as JSON, their data keys wrapped, for envelope.import_keyring elsewhere';
-COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
-  'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
-COMMENT ON FUNCTION envelope.check_kek(text) IS
-  'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
-COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, and for what a restore would lose';
-COMMENT ON VIEW envelope.stats IS
-  'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys that another KEK than their first one unwrapped';
-COMMENT ON VIEW envelope.keys IS
-  'What is known of the data keys of tables that you own, owned or have a right on (all, for members of pg_monitor); keks and kms_contexts go together, in the order in which KEKs are tried';
-COMMENT ON VIEW envelope.key_privileges IS
-  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
-COMMENT ON FUNCTION envelope.inspect(bytea) IS
-  'What a sealed value says of itself, without opening it: format, key, length; all NULL if it is not sealed';
-COMMENT ON FUNCTION envelope.key_id_of(bytea) IS
-  'The key id in the header of a sealed value, NULL if it has none; reads no more of the value than that';
-COMMENT ON FUNCTION envelope.register_column(regclass, name) IS
-  'Notes that a column holds sealed values, so that destroy_key reads all of it; false if it was noted already';
-COMMENT ON FUNCTION envelope.unregister_column(regclass, name) IS
-  'Takes register_column back; false if the column was not noted';
-COMMENT ON VIEW envelope.sealed_columns IS
-  'Columns of your tables (all, for members of pg_monitor) that are known to hold sealed values: registered, or named by a sealing trigger';
-COMMENT ON FUNCTION envelope.census(regclass, name, real) IS
-  'Counts the values of a column by the key that they are sealed under, and those that are not sealed; with a sample (percent of pages), estimates';
-COMMENT ON FUNCTION envelope.retire_key(uuid, text) IS
-  'From now on an old data key opens no values; envelope.unretire_key takes that back';
-COMMENT ON FUNCTION envelope.destroy_key(uuid, text, boolean) IS
-  'Deletes the wraps of an old data key for good; refuses while it finds a value under it, unless shred is true';
-COMMENT ON FUNCTION envelope.shred(regclass, text) IS
-  'Destroys all data keys of a table, the active one too: its sealed values are lost; gives the number of keys';
-COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
-  'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
-COMMENT ON FUNCTION envelope.rotate_due(integer) IS
-  'For a job: rotates data keys that are beyond their tables'' limits (rotate_after and the like), at most max_keys of those that you may manage; a row for each';
-COMMENT ON FUNCTION envelope.rewrap(text, text, regclass, boolean) IS
-  'Moves wrapped data keys from one KEK to another (or wraps them anew, if both are the same), of one table or of all that you may manage; a row for each';
-COMMENT ON FUNCTION envelope.add_kek(regclass, text, jsonb) IS
-  'Wraps a table''s data keys by a further KEK, which is tried after those that are there; gives the number of keys that were not under it';
-COMMENT ON FUNCTION envelope.drop_kek(regclass, text) IS
-  'Takes a KEK away from a table''s data keys, once another KEK has given each of them back; gives the number of keys';
-COMMENT ON FUNCTION envelope.set_minimum_version(regclass, integer) IS
-  'Refuses values under older versions of a table''s data key; 1 takes all';
-COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
-  'Brings a sealed value to the table''s active key: opens it, seals it anew, compares; gives it back as it is if it is under that key already';
-COMMENT ON VIEW envelope.progress IS
-  'How far re-encryption of your tables has come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
+CREATE VIEW envelope.policies WITH (security_barrier) AS
+  SELECT c.oid::pg_catalog.regclass::envelope.table_ref::pg_catalog.text AS relation, p.column_name, p.form,
+         CASE WHEN p.value_type::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+              THEN pg_catalog.format_type(p.value_type::pg_catalog.oid, p.value_typmod) END AS value_type,
+         p.source, p.tag, p.bound_columns, p.block, p.mask
+  FROM envelope.sealed_column p
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relation::pg_catalog.oid
+  WHERE p.form IS NOT NULL
+    AND (pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+         OR EXISTS (SELECT FROM envelope.keyring_table r
+                    JOIN envelope.key_grant g ON g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                     AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
+                    WHERE r.relation OPERATOR(pg_catalog.=) p.relation AND r.seals));
+COMMENT ON VIEW envelope.policies IS
+  'What the columns of your tables, and of those whose keys you have a right on, are (of all, for members of pg_monitor), as envelope.set_policy was told';
+GRANT SELECT ON envelope.policies TO PUBLIC;
 
 -- Whoever runs the update owns what it has made. The extension writes as the owner of schema envelope: all that is new
 -- becomes that role's. An event trigger's owner must be a superuser.
 DO $$
 DECLARE
   owner pg_catalog.record;
-  routine pg_catalog.regprocedure;
+  made pg_catalog.record;
 BEGIN
-  SELECT r.rolname AS name, r.rolsuper AS is_superuser INTO owner
+  SELECT n.nspowner AS oid, r.rolname AS name, r.rolsuper AS is_superuser INTO owner
     FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
     WHERE n.nspname OPERATOR(pg_catalog.=) 'envelope';
-  EXECUTE pg_catalog.format('ALTER TABLE envelope.followed_keyring OWNER TO %I', owner.name);
-  FOREACH routine IN ARRAY ARRAY[
-    'envelope.keep_out()', 'envelope.stay_local()', 'envelope.follow()', 'envelope.keep_identity()',
-    'envelope.keep_destroyed()', 'envelope.unshare_keyring(regclass, regclass, boolean)',
-    'envelope.unfollow_keyring(regclass)', 'envelope.keep_stored(regclass, name)',
-    'envelope.opened(regclass, bytea, text, name, tid)', 'envelope.resealed(regclass, bytea, text, name, tid)',
-    'envelope.key_id_at(oid, bytea, name, tid)', 'envelope.reencrypt_left(regclass, name)',
-    'envelope.reencrypt_ended(regclass, name, boolean)']::pg_catalog.regprocedure[]
+  FOR made IN
+    SELECT m.classid, m.objid, i.type, i.identity
+    FROM pg_catalog.pg_depend m
+    JOIN pg_catalog.pg_extension x ON x.oid OPERATOR(pg_catalog.=) m.refobjid
+     AND x.extname OPERATOR(pg_catalog.=) 'pgrx-example'
+    JOIN pg_catalog.pg_roles r ON r.rolname OPERATOR(pg_catalog.=) CURRENT_USER
+    CROSS JOIN LATERAL pg_catalog.pg_identify_object(m.classid, m.objid, m.objsubid) i
+    WHERE m.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+      AND m.deptype OPERATOR(pg_catalog.=) 'e' AND r.oid OPERATOR(pg_catalog.<>) owner.oid
+      AND (i.type OPERATOR(pg_catalog.<>) 'event trigger' OR owner.is_superuser)
+      AND COALESCE(
+        (SELECT o.relowner FROM pg_catalog.pg_class o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        (SELECT o.proowner FROM pg_catalog.pg_proc o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        (SELECT o.typowner FROM pg_catalog.pg_type o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        (SELECT o.oprowner FROM pg_catalog.pg_operator o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        (SELECT o.opcowner FROM pg_catalog.pg_opclass o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        (SELECT o.opfowner FROM pg_catalog.pg_opfamily o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        (SELECT o.evtowner FROM pg_catalog.pg_event_trigger o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid)
+      ) OPERATOR(pg_catalog.=) r.oid
   LOOP
-    EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO %I', routine, owner.name);
+    EXECUTE pg_catalog.format('ALTER %s %s OWNER TO %I', made.type, made.identity, owner.name);
     -- PostgreSQL has noted by role which rights the extension gives, and notes it anew.
-    IF EXISTS (SELECT FROM pg_catalog.pg_init_privs i
+    IF made.type OPERATOR(pg_catalog.=) 'view' THEN
+      EXECUTE pg_catalog.format('GRANT SELECT ON %s TO PUBLIC', made.identity);
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_init_privs i
                WHERE i.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-                 AND i.objoid OPERATOR(pg_catalog.=) routine) THEN
-      EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+                 AND made.classid OPERATOR(pg_catalog.=) i.classoid AND i.objoid OPERATOR(pg_catalog.=) made.objid) THEN
+      EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', made.identity);
     END IF;
   END LOOP;
-  IF owner.is_superuser THEN
-    EXECUTE pg_catalog.format('ALTER EVENT TRIGGER envelope_watch_drops OWNER TO %I', owner.name);
-  END IF;
 END $$;

@@ -9,6 +9,7 @@ import pytest
 from fixtures import make as fixtures
 from harness import objects, process, sealed
 from harness.cluster import Cluster
+from harness.work import Work
 from sqlstate import fails
 
 FIXTURES = pathlib.Path(fixtures.__file__).parent
@@ -328,14 +329,20 @@ def test_sessions_go_on_through_the_update(released):
 
 
 def test_others_open_and_seal_while_it_runs(released):
+    """At its end it locks what sessions read of tables. They wait for that moment, and go on."""
     with released.cluster.connect(released.name) as updating, released.cluster.connect(released.name) as other:
-        updating.execute(f"BEGIN; {UPDATE}")
         run = running_in(other)
         run("SET statement_timeout = '20s'")
         released.everything_opens(run)
-        for table in released.tables:
-            sealed.insert(run, table, 85, "meanwhile")
+        updating.execute(f"BEGIN; {UPDATE}")
+
+        def meanwhile():
+            released.everything_opens(run)
+            for table in released.tables:
+                sealed.insert(run, table, 85, "meanwhile")
+        work = Work(meanwhile)
         updating.execute("COMMIT")
+        work.result()
         for table in released.tables:
             assert run(sealed.opening(table))[-1][0] in ("meanwhile", b"meanwhile")
 
