@@ -84,10 +84,10 @@ pub enum PolicyError {
     )]
     Needed { column: String, needed_by: String, table: String },
 
-    /// A column becomes one of another type, and a policy needs its values as they are.
+    /// A column becomes one of another type, and sealed values are bound to its text.
     #[error(
-        "cannot change the type of column \"{column}\" of table {table} from {is}, because the policy of column \
-         \"{needed_by}\" needs it"
+        "cannot change the type of column \"{column}\" of table {table} from {is}, because values of column \
+         \"{needed_by}\" are bound to it"
     )]
     Retyped { column: String, needed_by: String, table: String, is: String },
 
@@ -200,8 +200,8 @@ impl PolicyError {
                 literal(needed_by)
             ),
             PolicyError::Retyped { .. } => {
-                "The text of the values would change, to which sealed values are bound, or what is sealed for them. \
-                 Add a column of the new type and change the policy: envelope.set_policy."
+                "Sealed values are bound to its text, which would change. Add a column of the new type, and bind them \
+                 to that: envelope.set_policy."
                     .into()
             }
             PolicyError::EnumSealed { .. } => {

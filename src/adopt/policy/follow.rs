@@ -107,7 +107,8 @@ fn rename(policy: &mut PolicyRow, from: &CStr, to: &CStr) {
     }
 }
 
-/// What values are bound to keeps its text, a source its values; else it is 0A000.
+/// What values are bound to keeps its text, else it is 0A000. A source may become of another type: until the policy
+/// says the same, the trigger refuses what comes in there.
 fn retype(
     policy: &mut PolicyRow,
     name: &CStr,
@@ -115,12 +116,11 @@ fn retype(
     (to, modifier): (pg_sys::Oid, i32),
 ) -> Result<()> {
     let (base, new_base) = (base_type(from), base_type(to));
-    if policy.source.as_deref() == Some(name) {
-        if base == new_base {
-            (policy.value_type, policy.value_typmod) = (to, modifier);
-            return Ok(());
-        }
-    } else if !needs(policy, name) || keeps_text(base, new_base) {
+    let is_source = policy.source.as_deref() == Some(name);
+    if is_source && base == new_base {
+        (policy.value_type, policy.value_typmod) = (to, modifier);
+    }
+    if is_source || !needs(policy, name) || keeps_text(base, new_base) {
         return Ok(());
     }
     Err(PolicyError::Retyped {
