@@ -23,23 +23,22 @@ CREATE PROCEDURE envelope.reencrypt(
   DECLARE
     expressions pg_catalog.record;
     key pg_catalog.text;
-    is_damaged pg_catalog.text;
+    complete boolean;
   BEGIN
     COMMIT;  -- in a transaction block an error, before anything is done
     IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT * INTO expressions FROM envelope.sweep_expressions(relation, column_name, context, on_damage);
-    is_damaged := expressions.is_damaged;
-    key := CASE WHEN is_damaged IS NULL
-                THEN 'envelope.key_id_at(%1$s, ' OPERATOR(pg_catalog.||) expressions.value OPERATOR(pg_catalog.||) expressions.place
+    key := CASE WHEN expressions.is_damaged IS NULL
+                THEN pg_catalog.format('envelope.key_id_at(%s, ctid)', expressions.read)
                 ELSE pg_catalog.format('envelope.key_id_if_read(%s)', expressions.value) END;
     CALL envelope.sweep(
       'reencrypt', relation, column_name,
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
-      pg_catalog.format('%s = envelope.resealed%s', expressions.target, expressions.arguments),
-      is_damaged, CASE WHEN verify THEN expressions.is_sound END,
-      batch_size, pause, max_lag, row_lock_timeout, quiet, strict);
+      pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
+      expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,
+      batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(
     regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text) IS

@@ -65,21 +65,22 @@ COMMENT ON FUNCTION envelope.sweep_family(regclass) IS
   'For envelope.sweep: a table''s partitions that hold rows here, kept as they are to the end of the transaction, and their keys';
 
 CREATE FUNCTION envelope.reencrypt_ended(work text, relation regclass, column_name name, strict boolean)
-  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_ended_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_ended(text, regclass, name, boolean) IS
-  'For envelope.sweep: tells how many values were left alone, by a WARNING or, if strict, by an error';
+  'For envelope.sweep: tells how many values were left alone, by a WARNING or, if strict, by an error; whether none was';
 
 CREATE FUNCTION envelope.sweep_expressions(
     relation regclass, column_name name, context text, on_damage text,
-    OUT target text, OUT value text, OUT place text, OUT arguments text, OUT is_damaged text, OUT is_sound text,
-    OUT former text)
+    OUT target text, OUT value text, OUT read text, OUT cell text, OUT is_damaged text, OUT is_sound text, OUT former text,
+    OUT is_whole boolean)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
   #variable_conflict use_column
   DECLARE
-    contexts record;
+    now text;
     opened text;
+    named text;
   BEGIN
     IF sweep_expressions.relation IS NULL OR sweep_expressions.column_name IS NULL THEN
       RAISE EXCEPTION 'relation and column_name must not be NULL' USING ERRCODE = 'invalid_parameter_value';
@@ -87,26 +88,28 @@ CREATE FUNCTION envelope.sweep_expressions(
     IF (on_damage OPERATOR(pg_catalog.=) ANY (ARRAY['error', 'skip'])) IS NOT TRUE THEN
       RAISE EXCEPTION 'on_damage must be "error" or "skip"' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) sweep_expressions.relation) THEN
+    SELECT NOT c.relispartition INTO is_whole
+      FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) sweep_expressions.relation;
+    IF is_whole IS NULL THEN
       RAISE EXCEPTION 'relation with OID % does not exist', sweep_expressions.relation::oid
         USING ERRCODE = 'undefined_table';
     END IF;
-    SELECT c.context, c.former_context INTO contexts
-      FROM envelope.sweep_contexts(sweep_expressions.relation, sweep_expressions.column_name) c;
-    IF sweep_expressions.context IS NOT NULL THEN
-      contexts.context := pg_catalog.format('(%s)', sweep_expressions.context);
-      contexts.former_context := NULL;
+    IF sweep_expressions.context IS NULL THEN
+      SELECT c.context, c.former_context INTO now, former
+        FROM envelope.sweep_contexts(sweep_expressions.relation, sweep_expressions.column_name) c;
+    ELSE
+      now := pg_catalog.format('(%s)', sweep_expressions.context);
     END IF;
-    former := contexts.former_context;
     target := pg_catalog.replace(pg_catalog.format('%I', sweep_expressions.column_name), '%', '%%');
     value := target OPERATOR(pg_catalog.||) '::pg_catalog.bytea';
-    opened := '(%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) pg_catalog.replace(
-      pg_catalog.format(', %s, %s', contexts.context, COALESCE(former, 'NULL')), '%', '%%');
-    place := pg_catalog.replace(pg_catalog.format(', %L, ctid)', sweep_expressions.column_name), '%', '%%');
-    arguments := opened OPERATOR(pg_catalog.||) place;
-    is_sound := 'envelope.is_sound' OPERATOR(pg_catalog.||) arguments;
+    named := pg_catalog.replace(pg_catalog.format(', %L', sweep_expressions.column_name), '%', '%%');
+    read := '%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) named;
+    opened := '%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) pg_catalog.replace(
+      pg_catalog.format(', %s, %s', now, COALESCE(former, 'NULL')), '%', '%%');
+    cell := opened OPERATOR(pg_catalog.||) named;
+    is_sound := pg_catalog.format('envelope.is_sound(%s, ctid)', cell);
     IF on_damage OPERATOR(pg_catalog.=) 'skip' THEN
-      is_damaged := 'envelope.is_damaged' OPERATOR(pg_catalog.||) opened OPERATOR(pg_catalog.||) ')';
+      is_damaged := pg_catalog.format('envelope.is_damaged(%s)', opened);
     END IF;
   END $$;
 COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
@@ -237,7 +240,8 @@ COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
 
 CREATE PROCEDURE envelope.sweep(
     work text, relation regclass, column_name name, is_left text, changes text, is_damaged text, is_sound text,
-    batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean, strict boolean)
+    batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean, strict boolean,
+    INOUT complete boolean)
   LANGUAGE plpgsql
   AS $$
   DECLARE
@@ -315,10 +319,10 @@ CREATE PROCEDURE envelope.sweep(
       parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
                      FROM envelope.sweep_family(relation) f);
     END LOOP;
-    PERFORM envelope.reencrypt_ended(work, relation, column_name, strict);
+    complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, integer, interval, bigint, interval, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, integer, interval, bigint, interval, boolean, boolean, boolean) IS
   'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE VIEW envelope.progress WITH (security_barrier) AS

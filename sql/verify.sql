@@ -6,13 +6,10 @@ CREATE FUNCTION envelope.fault_of(relation oid, value bytea, context text, forme
 COMMENT ON FUNCTION envelope.fault_of(oid, bytea, text, text) IS
   'For envelope.verify: key id, SQLSTATE and message of a value that opens under neither context; NULL if it opens';
 
-CREATE FUNCTION envelope.sweep_contexts(
-    relation regclass, column_name name, OUT context text, OUT former_context text)
-  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-  BEGIN
-    context := '''''';
-  END $$;
+CREATE FUNCTION envelope.sweep_contexts(relation regclass, column_name name)
+  RETURNS TABLE (context text, former_context text)
+  LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_contexts_wrapper';
 COMMENT ON FUNCTION envelope.sweep_contexts(regclass, name) IS
   'For functions that read a whole table: SQL expressions over its row, of the context of a column''s values and of the one that they had before';
 

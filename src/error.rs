@@ -264,6 +264,10 @@ pub enum Error {
     #[error("value is not sealed")]
     InClear,
 
+    /// A sealed value, and a source column that is to say the same.
+    #[error("value in column \"{column}\" of table {table} is not what its source says")]
+    OtherThanSource { column: String, table: String },
+
     /// A sealed value of another table.
     #[error("value was sealed for another table than {0}")]
     OtherTable(String),
@@ -507,9 +511,10 @@ impl Error {
                 ERRCODE_FEATURE_NOT_SUPPORTED
             }
             Error::NotOfType(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
-            Error::DoesNotOpen(_) | Error::NotSealed | Error::PassedBy { .. } => {
-                ERRCODE_DATA_EXCEPTION
-            }
+            Error::DoesNotOpen(_)
+            | Error::NotSealed
+            | Error::OtherThanSource { .. }
+            | Error::PassedBy { .. } => ERRCODE_DATA_EXCEPTION,
             Error::InClear => ERRCODE_CHECK_VIOLATION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
@@ -754,6 +759,10 @@ impl Error {
                  envelope.export_keyring where the value was sealed and envelope.import_keyring here. On a \
                  subscriber, wait until the key has arrived. Only if you know that these bytes are plaintext, \
                  and no sealed value: envelope_encrypt seals any bytes."
+            }
+            Error::OtherThanSource { .. } => {
+                "A program wrote one of them past the trigger that keeps both the same. Find out which one is right, \
+                 and set the other."
             }
             Error::SealedAsText { .. } => {
                 "Write it as it was read, as bytes or as \\x and lower-case hexadecimal digits: sealed once more it \

@@ -58,6 +58,7 @@ pgrx::extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["f
 pgrx::extension_sql_file!("../sql/destroy.sql", name = "destroy", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["verify"]);
 pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["sweep"]);
+pgrx::extension_sql_file!("../sql/seal_column.sql", name = "seal_column", requires = ["sweep"]);
 pgrx::extension_sql_file!(
     "../sql/sealed_type.sql",
     name = "sealed_type",

@@ -14,6 +14,8 @@ pub struct SealingTrigger {
     pub arguments: Vec<CString>,
     /// BEFORE INSERT OR UPDATE ... FOR EACH ROW, whichever columns are set, without a condition.
     pub fires_for_all: bool,
+    /// It is `envelope_seal`, which empties sources, and not switched off.
+    pub empties: bool,
 }
 
 /// `tgtype` of BEFORE INSERT OR UPDATE FOR EACH ROW (catalog/pg_trigger.h): row, before, insert, update.
@@ -43,6 +45,8 @@ pub fn triggers(extension: &CStr, relation: pg_sys::Oid) -> Vec<SealingTrigger> 
                     fires_for_all: trigger.tgtype & FOR_ALL == FOR_ALL
                         && trigger.tgnattr == 0
                         && trigger.tgqual.is_null(),
+                    empties: is_called(trigger.tgfoid, FUNCTIONS[0])
+                        && matches!(trigger.tgenabled as u8, b'O' | b'A'),
                 });
             }
         }
@@ -52,16 +56,20 @@ pub fn triggers(extension: &CStr, relation: pg_sys::Oid) -> Vec<SealingTrigger> 
 }
 
 fn seals(extension: &CStr, function: pg_sys::Oid) -> bool {
+    FUNCTIONS.iter().any(|name| is_called(function, name))
+        && extension::owns_function(extension, function)
+}
+
+fn is_called(function: pg_sys::Oid, called: &CStr) -> bool {
     // SAFETY: null for a function that is gone; the name is read before it is freed.
-    let is_named = unsafe {
+    unsafe {
         let name = pg_sys::get_func_name(function);
-        let is_named = !name.is_null() && FUNCTIONS.contains(&CStr::from_ptr(name));
+        let is_called = !name.is_null() && CStr::from_ptr(name) == called;
         if !name.is_null() {
             pg_sys::pfree(name.cast());
         }
-        is_named
-    };
-    is_named && extension::owns_function(extension, function)
+        is_called
+    }
 }
 
 /// Has every sealing trigger of `relation` name the column `to` where it named `from`. Whether they fire, and all else,

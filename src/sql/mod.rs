@@ -17,6 +17,7 @@ mod plan;
 mod policies;
 mod released;
 mod rights;
+mod seal_column;
 mod seal_trigger;
 mod sealed_type;
 mod sweep;

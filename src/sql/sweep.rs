@@ -200,7 +200,7 @@ fn envelope_sweep_ended(
     relation: Option<pg_sys::Oid>,
     column_name: Option<&CStr>,
     strict: Option<bool>,
-) -> std::result::Result<(), ErrorReport> {
+) -> std::result::Result<bool, ErrorReport> {
     keyring::begin_statement(None);
     Ok(sweep::tell_passed(
         named(work)?,

@@ -21,37 +21,65 @@ pub struct Fault {
     pub is_damage: bool,
 }
 
+/// A stored value, or why PostgreSQL could not read it.
+pub type Stored<'a> = std::result::Result<Varlena<'a>, Undone<Damage>>;
+
 /// What keeps a value of `relation` from opening, under each of `contexts`: of several, what the first one said.
 /// `None`: it opens. What is not about this value is an error: a right that is missing, a KMS that is away.
 pub fn of_value(
     relation: pg_sys::Oid,
     contexts: &[&[u8]],
-    value: std::result::Result<Varlena<'_>, Undone<Damage>>,
+    value: Stored<'_>,
 ) -> Result<Option<Fault>> {
-    let value = match value {
-        Ok(value) => value,
-        Err(Undone::Failed(damage)) => {
-            return Ok(Some(Fault { key_id: None, error: damage.into(), is_damage: true }));
+    Ok(match open(relation, contexts, value)? {
+        Ok(opened) => {
+            opened.wipe_and_free();
+            None
         }
-        Err(Undone::Raised(code, message)) => return Err(Error::Raised(code, message)),
-    };
+        Err(fault) => Some(fault),
+    })
+}
+
+/// As [`of_value`]: the value opened, if it opens.
+pub fn open(
+    relation: pg_sys::Oid,
+    contexts: &[&[u8]],
+    value: Stored<'_>,
+) -> Result<std::result::Result<VarlenaBuf, Fault>> {
+    match value {
+        Ok(value) => open_bytes(relation, contexts, &value),
+        Err(Undone::Failed(damage)) => {
+            Ok(Err(Fault { key_id: None, error: damage.into(), is_damage: true }))
+        }
+        Err(Undone::Raised(code, message)) => Err(Error::Raised(code, message)),
+    }
+}
+
+/// As [`open`], of bytes that were read.
+pub fn open_bytes(
+    relation: pg_sys::Oid,
+    contexts: &[&[u8]],
+    value: &[u8],
+) -> Result<std::result::Result<VarlenaBuf, Fault>> {
     let mut first = None;
     for context in contexts {
-        match values::open(relation, context, &value).map(VarlenaBuf::wipe_and_free) {
-            Ok(()) => return Ok(None),
+        match values::open(relation, context, value) {
+            Ok(opened) => return Ok(Ok(opened)),
             Err(error) if is_of_value(&error) => first = first.or(Some(error)),
             Err(error) => return Err(error),
         }
     }
-    let Some(error) = first else { return Ok(None) };
-    let key_id = peek_key_id(&value);
+    let key_id = peek_key_id(value);
+    // Plaintext is to be told from values that were changed, of which envelope_decrypt says 22000 as well.
+    let error = match first {
+        Some(Error::NotSealed) | None => Error::InClear,
+        Some(error) => error,
+    };
     let is_damage = match (&error, key_id) {
         (Error::KeyDestroyed { .. }, _) | (_, None) => false,
         (_, Some(key_id)) => table::whose(relation, key_id)? == Whose::Ours,
     };
-    // Plaintext is to be told from values that were changed, of which envelope_decrypt says 22000 as well.
-    let error = if let Error::NotSealed = error { Error::InClear } else { error };
-    Ok(Some(Fault { key_id, error, is_damage }))
+    Ok(Err(Fault { key_id, error, is_damage }))
 }
 
 /// Whether an error is about the value that was to be opened, or about the key that it names.

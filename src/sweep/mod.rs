@@ -3,6 +3,8 @@
 mod family;
 pub mod faults;
 mod left;
+pub mod sealing;
+pub mod source;
 mod told;
 mod windows;
 

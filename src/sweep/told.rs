@@ -15,8 +15,8 @@ use crate::sweep::left::{self, Keys};
 use crate::sweep::windows::work_on;
 
 /// Tells which values of `column` were left alone in `relation`, by a WARNING; when it is to be `strict`, by an
-/// error.
-pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result<()> {
+/// error. Whether none was.
+pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result<bool> {
     work_on(work, relation)?;
     if tables::is_distributed(relation)? {
         return Err(Error::Distributed(display_name(relation)));
@@ -36,7 +36,7 @@ pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: boo
     }
     let (table, column) = (display_name(relation), name);
     if passed.is_none() {
-        return Ok(());
+        return Ok(true);
     }
     let hint = passed.hint(&table, &column);
     let detail = passed.to_string();
@@ -45,7 +45,7 @@ pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: boo
         return Err(error);
     }
     report::warning_at_length(error.to_string(), detail, hint);
-    Ok(())
+    Ok(false)
 }
 
 /// What was left alone in one table: as its own look at the end has found or, where there was none (it was

@@ -29,7 +29,7 @@ pub use context::LONGEST_CONTEXT;
 pub use masked::masked;
 pub use reseal::{Contexts, reseal, reseal_under};
 pub use text::{from_text, to_text};
-pub use trigger::{Sources, seal_row};
+pub use trigger::{Plain, Sources, arriving, of_type, seal_row};
 pub use typed::{FormBuf, ValueType};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
@@ -185,7 +185,11 @@ fn opened(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<
 }
 
 /// As [`seal`], of what was opened for it.
-fn seal_and_wipe(relation: pg_sys::Oid, context: &[u8], opened: VarlenaBuf) -> Result<VarlenaBuf> {
+pub fn seal_and_wipe(
+    relation: pg_sys::Oid,
+    context: &[u8],
+    opened: VarlenaBuf,
+) -> Result<VarlenaBuf> {
     let sealed = seal(relation, context, opened.as_slice());
     opened.wipe_and_free();
     sealed

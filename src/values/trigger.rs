@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::pg::trigger::TriggerCall;
 
 use self::argument::Argument;
+pub use self::plain::{Plain, arriving, of_type};
 
 /// What becomes of plaintext in a source column.
 #[derive(Clone, Copy, PartialEq, Eq)]

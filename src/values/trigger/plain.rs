@@ -70,18 +70,32 @@ pub fn of<'a>(
     datum: pg_sys::Datum,
 ) -> Result<Plain<'a>> {
     require_own_type(call, policy, source)?;
+    // SAFETY: a non-null value of the row, which outlives this call.
+    unsafe { of_type(policy, source.kind, modifier(call, source), datum) }
+}
+
+/// What is sealed for a value of type `kind`.
+///
+/// # Safety
+/// `datum` is a non-null value of that type, and outlives `'a`.
+pub unsafe fn of_type<'a>(
+    policy: Option<&Policy>,
+    kind: pg_sys::Oid,
+    modifier: i32,
+    datum: pg_sys::Datum,
+) -> Result<Plain<'a>> {
     let is_filled = policy.is_some_and(|policy| policy.block.is_some_and(|block| block > 1));
-    match source.kind {
-        // SAFETY: a non-null bytea of the row, which outlives this call.
+    match kind {
+        // SAFETY: by contract, a bytea.
         pg_sys::BYTEAOID => Ok(Plain::Bytes(unsafe { Varlena::from_datum(datum) })),
         pg_sys::TEXTOID | pg_sys::VARCHAROID if !is_filled => {
-            // SAFETY: as above, a text.
+            // SAFETY: by contract, a text.
             text(unsafe { Varlena::from_datum(datum) })
         }
         _ => {
-            let kind = type_of(call, source)?;
+            let kind = ValueType::known(kind, modifier)?;
             let mut form = FormBuf::new();
-            // SAFETY: a non-null value of the source, of that type.
+            // SAFETY: by contract.
             unsafe { kind.form_of(datum, block(policy, &kind), &mut form) }?;
             Ok(Plain::Form(form))
         }
@@ -107,12 +121,15 @@ pub fn back(call: &TriggerCall<'_>, source: Source<'_>, opened: &[u8]) -> Result
 }
 
 fn type_of(call: &TriggerCall<'_>, source: Source<'_>) -> Result<ValueType> {
-    // Of all types whose forms are filled this one alone needs the modifier for it.
-    let modifier = match source.kind {
+    ValueType::known(source.kind, modifier(call, source))
+}
+
+/// Of all types whose forms are filled one alone needs the modifier for it.
+fn modifier(call: &TriggerCall<'_>, source: Source<'_>) -> i32 {
+    match source.kind {
         pg_sys::NUMERICOID => attribute::type_of(call.relation_oid(), source.column).1,
         _ => -1,
-    };
-    ValueType::known(source.kind, modifier)
+    }
 }
 
 /// 42804 when the source has become one of another type than its policy says.

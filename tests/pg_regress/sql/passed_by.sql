@@ -124,7 +124,7 @@ ALTER TABLE hurt ENABLE TRIGGER seal;
 SELECT ctid FROM hurt WHERE id = 33;
 CREATE FUNCTION rows_of(relation regclass, old uuid[], active uuid) RETURNS SETOF record LANGUAGE sql
   AS $$ SELECT r FROM envelope.sweep_expressions(relation, 'v', NULL, 'error') e, envelope.reencrypt_rows(relation,
-    'envelope.key_id_at(%1$s, v, ''v'', ctid) = ANY ($1)', 'v = envelope.resealed' || e.arguments, NULL, e.is_sound,
+    'envelope.key_id_at(%1$s, v, ''v'', ctid) = ANY ($1)', 'v = envelope.resealed(' || e.cell || ', ctid)', NULL, e.is_sound,
     1, 0, 10, old, active, false) r $$;
 SELECT * FROM place_of($$SELECT rows_of('hurt', '{}', (SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt'))$$);
 SELECT envelope.rotate_key('hurt') IS NOT NULL AS rotated;

@@ -1,0 +1,100 @@
+//! Where a column's plaintext comes from, and what its values are bound to, as SQL over its row.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+use crate::catalog::rows::Form;
+use crate::catalog::{self, views};
+use crate::error::{Error, Result};
+use crate::keyring::table::{self, Binding, Policy};
+use crate::pg::column::base_type;
+use crate::pg::quote::Sql;
+use crate::pg::relation::display_name;
+use crate::pg::{attribute, encoding, types};
+
+/// The context of a column's values, and the one that they had before, if some may have it still.
+pub fn contexts(relation: pg_sys::Oid, column: &CStr) -> Result<(Sql, Option<Sql>)> {
+    let table = table::get(relation)?;
+    let Some(policy) = table.policy(column) else { return Ok((Sql::new("''"), None)) };
+    let former = policy.former.as_ref().map(|former| context(relation, former));
+    Ok((context(relation, &policy.binding)?, former.transpose()?))
+}
+
+fn context(relation: pg_sys::Oid, binding: &Binding) -> Result<Sql> {
+    if binding.columns.is_empty() {
+        return Ok(Sql::new("''"));
+    }
+    let unreadable = || Error::Corrupt("a policy's tag cannot be written in this database".into());
+    let tag = encoding::from_utf8(binding.tag.as_bytes()).map_err(|_| unreadable())?;
+    let tag = CString::new(&*tag).map_err(|_| unreadable())?;
+    let mut parts = vec![Sql::new("").literal(&tag)];
+    for name in &binding.columns {
+        let number = attribute::number(relation, name).ok_or_else(|| missing(relation, name))?;
+        let value = Sql::new("").name(name);
+        // The casts are PostgreSQL's own, and those of domains are their base types'.
+        parts.push(match base_type(attribute::type_of(relation, number).0) {
+            Some(pg_sys::BYTEAOID) => {
+                Sql::new("pg_catalog.encode(").add(&value).sql("::pg_catalog.bytea, 'hex')")
+            }
+            _ => value.sql("::pg_catalog.text"),
+        });
+    }
+    let function = Sql::new("").name(&views::functions_schema()?).sql(".envelope_context(");
+    Ok(function.joined(&parts, ", ").sql(")"))
+}
+
+/// What a column's plaintext is read from beside the column itself.
+pub struct From {
+    pub expression: Sql,
+    /// The column to be emptied once its value is sealed.
+    pub emptied: Option<CString>,
+}
+
+/// What `source` names: a column of the table, or else an expression. Without one, what the column's policy says.
+pub fn of(relation: pg_sys::Oid, column: &CStr, source: Option<&CStr>) -> Result<Option<From>> {
+    let table = table::get(relation)?;
+    let policy = table.policy(column);
+    let own = policy.filter(|policy| policy.form == Form::Source);
+    let own = own.and_then(|policy| policy.source.as_deref());
+    let Some(source) = source.or(own) else { return Ok(None) };
+    let Some(number) = attribute::number(relation, source) else {
+        let expression = Sql::new("(").quoted(source).sql(")");
+        return Ok(Some(From { expression: typed(policy, expression, None), emptied: None }));
+    };
+    let is_emptied = own == Some(source) && is_emptied(relation, column, source);
+    Ok(Some(From {
+        expression: typed(
+            policy,
+            Sql::new("").name(source),
+            Some(attribute::type_of(relation, number).0),
+        ),
+        emptied: is_emptied.then(|| source.to_owned()),
+    }))
+}
+
+/// As a value of the policy's type.
+fn typed(policy: Option<&Policy>, expression: Sql, kind: Option<pg_sys::Oid>) -> Sql {
+    let Some(policy) = policy.filter(|policy| policy.value_type != pg_sys::InvalidOid) else {
+        return expression;
+    };
+    match types::quoted_with(policy.value_type, policy.value_typmod) {
+        Some(wanted) if kind != Some(policy.value_type) => expression.sql("::").quoted(&wanted),
+        _ => expression,
+    }
+}
+
+/// Whether a trigger empties the source once it is sealed. While both are written, none does.
+fn is_emptied(relation: pg_sys::Oid, column: &CStr, source: &CStr) -> bool {
+    let argument = [column.to_bytes(), b"=", source.to_bytes()].concat();
+    let triggers = catalog::sealing_triggers(relation);
+    let mut of_both = triggers
+        .iter()
+        .filter(|trigger| trigger.arguments.iter().any(|given| given.to_bytes() == argument));
+    of_both.clone().next().is_some() && of_both.all(|trigger| trigger.empties)
+}
+
+fn missing(relation: pg_sys::Oid, name: &CStr) -> Error {
+    let column = encoding::to_string(name.to_bytes());
+    Error::NoSuchColumn { column, table: display_name(relation) }
+}
