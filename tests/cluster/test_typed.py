@@ -2,6 +2,8 @@
 
 import pytest
 from conftest import Database
+from interop import forms as outside
+from interop import open as opener
 from sqlstate import fails
 
 # Type, SQL of the value, its form, the block that it is filled to.
@@ -416,3 +418,40 @@ def test_plans(typed):
                            "WHERE proname IN ('envelope_encrypt_as', 'envelope_decrypt_as') GROUP BY 1, 2, 3, 4, 5 "
                            "ORDER BY 1").fetchall()
         assert labels == [("envelope_decrypt_as", "s", "s", 20, False), ("envelope_encrypt_as", "v", "s", 20, False)]
+
+
+MOMENT = ("CASE WHEN isfinite(v) THEN (v::date - date '1970-01-01') * 86400000000::numeric "
+          "+ extract(epoch FROM v::time) * 1000000 ELSE v::text::numeric END")
+
+# As numbers that an outside reader gives: SQL of the value `v`.
+OUTSIDE = {
+    **dict.fromkeys(["bool", "int2", "int4", "int8", "numeric", "float8", "uuid", "text", "varchar", "json", "jsonb", "bytea",
+                     "int4[]", "float8[]", "text[]", "bytea[]", "jsonb[]"], "v"),
+    "date": "CASE WHEN isfinite(v) THEN (v - date '1970-01-01')::float8 ELSE v::text::float8 END",
+    "time": "(extract(epoch FROM v) * 1000000)::int8",
+    "timetz": "ROW((extract(epoch FROM v::time) * 1000000)::int8, extract(timezone FROM v)::int8)",
+    "timestamp": MOMENT,
+    "timestamptz": MOMENT,
+    "interval": "ROW((extract(year FROM v) * 12 + extract(month FROM v))::int8, extract(day FROM v)::int8, "
+                "((extract(hour FROM v) * 60 + extract(minute FROM v)) * 60000000 + extract(microseconds FROM v))::int8)",
+    "float4": "v::text::float8", "inet": "host(v) || '/' || masklen(v)", "cidr": "v::text", "mood": "v::text",
+}
+
+
+def test_an_outside_reader_reads_them(typed):
+    """With the key of the table, and no PostgreSQL."""
+    with typed.connect() as c:
+        c.execute("SET TimeZone = 'UTC'")
+        c.execute("SELECT envelope_encrypt_as('t', 'makes the key'::text)")
+        kek, wrapped, context = c.execute(
+            "SELECT kek, wrapped, kms_context FROM envelope.wrapped_key JOIN envelope.data_key USING (key_id) "
+            "JOIN envelope.keyring_table USING (keyring_id) WHERE relation::text = 'public.t'").fetchone()
+        with open(kek.removeprefix("file://"), "rb") as f:
+            dek = opener.unwrap(f.read(), wrapped, context)
+        for n, (kind, *_) in enumerate(VALUES):
+            if kind not in OUTSIDE:
+                continue
+            sealed, expected = c.execute(f"SELECT envelope_encrypt_as('t', v), {OUTSIDE[kind]} FROM (SELECT c{n} AS v FROM typed) s",
+                                         binary=True).fetchone()
+            found = outside.read("enum" if kind == "mood" else kind, opener.open_value(dek, sealed))
+            assert found == expected or repr(found).lower() == repr(expected).lower(), VALUES[n]
