@@ -4,66 +4,9 @@
 
 #![no_main]
 
-use envelope::forms::{Sink, array, bytes, date, interval, network, number, padding, time, uuid};
 use libfuzzer_sys::fuzz_target;
 
-/// Writes again what was read, if anything was.
-fn same<T>(form: &[u8], read: Option<T>, write: impl FnOnce(T, &mut Vec<u8>)) {
-    let Some(value) = read else { return };
-    let mut again = Vec::new();
-    write(value, &mut again);
-    assert_eq!(again, form);
-}
+#[path = "../../src/envelope/tests/again/mod.rs"]
+mod again;
 
-fn array_again(form: &[u8], shape: array::Shape, out: &mut Vec<u8>) {
-    let mut count = 0;
-    for element in array::elements(form) {
-        array::write_before(shape.dimensions(), count, out);
-        count += 1;
-        let Some(element) = element else {
-            array::write_null(out);
-            continue;
-        };
-        let mut text = Vec::new();
-        element.unescape(&mut text);
-        assert!(element.plain().is_none_or(|plain| plain == text));
-        let written = array::write_element(out, |out| {
-            out.push(&text);
-            Ok::<_, ()>(())
-        });
-        assert!(written.is_ok());
-    }
-    let expected: usize = shape.dimensions().iter().product();
-    assert_eq!(count, if shape.dimensions().is_empty() { 0 } else { expected });
-    array::write_after(shape.dimensions(), out);
-}
-
-fuzz_target!(|form: &[u8]| {
-    same(form, number::read_bool(form), |value, out| number::write_bool(value, out));
-    same(form, number::read_integer(form), |value, out| number::write_integer(value, out));
-    same(form, date::read(form), |value, out| date::write(value, out));
-    same(form, time::read(form), |value, out| time::write(value, out));
-    same(form, time::read_zoned(form), |(us, east), out| time::write_zoned(us, east, out));
-    for is_utc in [false, true] {
-        let read = time::read_moment(form, is_utc);
-        same(form, read, |value, out| time::write_moment(value, is_utc, out));
-    }
-    same(form, interval::read(form), |value, out| interval::write(value, out));
-    same(form, network::read(form), |(address, bits), out| network::write(address, bits, out));
-    same(form, uuid::read(form), |value, out| uuid::write(&value, out));
-    same(form, array::shape(form), |shape, out| array_again(form, shape, out));
-    let bytes = bytes::len_of(form)
-        .map(|len| vec![0; len])
-        .and_then(|mut value| bytes::read_into(form, &mut value).then_some(value));
-    same(form, bytes, |value, out| bytes::write(&value, out));
-    // PostgreSQL writes these.
-    if number::is_numeric(form) && !form.contains(&b'n') {
-        assert!(number::read_float8(form).is_some());
-    }
-    let _ = (number::read_float4(form), number::read_float8(form));
-    assert!(!padding::without_spaces(form).ends_with(b" "));
-    if let Some(text) = padding::without_mark(form) {
-        assert_eq!(form[text.len()], 0xff);
-        assert!(form[text.len() + 1..].iter().all(|byte| *byte == 0));
-    }
-});
+fuzz_target!(|form: &[u8]| again::check(form));

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod again;
+
 use envelope::forms::padding::{Padding, fill, without_mark, without_spaces};
 use envelope::forms::time::{DAY, Moment};
 use envelope::forms::{Ends, Sink, array, date, interval, number, time};
+use proptest::prelude::*;
 use serde::Deserialize;
 
 const VECTORS: &str = include_str!("../../../tests/vectors/search-1.json");
@@ -203,5 +206,64 @@ fn padding() {
             assert_eq!(hex::encode(&bytes), marked, "{kind}");
             assert_eq!(without_mark(&bytes), Some(form.as_bytes()), "{kind}");
         }
+    }
+}
+
+/// Forms of every kind, for [`proptest`] to damage.
+const SEEDS: &[&str] = &[
+    "true",
+    "-12",
+    "12.50",
+    "NaN",
+    "-1.5e-300",
+    "infinity",
+    "2026-11-30",
+    "0001-12-31 BC",
+    "05:08:34.5",
+    "24:00:00",
+    "05:08:34-02:30:01",
+    "2026-11-30T05:08:34.000001",
+    "0001-12-31T23:59:59Z BC",
+    "P1Y2M3DT-4H-5M-6.5S",
+    "PT0S",
+    "10.0.0.1/32",
+    "2001:db8::1:0:0:1/64",
+    "::ffff:1.2.3.4/128",
+    "c0ffee00-0102-0304-0506-070809aabbcf",
+    "[[\"a\",null],[\"\\n\\u0001\",\"\\\"é\"]]",
+    "[\"\\\\x00\"]",
+    "\\x00ff",
+    "[]",
+    "text\u{ff}\0",
+];
+
+/// What stands in forms.
+const ALPHABET: &[u8] = b"0123456789-+.:/ TZPYMDHSBCeEaifnrtux\\\"[],\0\xff";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// Near a form are the texts that a lax reader would take for it.
+    #[test]
+    fn what_is_read_is_written_the_same(
+        seed in proptest::sample::select(SEEDS),
+        edits in proptest::collection::vec((0..3u8, 0..64usize, proptest::sample::select(ALPHABET)), 0..4),
+    ) {
+        let mut form = seed.as_bytes().to_vec();
+        for (edit, at, byte) in edits {
+            let at = at % (form.len() + 1);
+            match edit {
+                0 => form.insert(at, byte),
+                1 if at < form.len() => form[at] = byte,
+                _ if at < form.len() => drop(form.remove(at)),
+                _ => {}
+            }
+        }
+        again::check(&form);
+    }
+
+    #[test]
+    fn nor_does_a_reader_panic_on_anything(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        again::check(&bytes);
     }
 }
