@@ -8,6 +8,7 @@ mod checks;
 mod columns;
 mod disk;
 mod loading;
+mod policies;
 mod relatives;
 mod traces;
 mod triggers;
@@ -93,8 +94,14 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
 }
 
 /// The queries of all classes.
-const CLASSES: [&[&str]; 5] =
-    [triggers::CLASSES, beside::CLASSES, checks::CLASSES, uses::CLASSES, relatives::CLASSES];
+const CLASSES: [&[&str]; 6] = [
+    policies::CLASSES,
+    triggers::CLASSES,
+    beside::CLASSES,
+    checks::CLASSES,
+    uses::CLASSES,
+    relatives::CLASSES,
+];
 
 fn sort(findings: &mut [Finding]) {
     findings.sort_by(|one, other| {

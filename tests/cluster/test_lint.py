@@ -378,6 +378,133 @@ def test_check_tells_of_errors(db):
     assert db.sql(broken, user=db.low) == []
 
 
+# Policies.
+
+
+def protected(db):
+    """A table with a column of each form, as plan() and the guides set them up."""
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, name text, ssn text, born text, card bytea, born_sealed bytea)")
+    db.sql("SELECT envelope.protect('customers', 'ssn', bind => '{id}')")
+    db.sql("SELECT envelope.protect('customers', 'card', form => 'bytea')")
+    db.sql("SELECT envelope.set_policy('customers', 'born_sealed', form => 'source', source => 'born')")
+    db.sql("CREATE TRIGGER seal_born BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_seal('born_sealed=born')")
+    db.sql("ALTER TABLE customers ADD CONSTRAINT born_is_sealed CHECK (envelope.is_sealed(born_sealed)), "
+           "ADD CONSTRAINT born_must_be_empty CHECK (envelope.must_be_empty(born))")
+    db.sql(f"INSERT INTO customers (id, ssn, born, card) VALUES (2, '{SECRET}', '2000-01-01', '4111')")
+    db.sql("ANALYZE customers")
+
+
+def test_protected_columns_of_each_form(db):
+    protected(db)
+    assert findings(db, "customers") == [] == findings(db)
+
+
+def test_a_policy_without_a_trigger(db):
+    """An error whatever else there is: intent was said."""
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, ssn bytea CONSTRAINT ssn_is_sealed CHECK (envelope.is_sealed(ssn)))")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', form => 'bytea')")
+    assert kinds(db, "customers") == {("ssn", "error", "42704")}
+    mend(db, "customers", "ssn", "error", "42704")
+    assert findings(db, "customers") == []
+    db.sql("INSERT INTO customers VALUES (1, 'x')")
+    assert findings(db) == []
+
+
+def test_a_policy_of_a_source_without_a_trigger(db):
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, ssn text, ssn_sealed bytea)")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn_sealed', form => 'source', source => 'ssn')")
+    mend(db, "customers", "ssn_sealed", "error", "42704")
+    db.sql(f"INSERT INTO customers (id, ssn) VALUES (1, '{SECRET}')")
+    assert db.value("SELECT bool_and(ssn IS NULL AND envelope.is_sealed(ssn_sealed)) FROM customers")
+    mend(db, "customers", "ssn", "warning", "23514")
+    mend(db, "customers", "ssn_sealed", "warning", "23514")
+
+
+def test_a_policy_of_a_column_that_is_not_sealed_yet(db):
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, born date)")
+    db.sql("SELECT envelope.set_policy('customers', 'born', value_type => 'date')")
+    assert kinds(db, "customers") == {("born", "error", "42804")}
+    mend(db, "customers", "born", "error", "42804")
+    assert findings(db, "customers") == []
+
+
+def test_policies_of_columns_that_are_gone(db):
+    protected(db)
+    db.sql("ALTER TABLE customers RENAME card TO number")
+    assert ("card", "error", "42703") in kinds(db, "customers")
+    db.sql("ALTER TABLE customers RENAME number TO card")
+    for old, column in (("born", "born_sealed"), ("id", "ssn")):
+        db.sql(f"ALTER TABLE customers RENAME {old} TO other")
+        assert (column, "error", "42703") in kinds(db, "customers")
+        db.sql(f"ALTER TABLE customers RENAME other TO {old}")
+    assert findings(db, "customers") == []
+
+
+def test_a_registered_column_that_is_gone(db):
+    make(db)
+    db.sql("ALTER TABLE people ADD old bytea; SELECT envelope.register_column('people', 'old')")
+    db.sql("ALTER TABLE people DROP COLUMN old")
+    mend(db, "people", "old", "warning", "42703")
+    assert findings(db, "people") == []
+
+
+def test_a_trigger_that_takes_plaintext_from_elsewhere(db):
+    protected(db)
+    db.sql("CREATE OR REPLACE TRIGGER seal_born BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_seal('born_sealed')")
+    mend(db, "customers", "born_sealed", "error", "39P01")
+    assert findings(db, "customers") == []
+
+
+def test_a_key_that_changes_what_is_bound(db):
+    db.sql("CREATE TABLE accounts (id int PRIMARY KEY)")
+    protected(db)
+    db.sql("INSERT INTO accounts VALUES (1), (2)")
+    db.sql("ALTER TABLE customers ADD FOREIGN KEY (id) REFERENCES accounts ON UPDATE CASCADE ON DELETE CASCADE")
+    assert kinds(db, "customers") == {("ssn", "notice", "42501")}
+    mend(db, "customers", "ssn", "notice", "42501")
+    assert findings(db, "customers") == []
+
+
+@pytest.mark.parametrize("change, kind", [
+    ("ALTER TABLE customers ALTER born SET DEFAULT '2000-01-01'", ("born", "error", "42P17")),
+    ("ALTER TABLE customers ALTER born SET NOT NULL", ("born", "warning", "23502")),
+    ("ALTER TABLE customers ADD UNIQUE (born)", ("born", "warning", "42P17")),
+    ("ALTER TABLE customers ADD CHECK (born < '2100-01-01')", ("born", "warning", "42P17")),
+    ("ALTER TABLE customers ADD y int GENERATED ALWAYS AS (length(born)) STORED", ("y", "warning", "42883")),
+    ("ALTER TABLE customers DROP CONSTRAINT born_must_be_empty", ("born", "warning", "23514")),
+])
+def test_what_stands_on_a_source(db, change, kind):
+    protected(db)
+    db.sql("DELETE FROM customers")
+    db.sql(change)
+    assert kinds(db, "customers") == {kind}
+    mend(db, "customers", *kind)
+
+
+def test_a_source_that_still_holds_values(db):
+    protected(db)
+    db.sql("ALTER TABLE customers DROP CONSTRAINT born_must_be_empty, DISABLE TRIGGER seal_born")
+    db.sql("INSERT INTO customers (id, born) SELECT g, '2001-01-01' FROM generate_series(10, 20) g; ANALYZE customers")
+    db.sql("ALTER TABLE customers ENABLE TRIGGER seal_born")
+    assert kinds(db, "customers") == {("born", "error", "23514"), ("born", "warning", "23514"), ("born", "warning", "55000")}
+    mend(db, "customers", "born", "error", "23514")
+    mend(db, "customers", "born", "warning", "55000")
+    assert kinds(db, "customers") == {("born", "warning", "23514")}
+
+
+def test_a_mirror_keeps_its_source(db):
+    """For a rolling deploy: no alarm, but a word."""
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, ssn text NOT NULL UNIQUE, ssn_sealed bytea "
+           "CONSTRAINT ssn_is_sealed CHECK (envelope.is_sealed(ssn_sealed)))")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn_sealed', form => 'source', source => 'ssn')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW "
+           "EXECUTE FUNCTION envelope_mirror('ssn_sealed=ssn')")
+    db.sql("INSERT INTO customers (id, ssn) VALUES (1, 'x')")
+    assert kinds(db, "customers") == {("ssn", "notice", "55000")}
+
+
 # Relatives: partitions, heirs, copies.
 
 

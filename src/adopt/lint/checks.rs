@@ -19,9 +19,11 @@ WHERE NOT c.guarded AND NOT c.below
 
 /// Their constraints.
 macro_rules! guards {
-    ($of:literal) => {
+    ($of:literal, $name:literal) => {
         concat!(
-            "SELECT c.relation, c.name::text AS name, c.col, c.tab, k.conname, k.convalidated, e.is_enforced, ",
+            "SELECT c.relation, c.",
+            $name,
+            "::text AS name, c.col, c.tab, k.conname, k.convalidated, e.is_enforced, ",
             "pg_get_constraintdef(k.oid) AS definition FROM col c ",
             "JOIN pg_constraint k ON k.conrelid = c.relation AND k.contype = 'c' AND c.",
             $of,
@@ -39,9 +41,9 @@ const DOUBTFUL: &str = concat!(
              format('CHECK constraint %I is NOT VALID, and says nothing of values from before it', g.conname),
              format('ALTER TABLE %s VALIDATE CONSTRAINT %I', g.tab, g.conname)
       FROM (",
-    guards!("attnum"),
+    guards!("attnum", "name"),
     " UNION ",
-    guards!("source"),
+    guards!("source", "source_name"),
     ") AS g WHERE g.is_enforced AND NOT g.convalidated"
 );
 
@@ -52,9 +54,9 @@ const UNENFORCED: &str = concat!(
              format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I %s NOT VALID', g.tab, g.conname, g.conname,
                     regexp_replace(g.definition, '( NOT VALID| NOT ENFORCED)+$', ''))
       FROM (",
-    guards!("attnum"),
+    guards!("attnum", "name"),
     " UNION ",
-    guards!("source"),
+    guards!("source", "source_name"),
     ") AS g WHERE NOT g.is_enforced"
 );
 

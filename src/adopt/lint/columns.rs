@@ -167,9 +167,9 @@ WITH RECURSIVE member AS (
 
 /// The columns, with their flags as bits.
 const COLUMNS: &str = r", direct AS (
-  SELECT s.relation::oid AS relation, s.column_name::text AS target, to_jsonb(s) ->> 'source' AS source,
-         CASE WHEN to_jsonb(s) ->> 'form' IS NULL THEN 4 ELSE 1 END
-         | CASE WHEN to_jsonb(s) ->> 'form' IS NOT NULL AND s.bound_columns <> '{}' THEN 64 ELSE 0 END AS flags
+  SELECT s.relation::oid AS relation, s.column_name::text AS target, s.source::text AS source,
+         CASE WHEN s.form IS NULL THEN 4 ELSE 1 END
+         | CASE WHEN s.form IS NOT NULL AND s.bound_columns <> '{}' THEN 64 ELSE 0 END AS flags
   FROM envelope.sealed_column s
   UNION ALL
   SELECT n.tgrelid, n.target, n.source, CASE WHEN t.mirrors THEN 130 ELSE 2 END FROM named n JOIN trig t ON t.oid = n.oid

@@ -86,6 +86,11 @@ WHERE (c.policy OR c.triggered OR c.heir)
 
 /// What on a source refuses its NULL, fills it by itself, or looks at it.
 const SOURCES: &str = r"
+SELECT c.relation, c.source_name::text, 'notice', '55000',
+       format('column %s, which is mirrored into column %s, keeps its plaintext for the time being', c.source_col, c.col),
+       'When all writers use the sealed column, put envelope_seal in the place of envelope_mirror.'
+FROM col c WHERE c.mirrored AND NOT c.below
+UNION ALL
 SELECT c.relation, c.source_name::text, 'error', '42P17',
        format('column %s, which is sealed into column %s, has a DEFAULT, which takes the place of a sealed value that is '
               || 'given', c.source_col, c.col),
