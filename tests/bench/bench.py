@@ -3,8 +3,7 @@
 
 import time
 
-from . import cold, keyrings, peers, place, reencrypt, report, scale, sizes, timing, views, writes
-from . import cold, columns, keyrings, peers, place, reencrypt, report, scale, sizes, timing, writes
+from . import cold, columns, keyrings, lint, peers, place, reencrypt, report, scale, sizes, timing, views, writes
 
 PARTS = {
     "sizes": sizes.measure,
@@ -16,6 +15,7 @@ PARTS = {
     "many keys": scale.many_keys,
     "reencrypt": reencrypt.measure,
     "keyrings": keyrings.measure,
+    "lint": lint.measure,
     "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws()},
     "peers": peers.measure,
     "views": views.writes,

@@ -33,6 +33,8 @@ def rows(results):
     found += of_reencryption(results["reencrypt"])
     found += of_keyrings(results["keyrings"])
     found += of_views(results["views"])
+    lint = results["lint"]
+    found.append(at_most(f"seconds of envelope.lint() in a database with {lint['tables']:,} tables", lint["seconds"], 2))
     found.append(reported("memory for each key", f"{results['many keys']['bytes a key']:,.0f} B"))
     for kms in ("file", "aws"):
         cold = results["cold"][kms]
