@@ -246,7 +246,8 @@ def gexec(db, steps):
 def execute(c, sql):
     if sql.startswith("CALL envelope.seal_column") and not c.execute(
             "SELECT count(*) FROM pg_proc WHERE proname = 'seal_column'").fetchone()[0]:
-        sql = "UPDATE t SET id = DEFAULT WHERE false" if False else "UPDATE t SET copy = copy"
+        table = re.match(r"CALL envelope.seal_column\('((?:[^']|'')*)'", sql)[1]
+        sql = f"UPDATE {table} SET " + ("copy = copy" if "select" not in table else '"Id" = "Id"')
     got = c.execute(sql)
     if sql.startswith("SELECT count(*) AS must_be_0"):
         assert got.fetchone() == (0,)
@@ -383,3 +384,132 @@ def test_each_step_takes_the_lock_that_it_says(db, way):
             said = lock.split(",")[0]
             # A look at the catalog's entry of a table does not lock it for long.
             assert took == said or {took, said} <= {"none", "ACCESS SHARE"}, (sql, took, said)
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+def test_names_that_need_quotes(cluster, database, encoding):
+    """Whatever the table and its columns are called, and whatever encoding the database has."""
+    db = database.__new__(database)
+    db.cluster, db.name, db.low = cluster, f"names_{encoding.lower()}", None
+    cluster.sql(f"CREATE DATABASE {db.name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    db.sql('CREATE EXTENSION "pgrx-example"')
+    relation = '"Straße"."select"'
+    with db.connect(client_encoding="utf8") as c:
+        c.execute('CREATE SCHEMA "Straße"')
+        c.execute(f'CREATE TABLE {relation} ("Größe ""x""" text NOT NULL, "user" date, "a\'b" text, "$envelope$" text, '
+                  '"Id" int PRIMARY KEY)')
+        c.execute(f"INSERT INTO {relation} VALUES ('ä', '2020-01-01', %s, 'é', 1)", (r"q'\x",))
+        before = c.execute(f"TABLE {relation}").fetchall()
+        for online in (False, True):
+            columns = ['Größe "x"', "user", "a'b", "$envelope$"]
+            options = {"online": online, "bind": ["Id"], "a'b": {"tag": r"it's \ ok"}}
+            steps = c.execute("SELECT sql, lock, remark FROM envelope.plan(%s::text::regclass, %s::name[], %s::jsonb)",
+                              (relation, columns, json.dumps(options))).fetchall()
+            for sql, *_ in steps:
+                if sql is not None:
+                    execute(c, sql)
+            [row] = c.execute(f"TABLE {relation}").fetchall()
+            assert "ä" not in row and r"q'\x" not in row
+            for name in columns:
+                c.execute("SELECT envelope.unprotect(%s::text::regclass, %s)", (relation, name))
+            kept = c.execute(f'SELECT "Größe ""x""", "user", "a\'b", "$envelope$", "Id" FROM {relation}').fetchall()
+            assert kept == before
+        c.execute(f'ALTER TABLE {relation} RENAME "user" TO "a=b"')
+        with fails("0A000"):
+            c.execute("SELECT envelope.protect(%s::text::regclass, 'a=b')", (relation,))
+    cluster.sql(f"DROP DATABASE {db.name} (FORCE)")
+
+
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("form", ["sealed", "source"])
+def test_partitions_are_their_tables(db, online, form):
+    db.sql("CREATE TABLE t (id int NOT NULL, v text, copy text) PARTITION BY RANGE (id)")
+    db.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    db.sql("CREATE TABLE t2 (copy text, v text, dropped int, id int NOT NULL)")
+    db.sql("ALTER TABLE t2 DROP dropped; ALTER TABLE t ATTACH PARTITION t2 FOR VALUES FROM (10) TO (20)")
+    db.sql("INSERT INTO t SELECT g, 'v' || g, 'v' || g FROM generate_series(1, 19) g")
+    db.sql("CREATE INDEX i ON t2 (v)")
+    if not online:
+        with fails("2BP01"):
+            plan(db, "t", ["v"], form=form, online=False)
+        db.sql("DROP INDEX i")
+    with fails("0A000"):
+        plan(db, "t1", ["v"], form=form, online=online)
+    gexec(db, plan(db, "t", ["v"], form=form, online=online, bind=["id"]))
+    name = "v" if form == "sealed" else "v_sealed"
+    opened = f"envelope_decrypt_text('t', {name}, envelope.row_context('t', '{name}', id::text))"
+    db.sql("INSERT INTO t (id, v, copy) VALUES (0, 'n', 'n')")
+    for part in ("t", "t1", "t2"):
+        assert seals(db, part, name)
+        assert db.value(f"SELECT count(*) FROM {part} WHERE {opened} IS DISTINCT FROM copy") == 0
+    db.sql("SELECT envelope.unprotect('t', 'v')")
+    assert db.value("SELECT count(*) FROM t WHERE v IS DISTINCT FROM copy OR v IS NULL") == 0
+
+
+def test_the_plan_says_who_needs_which_right(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, w text)")
+    db.sql(f"GRANT SELECT, INSERT ON t TO {db.low}")
+    granted = [sql for sql, *_ in plan(db, "t", ["v"]) if "grant_key" in (sql or "")]
+    assert granted == [f"SELECT envelope.grant_key('public.t', '{db.low}', '{verb}')" for verb in ("encrypt", "decrypt")]
+    gexec(db, plan(db, "t", ["v"], form="source"))
+    db.sql("INSERT INTO t (id, v) VALUES (1, 'x')", user=db.low)
+    assert db.sql("SELECT envelope_decrypt_text('t', v_sealed) FROM t", user=db.low) == [("x",)]
+    assert not any("grant_key" in (sql or "") for sql, *_ in plan(db, "t", ["w"]))
+    # A right on another column is none on this one; PUBLIC can be given none.
+    db.sql(f"REVOKE ALL ON t FROM {db.low}; SELECT envelope.revoke_key('t', '{db.low}', v) FROM (VALUES ('encrypt'), "
+           f"('decrypt')) x (v); GRANT SELECT (id) ON t TO {db.low}; GRANT UPDATE (w) ON t TO PUBLIC")
+    steps = plan(db, "t", ["w"])
+    assert not any("grant_key" in (sql or "") for sql, *_ in steps)
+    assert [remark for sql, _, remark in steps if sql is None and "PUBLIC" in remark]
+    with db.connect() as c:
+        got = notices(c)
+        db.sql(f"GRANT SELECT ON t TO {db.low}")
+        c.execute("SELECT envelope.protect('t', 'w')")
+        assert len(got) == 1 and f"'{db.low}', 'decrypt'" in got[0][2]
+    db.sql("UPDATE t SET w = 'y'")
+    with fails("42501"):
+        db.sql("SELECT envelope_decrypt_text('t', w) FROM t", user=db.low)
+
+
+def test_only_whoever_may_manage_the_table(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    for call in ("SELECT * FROM envelope.plan('t', '{v}')", "SELECT envelope.protect('t', 'v')",
+                 "SELECT envelope.unprotect('t', 'v')"):
+        with fails("42501"):
+            db.sql(call, user=db.low)
+    db.sql("SELECT envelope.create_key('t')")
+    db.sql(f"SELECT envelope.grant_key('t', '{db.low}', 'manage')")
+    # The rights on keys are no rights on the table.
+    with fails("42501"):
+        db.sql("SELECT envelope.protect('t', 'v')", user=db.low)
+    assert column(db, "t", "v")[0] == "text" and db.sql("SELECT * FROM envelope.policies") == []
+    db.sql(f"ALTER TABLE t OWNER TO {db.low}")
+    db.sql("SELECT envelope.protect('t', 'v')", user=db.low)
+    assert column(db, "t", "v")[0] == "envelope.sealed"
+
+
+@pytest.mark.parametrize("relation, columns, options, sqlstate", [
+    ("t", "{v}", '{"unknown": 1}', "22023"), ("t", "{v}", "[]", "22023"), ("t", "{v}", '{"form": "other"}', "22023"),
+    ("t", "{}", "{}", "22023"), ("t", "{v,v}", "{}", "22023"), ("t", "{NULL}", "{}", "22023"), ("t", "{gone}", "{}", "42703"),
+    ("t", "{v}", '{"bind": ["gone"]}', "42703"), ("t", "{v}", '{"type": "nowhere.gone"}', "42704"),
+    ("w", "{v}", "{}", "42809"), ("t", "{d}", '{"form": "bytea"}', "22023"), ("t", "{v}", '{"target": "v", "form": "source"}', "22023"),
+])
+def test_what_cannot_be_asked_for(db, relation, columns, options, sqlstate):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, d date); CREATE VIEW w AS SELECT id AS v FROM t")
+    with fails(sqlstate):
+        db.sql("SELECT * FROM envelope.plan(%s::text::regclass, %s::name[], %s::jsonb)", (relation, columns, options))
+
+
+def test_the_trigger_sees_the_row_last(db):
+    """Whatever the other triggers of the table are called."""
+    db.sql("CREATE FUNCTION up() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.v := upper(NEW.v); RETURN NEW; END$$")
+    for number, name in enumerate(["before", "fill", "zzz", "~~~", "é" * 20]):
+        db.sql(f"CREATE TABLE t{number} (id int, v text)")
+        db.sql(f'CREATE TRIGGER "{name}" BEFORE INSERT OR UPDATE ON t{number} FOR EACH ROW EXECUTE FUNCTION up()')
+        db.sql(f"SELECT envelope.protect('t{number}', 'v', form => 'source')")
+        db.sql(f"INSERT INTO t{number} (v) VALUES ('abc')")
+        assert db.sql(f"SELECT envelope_decrypt_text('t{number}', v_sealed) FROM t{number}") == [("ABC",)]
+    db.sql("CREATE TABLE t (id int, v text)")
+    db.sql(f"CREATE TRIGGER \"{'~' * 63}\" BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION up()")
+    with fails("22023"):
+        db.sql("SELECT envelope.protect('t', 'v')")

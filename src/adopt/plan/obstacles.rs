@@ -88,6 +88,12 @@ fn of_column(facts: &Facts, wish: &Wish<'_>) -> Vec<Obstacle> {
         let parents = facts.parents.join(", ");
         add(format!("column {quoted} is inherited: protect that of {parents}"), String::new());
     }
+    for name in [&wish.column.name, &wish.target.plain] {
+        if name.contains('=') {
+            let what = "has a sign in its name by which the trigger's arguments are parted";
+            add(format!("column {} {what}", (facts.quote)(name)), String::new());
+        }
+    }
     if wish.column.generated {
         add(format!("column {quoted} is generated"), alter("DROP EXPRESSION"));
     }
