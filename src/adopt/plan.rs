@@ -1,6 +1,6 @@
 //! How a column of plaintext becomes a sealed one, and back: `envelope.plan`, `protect` and `unprotect`.
 //!
-//! [`facts`] reads what there is, [`wish`] is what is to be, [`obstacles`] what stands between. [`online`], [`in_place`]
+//! [`read`] gives the [`facts`] that there are, [`wish`] is what is to be, [`obstacles`] what stands between. [`online`], [`in_place`]
 //! and [`back`] write the statements, which [`run`] prints or runs as the current role: as anybody could by hand.
 
 mod back;
@@ -10,8 +10,11 @@ mod in_place;
 mod obstacles;
 mod online;
 mod options;
+mod read;
 mod run;
 mod step;
+#[cfg(test)]
+mod tests;
 mod text;
 mod triggers;
 mod values;

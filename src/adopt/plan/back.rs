@@ -45,7 +45,7 @@ fn begun(facts: &Facts, column: &str, any: &dyn Fn(&str) -> Result<bool>) -> Res
         |one: &String| one == &target.name || one.split('=').next() == Some(&target.name);
     let is_used = facts.policy(&target.name).is_some()
         || facts.column(column).is_none()
-        || facts.triggers.iter().any(|trigger| trigger.arguments().iter().any(names_it));
+        || facts.triggers.iter().any(|trigger| trigger.arguments.iter().any(names_it));
     if is_used || any(&format!("{} IS NOT NULL", target.quoted))? {
         return none();
     }
@@ -63,6 +63,7 @@ fn beside(
 ) -> Result<Vec<String>> {
     let mut statements =
         triggers::remove(facts, &[format!("{}={}", target.name, source.name), target.name.clone()]);
+    statements.push(dropped(facts, policy));
     let is_sealed_only = format!("{} IS NULL AND {} IS NOT NULL", source.quoted, target.quoted);
     let mut changes = Vec::new();
     if let Some(check) = facts.check("must_be_empty", &source.name) {
@@ -93,7 +94,6 @@ fn beside(
     if !changes.is_empty() {
         statements.push(alter_table(&facts.name, &changes));
     }
-    statements.push(dropped(facts, policy));
     statements.push(alter_table(&facts.name, &[format!("DROP COLUMN {}", target.quoted)]));
     statements.push(unregistered(facts, policy));
     Ok(statements)

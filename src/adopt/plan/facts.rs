@@ -1,14 +1,8 @@
 //! What PostgreSQL's catalog says of a table and of whatever depends on its columns.
 
-use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys;
 use serde::Deserialize;
 
 use super::text::{Name, literal};
-use crate::catalog::rows;
-use crate::error::{Error, Result};
-use crate::pg::search_path::Pinned;
-use crate::pg::{encoding, relation, spi};
 
 /// A table. Names are as SQL quotes them, where they are not said to be plain.
 #[derive(Deserialize)]
@@ -38,7 +32,7 @@ pub struct Facts {
     pub roles: Vec<Role>,
     pub policies: Vec<Policy>,
     /// How SQL quotes a name.
-    #[serde(skip, default = "by_server")]
+    #[serde(skip, default = "as_it_is")]
     pub quote: fn(&str) -> String,
 }
 
@@ -102,8 +96,11 @@ pub struct Trigger {
     /// It has a WHEN, or names columns.
     pub is_narrow: bool,
     pub kind: TriggerKind,
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// As pg_trigger.tgargs, in hex.
-    arguments: String,
+    #[serde(default)]
+    pub argument_bytes: String,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,28 +168,6 @@ pub struct Policy {
 }
 
 impl Facts {
-    /// Reads them as the current role, as they are committed now.
-    pub fn of(relation: pg_sys::Oid) -> Result<Facts> {
-        let json = {
-            let _path = Pinned::to_catalog();
-            // SAFETY: an OID by value.
-            let relation = unsafe { DatumWithOid::new(relation, pg_sys::REGCLASSOID) };
-            spi::bytes(include_str!("facts.sql"), &[relation])
-        };
-        let json = json.map_err(|error| Error::Corrupt(format!("catalog read failed: {error}")))?;
-        let json = json.ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
-        let mut facts: Facts = serde_json::from_slice(&json)
-            .map_err(|error| Error::Corrupt(format!("catalog read failed: {error}")))?;
-        for row in rows::policies(relation)?.iter().filter(|row| row.former.is_some()) {
-            let column = encoding::to_string(row.column_name.to_bytes());
-            let policies = facts.policies.iter_mut();
-            policies
-                .filter(|policy| policy.column == column)
-                .for_each(|policy| policy.is_rebinding = true);
-        }
-        Ok(facts)
-    }
-
     /// A name that SQL has yet to quote.
     pub fn name(&self, plain: &str) -> Name {
         Name { quoted: (self.quote)(plain), plain: plain.to_owned() }
@@ -243,20 +218,6 @@ impl Check {
 }
 
 impl Trigger {
-    /// In UTF-8.
-    pub fn arguments(&self) -> Vec<String> {
-        let digits: Vec<u8> = self.arguments.bytes().collect();
-        let bytes: Vec<u8> = digits
-            .chunks(2)
-            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        let mut arguments: Vec<_> =
-            bytes.split(|byte| *byte == 0).map(encoding::to_string).collect();
-        // Each ends with a NUL.
-        arguments.pop();
-        arguments
-    }
-
     /// Whether it sees the rows that are stored, before they are.
     pub fn sees_rows(&self) -> bool {
         self.is_row && self.is_before && (self.on_insert || self.on_update) && self.enabled != 'D'
@@ -272,6 +233,6 @@ impl Trigger {
     }
 }
 
-fn by_server() -> fn(&str) -> String {
-    relation::quoted
+fn as_it_is() -> fn(&str) -> String {
+    str::to_owned
 }

@@ -144,7 +144,7 @@ SELECT convert_to(json_build_object(
       'is_narrow', t.tgqual IS NOT NULL OR t.tgattr::text <> '',
       'kind', CASE WHEN l.lanname = 'c' AND f.prosrc = 'envelope_seal_wrapper' THEN 'seal'
                    WHEN l.lanname = 'c' AND f.prosrc = 'envelope_mirror_wrapper' THEN 'mirror' ELSE 'other' END,
-      'arguments', encode(t.tgargs, 'hex')) ORDER BY t.tgname COLLATE "C")
+      'argument_bytes', encode(t.tgargs, 'hex')) ORDER BY t.tgname COLLATE "C")
     FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_language l ON l.oid = f.prolang
     WHERE t.tgrelid = p.oid AND NOT t.tgisinternal), '[]'),
   'checks', COALESCE((SELECT json_agg(json_build_object(

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 
-use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 
 use super::facts::{Category, Column, Facts, TriggerKind};
@@ -10,7 +9,7 @@ use super::options::{OfColumn, Options};
 use super::step::{EXCLUSIVE, Step};
 use super::text::{as_one, literal};
 use super::wish::{Form, ValueType, Wish, no_column};
-use super::{back, in_place, obstacles, online, triggers};
+use super::{back, in_place, obstacles, online, read, triggers};
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
@@ -37,7 +36,7 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
         return Err(Error::BadArgument("columns must name a column".into()));
     }
     let options = Options::parse(options, columns)?;
-    let facts = Facts::of(relation)?;
+    let facts = read::facts(relation)?;
     let is_big = facts.rows > MANY_ROWS || facts.bytes > MANY_BYTES;
     let online = options.online.unwrap_or(is_big);
     let mut wishes: Vec<Wish<'_>> = Vec::new();
@@ -92,7 +91,7 @@ pub fn protect(relation: pg_sys::Oid, asked: Asked) -> Result<()> {
         in_place::statements(facts, &wishes)
     };
     // Before anything is asked of the KMS, or locked.
-    let facts = Facts::of(relation)?;
+    let facts = read::facts(relation)?;
     if look(&facts)?.is_empty() {
         return Ok(());
     }
@@ -112,7 +111,7 @@ pub fn protect(relation: pg_sys::Oid, asked: Asked) -> Result<()> {
 /// The way back, as the current role and in its transaction.
 pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -> Result<()> {
     ready(relation)?;
-    let facts = Facts::of(relation)?;
+    let facts = read::facts(relation)?;
     if facts.has_key {
         life::warm(relation)?;
     }
@@ -122,7 +121,8 @@ pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -
             "SELECT convert_to(EXISTS (SELECT FROM {} WHERE {condition})::text, 'UTF8')",
             facts.name
         );
-        Ok(read(&sql, &[])?.as_deref() == Some(b"true"))
+        let told = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
+        Ok(told.as_deref() == Some(b"true"))
     };
     let to = to.map(|kind| value_of(kind, -1));
     for statement in back::statements(&facts, column, to, &any)? {
@@ -139,7 +139,7 @@ fn ready(relation: pg_sys::Oid) -> Result<()> {
 /// Locks the table, and looks at it again.
 fn locked(relation: pg_sys::Oid, facts: &Facts) -> Result<Facts> {
     run(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", facts.name))?;
-    Facts::of(relation)
+    read::facts(relation)
 }
 
 fn wish<'a>(
@@ -228,8 +228,4 @@ fn value_of(kind: pg_sys::Oid, modifier: i32) -> ValueType {
 /// Runs one statement, as the current role.
 fn run(statement: &str) -> Result<()> {
     spi::run(statement).map_err(|error| Error::Corrupt(format!("{error}: {statement}")))
-}
-
-fn read(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Option<Vec<u8>>> {
-    spi::bytes(sql, args).map_err(|error| Error::Corrupt(error.to_string()))
 }

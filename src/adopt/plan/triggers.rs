@@ -9,7 +9,7 @@ pub fn with<'a>(facts: &'a Facts, kind: TriggerKind, argument: &str) -> Option<&
     let is_it = |trigger: &&Trigger| {
         trigger.kind == kind
             && trigger.is_whole()
-            && trigger.arguments().iter().any(|one| one == argument)
+            && trigger.arguments.iter().any(|one| one == argument)
     };
     facts.triggers.iter().find(is_it)
 }
@@ -43,8 +43,8 @@ fn with_more(
     let ours =
         |trigger: &&Trigger| trigger.kind == kind && trigger.is_whole() && is_last(&trigger.name);
     if let Some(ours) = facts.triggers.iter().rfind(ours) {
-        let mut all = ours.arguments();
-        let is_new = |argument: &&String| !ours.arguments().contains(argument);
+        let mut all = ours.arguments.clone();
+        let is_new = |argument: &&String| !ours.arguments.contains(argument);
         all.extend(arguments.iter().filter(is_new).cloned());
         return Ok((ours.quoted.clone(), all));
     }
@@ -67,7 +67,7 @@ fn with_more(
 pub fn remove(facts: &Facts, arguments: &[String]) -> Vec<String> {
     let mut statements = Vec::new();
     for trigger in facts.triggers.iter().filter(|trigger| trigger.kind != TriggerKind::Other) {
-        let all = trigger.arguments();
+        let all = &trigger.arguments;
         let left: Vec<_> = all.iter().filter(|one| !arguments.contains(one)).cloned().collect();
         if left.len() == all.len() {
             continue;

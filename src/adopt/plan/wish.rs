@@ -217,7 +217,7 @@ fn without_modifier(name: &str) -> String {
 /// Whether a trigger seals what arrives in the column itself.
 fn seals_in_place(facts: &Facts, column: &Column) -> bool {
     facts.triggers.iter().any(|trigger| {
-        trigger.kind == TriggerKind::Seal && trigger.arguments().contains(&column.name)
+        trigger.kind == TriggerKind::Seal && trigger.arguments.contains(&column.name)
     })
 }
 
