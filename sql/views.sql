@@ -59,6 +59,13 @@ CREATE FUNCTION envelope.open_view(
 COMMENT ON FUNCTION envelope.open_view(regclass, text, text, jsonb, boolean) IS
   'Prints the statements that make a view with the opened values of a table, and runs them if execute is true';
 
+-- For every type, arrays and enums too, which no cast is for.
+CREATE FUNCTION envelope.form_of(value anyelement)
+  RETURNS envelope.sealed LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.form_of(anyelement) IS
+  'For envelope.write_through: the canonical form of a value, filled, for the trigger to seal';
+
 CREATE FUNCTION envelope.write_through()
   RETURNS trigger LANGUAGE c
   AS 'MODULE_PATHNAME', 'envelope_write_through_wrapper';

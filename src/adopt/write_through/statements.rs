@@ -86,20 +86,21 @@ fn assignments(way: &Way, chosen: &Chosen) -> Result<Vec<(Sql, Sql)>> {
         .collect()
 }
 
-/// A value that is to be sealed, for a column of another type: by assignment where PostgreSQL has one, as its UTF-8
-/// text where bytes are sealed.
+/// A value that is to be sealed, for the column that it goes into: text by assignment, or as its UTF-8 bytes, values of
+/// other types as their form. A source column takes it as it is.
 fn plaintext(value: Sql, kind: pg_sys::Oid, column: pg_sys::Oid) -> Sql {
     let texts = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID];
-    match (column::base_type(kind), column::base_type(column)) {
-        (Some(pg_sys::BYTEAOID), _) => value,
-        (Some(kind), Some(pg_sys::BYTEAOID)) if texts.contains(&kind) => {
-            Sql::new("pg_catalog.convert_to(").add(&value).sql("::pg_catalog.text, 'UTF8')")
-        }
-        // The type of sealed columns knows the form of every type.
-        (_, Some(pg_sys::BYTEAOID)) => {
-            Sql::new("(").add(&value).sql("::envelope.sealed)::pg_catalog.bytea")
-        }
-        _ => value,
+    let is_text = column::base_type(kind).is_some_and(|base| texts.contains(&base));
+    let is_bytea = |kind| column::base_type(kind) == Some(pg_sys::BYTEAOID);
+    if is_bytea(kind) || !column::is_sealable(column) {
+        value
+    } else if !is_text {
+        let form = Sql::new("envelope.form_of(").add(&value).sql(")");
+        if is_bytea(column) { form.sql("::pg_catalog.bytea") } else { form }
+    } else if is_bytea(column) {
+        Sql::new("pg_catalog.convert_to(").add(&value).sql("::pg_catalog.text, 'UTF8')")
+    } else {
+        value
     }
 }
 

@@ -134,6 +134,37 @@ INSERT INTO sources_plain (id, ssn_new, note_sealed) VALUES (3, '456', 'note') R
 INSERT INTO sources_plain AS s (id, ssn_new) VALUES (3, '789') ON CONFLICT (id) DO UPDATE SET ssn_sealed = excluded.ssn_sealed RETURNING ssn;
 DROP TABLE sources CASCADE;
 
+-- Values with types, under whatever settings; bytea columns of typed values, arrays, enums, domains.
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE DOMAIN zip AS varchar(5) CHECK (value ~ '^[0-9]+$');
+CREATE TABLE typed_in (id int PRIMARY KEY, born date, born_sealed envelope.sealed, due bytea, pay envelope.sealed,
+  ok envelope.sealed, mood envelope.sealed, nums envelope.sealed, doc envelope.sealed, zip envelope.sealed, note envelope.sealed);
+CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON typed_in FOR EACH ROW
+  EXECUTE FUNCTION envelope_seal('born_sealed=born', 'due', 'pay', 'ok', 'mood', 'nums', 'doc', 'zip', 'note');
+SELECT envelope.set_policy('typed_in', 'born_sealed', form => 'source', source => 'born');
+SELECT envelope.set_policy('typed_in', 'due', form => 'bytea', value_type => 'timestamptz', bind => '{id}');
+SELECT envelope.set_policy('typed_in', c.name, value_type => c.type) FROM (VALUES ('pay', 'numeric(8,2)'), ('ok', 'boolean'),
+  ('mood', 'mood'), ('nums', 'integer[]'), ('doc', 'jsonb'), ('zip', 'zip')) AS c (name, type);
+SELECT envelope.set_policy('typed_in', 'note', value_type => 'text', block => 64);
+SELECT count(*) FROM envelope.open_view('typed_in', 'typed_open', write => 'triggers', execute => true);
+SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo';
+INSERT INTO typed_open (id, born, due, pay, ok, mood, nums, doc, zip, note)
+  VALUES (1, '31/12/1999', '31/12/1999 23:00+00', 12.5, true, 'sad', '{1,NULL,3}', '{"a": [1]}', '12345', 'short')
+  RETURNING born, due, pay, ok, mood, nums, doc, zip, note;
+UPDATE typed_open SET born = born + 1, due = due + interval '1 hour', pay = pay * 2, ok = NOT ok, mood = 'glad', nums = nums || 4,
+  zip = '54321', note = note || 'er' RETURNING born, due, pay, ok, mood, nums, doc, zip, note;
+RESET DateStyle; RESET TimeZone;
+SELECT * FROM (SELECT born, due, pay, ok, mood, nums, doc, zip, note FROM typed_open) AS opened;
+SELECT length(note::bytea) - 58 AS note, length(ok::bytea) - 58 AS ok, born FROM typed_in;
+\set VERBOSITY sqlstate
+UPDATE typed_open SET zip = 'x';
+UPDATE typed_open SET mood = 'angry';
+UPDATE typed_open SET pay = 1000000;
+\set VERBOSITY default
+DROP TABLE typed_in CASCADE;
+DROP TYPE mood;
+DROP DOMAIN zip;
+
 -- What cannot be written through.
 CREATE TABLE no_key (id int UNIQUE, v envelope.sealed);
 CREATE TABLE one_key (id int NOT NULL, v envelope.sealed);
