@@ -75,6 +75,11 @@ OTHERS = {
     "pgx": go("pgx"),
     "ActiveRecord": ruby("ActiveRecord", "run.rb"),
 }
+# Those with a block in the section on source columns, and what they read of a numeric.
+BY_SOURCE = {
+    "psycopg": (python("A column that keeps its type", "source_psycopg.py"), "Decimal('{}')"),
+    "node-postgres": (node("A column that keeps its type", "source_pg.mjs"), '"{}"'),
+}
 # Those with a block in the section on views.
 BY_VIEW = {
     "SQLAlchemy": python("Through a view", "view_sqlalchemy.py"),

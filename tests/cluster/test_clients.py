@@ -20,6 +20,16 @@ def test_a_recipe(client, served, tmp_path):
     checks.run(client, served, tmp_path)
 
 
+@pytest.mark.parametrize("client", every.BY_SOURCE)
+def test_a_source_column(client, served, tmp_path):
+    dbname = checks.database(served, "A column that keeps its type")
+    program, shown = every.BY_SOURCE[client]
+    told = program.run(tmp_path, checks.url(served, dbname))
+    assert told == {"added": shown.format("1234.50"), "changed": shown.format("-0.07")}
+    rows = served.sql("SELECT balance, envelope.is_sealed(balance_sealed) FROM accounts WHERE id = 1", dbname=dbname)
+    assert rows == [(None, True)]
+
+
 def test_roles_behind_pgbouncer(served, tmp_path):
     """Two clients of one server connection, which has the key in memory."""
     dbname = checks.database(served)
