@@ -94,6 +94,7 @@ class Run {
             s.executeBatch();
         } catch (SQLException e) {
             tell("value in errors of a batch", shown(e));
+            tell("value in the cause of a batch's error", shown(e.getNextException()));
         }
     }
 }

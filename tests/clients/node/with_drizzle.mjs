@@ -28,5 +28,7 @@ await db.select({ value: sql`envelope_decrypt_text(${"patients"}, ${patients.not
 tell("table", "taken");
 tell("ssn =", (await failure(() => db.select().from(customers).where(eq(customers.ssn, CHANGED)))).cause.code);
 tell("note =", (await db.select().from(patients).where(eq(patients.note, CHANGED))).length);
-tell("value in errors", shown(await failure(() => db.insert(customers).values({ id: 1, ssn: SECRET }))));
+const again = await failure(() => db.insert(customers).values({ id: 1, ssn: SECRET }));
+tell("value in errors", shown(again));
+tell("value in the cause of errors", shown(again.cause));
 await db.$client.end();
