@@ -32,7 +32,7 @@ test: rust-check rust-asan check asan ## everything that is tested (nightly Rust
 	tests/run/pg-regress.sh
 	tests/run/pytest.sh
 
-test-clients: setup ## the recipes of docs/clients.md by every client (Java, Go and Ruby come as packages, as root)
+test-clients: setup ## the recipes of docs/clients.md by every client (Java, Go and Ruby are packages, installed as root)
 	@tests/setup/clients.sh all
 	@tests/setup/install.sh dev
 	@tests/run/python.sh dev -m pytest clients cluster/test_clients.py

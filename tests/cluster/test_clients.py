@@ -1,7 +1,9 @@
 """The recipes of docs/clients.md: three drivers here, the other clients in `make test-clients`."""
 
+import asyncio
 import types
 
+import asyncpg
 import pytest
 from clients import all as every
 from clients import checks
@@ -53,6 +55,15 @@ def test_roles_behind_pgbouncer(served, tmp_path):
             with fails("42501"):
                 other.execute("SELECT envelope_decrypt_text('customers', ssn) FROM customers")
             assert recipe.read_as(other, "billing", 1) == "x"
+            assert asyncio.run(read_by_asyncpg(url)) == "x"
+
+
+async def read_by_asyncpg(url):
+    c = await asyncpg.connect(url, statement_cache_size=0)
+    async with c.transaction():
+        await c.execute("SET LOCAL ROLE billing")
+        # Its parameter makes asyncpg look at types in statements of its own.
+        return await c.fetchval("SELECT envelope_decrypt_text('customers', ssn) FROM customers WHERE id = $1", 1)
 
 
 def test_the_page_names_every_client():

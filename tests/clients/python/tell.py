@@ -24,4 +24,4 @@ def fate(opened, given):
 
 def shown(error):
     """Whether an error's text shows the value that the statement came with."""
-    return "shown" if SECRET in f"{error} {error!r} {error.__cause__}" else "not shown"
+    return "shown" if SECRET in f"{error} {error!r} {getattr(error, '__cause__', '')}" else "not shown"

@@ -1,4 +1,6 @@
 import asyncio
+import io
+import logging
 import sys
 
 import sqlalchemy
@@ -61,7 +63,15 @@ def main():
         tell("note =", len(c.execute(select(Patient.id).where(Patient.note == CHANGED)).all()))
     again = insert(Customer).values(id=1, ssn=SECRET)
     tell("value in errors", shown(failure(again)))
-    tell("value in errors with hide_parameters", shown(failure(again, create_engine(URL, hide_parameters=True))))
+    for hide in (False, True):
+        log = io.StringIO()
+        logger = logging.getLogger("sqlalchemy.engine")
+        logger.addHandler(handler := logging.StreamHandler(log))
+        logger.setLevel(logging.INFO)
+        error = failure(again, create_engine(URL, hide_parameters=hide))
+        logger.removeHandler(handler)
+        tell("value in the log" + " with hide_parameters" * hide, shown(log.getvalue()))
+    tell("value in errors with hide_parameters", shown(error))
 
 
 # The dialect of asyncpg waits inside an event loop.
