@@ -338,13 +338,10 @@ CREATE FUNCTION envelope.fault_of(relation oid, value bytea, context text, forme
 COMMENT ON FUNCTION envelope.fault_of(oid, bytea, text, text) IS
   'For envelope.verify: key id, SQLSTATE and message of a value that opens under neither context; NULL if it opens';
 
-CREATE FUNCTION envelope.sweep_contexts(
-    relation regclass, column_name name, OUT context text, OUT former_context text)
-  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-  BEGIN
-    context := '''''';
-  END $$;
+CREATE FUNCTION envelope.sweep_contexts(relation regclass, column_name name)
+  RETURNS TABLE (context text, former_context text)
+  LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_contexts_wrapper';
 COMMENT ON FUNCTION envelope.sweep_contexts(regclass, name) IS
   'For functions that read a whole table: SQL expressions over its row, of the context of a column''s values and of the one that they had before';
 
@@ -476,21 +473,22 @@ COMMENT ON FUNCTION envelope.sweep_family(regclass) IS
   'For envelope.sweep: a table''s partitions that hold rows here, kept as they are to the end of the transaction, and their keys';
 
 CREATE FUNCTION envelope.reencrypt_ended(work text, relation regclass, column_name name, strict boolean)
-  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_ended_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_ended(text, regclass, name, boolean) IS
-  'For envelope.sweep: tells how many values were left alone, by a WARNING or, if strict, by an error';
+  'For envelope.sweep: tells how many values were left alone, by a WARNING or, if strict, by an error; whether none was';
 
 CREATE FUNCTION envelope.sweep_expressions(
     relation regclass, column_name name, context text, on_damage text,
-    OUT target text, OUT value text, OUT place text, OUT arguments text, OUT is_damaged text, OUT is_sound text,
-    OUT former text)
+    OUT target text, OUT value text, OUT read text, OUT cell text, OUT is_damaged text, OUT is_sound text, OUT former text,
+    OUT is_whole boolean)
   LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS $$
   #variable_conflict use_column
   DECLARE
-    contexts record;
+    now text;
     opened text;
+    named text;
   BEGIN
     IF sweep_expressions.relation IS NULL OR sweep_expressions.column_name IS NULL THEN
       RAISE EXCEPTION 'relation and column_name must not be NULL' USING ERRCODE = 'invalid_parameter_value';
@@ -498,26 +496,28 @@ CREATE FUNCTION envelope.sweep_expressions(
     IF (on_damage OPERATOR(pg_catalog.=) ANY (ARRAY['error', 'skip'])) IS NOT TRUE THEN
       RAISE EXCEPTION 'on_damage must be "error" or "skip"' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) sweep_expressions.relation) THEN
+    SELECT NOT c.relispartition INTO is_whole
+      FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) sweep_expressions.relation;
+    IF is_whole IS NULL THEN
       RAISE EXCEPTION 'relation with OID % does not exist', sweep_expressions.relation::oid
         USING ERRCODE = 'undefined_table';
     END IF;
-    SELECT c.context, c.former_context INTO contexts
-      FROM envelope.sweep_contexts(sweep_expressions.relation, sweep_expressions.column_name) c;
-    IF sweep_expressions.context IS NOT NULL THEN
-      contexts.context := pg_catalog.format('(%s)', sweep_expressions.context);
-      contexts.former_context := NULL;
+    IF sweep_expressions.context IS NULL THEN
+      SELECT c.context, c.former_context INTO now, former
+        FROM envelope.sweep_contexts(sweep_expressions.relation, sweep_expressions.column_name) c;
+    ELSE
+      now := pg_catalog.format('(%s)', sweep_expressions.context);
     END IF;
-    former := contexts.former_context;
     target := pg_catalog.replace(pg_catalog.format('%I', sweep_expressions.column_name), '%', '%%');
     value := target OPERATOR(pg_catalog.||) '::pg_catalog.bytea';
-    opened := '(%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) pg_catalog.replace(
-      pg_catalog.format(', %s, %s', contexts.context, COALESCE(former, 'NULL')), '%', '%%');
-    place := pg_catalog.replace(pg_catalog.format(', %L, ctid)', sweep_expressions.column_name), '%', '%%');
-    arguments := opened OPERATOR(pg_catalog.||) place;
-    is_sound := 'envelope.is_sound' OPERATOR(pg_catalog.||) arguments;
+    named := pg_catalog.replace(pg_catalog.format(', %L', sweep_expressions.column_name), '%', '%%');
+    read := '%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) named;
+    opened := '%1$s, ' OPERATOR(pg_catalog.||) value OPERATOR(pg_catalog.||) pg_catalog.replace(
+      pg_catalog.format(', %s, %s', now, COALESCE(former, 'NULL')), '%', '%%');
+    cell := opened OPERATOR(pg_catalog.||) named;
+    is_sound := pg_catalog.format('envelope.is_sound(%s, ctid)', cell);
     IF on_damage OPERATOR(pg_catalog.=) 'skip' THEN
-      is_damaged := 'envelope.is_damaged' OPERATOR(pg_catalog.||) opened OPERATOR(pg_catalog.||) ')';
+      is_damaged := pg_catalog.format('envelope.is_damaged(%s)', opened);
     END IF;
   END $$;
 COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
@@ -636,7 +636,8 @@ COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
 
 CREATE PROCEDURE envelope.sweep(
     work text, relation regclass, column_name name, is_left text, changes text, is_damaged text, is_sound text,
-    batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean, strict boolean)
+    batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean, strict boolean,
+    INOUT complete boolean)
   LANGUAGE plpgsql
   AS $$
   DECLARE
@@ -714,10 +715,10 @@ CREATE PROCEDURE envelope.sweep(
       parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
                      FROM envelope.sweep_family(relation) f);
     END LOOP;
-    PERFORM envelope.reencrypt_ended(work, relation, column_name, strict);
+    complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, integer, interval, bigint, interval, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, integer, interval, bigint, interval, boolean, boolean, boolean) IS
   'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
@@ -769,23 +770,22 @@ CREATE PROCEDURE envelope.reencrypt(
   DECLARE
     expressions pg_catalog.record;
     key pg_catalog.text;
-    is_damaged pg_catalog.text;
+    complete boolean;
   BEGIN
     COMMIT;  -- in a transaction block an error, before anything is done
     IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT * INTO expressions FROM envelope.sweep_expressions(relation, column_name, context, on_damage);
-    is_damaged := expressions.is_damaged;
-    key := CASE WHEN is_damaged IS NULL
-                THEN 'envelope.key_id_at(%1$s, ' OPERATOR(pg_catalog.||) expressions.value OPERATOR(pg_catalog.||) expressions.place
+    key := CASE WHEN expressions.is_damaged IS NULL
+                THEN pg_catalog.format('envelope.key_id_at(%s, ctid)', expressions.read)
                 ELSE pg_catalog.format('envelope.key_id_if_read(%s)', expressions.value) END;
     CALL envelope.sweep(
       'reencrypt', relation, column_name,
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
-      pg_catalog.format('%s = envelope.resealed%s', expressions.target, expressions.arguments),
-      is_damaged, CASE WHEN verify THEN expressions.is_sound END,
-      batch_size, pause, max_lag, row_lock_timeout, quiet, strict);
+      pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
+      expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,
+      batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(
     regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text) IS
@@ -1069,6 +1069,104 @@ COMMENT ON CAST (cidr AS envelope.sealed) IS 'In assignments; the canonical form
 COMMENT ON CAST (json AS envelope.sealed) IS 'In assignments; the canonical form, filled';
 COMMENT ON CAST (jsonb AS envelope.sealed) IS 'In assignments; the canonical form, filled';
 
+-- Sealing what a column holds.
+
+-- Sealing what a column holds in clear, online.
+-- In schema envelope, where nobody can put one of the same name. They say in which row an error was.
+CREATE FUNCTION envelope.is_unsealed(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_is_unsealed_wrapper';
+COMMENT ON FUNCTION envelope.is_unsealed(oid, bytea, text, text, name, tid) IS
+  'For envelope.seal_column: whether a value is plaintext, or bound to what it was to be bound to before';
+
+CREATE FUNCTION envelope.sealed_in_place(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid)
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sealed_in_place_wrapper';
+COMMENT ON FUNCTION envelope.sealed_in_place(oid, bytea, text, text, name, tid) IS
+  'For envelope.seal_column: a value of which envelope.is_unsealed is true, sealed; any other as it is';
+
+CREATE FUNCTION envelope.sealed_from_source(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid, source anyelement)
+  RETURNS bytea LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sealed_from_source_wrapper';
+COMMENT ON FUNCTION envelope.sealed_from_source(oid, bytea, text, text, name, tid, anyelement) IS
+  'For envelope.seal_column: what the source of a column says, sealed as the policy of the column has it';
+
+CREATE FUNCTION envelope.is_as_source(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid, source anyelement)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_is_as_source_wrapper';
+COMMENT ON FUNCTION envelope.is_as_source(oid, bytea, text, text, name, tid, anyelement) IS
+  'For envelope.seal_column: whether a value opens and says what its source says; an error where not, if row_at is given';
+
+CREATE FUNCTION envelope.seal_source(relation regclass, column_name name, given text)
+  RETURNS TABLE (expression text, emptied text)
+  LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_seal_source_wrapper';
+COMMENT ON FUNCTION envelope.seal_source(regclass, name, text) IS
+  'For envelope.seal_column: where the plaintext of a column comes from, in SQL over its row, and the column that is emptied once it is sealed';
+
+CREATE PROCEDURE envelope.seal_column(
+    relation regclass, column_name name, source text DEFAULT NULL, batch_size integer DEFAULT 1000,
+    pause interval DEFAULT '0', max_lag bigint DEFAULT NULL, row_lock_timeout interval DEFAULT '10 s',
+    quiet boolean DEFAULT false, verify boolean DEFAULT true, on_damage text DEFAULT 'error')
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    it pg_catalog.record;
+    plain pg_catalog.record;
+    is_left pg_catalog.text;
+    changed pg_catalog.text;
+    is_damaged pg_catalog.text;
+    is_sound pg_catalog.text;
+    complete boolean;
+  BEGIN
+    COMMIT;  -- in a transaction block an error, before anything is done
+    IF verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
+      RAISE EXCEPTION 'only the parameters source and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO it FROM envelope.sweep_expressions(relation, column_name, NULL, on_damage);
+    IF it.former IS NOT NULL AND NOT envelope.has_key_privilege(relation, 'manage') THEN
+      RAISE EXCEPTION 'permission denied to end the binding of column "%" of table %', column_name, relation
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Whoever may manage the table''s keys can call this: SELECT envelope.grant_key(relation, role, ''manage'').';
+    END IF;
+    is_left := pg_catalog.format('envelope.is_unsealed(%s, ctid)', it.cell);
+    changed := pg_catalog.format('envelope.sealed_in_place(%s, ctid)', it.cell);
+    is_damaged := it.is_damaged;
+    is_sound := it.is_sound;
+    SELECT pg_catalog.replace(s.expression, '%', '%%') AS expression, pg_catalog.replace(s.emptied, '%', '%%') AS emptied
+      INTO plain FROM envelope.seal_source(relation, column_name, source) s;
+    IF plain.expression IS NOT NULL THEN
+      -- Of a value that says anything else than its source one of both would be lost.
+      is_sound := pg_catalog.format('envelope.is_as_source(%s, ctid, %s)', it.cell, plain.expression);
+      IF is_damaged IS NOT NULL THEN
+        is_damaged := pg_catalog.format('NOT envelope.is_as_source(%s, NULL, %s)', it.cell, plain.expression);
+      END IF;
+      changed := pg_catalog.format(
+        'CASE WHEN %s IS NULL THEN envelope.sealed_from_source(%s, ctid, %s) WHEN %s THEN %s END',
+        it.target, it.cell, plain.expression, CASE WHEN plain.emptied IS NULL THEN 'true' ELSE is_sound END, changed);
+      is_left := pg_catalog.format('(%s %s IS NOT NULL OR %s)',
+        CASE WHEN plain.emptied IS NULL THEN it.target OPERATOR(pg_catalog.||) ' IS NULL AND' ELSE '' END,
+        plain.expression, is_left);
+    END IF;
+    CALL envelope.sweep(
+      'seal', relation, column_name, is_left,
+      pg_catalog.format('%s = %s', it.target, changed)
+        OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
+      is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,
+      batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+    -- Of what was left alone something may open under the former context some day.
+    IF it.former IS NOT NULL AND complete AND it.is_whole THEN
+      PERFORM envelope.binding_done(relation, column_name);
+    END IF;
+  END $$;
+COMMENT ON PROCEDURE envelope.seal_column(
+    regclass, name, text, integer, interval, bigint, interval, boolean, boolean, text) IS
+  'Seals what a column holds in clear, or what its source says, in batches with a commit each; goes on where it was cut off';
+
 -- The life of a key.
 COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
   'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
@@ -1241,6 +1339,13 @@ CREATE FUNCTION envelope.open_view(
   AS 'MODULE_PATHNAME', 'envelope_open_view_wrapper';
 COMMENT ON FUNCTION envelope.open_view(regclass, text, text, jsonb, boolean) IS
   'Prints the statements that make a view with the opened values of a table, and runs them if execute is true';
+
+-- For every type, arrays and enums too, which no cast is for.
+CREATE FUNCTION envelope.form_of(value anyelement)
+  RETURNS envelope.sealed LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_sealed_from_wrapper';
+COMMENT ON FUNCTION envelope.form_of(anyelement) IS
+  'For envelope.write_through: the canonical form of a value, filled, for the trigger to seal';
 
 CREATE FUNCTION envelope.write_through()
   RETURNS trigger LANGUAGE c
