@@ -17,15 +17,24 @@ pub fn steps(facts: &Facts, wishes: &[Wish<'_>], options: &Options) -> Result<Ve
     if !beside.is_empty() {
         if beside.iter().any(|wish| !is_sealing(facts, wish)) {
             steps.extend(filled(facts, &beside, options)?);
-            steps.extend(switched(facts, wishes, options));
-            steps.extend(swapped(facts, &beside)?);
+            // What is renamed the view would hold up, and be made anew for.
+            let is_later = beside.iter().any(|wish| wish.is_renamed());
+            let (mut before, mut after) = (view(facts, options), None);
+            if is_later {
+                std::mem::swap(&mut before, &mut after);
+            }
+            steps.extend(before);
+            steps.extend(switched(facts, wishes));
+            steps.extend(swapped(facts, &beside, options)?);
+            steps.extend(after);
         }
         steps.extend(emptied(facts, &beside, options));
     }
     if !in_place.is_empty() {
         steps.extend(where_they_stand(facts, &in_place, options)?);
         if beside.is_empty() {
-            steps.extend(switched(facts, wishes, options));
+            steps.extend(view(facts, options));
+            steps.extend(switched(facts, wishes));
         }
     }
     steps.push(disk(facts));
@@ -145,25 +154,24 @@ fn fill(facts: &Facts, wish: &Wish<'_>, options: &Options) -> String {
     format!("CALL envelope.seal_column({})", arguments.join(", "))
 }
 
+/// The view that was asked for.
+fn view(facts: &Facts, options: &Options) -> Option<Step> {
+    let sql = format!(
+        "SELECT envelope.open_view({}, {}, execute => true)",
+        facts.literal(),
+        literal(options.view.as_ref()?)
+    );
+    Some(Step::run(sql, LOOK, "the table with its values opened, under its columns' own names"))
+}
+
 /// That the application is ready.
-fn switched(facts: &Facts, wishes: &[Wish<'_>], options: &Options) -> Vec<Step> {
+fn switched(facts: &Facts, wishes: &[Wish<'_>]) -> Vec<Step> {
     let mut steps = Vec::new();
-    if let Some(view) = &options.view {
-        steps.push(Step::run(
-            format!(
-                "SELECT envelope.open_view({}, {}, execute => true)",
-                facts.literal(),
-                literal(view)
-            ),
-            LOOK,
-            "the table with its values opened, under its columns' own names",
-        ));
-    }
     let all: Vec<_> = wishes
         .iter()
         .map(|wish| match wish.form {
             Form::Source => format!(
-                "reads {0} by {1}, and writes plaintext to {2} as before",
+                "reads {0} by {1}, writes plaintext to {2} as before, and sets {0} = NULL, too, where it writes NULL",
                 wish.target.quoted,
                 reader(wish),
                 wish.column.quoted
@@ -215,7 +223,7 @@ fn late(facts: &Facts, remove: &str, what: &str) -> Step {
 }
 
 /// From here on no plaintext is kept.
-fn swapped(facts: &Facts, wishes: &[&Wish<'_>]) -> Result<Vec<Step>> {
+fn swapped(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec<Step>> {
     let mut statements = Vec::new();
     let sealing: Vec<_> = wishes.iter().filter(|wish| !is_sealing(facts, wish)).collect();
     let mirrored: Vec<_> = sealing.iter().map(|wish| argument(wish)).collect();
@@ -245,9 +253,14 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>]) -> Result<Vec<Step>> {
         if wish.column.not_null {
             changes.push(format!("ALTER COLUMN {source} DROP NOT NULL"));
         }
-        let collation = wish.column.collation.as_ref().map(|name| format!(" COLLATE {name}"));
-        let kind = &wish.column.kind;
-        changes.push(format!("ALTER COLUMN {source} TYPE {kind}{}", collation.unwrap_or_default()));
+        if let Some(view) = &options.view {
+            statements.push(require_unread(facts, wish, view));
+        } else {
+            // To its own type: that fails while anything reads the column.
+            let collation = wish.column.collation.as_ref().map(|name| format!(" COLLATE {name}"));
+            let (kind, collation) = (&wish.column.kind, collation.unwrap_or_default());
+            changes.push(format!("ALTER COLUMN {source} TYPE {kind}{collation}"));
+        }
         changes.extend(carried::storage(wish.column, &wish.column.to_name(), false));
         changes
             .extend(carried::check_empty(facts, &wish.column.to_name()).into_iter().map(not_valid));
@@ -266,6 +279,24 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>]) -> Result<Vec<Step>> {
         false => "one transaction; the way back is envelope.unprotect from here on",
     };
     Ok(vec![Step::run(as_one(&statements), EXCLUSIVE, remark)])
+}
+
+/// Fails while a view, a function or a row policy reads the plaintext; the one view that is to write it does not count.
+fn require_unread(facts: &Facts, wish: &Wish<'_>, view: &str) -> String {
+    let (table, column, view) = (facts.literal(), literal(&wish.column.name), literal(view));
+    let message =
+        literal(&format!("something but the view still reads column {}", wish.column.quoted));
+    format!(
+        "IF EXISTS (
+    SELECT FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    LEFT JOIN pg_catalog.pg_rewrite r ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND r.oid = d.objid
+    WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = {table}::regclass AND a.attname = {column}
+      AND (r.ev_class <> {view}::regclass OR d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_policy'::regclass)))
+  THEN
+    RAISE EXCEPTION USING ERRCODE = 'dependent_objects_still_exist', MESSAGE = {message};
+  END IF"
+    )
 }
 
 /// The plaintext that is left in columns that stay.
