@@ -19,9 +19,9 @@ help: ## list the targets
 setup: ## packages, cargo-pgrx, a private copy of PostgreSQL, the tests' Python
 	@tests/setup/all.sh dev
 
-demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; KEEP=1 leaves it running)
+demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; KEEP=1 leaves it running; ADOPT=1: a live table's columns)
 	@tests/setup/install.sh dev
-	@tests/run/python.sh dev demo/demo.py "$(KMS)"
+	@tests/run/python.sh dev $(if $(ADOPT),demo/adopt.py,demo/demo.py "$(KMS)")
 
 quick: setup ## after a small change: unit tests, SQL scripts, the cluster tests that it touches (TESTS="rotation rewrap" chooses)
 	@tests/run/quick.sh $(TESTS)

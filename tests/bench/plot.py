@@ -22,8 +22,8 @@ def _scale(values, low, high, log):
     return lambda value: low + (f(value) - a) / (b - a) * (high - low), marks
 
 
-def lines(title, x_label, y_label, series, log=True, shown=lambda value: f"{value:,.0f}"):
-    """An SVG of `series`: {name: [(x, y), …]}."""
+def lines(title, x_label, y_label, series, log=True, shown=lambda value: f"{value:,.0f}", marks=()):
+    """An SVG of `series`: {name: [(x, y), …]}; `marks`: [(what begins, x), …]."""
     x_at, x_marks = _scale([x for points in series.values() for x, _ in points], LEFT, WIDTH - RIGHT, log)
     y_at, y_marks = _scale([y for points in series.values() for _, y in points], HEIGHT - BOTTOM, TOP, log)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" '
@@ -40,6 +40,11 @@ def lines(title, x_label, y_label, series, log=True, shown=lambda value: f"{valu
     out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{x_label}</text>'
                f'<text x="16" y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
                f'transform="rotate(-90 16 {(TOP + HEIGHT - BOTTOM) / 2})">{y_label}</text>')
+    for number, (name, x) in enumerate(marks):
+        # Their names on three lines in turn, since some begin close to each other.
+        y = TOP + 12 + 13 * (number % 3)
+        out.append(f'<line x1="{x_at(x):.1f}" y1="{TOP}" x2="{x_at(x):.1f}" y2="{HEIGHT - BOTTOM}" stroke="#999" '
+                   f'stroke-dasharray="3 3"/><text x="{x_at(x) + 2:.1f}" y="{y}" font-size="9" fill="#666">{name}</text>')
     for number, (name, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in points)
