@@ -510,3 +510,46 @@ def test_text_arrives_and_is_sealed(pair):
     pair.here("UPDATE cards SET v = 'Zoë \\' WHERE id = 1")
     pair.applied()
     assert pair.there("SELECT envelope_decrypt_text('cards', v) FROM cards ORDER BY id") == [("Zoë \\",), ("\\x41",)]
+
+
+@pytest.mark.parametrize("binary", ["false", "true"])
+def test_policies_come_along(pair, binary):
+    """Tables, types and columns have other OIDs there, and what was bound to its row opens by the same policy."""
+    for run in (pair.there, pair.here):
+        run("CREATE TYPE mood AS ENUM ('glad', 'sad')")
+        run("CREATE TABLE feelings (id bigint PRIMARY KEY, v mood, sealed envelope.sealed)")
+        run("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON feelings FOR EACH ROW "
+            "EXECUTE FUNCTION envelope_seal('sealed=v')")
+    pair.here("SELECT envelope.set_policy('feelings', 'sealed', 'source', source => 'v', bind => '{id}')")
+    pair.here("INSERT INTO feelings (id, v) VALUES (1, 'glad')")
+    pair.subscribe(f"FOR TABLE {KEYS}, envelope.sealed_column, feelings", f"binary = {binary}")
+    pair.copied()
+    pair.here("INSERT INTO feelings (id, v) VALUES (2, 'sad')")
+    pair.here("UPDATE feelings SET id = 3 WHERE id = 1")
+    pair.applied()
+    opened = ("SELECT id, envelope_decrypt_as('feelings', sealed, NULL::mood, "
+              "envelope.row_context('feelings', 'sealed', id::text))::text FROM feelings ORDER BY id")
+    assert pair.there("TABLE envelope.policies") == pair.here("TABLE envelope.policies") != []
+    assert pair.there(opened) == pair.here(opened) == [(2, "sad"), (3, "glad")]
+    # It seals there by the policy that came, too.
+    pair.there("UPDATE feelings SET v = 'glad' WHERE id = 2")
+    assert pair.there(opened) == [(2, "glad"), (3, "glad")]
+
+
+def test_plaintext_arrives_in_a_source(pair):
+    """Replication names all columns of a row: a source that is NULL there erases nothing and refuses nothing."""
+    pair.here("CREATE TABLE feelings (id int PRIMARY KEY, note text, v date)")
+    pair.there("CREATE TABLE feelings (id int PRIMARY KEY, note text, v date, sealed envelope.sealed)")
+    pair.there("SELECT envelope.set_policy('feelings', 'sealed', 'source', source => 'v', bind => '{id}')")
+    pair.there("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON feelings FOR EACH ROW "
+               "EXECUTE FUNCTION envelope_seal('sealed=v')")
+    pair.there("ALTER TABLE feelings ENABLE ALWAYS TRIGGER seal; SELECT envelope.create_key('feelings')")
+    pair.here("INSERT INTO feelings VALUES (1, 'n', '2026-11-30'), (2, 'n', NULL)")
+    pair.subscribe("FOR TABLE feelings")
+    pair.copied()
+    pair.here("UPDATE feelings SET note = 'm'")
+    pair.here("UPDATE feelings SET id = 3 WHERE id = 1")
+    pair.applied()
+    assert pair.there("SELECT id, note, v, envelope_decrypt_as('feelings', sealed, NULL::date, envelope.row_context("
+                      "'feelings', 'sealed', id::text))::text FROM feelings ORDER BY id") == [
+        (2, "m", None, None), (3, "m", None, "2026-11-30")]

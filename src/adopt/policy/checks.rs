@@ -120,8 +120,8 @@ pub fn require_own_tag(table: &Table, policy: &PolicyRow) -> Result<()> {
     Ok(())
 }
 
-/// Whether a column of the table, or of a partition or an heir of it, holds sealed values. Not while the table
-/// has never had a key.
+/// Whether a column of the table, or of a partition or an heir of it, holds sealed values, or may where that cannot be
+/// seen from here. Not while the table has never had a key.
 pub fn may_have_values(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     if table::get(relation)?.keyrings().next().is_none() {
         return Ok(false);
@@ -129,8 +129,10 @@ pub fn may_have_values(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     for member in relation::family(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE) {
         let Some(number) = attribute::number(member, column) else { continue };
         let is_sealed = |head: &[u8]| peek_key_id(head).is_some();
-        if look::find(member, &[number], Extent::Whole, is_sealed)?.is_some() {
-            return Ok(true);
+        match look::find(member, &[number], Extent::Whole, is_sealed) {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(Error::CannotLook { .. } | Error::RowsUnseen { .. }) => return Ok(true),
+            Err(error) => return Err(error),
         }
     }
     Ok(false)
