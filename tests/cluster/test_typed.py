@@ -455,3 +455,40 @@ def test_an_outside_reader_reads_them(typed):
                                          binary=True).fetchone()
             found = outside.read("enum" if kind == "mood" else kind, opener.open_value(dek, sealed))
             assert found == expected or repr(found).lower() == repr(expected).lower(), VALUES[n]
+
+
+# Values all over a type, from the number `g` and eight bytes that look random, as `r`; the form by PostgreSQL's own output.
+RANDOM = {
+    "date": ("date '4714-11-24 BC' + (r & 2147483647)::int % 2147483493", "v::text"),
+    "timestamp": ("timestamp '1970-01-01' + (CASE WHEN r < 0 THEN r % 200000000000000 ELSE r % 9000000000000000 END) "
+                  "* interval '0.001 seconds'",
+                  "regexp_replace(v::text, ' ', 'T')"),
+    "timestamptz": ("timestamptz '2000-01-01 00:00+00' + (r % 60000000000000) * interval '0.001 seconds'",
+                    "replace(regexp_replace(v::text, ' ', 'T'), '+00', 'Z')"),
+    "time": ("time '00:00' + (r % 86400000000) * interval '0.000001 seconds'", "v::text"),
+    "interval": ("make_interval(months => (r % 100000)::int, days => (r % 777)::int * (g % 3), "
+                 "secs => (g % 5) * (r / 3 % 1000000000) / 1000000.0)", "v::text"),
+    "inet": ("CASE WHEN g % 3 = 0 THEN inet '0.0.0.0' + (r & 4294967295) ELSE set_masklen(rtrim(regexp_replace(regexp_replace("
+             "md5(g::text), '(....)', '\\1:', 'g'), '[1-9a-f]{1,3}(?=:)', '0', 'g'), ':')::inet, g % 129) END",
+             "host(v) || '/' || masklen(v)"),
+    "float8": ("(r::float8 / 12345) * 10::float8 ^ (g % 500 - 250)", "v::text"),
+    "float4": ("((r::float8 / 12345) * 10::float8 ^ (g % 40 - 30))::float4", "v::text"),
+    "numeric": ("r::numeric / (10::numeric ^ (g % 30)) * (g % 3 - 1)", "v::text"),
+    "int8": ("r", "v::text"),
+    "uuid": ("md5(g::text)::uuid", "v::text"),
+}
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_forms_are_postgresqls_text_in_iso(typed, kind):
+    value, text = RANDOM[kind]
+    with typed.connect() as c:
+        c.execute("SET DateStyle = ISO; SET IntervalStyle = iso_8601; SET TimeZone = 'UTC'; SET extra_float_digits = 1")
+        c.execute(f"""CREATE TEMP TABLE random AS SELECT v, {text} AS expected, envelope_encrypt_as('t', v) AS sealed FROM (
+            SELECT ({value})::{kind} AS v FROM (SELECT g, ('x' || md5(g::text))::bit(64)::bigint AS r
+                                             FROM generate_series(1, 3000) AS g) AS r OFFSET 0) AS v""")
+        other = c.execute("SELECT expected, rtrim(envelope_decrypt_text('t', sealed)) FROM random WHERE expected "
+                          "IS DISTINCT FROM rtrim(envelope_decrypt_text('t', sealed)) LIMIT 3").fetchall()
+        assert other == []
+        assert c.execute("SELECT count(DISTINCT v) > 1000, bool_and(envelope_decrypt_as('t', sealed, v)::text = v::text) "
+                         "FROM random").fetchone() == (True, True)
