@@ -1,7 +1,7 @@
 //! Truth values, integers, and the grammar of `numeric` and floats, whose digits PostgreSQL writes.
 
+use super::Sink;
 use super::line::{self, Line};
-use super::{Sink, same_again};
 
 /// `true`, `false`.
 pub fn write_bool(value: bool, out: &mut impl Sink) {
@@ -109,11 +109,6 @@ fn is_digits(text: &[u8]) -> bool {
 /// `0`, or digits of which the first is none.
 fn is_whole(text: &[u8]) -> bool {
     is_digits(text) && (text.len() == 1 || text[0] != b'0')
-}
-
-/// A number whose form `write` makes, if that is `form`.
-pub fn same_float<T>(form: &[u8], value: T, write: impl FnOnce(&T, &mut dyn Sink)) -> Option<T> {
-    same_again(form, value, |value, line| write(value, line))
 }
 
 #[cfg(test)]

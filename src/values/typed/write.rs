@@ -23,8 +23,8 @@ impl ValueType {
         match self.elements {
             // SAFETY: by contract.
             None => self.write_scalar(unsafe { Value::of(datum, self.scalar) }, out)?,
-            // SAFETY: by contract.
             Some(of) => {
+                // SAFETY: by contract.
                 let array = unsafe { TakenApart::of(datum, of.kind, of.storage) };
                 self.write_array(&array, out)?;
             }
