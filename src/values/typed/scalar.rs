@@ -57,3 +57,24 @@ fn numeric_block(modifier: i32) -> u32 {
     let block = if scale < 0 { precision - scale + 1 } else { precision.max(scale) + 3 };
     block.unsigned_abs()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::numeric_block;
+
+    /// As PostgreSQL packs it.
+    fn of(precision: i32, scale: i32) -> u32 {
+        numeric_block((precision << 16 | scale & 0x7ff) + 4)
+    }
+
+    #[test]
+    fn a_block_has_room_for_what_the_modifier_allows() {
+        assert_eq!(numeric_block(-1), 32);
+        // -99999999.99, -0.00123, -12000
+        assert_eq!(of(10, 2), 13);
+        assert_eq!(of(3, 5), 8);
+        assert_eq!(of(2, -3), 6);
+        assert_eq!(of(1000, 1000), 1003);
+        assert_eq!(of(5, 0), 8);
+    }
+}
