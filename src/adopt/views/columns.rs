@@ -27,7 +27,7 @@ pub enum Shows {
         number: i16,
         has_default: bool,
     },
-    Opened(Opened),
+    Opened(Box<Opened>),
 }
 
 /// An opened value.
@@ -103,7 +103,7 @@ fn opened(
     target: CString,
 ) -> Shows {
     let shows_part = policy.is_some_and(|policy| policy.mask.is_some());
-    Shows::Opened(Opened {
+    Shows::Opened(Box::new(Opened {
         sealed,
         value,
         mask: if shows_part { Mask::Last4 } else { Mask::Null },
@@ -111,7 +111,7 @@ fn opened(
         says_mask: false,
         input,
         target,
-    })
+    }))
 }
 
 /// What is known of the table's sealed columns.

@@ -57,7 +57,7 @@ pub fn statements(
 
 fn opened(columns: &[Column]) -> impl Iterator<Item = &Opened> {
     columns.iter().filter_map(|column| match &column.shows {
-        Shows::Opened(opened) => Some(opened),
+        Shows::Opened(opened) => Some(&**opened),
         Shows::Stored { .. } => None,
     })
 }
