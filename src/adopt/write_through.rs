@@ -20,12 +20,14 @@ use crate::keyring::table;
 use crate::pg::relation::display_name;
 use crate::pg::steps::{Ran, Step};
 use crate::pg::trigger::{TriggerCall, Values, is_same_value};
-use crate::pg::{column, encoding, xact};
+use crate::pg::{acl, column, encoding, xact};
 
 /// What a statement does to the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Written {
     Insert,
+    /// An INSERT by a role that may not read the row.
+    Unseen,
     Update,
     Delete,
     /// Nothing: it looks at the row with the key.
@@ -65,7 +67,17 @@ fn insert(call: &TriggerCall<'_>, way: &Way) -> Result<Step<Written>> {
         }
     }
     let parameters = Values::taken(chosen.iter().map(|at| new.at(at)), chosen.len());
-    step(way, Written::Insert, &chosen, parameters)
+    let what = if may_read(way) { Written::Insert } else { Written::Unseen };
+    step(way, what, &chosen, parameters)
+}
+
+/// Whether the current role may read what the view shows of a row. Who may only insert into the table may do so
+/// through the view, and has PostgreSQL refuse to show what comes back.
+fn may_read(way: &Way) -> bool {
+    let role = acl::current_role();
+    let mut columns = way.stored.iter().filter_map(|&at| way.shown.columns[at].stored);
+    acl::may_read(role, way.table)
+        || columns.all(|column| acl::may_read_column(role, way.table, column))
 }
 
 fn update(call: &TriggerCall<'_>, way: &Way) -> Result<Step<Written>> {
@@ -110,7 +122,8 @@ pub fn written(call: &TriggerCall<'_>, what: Written, ran: &Ran) -> Result<Step<
     let rows = ran.rows.map_err(|code| not_run(format!("SPI: {code}")))?;
     let answer = match (what, rows) {
         (Written::Look, _) => look(&way, rows, ran)?,
-        (Written::Insert, 0) => None,
+        (Written::Insert | Written::Unseen, 0) => None,
+        (Written::Unseen, _) => Some(call.as_given()),
         (Written::Update | Written::Delete, 0) => {
             let read = as_read(&way, &call.old_values());
             return step(&way, Written::Look, &Chosen::default(), read);

@@ -53,6 +53,14 @@ pub fn may_read_column(role: pg_sys::Oid, relation: pg_sys::Oid, column: i16) ->
     }
 }
 
+/// Whether `role` may SELECT all of `relation`, by a right on it.
+pub fn may_read(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
+    let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    // SAFETY: looks both up in the system cache.
+    let found = unsafe { pg_sys::pg_class_aclcheck(relation, role, select) };
+    found == pg_sys::AclResult::ACLCHECK_OK
+}
+
 /// Whether `role` may SELECT a column of `relation`, whichever.
 pub fn may_read_some(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;

@@ -306,6 +306,17 @@ def test_the_tables_rights_come_with_the_view(db):
         db.sql("DELETE FROM staff_open", user=db.low)
 
 
+def test_who_may_only_insert_inserts_through_the_view(staff):
+    """And is shown nothing."""
+    staff.sql("SELECT envelope.create_key('staff')")
+    staff.sql(f"GRANT INSERT ON staff, staff_open TO {staff.low}; SELECT envelope.grant_key('staff', '{staff.low}', 'encrypt')")
+    put = f"INSERT INTO staff_open (name, {staff.column}) VALUES ('Ann', 'one')"
+    staff.sql(put, user=staff.low)
+    assert staff.sql("SELECT id, name, boss, ssn FROM staff_open") == [(1, "Ann", staff.low, "one")]
+    with fails("42501"):
+        staff.sql(put + " RETURNING id", user=staff.low)
+
+
 def test_a_mask_is_no_right_to_the_rest(db):
     """What it shows is in the audit, as opened by the role that read it."""
     db.sql(TABLE)

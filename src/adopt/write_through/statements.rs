@@ -25,13 +25,14 @@ pub fn of(way: &Way, action: Written, chosen: &Chosen) -> Result<(Sql, Vec<pg_sy
         .quoted(view::ALIAS);
     let mut types: Vec<pg_sys::Oid> = chosen.iter().map(|at| way.kind(at)).collect();
     let first_read = types.len() + 1;
-    if action != Written::Insert {
+    if !matches!(action, Written::Insert | Written::Unseen) {
         types.extend(way.image.iter().map(|&at| way.kind(at)));
     }
     let row =
         || Ok::<_, Error>(same_key(way, first_read)?.sql(" AND ").add(&as_read(way, first_read)));
     let sql = match action {
         Written::Insert => insert(way, &table, chosen)?.add(&returning(way)),
+        Written::Unseen => insert(way, &table, chosen)?,
         Written::Update => {
             let set = assignments(way, chosen)?;
             let set = set.into_iter().map(|(column, value)| column.sql(" = ").add(&value));
