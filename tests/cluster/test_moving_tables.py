@@ -34,6 +34,7 @@ def writes_are_sealed(db, table, i, user="postgres", through=None):
     for statement, value in zip(statements, (b"in clear", b"changed in clear"), strict=True):
         db.sql(statement, (value, i), user=user)
         assert (True, value) in db.sql(opens, (table, i), user=user), f"{statement}: {table}"
+    assert db.sql("SELECT * FROM envelope.lint(%s::text::regclass) WHERE severity = 'error'", (table,), user=user) == []
 
 
 def sealing(db, table, name="seal"):
