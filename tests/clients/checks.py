@@ -26,7 +26,8 @@ SAID = {
     "SQLAlchemy": {"value in errors with hide_parameters": "not shown", "value in the log": "shown",
                    "value in the log with hide_parameters": "not shown"},
     "SQLAlchemy on asyncpg": {"value in errors with hide_parameters": "not shown"},
-    "Django": {"BinaryField after create": "as given", "BinaryField when read": "bytes"},
+    "Django": {"BinaryField after create": "as given", "BinaryField when read": "bytes",
+               "BinaryField in get_or_create": "another row"},
     "Drizzle": {"value in the cause of errors": "not shown"},
     "JDBC": {"ssn by getBytes": "other bytes", "ssn as bytea by getBytes": "bytes", "value in errors of a batch": "shown",
              "value in the cause of a batch's error": "not shown"},
@@ -34,7 +35,8 @@ SAID = {
                        "a string for ssn, without ::text": "refused"},
     "sqlx": {"ssn into String": "refused", "ssn into Vec<u8>": "refused", "ssn as bytea into Vec<u8>": "bytes"},
     "pgx": {"ssn into []byte": "other bytes", "ssn as bytea into []byte": "bytes", "bytes for ssn by ::bytea": "kept"},
-    "ActiveRecord": {"schema.rb has the table": "no", "schema.rb has the triggers": "no", "CHECK in schema.rb": '"nil"'},
+    "ActiveRecord": {"schema.rb has the table": "no", "schema.rb has the triggers": "no", "CHECK in schema.rb": "nil",
+                     "CHECK with IS NOT FALSE in schema.rb": "envelope.is_sealed(note) IS NOT FALSE"},
 }
 # Clients that write values into the text of statements.
 BY_TEXT = {"Django"}

@@ -68,4 +68,6 @@ tell("BinaryField after create", "as given" if scan.note == AWKWARD.encode() els
 scan.refresh_from_db()
 tell("BinaryField when read", kind(scan.note))
 tell("BinaryField seals bytes as they are", Patient.objects.get(id=2).note == AWKWARD)
+_, created = Scan.objects.get_or_create(note=AWKWARD.encode(), defaults={"id": 4})
+tell("BinaryField in get_or_create", "another row" if created else "found")
 tell("value in errors", shown(failure(lambda: Customer.objects.create(id=1, ssn=SECRET))))
