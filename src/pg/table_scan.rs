@@ -89,7 +89,8 @@ pub fn read(
     mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read, Unreadable> {
     let kinds = |number| column::holds_sealable(relation, number).then_some(true);
-    read_kinds(moment, relation, columns, &kinds, count, extent, survives, &mut each)
+    let what = What { columns, kinds: &kinds, count, extent, survives };
+    read_what(moment, relation, &what, &mut each)
 }
 
 /// As [`read`], of columns of any type, dropped ones too. Those of fixed length, and dropped ones, show that there is
@@ -105,23 +106,27 @@ pub fn read_any(
     let kinds = |number| {
         column::name(relation, number).map(|_| column::is_of_variable_length(relation, number))
     };
-    read_kinds(moment, relation, columns, &kinds, count, extent, false, &mut each)
+    let what = What { columns, kinds: &kinds, count, extent, survives: false };
+    read_what(moment, relation, &what, &mut each)
 }
 
-/// Whether a column is read at all, and if so whether its bytes are. Asked once the table cannot change.
-type Kinds<'a> = &'a dyn Fn(i16) -> Option<bool>;
-
-fn read_kinds(
-    moment: &Moment,
-    relation: pg_sys::Oid,
-    columns: &[i16],
-    kinds: Kinds<'_>,
+/// What of a table is read, and how.
+struct What<'a> {
+    columns: &'a [i16],
+    /// Whether a column is read at all, and if so whether its bytes are. Asked once the table cannot change.
+    kinds: &'a dyn Fn(i16) -> Option<bool>,
     count: usize,
     extent: Extent,
     survives: bool,
+}
+
+fn read_what(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    what: &What<'_>,
     each: &mut dyn FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read, Unreadable> {
-    if columns.is_empty() {
+    if what.columns.is_empty() {
         return Ok(Read::default());
     }
     let at = Cell::new((0, Tid::default()));
@@ -131,9 +136,9 @@ fn read_kinds(
             return each(&Seen { column, row, head: &[], is_unreadable: false });
         };
         // SAFETY: a non-null value of variable length of the row that the scan stands on.
-        let head = || unsafe { first_bytes(datum, count) };
+        let head = || unsafe { first_bytes(datum, what.count) };
         // SAFETY: as above.
-        if survives && !unsafe { is_at_hand(datum) } {
+        if what.survives && !unsafe { is_at_hand(datum) } {
             return match damage::survived(head) {
                 Ok(head) => each(&Seen { column, row, head: &head, is_unreadable: false }),
                 Err(Undone::Failed(_)) => {
@@ -146,20 +151,16 @@ fn read_kinds(
         }
         each(&Seen { column, row, head: &head(), is_unreadable: false })
     };
-    damage::reading(|| read_opened(moment, relation, columns, kinds, extent, &mut each)).map_err(
-        |damage| {
-            let (column, row) = at.get();
-            Unreadable { column, row, damage }
-        },
-    )
+    damage::reading(|| read_opened(moment, relation, what, &mut each)).map_err(|damage| {
+        let (column, row) = at.get();
+        Unreadable { column, row, damage }
+    })
 }
 
 fn read_opened(
     moment: &Moment,
     relation: pg_sys::Oid,
-    columns: &[i16],
-    kinds: Kinds<'_>,
-    extent: Extent,
+    what: &What<'_>,
     each: &mut dyn FnMut(i16, Tid, Option<pg_sys::Datum>) -> ControlFlow<()>,
 ) -> Read {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -168,7 +169,7 @@ fn read_opened(
     // run; on an error raised in between, the resource owner closes all of them. A slot's values are
     // read only until the next row is asked for.
     unsafe {
-        let opened = match extent {
+        let opened = match what.extent {
             Extent::Whole => pg_sys::try_relation_open(relation, lock),
             Extent::Sample if !pg_sys::ConditionalLockRelationOid(relation, lock) => return read,
             Extent::Sample => {
@@ -185,14 +186,14 @@ fn read_opened(
         }
         // Under the lock: until now a column may have become one of another type, whose values are
         // no pointers.
-        let kind = |number: &i16| kinds(*number).map(|has_bytes| (*number, has_bytes));
-        let columns: Vec<(i16, bool)> = columns.iter().filter_map(kind).collect();
+        let kind = |number: &i16| (what.kinds)(*number).map(|has_bytes| (*number, has_bytes));
+        let columns: Vec<(i16, bool)> = what.columns.iter().filter_map(kind).collect();
         let last = columns.iter().map(|(number, _)| *number).max().unwrap_or_default();
         if last > 0 && !(*opened).rd_tableam.is_null() {
             read.may_differ = (*(*opened).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID;
             let slot = pg_sys::table_slot_create(opened, std::ptr::null_mut());
             let mut go_on = ControlFlow::Continue(());
-            for pages in pages(opened, extent) {
+            for pages in pages(opened, what.extent) {
                 let mut scan = Scan::begin(opened, moment.0, pages);
                 while go_on.is_continue() && scan.next(slot) {
                     read.rows += 1;

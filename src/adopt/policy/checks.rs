@@ -131,7 +131,9 @@ pub fn may_have_values(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
         let is_sealed = |head: &[u8]| peek_key_id(head).is_some();
         match look::find(member, &[number], Extent::Whole, is_sealed) {
             Ok(None) => {}
-            Ok(Some(_)) | Err(Error::CannotLook { .. } | Error::RowsUnseen { .. }) => return Ok(true),
+            Ok(Some(_)) | Err(Error::CannotLook { .. } | Error::RowsUnseen { .. }) => {
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         }
     }

@@ -5,16 +5,16 @@ use envelope::forms::{Sink, array, bytes, date, interval, network, number, paddi
 
 /// Asks all readers.
 pub fn check(form: &[u8]) {
-    same(form, number::read_bool(form), |value, out| number::write_bool(value, out));
-    same(form, number::read_integer(form), |value, out| number::write_integer(value, out));
-    same(form, date::read(form), |value, out| date::write(value, out));
-    same(form, time::read(form), |value, out| time::write(value, out));
+    same(form, number::read_bool(form), number::write_bool);
+    same(form, number::read_integer(form), number::write_integer);
+    same(form, date::read(form), date::write);
+    same(form, time::read(form), time::write);
     same(form, time::read_zoned(form), |(us, east), out| time::write_zoned(us, east, out));
     for is_utc in [false, true] {
         let read = time::read_moment(form, is_utc);
         same(form, read, |value, out| time::write_moment(value, is_utc, out));
     }
-    same(form, interval::read(form), |value, out| interval::write(value, out));
+    same(form, interval::read(form), interval::write);
     same(form, network::read(form), |(address, bits), out| network::write(address, bits, out));
     same(form, uuid::read(form), |value, out| uuid::write(&value, out));
     same(form, array::shape(form), |shape, out| array_again(form, shape, out));
