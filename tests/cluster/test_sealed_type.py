@@ -481,6 +481,9 @@ def test_asyncpg(people):
             await c.execute("INSERT INTO people (ssn) VALUES ($1::bytea)", b"C:\\101")
             value = await c.fetchval("SELECT ssn::bytea FROM people WHERE id = 1")
             assert await c.fetchval("SELECT envelope_decrypt_text('people', $1::bytea)", value) == TEXTS[0]
+            # Without a type a parameter is of this one, for which the driver wants text.
+            with pytest.raises(asyncpg.DataError):
+                await c.fetchval("SELECT envelope_decrypt_text('people', $1)", value)
             with pytest.raises(asyncpg.UndefinedFunctionError):
                 await c.fetch("SELECT FROM people WHERE ssn = $1", "x")
         finally:
