@@ -153,3 +153,26 @@ def test_check_goes_on_beside_any_name(in_encoding, encoding, name):
     with db.connect(client_encoding="sql_ascii") as c:
         found = c.execute("SELECT ok FROM envelope.check() ORDER BY ok").fetchall()
     assert found == [(False,), (True,)]
+
+
+@pytest.mark.parametrize("encoding, name", [("LATIN1", "größe"), ("EUC_JP", "名前"), ("WIN1251", "имя")])
+def test_policies_in_other_encodings(in_encoding, encoding, name):
+    """Names and bound text are what they are elsewhere: the context is UTF-8."""
+    db = in_encoding(encoding)
+    with db.connect(client_encoding="utf8") as c:
+        c.execute(f"CREATE TABLE t ({name} text NOT NULL, plain text, sealed envelope.sealed)")
+        c.execute("SELECT envelope.set_policy('t', 'sealed', 'source', source => 'plain', tag => %s, bind => %s)",
+                  (name, [name]))
+        c.execute("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW "
+                  "EXECUTE FUNCTION envelope_seal('sealed=plain')")
+        c.execute("INSERT INTO t VALUES (%s, %s)", (name, name))
+        size = len(name.encode())
+        context = f"envelope/1 row,{size}:{name},{size}:{name},"
+        assert c.execute("SELECT envelope.row_context('t', 'sealed', %s)", (name,)).fetchone() == (context,)
+        opened = "SELECT envelope_decrypt_text('t', sealed, %s) FROM t"
+        assert c.execute(opened, (context,)).fetchone() == (name,)
+        c.execute(f"ALTER TABLE t RENAME {name} TO {name}2")
+        c.execute(f"ALTER TABLE t RENAME plain TO {name}")
+        c.execute(f"UPDATE t SET {name} = {name}2 || '!'")
+        assert c.execute(opened, (context,)).fetchone() == (name + "!",)
+        assert c.execute("SELECT source, bound_columns FROM envelope.policies").fetchone() == (name, [name + "2"])

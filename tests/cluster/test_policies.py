@@ -1,6 +1,9 @@
 """Policies: what a column is, and what the trigger does with it."""
 
+from concurrent import futures
+
 import pytest
+from harness import process
 from sqlstate import fails
 
 
@@ -686,3 +689,37 @@ def test_a_source_that_has_become_another_type(db):
     db.sql("ALTER TABLE people ALTER ssn TYPE date USING NULL")
     with fails("42804"):
         db.sql("INSERT INTO people (id, ssn) VALUES (1, '2026-11-30')")
+
+
+def test_a_source_in_partitions_of_another_order(db):
+    db.sql("CREATE TABLE people (region int, id int NOT NULL, ssn text, sealed bytea) PARTITION BY LIST (region)")
+    db.sql("CREATE TABLE people_1 (junk int, junk2 int, sealed bytea, ssn text, id int NOT NULL, region int)")
+    db.sql("ALTER TABLE people_1 DROP junk, DROP junk2")
+    db.sql("ALTER TABLE people ATTACH PARTITION people_1 FOR VALUES IN (1)")
+    db.sql("CREATE UNIQUE INDEX ON people (region, id)")
+    db.sql("SELECT envelope.set_policy('people', 'sealed', 'source', source => 'ssn', bind => '{id}')")
+    seals(db, "envelope_seal")
+    db.sql("INSERT INTO people VALUES (1, 1, 'a')")
+    for table in ("people", "people_1"):
+        with fails("22004"):
+            db.sql(f"UPDATE {table} SET ssn = NULL")
+        db.sql(f"UPDATE {table} SET ssn = NULL, sealed = sealed")
+    with fails("22004"):
+        db.sql("INSERT INTO people VALUES (1, 1, 'b') ON CONFLICT (region, id) DO UPDATE SET ssn = EXCLUDED.ssn")
+    db.sql("INSERT INTO people VALUES (1, 1, 'b') ON CONFLICT (region, id) DO UPDATE SET sealed = EXCLUDED.sealed")
+    assert people(db) == {1: (None, "b")}
+
+
+def test_values_that_are_being_sealed_meanwhile(db):
+    """As the policy said before: they are waited for, and found."""
+    db.people("customers")
+    db.sql("SELECT envelope.create_key('customers')")
+    with db.connect(autocommit=False) as writer, db.connect() as other:
+        writer.execute("INSERT INTO customers VALUES (1, 'x')")
+        pid = other.info.backend_pid
+        with futures.ThreadPoolExecutor(1) as pool:
+            said = pool.submit(other.execute, "SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
+            process.wait_until(lambda: db.waits_for_lock(pid), "set_policy waits")
+            writer.commit()
+            said.result()
+    assert db.sql("SELECT former_tag, former_bound FROM envelope.sealed_column") == [("customers.ssn", [])]

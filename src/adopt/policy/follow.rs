@@ -234,7 +234,7 @@ pub unsafe fn after_command(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
 }
 
 /// An argument of a sealing trigger: the column, and the one where its plaintext comes in.
-fn parts(argument: &CString) -> (&[u8], Option<&[u8]>) {
+pub fn parts(argument: &CString) -> (&[u8], Option<&[u8]>) {
     let argument = argument.to_bytes();
     match argument.iter().position(|byte| *byte == b'=') {
         Some(at) => (&argument[..at], argument.get(at + 1..)),
