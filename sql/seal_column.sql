@@ -85,7 +85,7 @@ CREATE PROCEDURE envelope.seal_column(
       pg_catalog.format('%s = %s', it.target, changed)
         OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
       is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,
-      batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      is_damaged IS NOT NULL OR it.former IS NOT NULL OR plain.expression IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
     -- Of what was left alone something may open under the former context some day.
     IF it.former IS NOT NULL AND complete AND it.is_whole THEN
       PERFORM envelope.binding_done(relation, column_name);

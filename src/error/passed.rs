@@ -50,9 +50,8 @@ impl Passed {
         let (name, column) = (literal(table), identifier(column_name));
         if self.plaintext > 0 {
             hints.push(format!(
-                "To seal clear text: UPDATE {table} SET {column} = envelope_encrypt({name}, \
-                 {column}) WHERE NOT envelope.is_sealed({column}). If the column has a context, \
-                 give it as third argument."
+                "To seal clear text: CALL envelope.seal_column({name}, {}).",
+                literal(column_name)
             ));
         }
         if self.of_others > 0 {

@@ -16,13 +16,13 @@ use crate::pg::table_scan::Moment;
 /// What the headers of a column's values say.
 #[derive(Default)]
 pub struct Left {
-    /// Whether there is one that is to be changed. Of sealing that is not asked here: it may come from elsewhere.
+    /// Whether there is one that is to be changed: under another key, or in clear.
     pub is_to_do: bool,
     pub passed: Passed,
 }
 
-/// Looks at all values in `column` of `table`. Values that are to be changed end it, unless others are to be
-/// counted, too: then values that PostgreSQL cannot read do not stop it either.
+/// Looks at all values in `column` of `table`. A value that is to be changed ends it, unless all are to be counted:
+/// then values that PostgreSQL cannot read do not stop it either.
 pub fn look(
     now: &Moment,
     work: Work,
@@ -58,6 +58,10 @@ pub fn look(
             None => Ok(Kind::Plaintext),
         };
         match kind {
+            Ok(Kind::Plaintext) if work == Work::Seal && !counts => {
+                left.is_to_do = true;
+                return ControlFlow::Break(());
+            }
             Ok(kind) => *kind.count_in(&mut left.passed) += 1,
             Err(error) => {
                 failed = Some(error);

@@ -3,7 +3,22 @@
 
 import time
 
-from . import cold, columns, keyrings, lint, peers, place, reencrypt, report, scale, sizes, timing, views, writes
+from . import (
+    cold,
+    columns,
+    keyrings,
+    lint,
+    peers,
+    place,
+    reencrypt,
+    report,
+    scale,
+    sealing,
+    sizes,
+    timing,
+    views,
+    writes,
+)
 
 PARTS = {
     "sizes": sizes.measure,
@@ -14,6 +29,7 @@ PARTS = {
     "parallel": scale.parallel,
     "many keys": scale.many_keys,
     "reencrypt": reencrypt.measure,
+    "sealing": sealing.measure,
     "keyrings": keyrings.measure,
     "lint": lint.measure,
     "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws()},

@@ -31,6 +31,7 @@ def rows(results):
     alone = results["many keys"]["cipher alone"]
     found.append(reported("the cipher alone with 10,000 keys in turn: with 10", f"{alone['10000'] / alone['10']:.2f}"))
     found += of_reencryption(results["reencrypt"])
+    found += of_sealing(results["sealing"]) if "sealing" in results else []
     found += of_keyrings(results["keyrings"])
     found += of_views(results["views"])
     lint = results["lint"]
@@ -54,6 +55,16 @@ def of_reencryption(result):
     yield at_most(f"memory of {work}: of a tenth of the rows", kb[f"verified {rows}"] / kb[f"verified {rows // 10}"], 1.1)
     yield reported(f"MB of the table before and after {work}", "{:.0f} and {:.0f}".format(*mb["alone"]))
     yield reported("the same with VACUUM beside it", "{:.0f} and {:.0f}".format(*mb["vacuumed"]))
+
+
+def of_sealing(result):
+    rows, seconds = result["rows"], result["seconds"]
+    work = f"sealing of {rows:,} values of 64 B by <code>seal_column</code>"
+    for how, name in (("in place", "in place"), ("in place, quiet, beside the sealing trigger", "quiet"),
+                      ("from a source column", "source")):
+        yield at_most(f"{work}, {how}: UPDATE t SET c = c in the same batches", seconds[name] / seconds["update"], 1.3)
+    yield reported("the same with the sealing trigger, which opens each value again",
+                   f"{seconds['trigger'] / seconds['update']:.2f}")
 
 
 def of_keyrings(result):
