@@ -375,9 +375,14 @@ MODES = ["none", "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXC
          "EXCLUSIVE", "ACCESS EXCLUSIVE"]
 
 
+def named(mode):
+    """As the documentation names it."""
+    return re.sub(r"(?<!^)([A-Z])", r" \1", mode.removesuffix("Lock")).upper()
+
+
 def strongest(c):
     held = c.execute("SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 't'::regclass AND granted").fetchall()
-    names = [re.sub(r"(?<!^)([A-Z])", r" \1", mode.removesuffix("Lock")).upper() for (mode,) in held]
+    names = [named(mode) for (mode,) in held]
     return max(names, key=MODES.index, default="none")
 
 
@@ -529,3 +534,152 @@ def test_the_trigger_sees_the_row_last(db):
     db.sql(f"CREATE TRIGGER \"{'~' * 63}\" BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION up()")
     with fails("22023"):
         db.sql("SELECT envelope.protect('t', 'v')")
+
+
+@pytest.mark.parametrize("kind, values, options, opened", [
+    ("text", ["a", "a longer one"], "block => 32", "envelope_decrypt_text('t', v)"),
+    ("numeric(10,2)", ["1", "-12345678.99"], "mask => NULL", "envelope_decrypt_as('t', v, NULL::numeric)"),
+    # As one of another type: text that says dates, bytes that are text.
+    ("text", ["2020-02-29", "1970-01-01"], "'date'", "envelope_decrypt_as('t', v, NULL::date)"),
+    ("text", ["1", "12"], "'numeric'", "envelope_decrypt_as('t', v, NULL::numeric)"),
+    ("bytea", ["a", "a longer one"], "'text', block => 32", "envelope_decrypt_text('t', v)"),
+    ("bytea", ["a", "abc"], "'text', form => 'bytea'", "envelope_decrypt_text('t', v)"),
+])
+def test_values_are_sealed_as_the_trigger_seals_them(db, kind, values, options, opened):
+    """Else lengths would tell the rows from before from those after."""
+    db.sql(f"CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, v {kind} DEFAULT '{values[0]}')")
+    insert = "INSERT INTO t (v) SELECT NULLIF(x, '')::{} FROM unnest(%s::text[]) x"
+    db.sql(insert.format(kind), ([*values, ""],))
+    db.sql(f"SELECT envelope.protect('t', 'v', {options})")
+    db.sql("INSERT INTO t (v) SELECT CASE x WHEN '' THEN NULL ELSE x END FROM unnest(%s::text[]) x"
+           if "bytea" not in options else insert.format("bytea"), ([*values, ""],))
+    lengths = [octets for (octets,) in db.sql("SELECT octet_length(v::bytea) FROM t ORDER BY id")]
+    assert lengths[:3] == lengths[3:]
+    if "block" in options or kind.startswith("numeric"):
+        assert len(set(lengths)) == 2
+    rows = [row for (row,) in db.sql(f"SELECT {opened} FROM t ORDER BY id")]
+    assert rows[:3] == rows[3:] and rows[2] is None
+    assert db.sql("SELECT * FROM envelope.verify('t', 'v')") == []
+    db.sql("INSERT INTO t DEFAULT VALUES")
+    db.sql("UPDATE t SET id = DEFAULT")
+    db.sql("SELECT envelope.unprotect('t', 'v', %s::regtype)", (kind,))
+    assert column(db, "t", "v")[0].split("(")[0] == kind.split("(")[0] and column(db, "t", "v")[2] is not None
+
+
+def test_bytes_that_are_sealed_where_they_stand(db):
+    """A column whose trigger came late: some of its values are in clear."""
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v bytea NOT NULL)")
+    db.sql("INSERT INTO t SELECT g, 'old' FROM generate_series(1, 300) g")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    db.sql("UPDATE t SET id = id WHERE id < 100")
+    for form in ("bytea", "sealed"):
+        steps = plan(db, "t", ["v"], online=True, **({} if form == "bytea" else {"form": form}))
+        gexec(db, steps)
+        assert seals(db, "t", "v") and db.value("SELECT count(*) FROM t WHERE envelope_decrypt('t', v) <> 'old'") == 0
+        assert plan(db, "t", ["v"], online=True, form=form) == []
+        assert column(db, "t", "v")[0] == {"bytea": "bytea", "sealed": "envelope.sealed"}[form]
+        assert db.value("SELECT count(*) FROM pg_trigger WHERE tgrelid = 't'::regclass") == 1
+        if form == "bytea":
+            db.sql("SELECT envelope.unprotect('t', 'v')")
+            assert db.value("SELECT count(*) FROM t WHERE v <> 'old'") == 0
+            db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+
+
+def test_sealed_twice_is_nothing(db):
+    """What the column holds already sealed is opened first, under the context that it has."""
+    db.people("t", ["a", "b"])
+    db.sql("INSERT INTO t VALUES (3, NULL)")
+    db.sql("SELECT envelope.protect('t', 'ssn', 'text', bind => '{id}')")
+    opened = "SELECT envelope_decrypt_text('t', ssn, envelope.row_context('t', 'ssn', id::text)) FROM t ORDER BY id"
+    assert db.sql(opened) == [("a",), ("b",), (None,)]
+    # One that does not open stops it, and nothing has changed.
+    db.people("u", ["a"])
+    db.sql("ALTER TABLE u DISABLE TRIGGER USER")
+    db.sql("UPDATE u SET ssn = set_byte(ssn, 45, get_byte(ssn, 45) # 255)")
+    before = shape(db, "u")
+    with fails("22000"):
+        db.sql("SELECT envelope.protect('u', 'ssn')")
+    assert shape(db, "u") == before
+
+
+def test_rows_that_a_policy_hides_are_not_lost(db):
+    """Whether a row has nothing but a sealed value is asked of all rows, or not at all."""
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, born date)")
+    db.sql("INSERT INTO t VALUES (1, '2020-02-29')")
+    db.sql(f"ALTER TABLE t OWNER TO {db.low}")
+    db.sql("SELECT envelope.protect('t', 'born', form => 'source')", user=db.low)
+    db.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 1)", user=db.low)
+    with fails("42501"):
+        db.sql("SELECT envelope.unprotect('t', 'born')", user=db.low)
+    db.sql("SELECT envelope.unprotect('t', 'born')")
+    assert db.sql("SELECT born::text FROM t") == [("2020-02-29",)]
+
+
+def test_psql_runs_the_plan(db):
+    """By \\gexec, each row by itself; then no file of the table holds plaintext."""
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, d date)")
+    db.sql("INSERT INTO t SELECT g, 'PLAINTEXT-' || g, '2020-02-29' FROM generate_series(1, 100) g")
+    db.sql("ANALYZE t; CREATE INDEX i ON t (v); CREATE STATISTICS s ON v, d FROM t")
+    query = db.cluster.base / "plan.sql"
+    query.write_text("SELECT sql FROM envelope.plan('t', '{v,d}', '{\"online\": true, \"form\": \"source\"}') ORDER BY step \\gexec\n")
+    db.cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", query, dbname=db.name)
+    assert db.value("SELECT count(*) FROM t WHERE envelope_decrypt_text('t', v_sealed) = 'PLAINTEXT-' || id") == 100
+    assert seals(db, "t", "v_sealed") and seals(db, "t", "d_sealed")
+    assert db.value("SELECT count(*) FROM pg_stats WHERE tablename = 't' AND most_common_vals::text LIKE '%PLAIN%'") == 0
+    with db.connect() as c:
+        c.execute("VACUUM (FULL, ANALYZE) t")
+        c.execute("CHECKPOINT")
+    path = db.cluster.data / db.value("SELECT pg_relation_filepath('t')")
+    assert path.stat().st_size > 0 and b"PLAINTEXT" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("form", ["sealed", "source"])
+def test_one_rewrite_leaves_no_plaintext_in_the_table(db, form):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    db.sql("INSERT INTO t SELECT g, 'PLAINTEXT-' || g FROM generate_series(1, 100) g")
+    db.sql("ANALYZE t")
+    db.sql("SELECT envelope.protect('t', 'v', form => %s)", (form,))
+    db.sql("CHECKPOINT")
+    path = db.cluster.data / db.value("SELECT pg_relation_filepath('t')")
+    assert path.stat().st_size > 0 and b"PLAINTEXT" not in path.read_bytes()
+    assert db.value("SELECT count(*) FROM pg_stats WHERE tablename = 't' AND attname LIKE 'v%'") == 0
+
+
+def test_a_view_holds_the_emptying_up(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE VIEW w AS SELECT v FROM t")
+    db.sql("INSERT INTO t VALUES (1, 'x')")
+    before, after = split(plan(db, "t", ["v"], form="source", online=True))
+    assert any(sql is None and "public.w" in remark for sql, _, remark in after)
+    gexec(db, before)
+    with fails("0A000"):
+        gexec(db, after)
+    assert db.sql("SELECT v FROM w") == [("x",)]
+    db.sql("DROP VIEW w")
+    gexec(db, after)
+    assert db.sql("SELECT v FROM t") == [(None,)]
+
+
+def test_what_goes_before_the_swap_says_its_lock(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, d date); CREATE STATISTICS s ON v, d FROM t")
+    [(sql, lock, _)] = [step for step in plan(db, "t", ["v"], form="source", online=True) if "DROP STATISTICS public.s" in (step[0] or "")]
+    with db.connect() as c:
+        c.execute("BEGIN")
+        c.execute(sql)
+        assert strongest(c) == lock.split(",")[0]
+
+
+def test_a_batch_takes_the_lock_that_it_says(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    db.sql("INSERT INTO t SELECT g, 'x' FROM generate_series(1, 3000) g")
+    steps = plan(db, "t", ["v"], online=True, batch_size=1)
+    at = next(i for i, (sql, *_) in enumerate(steps) if (sql or "").startswith("CALL"))
+    gexec(db, steps[:at])
+    sql, lock, _ = steps[at]
+    # A trigger of the test's says what is held, from within.
+    db.sql("CREATE TABLE held (mode text)")
+    db.sql("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO held SELECT mode FROM pg_locks "
+           "WHERE pid = pg_backend_pid() AND relation = TG_RELID; RETURN NULL; END$$")
+    db.sql("CREATE TRIGGER note AFTER UPDATE ON t FOR EACH ROW WHEN (OLD.id % 100 = 1) EXECUTE FUNCTION note()")
+    gexec(db, [(sql.replace("batch_size => 1", "batch_size => 500"),)])
+    modes = {named(mode) for (mode,) in db.sql("SELECT mode FROM held")}
+    assert max(modes, key=MODES.index) == lock.split(",")[0]

@@ -155,11 +155,11 @@ fn cast(opened: &str, category: Category, kind: &str) -> String {
 /// A DEFAULT that was cast to the sealed column's type.
 fn plain_default(default: &str, target: &Column, kind: &str) -> String {
     match target.category {
-        Category::Sealed if kind == "bytea" => format!("({default})::bytea"),
-        Category::Sealed | Category::Bytes => {
-            format!("convert_from(({default})::bytea, 'UTF8')::{kind}")
-        }
-        _ => format!("({default})::{kind}"),
+        // Whatever type it is of: PostgreSQL does not show the cast that it has made.
+        Category::Sealed if kind == "bytea" => format!("(({default})::envelope.sealed)::bytea"),
+        Category::Bytes => format!("convert_from(({default})::bytea, 'UTF8')::{kind}"),
+        _ if kind == "text" => format!("({default})::text"),
+        _ => format!("(({default})::text)::{kind}"),
     }
 }
 

@@ -119,6 +119,8 @@ pub struct Check {
     pub name: String,
     pub quoted: String,
     pub valid: bool,
+    /// Or it says nothing of any row (from PostgreSQL 18 on).
+    pub is_enforced: bool,
     pub expression: String,
 }
 
@@ -195,7 +197,8 @@ impl Facts {
 
     /// The CHECK that says `function` of a column.
     pub fn check(&self, function: &str, column: &str) -> Option<&Check> {
-        self.checks.iter().find(|check| check.says(function, &(self.quote)(column)))
+        let quoted = (self.quote)(column);
+        self.checks.iter().find(|check| check.is_enforced && check.says(function, &quoted))
     }
 }
 

@@ -104,7 +104,7 @@ SELECT convert_to(json_build_object(
                        COALESCE(pg_partition_root(p.oid)::text, p.name)),
   'published', COALESCE((SELECT json_agg(quote_ident(t.pubname) ORDER BY t.pubname)
      FROM (SELECT pubname FROM pg_publication WHERE puballtables
-           UNION SELECT b.pubname FROM pg_publication b, pg_get_publication_tables(b.pubname) g
+           UNION SELECT b.pubname FROM pg_publication b, pg_get_publication_tables(b.pubname::text) g
                  WHERE g.relid IN (SELECT oid FROM tree)) t), '[]'),
   'row_type_in', COALESCE((SELECT json_agg(format('%s.%I', a.attrelid::regclass, a.attname))
      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm', 'c')
@@ -149,6 +149,7 @@ SELECT convert_to(json_build_object(
     WHERE t.tgrelid = p.oid AND NOT t.tgisinternal), '[]'),
   'checks', COALESCE((SELECT json_agg(json_build_object(
       'name', c.conname, 'quoted', quote_ident(c.conname), 'valid', c.convalidated,
+      'is_enforced', COALESCE((to_jsonb(c) ->> 'conenforced')::boolean, true),
       'expression', pg_get_expr(c.conbin, c.conrelid)) ORDER BY c.conname)
     FROM pg_constraint c WHERE c.conrelid = p.oid AND c.contype = 'c'), '[]'),
   'uses', COALESCE((SELECT json_agg(json_build_object('column', u.column_name, 'kind', u.kind, 'name', u.name,

@@ -18,27 +18,21 @@ pub fn statements(facts: &Facts, wishes: &[Wish<'_>]) -> Result<Vec<String>> {
     if !added.is_empty() {
         statements.push(alter_table(&facts.name, &added));
     }
-    let policy = |wish: &Wish<'_>| {
+    let prepared: Vec<_> = wishes.iter().flat_map(prepared).collect();
+    if !prepared.is_empty() {
+        statements.push(alter_table(&facts.name, &prepared));
+    }
+    statements.extend(wishes.iter().map(|wish| {
         let source = (!wish.is_in_place()).then(|| wish.column.to_name());
         wish.set_policy(facts, &wish.target, source.as_ref())
-    };
-    let (early, late): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| is_early(wish));
-    statements.extend(early.into_iter().map(policy));
+    }));
     let changes: Vec<_> = wishes.iter().flat_map(|wish| changes(facts, wish)).collect();
     statements.push(alter_table(&facts.name, &changes));
-    for wish in wishes {
-        if late.iter().any(|late| late.target == wish.target) {
-            statements.push(policy(wish));
-        }
-        if !wish.bind.is_empty() {
-            // All values were sealed under it just now.
-            statements.push(format!(
-                "SELECT envelope.binding_done({}, {})",
-                facts.literal(),
-                literal(&wish.target.plain)
-            ));
-        }
-    }
+    // All values were sealed under it just now.
+    statements.extend(wishes.iter().filter(|wish| !wish.bind.is_empty()).map(|wish| {
+        let target = literal(&wish.target.plain);
+        format!("SELECT envelope.binding_done({}, {target})", facts.literal())
+    }));
     statements.extend(former_mirrors(facts, wishes));
     let arguments: Vec<_> = wishes.iter().map(argument).collect();
     statements.push(triggers::create(facts, TriggerKind::Seal, &arguments)?);
@@ -48,11 +42,18 @@ pub fn statements(facts: &Facts, wishes: &[Wish<'_>]) -> Result<Vec<String>> {
     Ok(statements)
 }
 
-/// Whether the policy can be made while the column is what it was.
-fn is_early(wish: &Wish<'_>) -> bool {
-    !wish.is_in_place()
-        || wish.value.name == wish.column.kind
-        || wish.column.category == Category::Sealed
+/// Changes that make a column one that can have the policy.
+fn prepared(wish: &Wish<'_>) -> Vec<String> {
+    let (is, column) = (wish.became(), &wish.column.quoted);
+    if is.name == wish.column.kind {
+        return Vec::new();
+    }
+    let mut changes = vec![format!("ALTER COLUMN {column} TYPE {0} USING {column}::{0}", is.name)];
+    if let Some(default) = &wish.column.default {
+        changes.insert(0, format!("ALTER COLUMN {column} DROP DEFAULT"));
+        changes.push(format!("ALTER COLUMN {column} SET DEFAULT ({default})::{}", is.name));
+    }
+    changes
 }
 
 /// What the sealing trigger is told of a column.

@@ -1,7 +1,7 @@
 //! For a table that is in use: a second column is filled beside the first one, which both versions of an application
 //! can go on with, and takes its place when none needs it any more. What is done already is left out.
 
-use super::facts::{Facts, Role, TriggerKind};
+use super::facts::{Category, Facts, Role, TriggerKind};
 use super::in_place::argument;
 use super::options::Options;
 use super::step::{BATCHES, EXCLUSIVE, LOOK, NO_CHANGE, NO_LOCK, NO_WRITES, ONE_READ, Step};
@@ -192,7 +192,6 @@ fn switched(facts: &Facts, wishes: &[Wish<'_>]) -> Vec<Step> {
 }
 
 fn reader(wish: &Wish<'_>) -> &'static str {
-    use super::facts::Category;
     match wish.value.category {
         Category::Text => "envelope_decrypt_text",
         Category::Other => "envelope_decrypt_as",
@@ -211,9 +210,10 @@ fn late(facts: &Facts, remove: &str, what: &str) -> Step {
         );
     }
     if remove.starts_with("DROP INDEX") || remove.starts_with("DROP STATISTICS") {
+        let lock = if remove.starts_with("DROP INDEX") { EXCLUSIVE } else { NO_CHANGE };
         return Step::run(
             remove,
-            EXCLUSIVE,
+            lock,
             "over sealed values it is of no use, and it holds plaintext",
         );
     }
@@ -318,6 +318,18 @@ const EMPTY: &str = "empties the column that plaintext came in by; as above";
 /// For columns whose values are sealed where they stand.
 fn where_they_stand(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
+    let retyped: Vec<_> = wishes
+        .iter()
+        .filter(|wish| wish.form == Form::Sealed && wish.column.category == Category::Bytes)
+        .map(|wish| format!("ALTER COLUMN {} TYPE envelope.sealed", wish.target.quoted))
+        .collect();
+    if !retyped.is_empty() {
+        steps.push(Step::run(
+            alter_table(&facts.name, &retyped),
+            EXCLUSIVE,
+            "rewrites nothing; drivers see another type",
+        ));
+    }
     for wish in wishes.iter().filter(|wish| !has_policy(facts, wish)) {
         steps.push(Step::run(
             wish.set_policy(facts, &wish.target, None),
@@ -476,7 +488,7 @@ fn seen_by_others(facts: &Facts) -> String {
 /// What no statement here does.
 fn disk(facts: &Facts) -> Step {
     Step::wait(format!(
-        "plaintext is still in the pages of the table, in WAL and in backups, until they are gone: VACUUM (FULL, ANALYZE) {} \
+        "plaintext is still in the pages of the table and of pg_statistic, in WAL and in backups, until they are gone: VACUUM (FULL, ANALYZE) {} \
          (ACCESS EXCLUSIVE, while it is rewritten) or pg_repack; then a new base backup, and the old ones go. Copies in \
          other tables, logs and queues are yours to find",
         facts.name

@@ -6,13 +6,13 @@ use pgrx::pg_sys;
 use super::facts::Facts;
 use crate::catalog::rows;
 use crate::error::{Error, Result};
-use crate::pg::search_path::Pinned;
+use crate::pg::local_settings::{CATALOG_PATH, LocalSettings};
 use crate::pg::{encoding, relation, spi};
 
 /// The facts of `relation`, read as the current role, as they are committed now.
 pub fn facts(relation: pg_sys::Oid) -> Result<Facts> {
     let json = {
-        let _path = Pinned::to_catalog();
+        let _path = LocalSettings::of(&[CATALOG_PATH]);
         // SAFETY: an OID by value.
         let relation = unsafe { DatumWithOid::new(relation, pg_sys::REGCLASSOID) };
         spi::bytes(include_str!("facts.sql"), &[relation])

@@ -13,6 +13,7 @@ use super::{back, in_place, obstacles, online, read, triggers};
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
+use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
 use crate::pg::{column, encoding, report, spi, types};
 
 /// From so many rows or bytes on a table is taken for one that cannot be locked while it is rewritten.
@@ -121,6 +122,7 @@ pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -
             "SELECT convert_to(EXISTS (SELECT FROM {} WHERE {condition})::text, 'UTF8')",
             facts.name
         );
+        let _all = LocalSettings::of(&[ALL_ROWS]);
         let told = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
         Ok(told.as_deref() == Some(b"true"))
     };

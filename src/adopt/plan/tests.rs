@@ -170,8 +170,7 @@ fn what_can_go_later_holds_up_no_plan_that_is_done_online() -> Result<()> {
 
 #[test]
 fn names_of_constraints_are_free_ones() {
-    let check =
-        |name: &str| json!({"name": name, "quoted": name, "valid": true, "expression": "(a > 1)"});
+    let check = |name: &str| json!({"name": name, "quoted": name, "valid": true, "is_enforced": true, "expression": "(a > 1)"});
     let facts = facts(json!({ "checks": [check("ssn_is_sealed"), check("ssn_is_sealed1")] }));
     assert_eq!(super::carried::free_constraint(&facts, "ssn", "_is_sealed"), "ssn_is_sealed2");
     assert!(facts.check("is_sealed", "ssn").is_none());

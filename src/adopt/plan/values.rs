@@ -19,33 +19,38 @@ pub fn context(facts: &Facts, tag: &str, bound: &[(String, Category)]) -> Option
     Some(format!("{}.envelope_context({}, {})", facts.schema, literal(tag), parts.join(", ")))
 }
 
-/// The plaintext in the wish's column, sealed.
+/// The plaintext in the wish's column, sealed. The column is what [`Wish::became`] says, and its policy is there.
 pub fn sealed(facts: &Facts, wish: &Wish<'_>) -> String {
     let bound: Vec<_> =
         wish.bind.iter().map(|column| (column.quoted.clone(), column.category)).collect();
     let context = context(facts, &wish.known_tag(facts), &bound);
-    let column = &wish.column.quoted;
-    let has_bytes = matches!(wish.column.category, Category::Bytes | Category::Sealed);
-    let bytes = match wish.column.category {
-        Category::Sealed => format!("{column}::bytea"),
+    let (column, is) = (&wish.column.quoted, wish.became());
+    let plain = match (is.category, wish.value.category) {
+        (Category::Sealed, Category::Bytes) => format!("{column}::bytea"),
+        (Category::Sealed | Category::Bytes, Category::Text | Category::Other) => {
+            let bytes = if is.category == Category::Sealed { "::bytea" } else { "" };
+            let text = format!("convert_from({column}{bytes}, 'UTF8')");
+            if wish.value.name == "text" { text } else { format!("{text}::{}", wish.value.name) }
+        }
+        (_, Category::Text) if is.name != "text" => format!("{column}::text"),
         _ => column.clone(),
     };
-    let (function, plain) = match wish.value.category {
-        Category::Bytes | Category::Sealed => ("envelope_encrypt", bytes.clone()),
-        Category::Text if has_bytes => {
-            ("envelope_encrypt_text", format!("convert_from({bytes}, 'UTF8')"))
+    let seal = match wish.value.category {
+        // To the block of the policy, which the functions below do not know.
+        _ if wish.is_filled() => format!(
+            "envelope.sealed_from_source({}::regclass, NULL, {}, NULL, {}, NULL, {plain}::{})",
+            facts.literal(),
+            context.as_deref().unwrap_or("''"),
+            literal(&wish.target.plain),
+            wish.value.name
+        ),
+        Category::Bytes | Category::Sealed => {
+            call(facts, "envelope_encrypt", &[plain], context.as_deref())
         }
-        Category::Text => ("envelope_encrypt_text", format!("{column}::text")),
-        Category::Other if has_bytes => {
-            ("envelope_encrypt_as", format!("convert_from({bytes}, 'UTF8')::{}", wish.value.name))
-        }
-        Category::Other if wish.value.name == wish.column.kind => {
-            ("envelope_encrypt_as", column.clone())
-        }
-        Category::Other => ("envelope_encrypt_as", format!("{column}::{}", wish.value.name)),
+        Category::Text => call(facts, "envelope_encrypt_text", &[plain], context.as_deref()),
+        Category::Other => call(facts, "envelope_encrypt_as", &[plain], context.as_deref()),
     };
-    let seal = call(facts, function, &[plain], context.as_deref());
-    if !has_bytes {
+    if !matches!(is.category, Category::Sealed | Category::Bytes) {
         return seal;
     }
     // What is sealed already is opened and sealed anew, so that what does not open is found. Before there was a

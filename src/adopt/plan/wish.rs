@@ -56,6 +56,9 @@ impl<'a> Wish<'a> {
                 return Err(Error::BadArgument("form must be sealed, source or bytea".into()));
             }
             None if column.category == Category::Other => Form::Source,
+            None if column.category == Category::Bytes && seals_in_place(facts, column) => {
+                Form::Bytea
+            }
             None => Form::Sealed,
         };
         if form == Form::Source && matches!(column.category, Category::Sealed) {
@@ -115,6 +118,28 @@ impl<'a> Wish<'a> {
     /// The type of the column that holds them.
     pub fn target_type(&self) -> &'static str {
         if self.form == Form::Bytea { "bytea" } else { "envelope.sealed" }
+    }
+
+    /// Whether forms are filled to a block that the type's name does not tell.
+    pub fn is_filled(&self) -> bool {
+        self.block.is_some_and(|block| block > 1) || self.value.name.starts_with("numeric(")
+    }
+
+    /// The type that the column has when its policy is made: what is to be sealed, or what holds sealed values.
+    pub fn became(&self) -> ValueType {
+        let own = ValueType { name: self.column.kind.clone(), category: self.column.category };
+        let can_have_policy = !self.is_in_place()
+            || own.name == self.value.name
+            || own.category == Category::Sealed
+            || own.category == Category::Bytes && self.form == Form::Bytea;
+        match own.category {
+            _ if can_have_policy => own,
+            // Without a rewrite.
+            Category::Bytes => {
+                ValueType { name: "envelope.sealed".into(), category: Category::Sealed }
+            }
+            _ => self.value.clone(),
+        }
     }
 
     /// Whether the policy says a type: bytes that come as bytes have none.
