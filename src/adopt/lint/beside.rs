@@ -1,7 +1,9 @@
 //! What else sees a row before it is stored: other BEFORE triggers, rules, and triggers that seal by themselves.
 
-/// The queries.
-pub const CLASSES: &[&str] = &[TRIGGERS, RULES, OWN_SEALING];
+/// The queries that find errors, and perhaps more.
+pub const ERRORS: &[&str] = &[TRIGGERS, RULES];
+/// Those that find none.
+pub const OTHERS: &[&str] = &[OWN_SEALING];
 
 /// Other BEFORE ROW triggers. One that fires first sees plaintext; one that fires later can put it back, where no CHECK
 /// refuses that. Functions whose source is SQL text are read: one that names neither the column nor the whole row has
@@ -72,4 +74,4 @@ FROM visible v JOIN pg_trigger t ON t.tgrelid = v.oid AND NOT t.tgisinternal AND
 JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_language l ON l.oid = f.prolang
 WHERE t.tgenabled IN ('O', 'A') AND t.tgparentid = 0 AND l.lanname NOT IN ('internal', 'c')
   AND CASE WHEN octet_length(f.prosrc) <= 1000000
-           THEN f.prosrc ~* '\menvelope_encrypt' AND f.prosrc !~* '\m(is_sealed|key_id_of)\M' END";
+           THEN f.prosrc ~* '\menvelope_encrypt' AND f.prosrc !~* '\m(is_sealed|key_id_of)\M|\mold\s*\.' END";

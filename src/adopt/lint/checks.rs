@@ -1,9 +1,9 @@
 //! The CHECKs that refuse plaintext, and defaults, which are plaintext.
 
-/// The queries.
-pub const CLASSES: &[&str] = &[MISSING, DOUBTFUL, DEFAULTS, STORED_DEFAULTS];
-/// Those that `envelope.check()` finds by itself.
-pub const KNOWN_TO_CHECK: &[&str] = &[UNENFORCED];
+/// The queries that find errors.
+pub const ERRORS: &[&str] = &[STORED_DEFAULTS];
+/// Those that find none, or errors that `envelope.check()` finds by itself.
+pub const OTHERS: &[&str] = &[MISSING, DOUBTFUL, DEFAULTS, UNENFORCED];
 
 /// Columns without one. It is added NOT VALID, which keeps nobody waiting; the next finding has it validated.
 const MISSING: &str = r"

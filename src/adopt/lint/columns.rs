@@ -122,7 +122,8 @@ fn read(row: SpiHeapTupleData<'_>) -> spi::Result<(pg_sys::Oid, i16, i16, i32)> 
 /// - `visible`, the tables in the scope, with `tab`, their quoted names;
 /// - `trig`, the sealing triggers;
 /// - `named`, their arguments, `target` or `target=source`;
-/// - `call`, the same as CREATE TRIGGER has them.
+/// - `call`, the same as CREATE TRIGGER has them;
+/// - `policy`, the register, in which a catalog of before 0.2 has no policies.
 ///
 /// The arguments of a trigger stand one after the other, each with a zero byte at its end.
 const SHARED: &str = r"
@@ -161,16 +162,20 @@ WITH RECURSIVE member AS (
   SELECT oid, tgrelid, at, argument, split_part(argument, '=', 1) AS target,
          CASE WHEN strpos(argument, '=') > 0 THEN substr(argument, strpos(argument, '=') + 1) END AS source
   FROM argument
+), policy AS (
+  SELECT s.id, s.relation::oid AS relation, s.column_name, s.bound_columns, to_jsonb(s) ->> 'form' AS form,
+         to_jsonb(s) ->> 'source' AS source, to_jsonb(s) ->> 'former_bound' AS former_bound
+  FROM envelope.sealed_column s
 ), call AS (
   SELECT oid, string_agg(quote_literal(argument), ', ' ORDER BY at) AS arguments FROM argument GROUP BY oid
 )";
 
 /// The columns, with their flags as bits.
 const COLUMNS: &str = r", direct AS (
-  SELECT s.relation::oid AS relation, s.column_name::text AS target, s.source::text AS source,
+  SELECT s.relation, s.column_name::text AS target, s.source,
          CASE WHEN s.form IS NULL THEN 4 ELSE 1 END
          | CASE WHEN s.form IS NOT NULL AND s.bound_columns <> '{}' THEN 64 ELSE 0 END AS flags
-  FROM envelope.sealed_column s
+  FROM policy s
   UNION ALL
   SELECT n.tgrelid, n.target, n.source, CASE WHEN t.mirrors THEN 130 ELSE 2 END FROM named n JOIN trig t ON t.oid = n.oid
 ), heir AS (

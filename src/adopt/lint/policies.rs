@@ -1,7 +1,9 @@
 //! Policies, and the register, against the columns as they are.
 
-/// The queries.
-pub const CLASSES: &[&str] = &[GONE, PARTS_GONE, NOT_SEALED, OTHER_SOURCE, BINDING, CASCADES];
+/// The queries that find errors, and perhaps more.
+pub const ERRORS: &[&str] = &[GONE, PARTS_GONE, NOT_SEALED, OTHER_SOURCE];
+/// Those that find none.
+pub const OTHERS: &[&str] = &[BINDING, CASCADES];
 
 /// Dropped, or renamed.
 const GONE: &str = r"
@@ -11,7 +13,7 @@ SELECT v.oid, s.column_name::text, CASE WHEN s.form IS NULL THEN 'warning' ELSE 
                      || 'with the same tag' END, s.column_name),
        format(CASE WHEN s.form IS NULL THEN 'SELECT envelope.unregister_column(%L, %L)'
                    ELSE 'SELECT envelope.drop_policy(%L, %L)' END, v.tab, s.column_name)
-FROM envelope.sealed_column s JOIN visible v ON v.oid = s.relation::oid
+FROM policy s JOIN visible v ON v.oid = s.relation
 LEFT JOIN pg_attribute a ON a.attrelid = v.oid AND a.attname = s.column_name AND a.attnum > 0
 WHERE a.attnum IS NULL";
 
@@ -21,14 +23,14 @@ SELECT v.oid, s.column_name::text, 'error', '42703',
        format(p.what, quote_ident(p.name), quote_ident(s.column_name)),
        'Set the policy anew with the names that the columns have now: envelope.set_policy.'
 FROM (
-  SELECT s.id, s.source::text AS name,
+  SELECT s.id, s.source AS name,
          'column %s, in which plaintext for column %s comes in by its policy, does not exist' AS what
-  FROM envelope.sealed_column s WHERE s.source IS NOT NULL
+  FROM policy s WHERE s.source IS NOT NULL
   UNION ALL
   SELECT s.id, unnest(s.bound_columns), 'column %s, to which values of column %s are bound by its policy, does not exist'
-  FROM envelope.sealed_column s
+  FROM policy s
 ) AS p
-JOIN envelope.sealed_column s ON s.id = p.id AND s.form IS NOT NULL JOIN visible v ON v.oid = s.relation::oid
+JOIN policy s ON s.id = p.id AND s.form IS NOT NULL JOIN visible v ON v.oid = s.relation
 LEFT JOIN pg_attribute a ON a.attrelid = v.oid AND a.attname = p.name AND a.attnum > 0
 WHERE a.attnum IS NULL";
 
@@ -37,7 +39,7 @@ const NOT_SEALED: &str = r"
 SELECT v.oid, s.column_name::text, 'error', '42804',
        format('column %I has a policy, and is of a type that holds no sealed values: it is stored in clear', s.column_name),
        format('SELECT envelope.protect(%L, %L)', v.tab, s.column_name)
-FROM envelope.sealed_column s JOIN visible v ON v.oid = s.relation::oid
+FROM policy s JOIN visible v ON v.oid = s.relation
 JOIN pg_attribute a ON a.attrelid = v.oid AND a.attname = s.column_name AND a.attnum > 0
 WHERE s.form IS NOT NULL AND a.atttypid NOT IN (SELECT oid FROM sealable)";
 
@@ -52,16 +54,16 @@ SELECT v.oid, s.column_name::text, 'error', '39P01',
               (SELECT string_agg(quote_literal(CASE WHEN m.target <> s.column_name THEN m.argument
                                                     ELSE m.target || COALESCE('=' || s.source, '') END), ', ' ORDER BY m.at)
                FROM named m WHERE m.oid = t.oid))
-FROM envelope.sealed_column s JOIN visible v ON v.oid = s.relation::oid
+FROM policy s JOIN visible v ON v.oid = s.relation
 JOIN named n ON n.tgrelid = v.oid AND n.target = s.column_name JOIN trig t ON t.oid = n.oid
-WHERE s.form IS NOT NULL AND n.source IS DISTINCT FROM s.source::text AND t.tgenabled <> 'D'";
+WHERE s.form IS NOT NULL AND n.source IS DISTINCT FROM s.source AND t.tgenabled <> 'D'";
 
 /// Policies whose row context was changed while there were values.
 const BINDING: &str = r"
 SELECT v.oid, s.column_name::text, 'notice', '55000',
        format('values of column %I are still being bound: those under the former row context are taken, too', s.column_name),
        format('CALL envelope.seal_column(%L, %L)', v.tab, s.column_name)
-FROM envelope.sealed_column s JOIN visible v ON v.oid = s.relation::oid
+FROM policy s JOIN visible v ON v.oid = s.relation
 WHERE s.form IS NOT NULL AND s.former_bound IS NOT NULL";
 
 /// What changes a bound column has the value sealed anew.
@@ -71,7 +73,7 @@ SELECT v.oid, s.column_name::text, 'notice', '42501',
               || 'by the rights of the table''s owner', k.conname, a.attname, s.column_name),
        format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I %s', v.tab, k.conname, k.conname,
               regexp_replace(pg_get_constraintdef(k.oid), ' ON UPDATE (CASCADE|SET NULL|SET DEFAULT)', ''))
-FROM envelope.sealed_column s JOIN visible v ON v.oid = s.relation::oid
+FROM policy s JOIN visible v ON v.oid = s.relation
 JOIN pg_attribute a ON a.attrelid = v.oid AND a.attname = ANY (s.bound_columns) AND a.attnum > 0
 JOIN pg_constraint k ON k.conrelid = v.oid AND k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd')
  AND a.attnum = ANY (k.conkey) AND k.conparentid = 0

@@ -1,7 +1,7 @@
 //! Who may write or read a table, and has not the right to its keys; what else shows or sends its rows.
 
-/// The queries.
-pub const CLASSES: &[&str] = &[RIGHTS, VIEWS, PUBLICATIONS];
+/// The queries, of which none finds errors.
+pub const OTHERS: &[&str] = &[RIGHTS, VIEWS, PUBLICATIONS];
 
 /// A right on the table without the right on its keys.
 const RIGHTS: &str = r"

@@ -1,8 +1,8 @@
 //! Sealing triggers: whether there is one, whether it fires for every INSERT and UPDATE, and whether it can seal what
 //! it names.
 
-/// The queries.
-pub const CLASSES: &[&str] = &[MISSING, PARTIAL, ARGUMENTS];
+/// The queries, all of which find errors.
+pub const ERRORS: &[&str] = &[MISSING, PARTIAL, ARGUMENTS];
 
 /// Columns that nothing seals. What a CHECK guards takes no plaintext, and a copy of sealed rows needs no more.
 const MISSING: &str = r"

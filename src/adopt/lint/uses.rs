@@ -1,9 +1,10 @@
 //! What compares sealed values, of which no two are equal, or is built from them; and what stands on a source, which
 //! is always NULL once stored.
 
-/// The queries.
-pub const CLASSES: &[&str] =
-    &[CONSTRAINTS, CHECKS, INDEXES, GENERATED, STATISTICS, IDENTITY, SOURCES];
+/// The queries that find errors, and perhaps more.
+pub const ERRORS: &[&str] = &[SOURCES];
+/// Those that find none.
+pub const OTHERS: &[&str] = &[CONSTRAINTS, CHECKS, INDEXES, GENERATED, STATISTICS, IDENTITY];
 
 /// UNIQUE lets duplicates in, a foreign key finds nothing, an exclusion excludes nothing.
 const CONSTRAINTS: &str = r"
