@@ -5,9 +5,6 @@ use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
 /// Bytes of a value that are looked at.
 pub const LOOKED_AT: usize = 512;
 
-/// How sealed values begin in base64: two bytes, and the six bits after them, of which four are known.
-const BASE64: &[u8] = b"9+";
-
 /// The first key that bytes within name: as they are, in hexadecimal or in base64.
 pub fn find(bytes: &[u8], is_known: impl Fn(KeyId) -> bool) -> Option<KeyId> {
     (0..bytes.len()).find_map(|at| {
@@ -15,7 +12,8 @@ pub fn find(bytes: &[u8], is_known: impl Fn(KeyId) -> bool) -> Option<KeyId> {
         let header = match rest {
             [0xF7, 0xE1, ..] => rest.first_chunk().copied(),
             [b'f' | b'F', b'7', ..] => from_hex(rest),
-            _ if rest.starts_with(BASE64) => from_base64(rest),
+            // F7 E in base64, of both alphabets.
+            [b'9', b'+' | b'-', ..] => from_base64(rest),
             _ => None,
         };
         peek_key_id(&header?).filter(|key_id| is_known(*key_id))
@@ -74,7 +72,7 @@ mod tests {
         assert!(found(&HEADER) && found(&[b"array of ", &HEADER[..], b" more"].concat()));
         assert!(found(format!("\\x{hex}00").as_bytes()));
         assert!(found(format!("{{\"ssn\": \"\\\\x{}\"}}", hex.to_uppercase()).as_bytes()));
-        assert!(found(b"x9+EBAgMEBQaHCJkKCwwNDg8Q") && !found(b"9-EBAgMEBQaHCJkKCwwNDg8Q"));
+        assert!(found(b"x9+EBAgMEBQaHCJkKCwwNDg8Q") && found(b"9-EBAgMEBQaHCJkKCwwNDg8Q"));
     }
 
     #[test]
