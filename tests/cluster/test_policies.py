@@ -723,3 +723,26 @@ def test_values_that_are_being_sealed_meanwhile(db):
             writer.commit()
             said.result()
     assert db.sql("SELECT former_tag, former_bound FROM envelope.sealed_column") == [("customers.ssn", [])]
+
+
+def test_a_partition_that_is_detached_keeps_the_tag(db):
+    """Its values are bound by it. By default no two tables of a keyring have one."""
+    db.sql("CREATE SCHEMA other")
+    db.sql("CREATE TABLE log (y int NOT NULL, ssn bytea) PARTITION BY RANGE (y)")
+    db.sql("CREATE TABLE other.log PARTITION OF log FOR VALUES FROM (2025) TO (2026)")
+    db.sql("SELECT envelope.set_policy('log', 'ssn', 'bytea', bind => '{y}')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON log FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO log VALUES (2025, 'x')")
+    with db.connect(autocommit=False) as c:
+        c.execute("SELECT envelope.share_keyring('log', 'other.log')")
+        c.execute("ALTER TABLE log DETACH PARTITION other.log")
+        with pytest.raises(Exception, match="has the same keyring"), c.transaction():
+            c.execute("SELECT envelope.set_policy('other.log', 'ssn', 'bytea', bind => '{y}')")
+        c.execute("SELECT envelope.set_policy('other.log', 'ssn', 'bytea', bind => '{y}', tag => 'log.ssn')")
+        c.execute("SELECT envelope.set_policy('other.log', 'ssn', 'bytea', bind => '{y}')")
+        c.execute("SELECT envelope.binding_done('other.log', 'ssn')")
+        c.execute("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON other.log FOR EACH ROW "
+                  "EXECUTE FUNCTION envelope_seal('ssn')")
+        c.commit()
+    db.sql("UPDATE other.log SET y = 2020")
+    assert opened(db, "other.log", of="y::text", key="y") == {2020: "x"}

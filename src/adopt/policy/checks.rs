@@ -12,7 +12,7 @@ use crate::catalog::rows::{self, Form, PolicyRow};
 use crate::catalog::write::random_uuid;
 use crate::census::look;
 use crate::error::{Error, PolicyError, Result};
-use crate::keyring::table::{self, Table};
+use crate::keyring::table;
 use crate::keyring::users;
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
@@ -99,11 +99,13 @@ pub fn checked(wanted: &Wanted<'_>, before: Option<&PolicyRow>) -> Result<Policy
 }
 
 /// 42710 when another column whose values are under the same keyring bears the tag. A partition tree has its
-/// policies at its top, and so counts once.
-pub fn require_own_tag(table: &Table, policy: &PolicyRow) -> Result<()> {
+/// policies at its top, and so counts once. Where the table only opens with the keyring, as a copy does or a partition
+/// that was detached, it may be given the tag that its values bear.
+pub fn require_own_tag(policy: &PolicyRow, is_given: bool) -> Result<()> {
     let mut tables = vec![policy.relation];
-    for keyring_id in table.keyrings() {
-        let links = rows::tables_of(keyring_id)?;
+    let links = rows::keyring_tables(policy.relation)?;
+    for link in links.iter().filter(|link| link.seals || !is_given) {
+        let links = rows::tables_of(link.keyring_id)?;
         tables.extend(links.iter().filter_map(users::living_table).map(relation::partition_root));
     }
     for other in tables {
