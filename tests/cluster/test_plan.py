@@ -683,3 +683,68 @@ def test_a_batch_takes_the_lock_that_it_says(db):
     gexec(db, [(sql.replace("batch_size => 1", "batch_size => 500"),)])
     modes = {named(mode) for (mode,) in db.sql("SELECT mode FROM held")}
     assert max(modes, key=MODES.index) == lock.split(",")[0]
+
+
+VALUES = {
+    "bool": "true", "smallint": "-7", "integer": "42", "bigint": "9223372036854775807", "real": "1.5", "float8": "0.1",
+    "numeric": "12.340", "numeric(6,2)": "1.50", "char(5)": "ab", "varchar(9)": "abc", "text": "zoë", "date": "0044-03-15 BC",
+    "time": "12:34:56.789", "timetz": "12:34:56+02", "timestamp": "2020-01-01 00:00:00.5",
+    "timestamptz": "2020-01-01 12:00:00+05", "timestamp(0)": "2020-01-01 00:00:00", "interval": "1 year 2 days 03:04:05.6",
+    "uuid": "00000000-0000-4000-8000-000000000001", "inet": "10.0.0.1/8", "cidr": "10.0.0.0/8", "json": '{"b": 1, "a":2}',
+    "jsonb": '{"b": 1, "a":2}', "bytea": r"\x00ff", "mood": "ok", "em": "a@b", "int[]": "{1,2,NULL}",
+    "text[]": '{a,"b c"}', "mood[]": "{sad,ok}",
+}
+
+
+@pytest.mark.parametrize("way", ["sealed", "source", "online"])
+def test_values_of_all_types_there_and_back(db, way):
+    db.sql("CREATE DOMAIN em AS text CHECK (VALUE LIKE '%@%'); CREATE TYPE mood AS ENUM ('sad', 'ok')")
+    with db.connect() as c:
+        # Each table has columns of its own.
+        c.prepare_threshold = None
+        c.execute("SET client_min_messages = error")
+        for kind, value in VALUES.items():
+            c.execute(f"DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, v {kind})")
+            c.execute("INSERT INTO t VALUES (1, %s), (2, NULL)", (value,))
+            all_of = "SELECT id, v::text, pg_typeof(v) FROM t ORDER BY id"
+            before = c.execute(all_of).fetchall()
+            if way == "online":
+                query = """SELECT sql FROM envelope.plan('t', '{v}', '{"online": true, "form": "source"}')"""
+                for (sql,) in c.execute(query).fetchall():
+                    if sql is not None:
+                        execute(c, sql)
+            else:
+                c.execute("SELECT envelope.protect('t', 'v', form => %s)", (way,))
+            name = "v" if way == "sealed" else "v_sealed"
+            assert c.execute(f"SELECT count(*) FILTER (WHERE envelope.is_sealed({name})), count({name}) FROM t").fetchone() == (1, 1)
+            assert c.execute("SELECT count(*) FROM envelope.verify('t', %s)", (name,)).fetchone() == (0,)
+            assert c.execute("SELECT count(*) FROM envelope.lint('t')").fetchone() == (0,), kind
+            c.execute("SELECT envelope.unprotect('t', 'v')")
+            assert c.execute(all_of).fetchall() == before, kind
+
+
+def test_a_type_without_a_form_is_refused_before_anything_changes(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v point)")
+    for options in ({"online": True}, {"form": "sealed"}):
+        with fails("0A000"):
+            plan(db, "t", ["v"], **options)
+    with fails("0A000"):
+        db.sql("SELECT envelope.protect('t', 'v')")
+    assert db.value("SELECT count(*) FROM envelope.keys") == 0
+
+
+def test_what_was_begun_one_way_is_not_done_the_other(db):
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    db.sql("INSERT INTO t VALUES (1, 'x')")
+    steps = plan(db, "t", ["v"], form="source", online=True)
+    gexec(db, steps[:4])
+    before = shape(db, "t")
+    with fails("42710"):
+        db.sql("SELECT envelope.protect('t', 'v')")
+    assert shape(db, "t") == before
+    # A plan goes on as it was begun, without being told; and the rest can be done at once.
+    assert [sql for sql, *_ in plan(db, "t", ["v"], form="source")] == [sql for sql, *_ in steps[4:]]
+    db.sql("SELECT envelope.protect('t', 'v', form => 'source')")
+    assert db.sql("SELECT v, envelope_decrypt_text('t', v_sealed) FROM t") == [(None, "x")]
+    assert db.sql("SELECT tgname FROM pg_trigger WHERE tgrelid = 't'::regclass") == [("envelope_seal",)]
+    assert plan(db, "t", ["v"], form="source") == []

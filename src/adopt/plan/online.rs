@@ -467,7 +467,8 @@ fn compared(facts: &Facts, wish: &Wish<'_>) -> Step {
     )
 }
 
-fn seen_by_others(facts: &Facts) -> String {
+/// What else sees the rows.
+pub fn seen_by_others(facts: &Facts) -> String {
     let (before, after) = triggers::others(facts);
     let mut remarks = vec!["new and changed rows are sealed from here on".to_owned()];
     if !before.is_empty() {

@@ -1,20 +1,21 @@
 //! The steps printed, and the same done at once.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use super::facts::{Category, Column, Facts, TriggerKind};
+use super::facts::{Category, Column, Facts, Policy, TriggerKind};
 use super::options::{OfColumn, Options};
 use super::step::{EXCLUSIVE, Step};
 use super::text::{as_one, literal};
-use super::wish::{Form, ValueType, Wish, no_column};
+use super::wish::{Form, ValueType as Wanted, Wish, no_column};
 use super::{back, in_place, obstacles, online, read, triggers};
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
 use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
 use crate::pg::{column, encoding, report, spi, types};
+use crate::values::ValueType;
 
 /// From so many rows or bytes on a table is taken for one that cannot be locked while it is rewritten.
 const MANY_ROWS: i64 = 10_000;
@@ -39,7 +40,8 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
     let options = Options::parse(options, columns)?;
     let facts = read::facts(relation)?;
     let is_big = facts.rows > MANY_ROWS || facts.bytes > MANY_BYTES;
-    let online = options.online.unwrap_or(is_big);
+    let is_begun = |name: &String| facts.policies.iter().any(|it| it.source.as_ref() == Some(name));
+    let online = options.online.unwrap_or(is_big || columns.iter().any(is_begun));
     let mut wishes: Vec<Wish<'_>> = Vec::new();
     for name in columns {
         let of = options.of(name);
@@ -61,8 +63,11 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
     steps.push(Step::run(
         as_one(&in_place::statements(&facts, &wishes)?),
         EXCLUSIVE.replace("a moment", &format!("while the table is rewritten ({})", size(&facts))),
-        "one transaction and one rewrite; afterwards the table holds no plaintext, WAL and backups still do. For a \
-         table that is in use: options => '{\"online\": true}'",
+        &format!(
+            "one transaction and one rewrite; afterwards the table holds no plaintext, WAL and backups still do; {}. \
+             For a table that is in use: options => '{{\"online\": true}}'",
+            online::seen_by_others(&facts)
+        ),
     ));
     Ok(steps)
 }
@@ -148,18 +153,24 @@ fn wish<'a>(
     facts: &'a Facts,
     column: &'a Column,
     of: OfColumn,
-    value: Option<ValueType>,
+    value: Option<Wanted>,
     online: bool,
 ) -> Result<Wish<'a>> {
     let wish = Wish::new(facts, column, of, value, online)?;
+    // 0A000 for values that cannot be sealed as what they are.
+    let kind = type_named(&wish.value.name)?;
+    ValueType::known(kind.0, kind.1)?;
     // Another policy that is there is changed by who knows why, and not by the way.
-    match facts.policy(&wish.target.plain) {
-        Some(policy) if !wish.is_as(facts, policy) => Err(PolicyError::Another {
-            column: wish.target.plain.clone(),
-            table: facts.name.clone(),
+    let is_other = |policy: &&Policy| {
+        policy.column == wish.target.plain && !wish.is_as(facts, policy)
+            || policy.source.as_deref() == Some(&column.name) && policy.column != wish.target.plain
+    };
+    match facts.policies.iter().find(is_other) {
+        Some(policy) => {
+            Err(PolicyError::Another { column: policy.column.clone(), table: facts.name.clone() }
+                .into())
         }
-        .into()),
-        _ => Ok(wish),
+        None => Ok(wish),
     }
 }
 
@@ -174,8 +185,14 @@ fn is_done(facts: &Facts, wish: &Wish<'_>) -> bool {
         && (wish.form != Form::Source || is_valid("must_be_empty", &wish.column.name))
 }
 
-/// What whoever protects a column has still to do.
+/// What whoever protects a column has still to look at.
 fn tell(facts: &Facts) {
+    let (before, after) = triggers::others(facts);
+    let seen = [("plaintext, before it is sealed", before), ("sealed values, no plaintext", after)];
+    for (what, names) in seen.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let names = names.join(", ");
+        report::notice(format!("triggers of table {} that see {what}: {names}", facts.name));
+    }
     let roles: Vec<_> =
         facts.roles.iter().filter_map(|role| role.name.as_ref().map(|name| (name, role))).collect();
     let grants: Vec<_> = roles
@@ -205,17 +222,20 @@ fn size(facts: &Facts) -> String {
     format!("some {} rows, {} MB", facts.rows, facts.bytes >> 20)
 }
 
-/// The type that `name` means.
-fn value_named(name: &str) -> Result<ValueType> {
-    let here = encoding::from_utf8(name.as_bytes())
-        .ok()
-        .and_then(|name| std::ffi::CString::new(&*name).ok());
-    let kind =
-        here.as_deref().and_then(|name: &CStr| types::named(name)).ok_or(PolicyError::NoType)?;
-    Ok(value_of(kind.0, kind.1))
+/// The type that `name` means, and its modifier.
+fn type_named(name: &str) -> Result<(pg_sys::Oid, i32)> {
+    let here = encoding::from_utf8(name.as_bytes()).ok();
+    let here = here.and_then(|name| CString::new(&*name).ok());
+    let kind = here.as_deref().and_then(types::named);
+    Ok(kind.ok_or(PolicyError::NoType)?)
 }
 
-fn value_of(kind: pg_sys::Oid, modifier: i32) -> ValueType {
+fn value_named(name: &str) -> Result<Wanted> {
+    let (kind, modifier) = type_named(name)?;
+    Ok(value_of(kind, modifier))
+}
+
+fn value_of(kind: pg_sys::Oid, modifier: i32) -> Wanted {
     let name = types::display_name(kind, modifier);
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned();
     let category = match column::base_type(kind) {
@@ -224,7 +244,7 @@ fn value_of(kind: pg_sys::Oid, modifier: i32) -> ValueType {
         _ if column::is_sealable(kind) => Category::Sealed,
         _ => Category::Other,
     };
-    ValueType { name, category }
+    Wanted { name, category }
 }
 
 /// Runs one statement, as the current role.
