@@ -6,18 +6,16 @@ import os
 import pathlib
 import time
 
-from show import check, heading, say, shown, table
+from show import check, heading, say, shown
 
 from bench import plot
-from harness import application
+from harness import adoption, application
 from harness.cluster import Cluster
 
 ROWS = int(os.environ.get("ROWS", "100000"))
 CHART = pathlib.Path(os.environ.get("CHART") or "adoption.svg")
 # A while of each state, to look at.
 QUIET = 3
-OPTIONS = '{"online": true, "form": "source", "view": "people_open"}'
-NEEDLE = b"@example.org"
 
 
 def main():
@@ -44,8 +42,7 @@ def main():
 def adopt(cluster, load, marks):
     heading("The plan")
     with cluster.connect() as c:
-        plan = c.execute(shown(f"SELECT step, sql, lock, remark FROM envelope.plan('people', "
-                               f"'{{{','.join(application.SENSITIVE)}}}',\n  '{OPTIONS}')")).fetchall()
+        plan = c.execute(shown(adoption.PLAN)).fetchall()
         for step, sql, lock, remark in plan:
             if sql is None:
                 heading(f"Step {step}: the application's turn")
@@ -62,9 +59,6 @@ def adopt(cluster, load, marks):
             marks.append((f"step {step}", load.seconds()))
             shown(sql)
             c.execute(sql)
-            if c.description if hasattr(c, "description") else None:
-                table(c)
-    return plan
 
 
 def compare(cluster, load):
@@ -74,13 +68,9 @@ def compare(cluster, load):
     check(not load.errors(), f"{len(load.done):,} transactions, none failed")
     check(not load.wrong, "every value that was read was the one that was written")
     check(load.longest() < 1, f"the longest took {load.longest() * 1000:.0f} ms")
+    check(not adoption.wrong_rows(cluster, load, ROWS), "all rows open as they were written")
     with cluster.connect() as c:
-        wrong = [who for who, generation in load.people().items() if not application.is_person(
-            c.execute(application.NEW.read, {"id": who}).fetchone(), who, generation)]
-        check(not wrong, "all rows that it wrote open as it wrote them")
-        bad = sum(len(c.execute("SELECT FROM envelope.verify('people', %s)", (f"{column}_sealed",)).fetchall())
-                  for column in application.SENSITIVE)
-        check(bad == 0, "envelope.verify finds no value that does not open")
+        check(not adoption.unopened(c), "envelope.verify finds no value that does not open")
         errors = c.execute("SELECT * FROM envelope.lint('people') WHERE severity = 'error'").fetchall()
         check(not errors, "envelope.lint finds no error")
 
@@ -88,19 +78,9 @@ def compare(cluster, load):
 def rewrite(cluster):
     heading("The plaintext that is left on disk")
     with cluster.connect() as c:
-        c.execute("CHECKPOINT")
-        files = files_of(cluster, c)
-        check(any(NEEDLE in path.read_bytes() for path in files), "the table's files hold plaintext of the time before")
-        c.execute(shown("VACUUM (FULL, ANALYZE) people"))
-        c.execute("CHECKPOINT")
-        files = files_of(cluster, c)
-        check(not any(NEEDLE in path.read_bytes() for path in files), "after it they hold none")
-
-
-def files_of(cluster, connection):
-    [(path,)] = connection.execute("SELECT pg_relation_filepath('people')").fetchall()
-    first = cluster.data / path
-    return [first, *first.parent.glob(first.name + ".*")]
+        check(adoption.is_on_disk(cluster, c), "the table's files hold plaintext of the time before")
+        c.execute(shown(adoption.REWRITE))
+        check(not adoption.is_on_disk(cluster, c), "after it they hold none")
 
 
 def draw(load, marks):

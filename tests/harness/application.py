@@ -25,6 +25,13 @@ def fill(connection, rows):
            FROM generate_series(1, %s) g""", (rows,))
 
 
+def original(number):
+    """What `fill` wrote of person `number`."""
+    return {"ssn": f"{100000000 + number}-{number}", "email": f"p{number}@example.org", "phone": f"+49 30 {100000 + number}",
+            "born": datetime.date(1940, 1, 1) + datetime.timedelta(days=number % 25000),
+            "salary": f"{number % 100000}.25"}
+
+
 def person(number, generation):
     """What the columns of person `number` hold once changed `generation` times; some of it awkward, some of it NULL."""
     return {"ssn": f"{100000000 + number}-{generation}", "email": f"C:\\101 \\x41 é🔑 {number}@{generation}",
@@ -145,7 +152,9 @@ class _Client(threading.Thread):
 
 def is_person(row, who, generation):
     """Whether a row of the sensitive columns is what the application wrote."""
-    wanted = person(who, generation)
-    return row is not None and all(
-        value is None and wanted[column] is None or value is not None and str(value) == str(wanted[column])
-        for column, value in zip(SENSITIVE, row, strict=True))
+    return row is not None and is_same(row, person(who, generation))
+
+
+def is_same(row, wanted):
+    return all(value is None and wanted[column] is None or value is not None and str(value) == str(wanted[column])
+               for column, value in zip(SENSITIVE, row, strict=True))
