@@ -307,6 +307,8 @@ def test_online_under_the_same_name(db, form, bind):
     assert column(db, "t", "v")[:2] == ("envelope.sealed" if form == "sealed" else "bytea", True)
     assert column(db, "t", "v_sealed") is None and seals(db, "t", "v")
     assert db.sql("SELECT column_name, form, tag, bound_columns FROM envelope.policies") == [("v", form, "t.v", bind)]
+    # Nor does anything stand in the way of what is done.
+    db.sql("CREATE VIEW w AS SELECT v FROM t")
     assert plan(db, "t", ["v"], form=form, online=True, bind=bind) == []
 
 
