@@ -43,7 +43,7 @@ pub fn quoted_with(kind: pg_sys::Oid, modifier: i32) -> Option<CString> {
         | pg_sys::FORMAT_TYPE_FORCE_QUALIFY
         | pg_sys::FORMAT_TYPE_INVALID_AS_NULL;
     // SAFETY: with that flag it answers null for a type that is gone, else a palloc'd string.
-    owned_cstring(unsafe { pg_sys::format_type_extended(kind, modifier, flags as pg_sys::bits16) })
+    owned_cstring(unsafe { pg_sys::format_type_extended(kind, modifier, flags as u16) })
 }
 
 /// For messages: the quoted name, or the OID of a type that is gone.
