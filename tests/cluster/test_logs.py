@@ -199,7 +199,7 @@ FAILURES = r"""
 22000 SELECT envelope_decrypt('people', envelope_encrypt_text('people', needle()), needle())
 22000 SELECT envelope_decrypt('people', set_byte(ssn, 60, get_byte(ssn, 60) # 1)) FROM people WHERE id = 4
 22000 INSERT INTO people SELECT 9, substr(ssn, 1, 50) || convert_to(needle(), 'UTF8') FROM people WHERE id = 1
-22021 SELECT envelope_decrypt_text('people', envelope_encrypt('people', convert_to(needle(), 'UTF8') || '\xff'))
+22021 SELECT envelope_decrypt_text('people', envelope_encrypt('people', convert_to(needle(), 'UTF8') || '\xffff'))
 54000 SELECT envelope_encrypt_text('people', 'x', repeat(needle(), 5000))
 42704 INSERT INTO people SELECT 9, overlay(ssn PLACING convert_to(substr(needle(), 1, 4), 'UTF8') FROM 3) FROM people WHERE id = 1
 42710 SELECT envelope.create_key('people', needle())
