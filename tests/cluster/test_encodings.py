@@ -176,3 +176,12 @@ def test_policies_in_other_encodings(in_encoding, encoding, name):
         c.execute(f"UPDATE t SET {name} = {name}2 || '!'")
         assert c.execute(opened, (context,)).fetchone() == (name + "!",)
         assert c.execute("SELECT source, bound_columns FROM envelope.policies").fetchone() == (name, [name + "2"])
+
+
+def test_a_policy_names_no_column_that_is_no_text(in_encoding):
+    db = in_encoding("SQL_ASCII")
+    with db.connect(client_encoding="sql_ascii") as c:
+        c.execute(b'CREATE TABLE t (id int NOT NULL, "n\xff" int NOT NULL, v bytea, "s\xff" bytea)')
+        for call in (b"'v', 'bytea', bind => ARRAY['n\xff']", b"'v', 'source', source => 'n\xff'", b"'s\xff', 'bytea'"):
+            with fails("22021"):
+                c.execute(b"SELECT envelope.set_policy('t', " + call + b")")

@@ -31,8 +31,10 @@ def test_renamed_columns(db):
     db.sql("UPDATE persons SET number = 3 WHERE number = 1")
     assert dict(db.sql("SELECT number, envelope_decrypt_text('persons', \"Odd 'one'\", envelope.row_context('persons', "
                        "'Odd ''one''', number::text)) FROM persons")) == {2: "two", 3: "one"}
-    with fails("22023"):
-        db.sql("ALTER TABLE persons RENAME plain TO \"a=b\"")
+    for column in ("plain", "\"Odd 'one'\""):
+        with fails("22023"):
+            db.sql(f"ALTER TABLE persons RENAME {column} TO \"a=b\"")
+    db.sql("ALTER TABLE persons RENAME note TO \"a=b\"")
 
 
 def test_a_rename_that_is_taken_back(db):

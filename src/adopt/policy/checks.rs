@@ -34,6 +34,12 @@ pub fn checked(wanted: &Wanted<'_>, before: Option<&PolicyRow>) -> Result<Policy
     let others: Vec<&PolicyRow> =
         others.iter().filter(|other| other.column_name.as_c_str() != wanted.column).collect();
     let target = number(wanted.relation, wanted.column)?;
+    for name in std::iter::once(wanted.column)
+        .chain(wanted.source)
+        .chain(wanted.bound.iter().map(|it| &**it))
+    {
+        require_utf8(name)?;
+    }
     at.require_stored(wanted.column, target, "sealed")?;
     if others.iter().any(|other| bears(other, wanted.column)) {
         return Err(at.said_by_another(wanted.column));
@@ -160,6 +166,13 @@ fn any_has_values(tables: &[pg_sys::Oid], column: &CStr) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The catalog holds names as UTF-8: one that is not, as can be in a SQL_ASCII database, would become another.
+fn require_utf8(name: &CStr) -> Result<()> {
+    encoding::to_exact_string(name.to_bytes())
+        .map(|_| ())
+        .map_err(|why| Error::NotUtf8 { untranslatable: why.is_untranslatable() })
 }
 
 fn check_block(block: Option<i32>, value_type: pg_sys::Oid) -> Result<()> {

@@ -68,11 +68,15 @@ fn altered(relation: pg_sys::Oid, number: i16, name: &CStr) -> Result<()> {
         return Ok(());
     };
     let (is_renamed, is_retyped) = (new_name.as_c_str() != name, (kind, modifier) != before);
-    if !is_renamed && !is_retyped || rows::nearest_policies(relation)?.is_empty() {
+    let policies = rows::nearest_policies(relation)?;
+    if !is_renamed && !is_retyped || policies.is_empty() {
         return Ok(());
     }
     if is_renamed {
-        if new_name.to_bytes().contains(&b'=') {
+        let is_argument = |policy: &PolicyRow| {
+            policy.column_name.as_c_str() == name || policy.source.as_deref() == Some(name)
+        };
+        if new_name.to_bytes().contains(&b'=') && policies.iter().any(is_argument) {
             return Err(Error::BadArgument(
                 "a sealed column, or one that its plaintext comes from, cannot have \"=\" in its name".into(),
             ));
