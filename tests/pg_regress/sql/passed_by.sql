@@ -26,7 +26,7 @@ SELECT envelope_decrypt_text('own_log', v) FROM own_log WHERE id = 1;
 UPDATE own_log l SET v = o.v FROM own o WHERE o.id = 1 AND l.id = 1;
 SELECT envelope.share_keyring('own', 'own_log');
 CALL envelope.reencrypt('own_log', 'v', strict => true);
-SELECT rows_done, rows_of_others FROM envelope.progress WHERE relation = 'public.own_log';
+SELECT rows_done, rows_of_others FROM envelope.progress WHERE relation = 'public.own_log' AND work = 'reencrypt';
 SELECT state, rows FROM envelope.census('own_log', 'v');
 SELECT envelope.unshare_keyring('own', 'own_log');
 
