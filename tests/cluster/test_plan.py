@@ -245,7 +245,7 @@ def gexec(db, steps):
 
 def execute(c, sql):
     got = c.execute(sql)
-    if sql.startswith("SELECT count(*) AS must_be_0"):
+    if "AS must_be_0" in sql:
         assert got.fetchone() == (0,)
 
 
@@ -761,3 +761,20 @@ def test_what_was_begun_one_way_is_not_done_the_other(db):
     assert db.sql("SELECT v, envelope_decrypt_text('t', v_sealed) FROM t") == [(None, "x")]
     assert db.sql("SELECT tgname FROM pg_trigger WHERE tgrelid = 't'::regclass") == [("envelope_seal",)]
     assert plan(db, "t", ["v"], form="source") == []
+
+
+def test_nobody_elses_function_sees_plaintext(db):
+    """In a schema that others may write to, on the path of whoever protects."""
+    db.sql("CREATE TABLE seen (what text)")
+    for name, arguments in [("convert_from", "bytea, text"), ("encode", "bytea, unknown"), ("convert_to", "text, text")]:
+        arguments = arguments.replace("unknown", "varchar")
+        result = "bytea" if name == "convert_to" else "text"
+        db.sql(f"CREATE FUNCTION {name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen "
+               "VALUES ($1::text); RETURN NULL; END$$")
+    db.sql("CREATE TABLE t (id bytea PRIMARY KEY, v bytea, w text DEFAULT 'd')")
+    db.sql("INSERT INTO t VALUES ('a', 'secret', 'secret')")
+    db.sql("SELECT envelope.protect('t', 'v', 'text', bind => '{id}')")
+    db.sql("SELECT envelope.protect('t', 'w', form => 'bytea', bind => '{id}')")
+    db.sql("SELECT envelope.unprotect('t', 'v'), envelope.unprotect('t', 'w')")
+    assert db.value("SELECT count(*) FROM seen") == 0
+    assert db.sql("SELECT v, w FROM t") == [("secret", "secret")]

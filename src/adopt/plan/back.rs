@@ -114,7 +114,7 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
         (Category::Text | Category::Other, _) => name.clone(),
         (Category::Bytes, Category::Bytes) => name.clone(),
         (Category::Sealed, Category::Bytes) => format!("{name}::bytea"),
-        _ => format!("convert_from({name}::bytea, 'UTF8')::{}", value.name),
+        _ => format!("pg_catalog.convert_from({name}::bytea, 'UTF8')::{}", value.name),
     };
     let opened = match target.category {
         Category::Text | Category::Other => plain,
@@ -147,7 +147,9 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
 /// Bytes become text as UTF-8.
 fn cast(opened: &str, category: Category, kind: &str) -> String {
     match category {
-        Category::Bytes if kind != "bytea" => format!("convert_from({opened}, 'UTF8')::{kind}"),
+        Category::Bytes if kind != "bytea" => {
+            format!("pg_catalog.convert_from({opened}, 'UTF8')::{kind}")
+        }
         _ => format!("({opened})::{kind}"),
     }
 }
@@ -157,7 +159,7 @@ fn plain_default(default: &str, target: &Column, kind: &str) -> String {
     match target.category {
         // Whatever type it is of: PostgreSQL does not show the cast that it has made.
         Category::Sealed if kind == "bytea" => format!("(({default})::envelope.sealed)::bytea"),
-        Category::Bytes => format!("convert_from(({default})::bytea, 'UTF8')::{kind}"),
+        Category::Bytes => format!("pg_catalog.convert_from(({default})::bytea, 'UTF8')::{kind}"),
         _ if kind == "text" => format!("({default})::text"),
         _ => format!("(({default})::text)::{kind}"),
     }

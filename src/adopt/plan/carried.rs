@@ -52,7 +52,7 @@ pub fn storage(column: &Column, name: &Name, is_new: bool) -> Vec<String> {
 pub fn default(wish: &Wish<'_>) -> Option<String> {
     let default = wish.column.default.as_ref()?;
     let needs_bytes = wish.form == Form::Bytea && wish.column.category == Category::Text;
-    needs_bytes.then(|| format!("convert_to(({default})::text, 'UTF8')"))
+    needs_bytes.then(|| format!("pg_catalog.convert_to(({default})::text, 'UTF8')"))
 }
 
 /// Statements that give a new column the rights and the comment of the one that it stands for.

@@ -124,7 +124,7 @@ pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -
     let facts = locked(relation, &facts)?;
     let any = |condition: &str| {
         let sql = format!(
-            "SELECT convert_to(EXISTS (SELECT FROM {} WHERE {condition})::text, 'UTF8')",
+            "SELECT pg_catalog.convert_to(EXISTS (SELECT FROM {} WHERE {condition})::text, 'UTF8')",
             facts.name
         );
         let _all = LocalSettings::of(&[ALL_ROWS]);

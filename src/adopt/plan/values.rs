@@ -12,7 +12,7 @@ pub fn context(facts: &Facts, tag: &str, bound: &[(String, Category)]) -> Option
     let parts: Vec<_> = bound
         .iter()
         .map(|(name, category)| match category {
-            Category::Bytes => format!("encode({name}, 'hex')"),
+            Category::Bytes => format!("pg_catalog.encode({name}, 'hex')"),
             _ => format!("{name}::text"),
         })
         .collect();
@@ -29,7 +29,7 @@ pub fn sealed(facts: &Facts, wish: &Wish<'_>) -> String {
         (Category::Sealed, Category::Bytes) => format!("{column}::bytea"),
         (Category::Sealed | Category::Bytes, Category::Text | Category::Other) => {
             let bytes = if is.category == Category::Sealed { "::bytea" } else { "" };
-            let text = format!("convert_from({column}{bytes}, 'UTF8')");
+            let text = format!("pg_catalog.convert_from({column}{bytes}, 'UTF8')");
             if wish.value.name == "text" { text } else { format!("{text}::{}", wish.value.name) }
         }
         (_, Category::Text) if is.name != "text" => format!("{column}::text"),
