@@ -404,6 +404,17 @@ def test_protected_columns_of_each_form(db):
     assert findings(db, "customers") == [] == findings(db)
 
 
+def test_plaintext_under_a_policy(db):
+    """What is written while the trigger is off is bound to its row when it is sealed."""
+    protected(db)
+    db.sql("ALTER TABLE customers DISABLE TRIGGER USER, DROP CONSTRAINT ssn_is_sealed")
+    db.sql("INSERT INTO customers (id, ssn) VALUES (7, %s)", (SECRET,))
+    db.sql("ALTER TABLE customers ENABLE TRIGGER USER")
+    mend(db, "customers", "ssn", "error", "23514")
+    opened = "SELECT bool_and(envelope_decrypt_text('customers', ssn, envelope.row_context('customers', 'ssn', id::text)) = %s)"
+    assert db.value(f"{opened} FROM customers", (SECRET,))
+
+
 def test_a_policy_without_a_trigger(db):
     """An error whatever else there is: intent was said."""
     db.sql("CREATE TABLE customers (id int PRIMARY KEY, ssn bytea CONSTRAINT ssn_is_sealed CHECK (envelope.is_sealed(ssn)))")

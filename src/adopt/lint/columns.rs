@@ -74,6 +74,13 @@ impl Columns {
             .collect()
     }
 
+    /// Whether nobody has said more of a column than that it holds sealed values.
+    pub fn is_only_registered(&self, at: usize) -> bool {
+        let others =
+            [&self.policies, &self.triggered, &self.heirs, &self.copies].map(|flags| flags[at]);
+        !others.contains(&true)
+    }
+
     /// What `read` makes of each row of a query, which may use what [`SHARED`] defines.
     pub fn query<T>(
         &self,

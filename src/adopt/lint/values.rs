@@ -46,7 +46,7 @@ pub fn in_clear(columns: &Columns) -> Result<Vec<Finding>> {
             .collect();
         let read = sample(relation, &sources.clone(), 0, |seen| {
             if sources.remove(&seen.column) {
-                findings.push(left_in_source(relation, seen.column));
+                findings.push(left_in_source(relation, seen.column, columns, &places));
             }
             if sources.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -57,31 +57,48 @@ pub fn in_clear(columns: &Columns) -> Result<Vec<Finding>> {
 
 fn plaintext(relation: pg_sys::Oid, number: i16, columns: &Columns, places: &[usize]) -> Finding {
     let at = places.iter().find(|at| columns.numbers[**at] == number).copied();
-    let is_sealed_by_update = at.is_some_and(|at| columns.triggered[at]);
     let table = relation::display_name(relation);
     let column = column::quoted_name(relation, number).unwrap_or_default();
+    let name = column::name(relation, number);
     Finding {
         severity: Severity::Error,
         sqlstate: "23514".into(),
         message: format!("values in column {column} are not sealed: envelope.census counts them"),
-        remedy: if is_sealed_by_update {
-            format!("UPDATE {table} SET {column} = {column} WHERE NOT envelope.is_sealed({column})")
+        remedy: if at.is_some_and(|at| columns.is_only_registered(at)) {
+            "Seal the values with the keys of the table whose values they are: envelope_encrypt."
+                .into()
         } else {
-            "Make the sealing trigger first, or seal the values with envelope_encrypt.".into()
+            sealed_in_batches(&table, name.as_deref().unwrap_or_default())
         },
         table,
-        column: column::name(relation, number),
+        column: name,
     }
 }
 
-fn left_in_source(relation: pg_sys::Oid, number: i16) -> Finding {
+fn sealed_in_batches(table: &str, column: &str) -> String {
+    format!("CALL envelope.seal_column({}, {})", literal(table), literal(column))
+}
+
+fn left_in_source(
+    relation: pg_sys::Oid,
+    number: i16,
+    columns: &Columns,
+    places: &[usize],
+) -> Finding {
+    let at = places.iter().find(|at| columns.sources[**at] == number).copied();
+    let target = at.filter(|at| columns.policies[*at]);
+    let target = target.and_then(|at| column::name(relation, columns.numbers[at]));
     let table = relation::display_name(relation);
     let column = column::quoted_name(relation, number).unwrap_or_default();
     Finding {
         severity: Severity::Error,
         sqlstate: "23514".into(),
         message: format!("column {column}, in which plaintext comes in, still holds values"),
-        remedy: format!("UPDATE {table} SET {column} = {column} WHERE {column} IS NOT NULL"),
+        remedy: match target {
+            // It knows where the plaintext stands by the policy.
+            Some(target) => sealed_in_batches(&table, &target),
+            None => format!("UPDATE {table} SET {column} = {column} WHERE {column} IS NOT NULL"),
+        },
         table,
         column: column::name(relation, number),
     }
