@@ -6,10 +6,11 @@ use envelope::header::Sealed;
 use pgrx::pg_sys;
 
 use crate::error::{Error, PolicyError, Result, ViewError};
-use crate::keyring::table::{self, Table};
+use crate::keyring::table::{self, Policy, Table};
 use crate::pg::varlena::VarlenaBuf;
 use crate::pg::{acl, attribute, encoding, relation};
 use crate::settings;
+use crate::values::context::{NO_CONTEXT, RowContext};
 
 /// Characters that are shown.
 const SHOWN: usize = 4;
@@ -31,7 +32,10 @@ pub fn masked(
 ) -> Result<VarlenaBuf> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
-    require_mask(&table, column)?;
+    let policy = mask_of(&table, column)?;
+    if !is_of_column(policy, context)? {
+        return Err(super::does_not_open(relation));
+    }
     let sealed = Sealed::parse(value).map_err(|_| super::not_parsed(relation, value))?;
     let owner = relation::owner(relation).ok_or_else(|| super::does_not_open(relation))?;
     let opened = super::open_parsed(table::get_as(relation, owner)?, context, &sealed)?;
@@ -40,7 +44,23 @@ pub fn masked(
     shown.ok_or(Error::NotText)
 }
 
-fn require_mask(table: &Table, column: &CStr) -> Result<()> {
+/// Whether values of the column have such a context, in whatever row: the right to see their ends is none to see those
+/// of values that are bound to another column.
+fn is_of_column(policy: &Policy, context: &[u8]) -> Result<bool> {
+    for binding in std::iter::once(&policy.binding).chain(&policy.former) {
+        let is_its = match binding.columns.is_empty() {
+            true => context == NO_CONTEXT,
+            false => context.starts_with(RowContext::begin(&binding.tag).bytes()?),
+        };
+        if is_its {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The policy that allows it.
+fn mask_of<'a>(table: &'a Table, column: &CStr) -> Result<&'a Policy> {
     let named = || (encoding::to_string(column.to_bytes()), table.name());
     let Some(policy) = table.policy(column) else {
         let (column, table) = named();
@@ -53,7 +73,7 @@ fn require_mask(table: &Table, column: &CStr) -> Result<()> {
     // Of the table that has the policy: who reads a partition by way of its root has no right on the partition.
     let number = attribute::number(policy.relation, column).unwrap_or(0);
     if acl::may_read_column(acl::current_role(), policy.relation, number) {
-        return Ok(());
+        return Ok(policy);
     }
     Err(Error::NotReadable(relation::display_name(policy.relation)))
 }

@@ -338,6 +338,33 @@ def test_a_mask_is_no_right_to_the_rest(db):
     assert db.sql("SELECT ssn FROM staff_open") == [("123-45-6789",)]
 
 
+def test_a_mask_is_of_one_column(db):
+    """What another column binds to its row is not shown, whoever names which context. What binds nothing says nothing
+    of its column."""
+    db.sql(TABLE)
+    db.sql("ALTER TABLE staff ALTER name SET NOT NULL")
+    db.sql("SELECT envelope.set_policy('staff', 'ssn'), envelope.set_policy('staff', 'card', bind => '{id,name}')")
+    db.sql("INSERT INTO staff (id, ssn, card) VALUES (1, '123-45-6789', '4929123412341234')")
+    db.sql(f"GRANT SELECT ON staff TO {db.low}")
+    of_card = "envelope_context('staff.card', id::text, name)"
+    assert db.value(f"SELECT envelope_decrypt_text('staff', card, {of_card}) FROM staff") == "4929123412341234"
+
+    def shown(masked, sealed, context):
+        return db.value(f"SELECT envelope.masked('staff', '{masked}', {sealed}, {context}) FROM staff", user=db.low)
+
+    db.sql("SELECT envelope.set_policy('staff', 'ssn', mask => 'last4')")
+    assert shown("ssn", "ssn", "''") == "****6789"
+    with fails("22000"):
+        shown("ssn", "card", of_card)
+    # The other way round, and while its values are being bound anew.
+    db.sql("SELECT envelope.set_policy('staff', 'ssn'), envelope.set_policy('staff', 'card', bind => '{id,name}', mask => 'last4')")
+    assert shown("card", "card", of_card) == "****1234"
+    with fails("22000"):
+        shown("card", "ssn", "''")
+    db.sql("SELECT envelope.set_policy('staff', 'card', bind => '{id}', mask => 'last4')")
+    assert shown("card", "card", of_card) == "****1234"
+
+
 # Tables of several parts.
 
 PARTS = {
