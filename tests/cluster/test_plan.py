@@ -390,6 +390,18 @@ def strongest(c):
     return max(names, key=MODES.index, default="none")
 
 
+def test_the_way_back_for_rows_that_are_hidden_from_the_owner(db):
+    """Of what nobody has seen nothing may be dropped."""
+    db.sql("GRANT ALL ON SCHEMA public TO PUBLIC")
+    db.sql("CREATE TABLE t (id int, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, NULL)", user=db.low)
+    db.sql("SELECT envelope.protect('t', 'v_sealed', source => 'v')", user=db.low)
+    db.sql("CREATE POLICY own ON t USING (id = 3); ALTER TABLE t ENABLE ROW LEVEL SECURITY; "
+           "ALTER TABLE t FORCE ROW LEVEL SECURITY", user=db.low)
+    assert db.sql("SELECT id FROM t", user=db.low) == [(3,)]
+    db.sql("SELECT envelope.unprotect('t', 'v')", user=db.low)
+    assert db.sql("SELECT id, v FROM t ORDER BY id") == [(1, "a"), (2, "b"), (3, None)]
+
+
 @pytest.mark.parametrize("way", [*FULL, "in place"])
 def test_each_step_takes_the_lock_that_it_says(db, way):
     adopted(db)
