@@ -517,6 +517,31 @@ def test_mirror_opens_for_who_may(db):
     assert people(db) == {1: ("a", "a"), 2: ("b", "b"), 3: ("c", "c")}
 
 
+def test_mirror_tells_nobody_who_may_not_open_whether_a_guess_is_right(db):
+    sourced(db, "envelope_mirror")
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'a')")
+    db.sql(f"GRANT SELECT (id, sealed), INSERT (id, ssn, sealed), UPDATE (ssn, sealed) ON people TO {db.low}")
+    db.sql("SELECT envelope.grant_key('people', %s, 'encrypt')", (db.low,))
+    sealed = db.value("SELECT sealed FROM people")
+    for guess in ("a", "b"):
+        with fails("42501"):
+            db.sql("INSERT INTO people (id, ssn, sealed) VALUES (2, %s, %s)", (guess, sealed), user=db.low)
+        # Nor by what becomes of the sealed value.
+        with db.connect(db.low, autocommit=False) as c:
+            assert c.execute("UPDATE people SET ssn = %s, sealed = sealed WHERE id = 1 RETURNING sealed", (guess,)
+                             ).fetchall() != [(sealed,)]
+            c.rollback()
+    # Nor by whether it needs the right to seal.
+    db.sql("SELECT envelope.revoke_key('people', %s, 'encrypt')", (db.low,))
+    for guess in ("a", "b"):
+        with fails("42501"):
+            db.sql("UPDATE people SET ssn = %s WHERE id = 1", (guess,), user=db.low)
+    db.sql("SELECT envelope.grant_key('people', %s, 'encrypt')", (db.low,))
+    # Both in clear: no secret.
+    db.sql("INSERT INTO people (id, ssn, sealed) VALUES (2, 'b', 'b')", user=db.low)
+    assert people(db) == {1: ("a", "a"), 2: ("b", "b")}
+
+
 @pytest.mark.parametrize("arguments, sqlstate", [
     ("'sealed=nothing'", "42703"), ("'nothing=ssn'", "42703"), ("'ssn=note'", "42804"), ("'sealed='", "42703"),
     ("'=ssn'", "42703"), ("'sealed=sealed'", "39P01"), ("'sealed=ssn=note'", "42703"), ("'sealed=g'", "428C9"),

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::argument::{Source, Target};
 use super::{in_place, plain};
+use crate::catalog::rows::Verb;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::pg::encoding;
@@ -68,7 +69,8 @@ pub fn mirror(
         }
         // A row from before, which nobody has asked to be opened.
         (Given::Neither, None, Some(_)) => in_place::seal(call, row, target),
-        (Given::Both, Some(plaintext), Some(_)) => {
+        (Given::Both, Some(plaintext), Some(sealed)) => {
+            require_open_right_if_sealed(call, sealed)?;
             in_place::seal(call, row, target)?;
             if is_sealed_of(call, row, target, source, plaintext)? {
                 Ok(())
@@ -79,7 +81,11 @@ pub fn mirror(
         (Given::Target | Given::Both, _, Some(sealed)) => {
             bring_back(call, row, target, source, sealed)
         }
-        (Given::Neither, Some(_), Some(_)) if in_place::stays(call, row, target)? => Ok(()),
+        (Given::Neither, Some(_), Some(_))
+            if !must_hide_sameness(call, source)? && in_place::stays(call, row, target)? =>
+        {
+            Ok(())
+        }
         (_, Some(plaintext), _) => seal_into(call, row, target, source, plaintext),
     }
 }
@@ -160,17 +166,29 @@ fn bring_back(
     source: Source<'_>,
     written: pg_sys::Datum,
 ) -> Result<()> {
-    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
-    let was_sealed = peek_key_id(&unsafe { first_bytes(written, HEADER_LEN) }).is_some();
+    require_open_right_if_sealed(call, written)?;
     in_place::seal(call, row, target)?;
-    if was_sealed {
-        table::get(call.relation_oid())?.require_any_open_right()?;
-    }
     let opened = in_place::open(call, row, target)?;
     let plaintext = plain::back(call, source, opened.as_slice());
     opened.wipe_and_free();
     row.replace_by(source.column, plaintext?);
     Ok(())
+}
+
+/// Whether UPDATE sets the source, by a role that may not open: were the sealed value left as it is when the plaintext is
+/// what it was, and only then, that would say so. Replication names all columns.
+fn must_hide_sameness(call: &TriggerCall<'_>, source: Source<'_>) -> Result<bool> {
+    let names_it = call.names(source.column) && !is_replica();
+    Ok(names_it && !table::get(call.relation_oid())?.allows(Verb::Decrypt))
+}
+
+/// Whether what was written is the plaintext beside it tells as much as to open it, by one guess after the other.
+fn require_open_right_if_sealed(call: &TriggerCall<'_>, written: pg_sys::Datum) -> Result<()> {
+    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
+    match peek_key_id(&unsafe { first_bytes(written, HEADER_LEN) }) {
+        Some(_) => table::get(call.relation_oid())?.require_any_open_right(),
+        None => Ok(()),
+    }
 }
 
 #[cold]
