@@ -110,6 +110,12 @@ pub enum PolicyError {
         why: &'static str,
     },
 
+    /// A domain, whose constraints would run as whoever writes to a table of somebody else's.
+    #[error(
+        "permission denied to have constraints of type {kind} checked by who writes to table {table}"
+    )]
+    DomainOfOthers { kind: String, table: String },
+
     /// A type that nothing bears.
     #[error("the type of the values does not exist")]
     NoType,
@@ -142,6 +148,7 @@ impl PolicyError {
             }
             PolicyError::WouldNotSeal { .. } => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
+            PolicyError::DomainOfOthers { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
         }
     }
 
@@ -218,6 +225,9 @@ impl PolicyError {
                 "The sealing trigger empties it. Look whether the trigger is there, fires always, and fires last: \
                  envelope.check()."
                     .into()
+            }
+            PolicyError::DomainOfOthers { .. } => {
+                "Name the type that the domain is over. Who owns the table can name the domain.".into()
             }
             PolicyError::BeingBound { column, table } => format!(
                 "Seal them all under the row context of today first: CALL envelope.seal_column({}, {}).",

@@ -80,6 +80,11 @@ impl ValueType {
         if self.elements.is_some() { 1 } else { self.scalar.block(self.modifier) }
     }
 
+    /// Whether it is a domain, or an array of one: its constraints may call functions.
+    pub fn has_domain(&self) -> bool {
+        self.domain.is_some() || self.elements.is_some_and(|elements| elements.domain.is_some())
+    }
+
     /// How forms are filled. An array ends in a bracket.
     fn padding(&self) -> Padding {
         if self.elements.is_some() { Padding::Spaces } else { self.scalar.padding() }

@@ -117,6 +117,30 @@ def test_who_may_say_it(db):
     assert policy(db, "public.t", "v", db.low)[4] == ["id"]
 
 
+def test_who_may_name_a_domain(db):
+    """Its constraints run as whoever writes to the table, which is not for who may only manage its keys."""
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v envelope.sealed, w text, o envelope.sealed)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION envelope_seal('v', 'o')")
+    db.sql("SELECT envelope.create_key('t'), envelope.grant_key('t', %s, 'manage')", (db.low,))
+    db.sql("CREATE SCHEMA theirs; GRANT ALL ON SCHEMA theirs TO PUBLIC")
+    db.sql("CREATE FUNCTION theirs.as_me(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN "
+           "RAISE EXCEPTION 'runs as %', current_user; END $$; "
+           "CREATE DOMAIN theirs.code AS text CHECK (theirs.as_me(VALUE)); "
+           "CREATE DOMAIN theirs.more AS theirs.code; CREATE DOMAIN theirs.list AS theirs.code[]", user=db.low)
+    for kind in ("theirs.code", "theirs.more", "theirs.code[]", "theirs.list", "theirs.list[]"):
+        with fails("0A000" if kind == "theirs.list[]" else "42501"):
+            db.sql("SELECT envelope.set_policy('t', 'v', value_type => %s)", (kind,), user=db.low)
+    db.sql("SELECT envelope.set_policy('t', 'v', value_type => 'text')", user=db.low)
+    db.sql("INSERT INTO t (id, v) VALUES (1, 'x')")
+    # What the owner has chosen may be said again: as the type of the column, and by a policy.
+    db.sql("CREATE DOMAIN short AS text CHECK (length(VALUE) < 9); ALTER TABLE t ALTER w TYPE short")
+    db.sql("SELECT envelope.set_policy('t', 'w', value_type => 'short')", user=db.low)
+    db.sql("SELECT envelope.set_policy('t', 'o', value_type => 'short')")
+    db.sql("SELECT envelope.set_policy('t', 'o', value_type => 'short', mask => 'last4')", user=db.low)
+    with fails("23514"):
+        db.sql("INSERT INTO t (id, o) VALUES (2, 'too long for it')")
+
+
 def test_row_context(db):
     db.sql("CREATE TABLE t (id int PRIMARY KEY, k text NOT NULL, v bytea, free bytea)")
     db.sql("SELECT envelope.set_policy('t', 'v', 'bytea', bind => '{id,k}')")

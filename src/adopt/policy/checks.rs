@@ -16,7 +16,7 @@ use crate::keyring::table;
 use crate::keyring::users;
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
-use crate::pg::{attribute, column, encoding, lock, types};
+use crate::pg::{acl, attribute, column, encoding, lock, types};
 use crate::values::ValueType;
 
 /// Bytes of a tag: more than two names have.
@@ -76,7 +76,12 @@ pub fn checked(wanted: &Wanted<'_>, before: Option<&PolicyRow>) -> Result<Policy
         (_, None) => {}
     }
     if value_type != pg_sys::InvalidOid {
-        ValueType::known(value_type, value_typmod)?;
+        let known = ValueType::known(value_type, value_typmod)?;
+        let is_there = attribute::type_of(wanted.relation, target).0 == value_type
+            || before.is_some_and(|before| before.value_type == value_type);
+        if known.has_domain() && wanted.form != Form::Source && !is_there {
+            at.require_owned(value_type, value_typmod)?;
+        }
     }
     check_block(wanted.block, value_type)?;
     check_mask(wanted.mask.as_deref())?;
@@ -234,6 +239,16 @@ impl At {
             text(column),
             self.table()
         ))
+    }
+
+    /// The constraints of a domain run with the rights of whoever writes to the table. Its owner can have that done by
+    /// a trigger; who may only manage its keys cannot.
+    fn require_owned(&self, kind: pg_sys::Oid, modifier: i32) -> Result<()> {
+        if acl::owns_relation(acl::current_role(), self.relation) {
+            return Ok(());
+        }
+        let kind = types::display_name(kind, modifier);
+        Err(PolicyError::DomainOfOthers { kind, table: self.table() }.into())
     }
 
     fn require_stored(&self, column: &CStr, number: i16, used: &'static str) -> Result<()> {
