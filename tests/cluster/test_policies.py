@@ -358,6 +358,18 @@ def test_partitions(db):
                     "envelope.row_context('customers', 'ssn', '2', '1')")
 
 
+def test_a_partition_with_a_policy_of_its_own_has_the_others_of_its_root(db):
+    db.sql("CREATE TABLE p (id int, y int, v envelope.sealed, w envelope.sealed, PRIMARY KEY (id, y)) PARTITION BY LIST (y)")
+    db.sql("CREATE TABLE c (LIKE p INCLUDING ALL)")
+    db.sql("SELECT envelope.set_policy('p', 'v', bind => '{id}'), envelope.set_policy('c', 'w', value_type => 'date')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON p FOR EACH ROW EXECUTE FUNCTION envelope_seal('v', 'w')")
+    db.sql("ALTER TABLE p ATTACH PARTITION c FOR VALUES IN (1)")
+    db.sql("INSERT INTO p VALUES (7, 1, 'bound', '2020-2-29')")
+    assert db.sql("SELECT envelope_decrypt_text('p', v, envelope.row_context('p', 'v', id::text)), "
+                  "envelope_decrypt_as('p', w, NULL::date)::text FROM p") == [("bound", "2020-02-29")]
+    assert db.sql("SELECT message FROM envelope.verify('p', 'v')") == []
+
+
 def test_while_a_column_is_being_bound(db):
     """Values of before open and are kept until all are bound."""
     db.sql("CREATE TABLE customers (id int PRIMARY KEY, name text, ssn bytea)")

@@ -80,15 +80,18 @@ pub fn policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// The policies of `relation` or, if it is a partition without any, of the nearest table above it that has some.
+/// The policies of the columns of `relation`; of a partition, each by the nearest table that has one for the column: one
+/// that was sealed by itself may have been attached.
 pub fn nearest_policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
-    for table in std::iter::once(relation).chain(relation::partition_ancestors(relation)) {
-        let found = policies(table)?;
-        if !found.is_empty() {
-            return Ok(found);
+    let mut found = policies(relation)?;
+    for table in relation::partition_ancestors(relation) {
+        for policy in policies(table)? {
+            if !found.iter().any(|nearer| nearer.column_name == policy.column_name) {
+                found.push(policy);
+            }
         }
     }
-    Ok(Vec::new())
+    Ok(found)
 }
 
 /// The policies of all tables.
