@@ -207,8 +207,8 @@ impl PolicyError {
                 literal(needed_by)
             ),
             PolicyError::Retyped { .. } => {
-                "Sealed values are bound to its text, which would change. Add a column of the new type, and bind them \
-                 to that: envelope.set_policy."
+                "Sealed values are bound to its text, which would change. If it would not, leave out USING. Else add a \
+                 column of the new type, and bind them to that: envelope.set_policy."
                     .into()
             }
             PolicyError::EnumSealed { .. } => {

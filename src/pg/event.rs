@@ -4,12 +4,25 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use crate::pg::datum::owned_cstring;
+use crate::pg::kinds;
+
 /// The statement of an event trigger's call, of those that matter here.
 pub enum Statement {
     /// `ALTER TYPE … RENAME VALUE` of that enum.
     RenameEnumValue(pg_sys::Oid),
     /// `CREATE TRIGGER` of that name on that table.
     CreateTrigger { relation: pg_sys::Oid, name: CString },
+    /// `ALTER TABLE … ALTER COLUMN … TYPE … USING`, once or more.
+    MakeAnew { relation: pg_sys::Oid, columns: Vec<MadeAnew> },
+}
+
+/// A column whose values an expression makes anew.
+pub struct MadeAnew {
+    pub column: CString,
+    /// The types, without modifiers, that the expression casts the column itself to, one after the other; `None` when
+    /// it does anything else.
+    pub casts: Option<Vec<pg_sys::Oid>>,
 }
 
 /// `None`: the function was not called by an event trigger, or its statement is another one, or about something that
@@ -38,18 +51,90 @@ pub unsafe fn statement(fcinfo: pg_sys::FunctionCallInfo) -> Option<Statement> {
             }
             pg_sys::NodeTag::T_CreateTrigStmt => {
                 let create = &*event.parsetree.cast::<pg_sys::CreateTrigStmt>();
-                let relation = pg_sys::RangeVarGetRelidExtended(
-                    create.relation,
-                    pg_sys::NoLock as pg_sys::LOCKMODE,
-                    pg_sys::RVROption::RVR_MISSING_OK,
-                    None,
-                    std::ptr::null_mut(),
-                );
                 let name = CStr::from_ptr(create.trigname).to_owned();
-                let is_there = relation != pg_sys::InvalidOid;
-                is_there.then_some(Statement::CreateTrigger { relation, name })
+                let relation = table(create.relation)?;
+                Some(Statement::CreateTrigger { relation, name })
+            }
+            pg_sys::NodeTag::T_AlterTableStmt => {
+                let alter = &*event.parsetree.cast::<pg_sys::AlterTableStmt>();
+                let columns = made_anew(alter.cmds);
+                if columns.is_empty() {
+                    return None;
+                }
+                Some(Statement::MakeAnew { relation: table(alter.relation)?, columns })
             }
             _ => None,
+        }
+    }
+}
+
+/// # Safety
+/// `named` is the parser's.
+unsafe fn table(named: *mut pg_sys::RangeVar) -> Option<pg_sys::Oid> {
+    // SAFETY: by contract.
+    let relation = unsafe {
+        pg_sys::RangeVarGetRelidExtended(
+            named,
+            pg_sys::NoLock as pg_sys::LOCKMODE,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
+/// # Safety
+/// `commands` are those of an ALTER TABLE, as the parser gives them.
+unsafe fn made_anew(commands: *mut pg_sys::List) -> Vec<MadeAnew> {
+    let mut columns = Vec::new();
+    // SAFETY: by contract; a command that changes a type has a definition, whose expression is null without USING.
+    unsafe {
+        for at in 0..commands.as_ref().map_or(0, |list| list.length) {
+            let command = &*pg_sys::list_nth(commands, at).cast::<pg_sys::AlterTableCmd>();
+            if command.subtype != pg_sys::AlterTableType::AT_AlterColumnType {
+                continue;
+            }
+            let Some(definition) = command.def.cast::<pg_sys::ColumnDef>().as_ref() else {
+                continue;
+            };
+            if !definition.raw_default.is_null() {
+                let column = CStr::from_ptr(command.name).to_owned();
+                let casts = casts_of(&column, definition.raw_default);
+                columns.push(MadeAnew { column, casts });
+            }
+        }
+    }
+    columns
+}
+
+/// # Safety
+/// `expression` is the parser's.
+unsafe fn casts_of(column: &CStr, mut expression: *mut pg_sys::Node) -> Option<Vec<pg_sys::Oid>> {
+    let mut casts = Vec::new();
+    loop {
+        // SAFETY: by contract; the tags of the nodes say what they are. A type that is missing is PostgreSQL's error.
+        unsafe {
+            match expression.as_ref()?.type_ {
+                pg_sys::NodeTag::T_TypeCast => {
+                    let cast = &*expression.cast::<pg_sys::TypeCast>();
+                    let (mut kind, mut modifier) = (pg_sys::InvalidOid, -1);
+                    let nowhere = std::ptr::null_mut();
+                    pg_sys::typenameTypeIdAndMod(nowhere, cast.typeName, &mut kind, &mut modifier);
+                    let (base, modifier) = kinds::base(kind, modifier);
+                    if modifier != -1 {
+                        return None;
+                    }
+                    casts.insert(0, base);
+                    expression = cast.arg;
+                }
+                pg_sys::NodeTag::T_ColumnRef => {
+                    let named = &*expression.cast::<pg_sys::ColumnRef>();
+                    let name = owned_cstring(pg_sys::NameListToString(named.fields))?;
+                    return (name.as_c_str() == column).then_some(casts);
+                }
+                _ => return None,
+            }
         }
     }
 }

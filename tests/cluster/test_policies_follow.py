@@ -127,13 +127,39 @@ def test_other_types_of_bound_columns(db, kind, other, sqlstate):
     db.sql("CREATE DOMAIN number AS int")
     db.sql(f"CREATE TABLE t (k {kind} NOT NULL, v bytea)")
     db.sql("SELECT envelope.set_policy('t', 'v', 'bytea', bind => '{k}')")
-    alter = f"ALTER TABLE t ALTER k TYPE {other} USING k::text::{other}"
+    alter = f"ALTER TABLE t ALTER k TYPE {other}"
     if sqlstate is None:
         db.sql(alter)
         db.sql("ALTER TABLE t ALTER k SET STATISTICS 10")
     else:
         with fails(sqlstate):
+            db.sql(alter + f" USING k::text::{other}")
+
+
+@pytest.mark.parametrize("kind, other, using, is_taken", [
+    ("int", "int", "k", True), ("int", "bigint", "k::bigint", True), ("int", "bigint", "k::text::bigint", True),
+    ("int", "bigint", "CAST(k AS smallint)", True), ("text", "varchar(9)", "k::text", True), ("text", "text", "k::name_", True),
+    ("int", "int", "k + 1", False), ("int", "bigint", "NULL", False), ("int", "int", "n", False),
+    ("int", "int", "k::boolean::int", False), ("text", "varchar(1)", "k::varchar(1)", False),
+    ("text", "text", "k::\"char\"::text", False), ("text", "text", "k::short::text", False),
+    ("text", "text", "k::int::text", False), ("text", "text", "upper(k)", False), ("text", "text", "n::text", False),
+])
+def test_values_of_bound_columns_are_not_made_anew(db, kind, other, using, is_taken):
+    """By ALTER TABLE, which fires no trigger. A cast that changes nothing, as frameworks write it, is none."""
+    db.sql("CREATE DOMAIN short AS varchar(1); CREATE DOMAIN name_ AS text")
+    db.sql(f"CREATE TABLE t (k {kind} NOT NULL, n int, v bytea); CREATE TABLE heir () INHERITS (t)")
+    db.sql("SELECT envelope.set_policy('heir', 'v', 'bytea', bind => '{k}')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON heir FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    db.sql("INSERT INTO heir VALUES ('011', 7, 'x')")
+    alter = f"ALTER TABLE t ALTER n SET STATISTICS 10, ALTER k TYPE {other} USING {using}"
+    if is_taken:
+        db.sql(alter)
+    else:
+        with fails("0A000"):
             db.sql(alter)
+    db.sql("ALTER TABLE t ALTER n TYPE int USING n + 1")
+    assert db.value("SELECT convert_from(envelope_decrypt('heir', v, envelope.row_context('heir', 'v', k::text)), 'UTF8') "
+                    "FROM heir") == "x"
 
 
 def test_other_types_of_sources(db):

@@ -11,10 +11,10 @@ use crate::catalog::rows::{self, PolicyRow};
 use crate::catalog::{self, write};
 use crate::error::{Error, PolicyError, Result};
 use crate::pg::column::base_type;
-use crate::pg::event::{self, Statement};
+use crate::pg::event::{self, MadeAnew, Statement};
 use crate::pg::hook::{self, ColumnChange};
 use crate::pg::relation::display_name;
-use crate::pg::{attribute, encoding, kinds, report, types};
+use crate::pg::{attribute, encoding, kinds, relation, report, types};
 
 /// What a change is looked up in. With one of them missing the extension is not installed, or is half gone.
 const LOOKED_UP: [&CStr; 2] = [c"sealed_column", c"sealed_column_relation"];
@@ -159,18 +159,62 @@ fn text(name: &CStr) -> String {
 }
 
 /// Before a command, told by an event trigger: 0A000 for another name of an enum's value, under which sealed values
-/// stand.
+/// stand, and for other values of a column that they are bound to.
 ///
 /// # Safety
 /// `fcinfo` is the event trigger's own.
 pub unsafe fn before_command(fcinfo: pg_sys::FunctionCallInfo) -> Result<()> {
-    // SAFETY: by contract.
-    let Some(Statement::RenameEnumValue(kind)) = (unsafe { event::statement(fcinfo) }) else {
-        return Ok(());
-    };
     if !is_installed() {
         return Ok(());
     }
+    // SAFETY: by contract.
+    match unsafe { event::statement(fcinfo) } {
+        Some(Statement::RenameEnumValue(kind)) => require_names_unsealed(kind),
+        Some(Statement::MakeAnew { relation, columns }) => {
+            for member in relation::family(relation, pg_sys::NoLock as pg_sys::LOCKMODE) {
+                columns.iter().try_for_each(|column| require_same_text(member, column))?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// No trigger fires when ALTER TABLE writes the rows anew, and nothing binds their values to what they are then.
+fn require_same_text(relation: pg_sys::Oid, made: &MadeAnew) -> Result<()> {
+    let name = text(&made.column);
+    let Some(number) = attribute::number(relation, &made.column) else { return Ok(()) };
+    let kind = attribute::type_of(relation, number).0;
+    if let (Some(base), Some(casts)) = (base_type(kind), &made.casts)
+        && casts.iter().all(|cast| is_exact(base, *cast))
+    {
+        return Ok(());
+    }
+    for policy in rows::policies(relation)? {
+        let former = policy.former.iter().flat_map(|former| &former.bound_columns);
+        if policy.bound_columns.iter().chain(former).any(|bound| *bound == name) {
+            return Err(PolicyError::Retyped {
+                column: name,
+                needed_by: text(&policy.column_name),
+                table: display_name(relation),
+                is: types::display_name(kind, -1),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value of type `from` comes back from `to` as it was, or is an error.
+fn is_exact(from: pg_sys::Oid, to: pg_sys::Oid) -> bool {
+    let texts = [pg_sys::TEXTOID, pg_sys::VARCHAROID];
+    let integers = [pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID];
+    from == to
+        || texts.contains(&to) && from != pg_sys::BYTEAOID
+        || integers.contains(&from) && integers.contains(&to)
+}
+
+fn require_names_unsealed(kind: pg_sys::Oid) -> Result<()> {
     for policy in rows::all_policies()? {
         let is_there = policy.relation != pg_sys::InvalidOid;
         if is_there && policy.value_type != pg_sys::InvalidOid && is_of(policy.value_type, kind) {
