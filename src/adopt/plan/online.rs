@@ -4,7 +4,7 @@
 use super::facts::{Category, Facts, Role, TriggerKind};
 use super::in_place::argument;
 use super::options::Options;
-use super::step::{BATCHES, EXCLUSIVE, LOOK, NO_CHANGE, NO_LOCK, NO_WRITES, ONE_READ, Step};
+use super::step::{BATCHES, EXCLUSIVE, LOOK, NO_CHANGE, NO_LOCK, NO_WRITES, ONE_READ, SWAP, Step};
 use super::text::{Name, alter_table, as_one, literal};
 use super::wish::{Form, Wish};
 use super::{carried, obstacles, triggers, values};
@@ -17,10 +17,8 @@ pub fn steps(facts: &Facts, wishes: &[Wish<'_>], options: &Options) -> Result<Ve
     if !beside.is_empty() {
         if beside.iter().any(|wish| !is_sealing(facts, wish)) {
             steps.extend(filled(facts, &beside, options)?);
-            // What is renamed the view would hold up, and be made anew for.
-            let is_later = beside.iter().any(|wish| wish.is_renamed());
             let (mut before, mut after) = (view(facts, options), None);
-            if is_later {
+            if is_view_later(&beside) {
                 std::mem::swap(&mut before, &mut after);
             }
             steps.extend(before);
@@ -154,6 +152,11 @@ fn fill(facts: &Facts, wish: &Wish<'_>, options: &Options) -> String {
     format!("CALL envelope.seal_column({})", arguments.join(", "))
 }
 
+/// Whether the view is made when the columns have been swapped: before, it would hold up what is renamed.
+fn is_view_later(wishes: &[&Wish<'_>]) -> bool {
+    wishes.iter().any(|wish| wish.is_renamed())
+}
+
 /// The view that was asked for.
 fn view(facts: &Facts, options: &Options) -> Option<Step> {
     let sql = format!(
@@ -227,8 +230,10 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec
     let mut statements = Vec::new();
     let sealing: Vec<_> = wishes.iter().filter(|wish| !is_sealing(facts, wish)).collect();
     let mirrored: Vec<_> = sealing.iter().map(|wish| argument(wish)).collect();
+    statements.extend(sealing.iter().map(|wish| require_filled(facts, wish)));
     statements.push(triggers::take_back(facts, TriggerKind::Mirror, &mirrored)?);
     let mut changes = Vec::new();
+    let is_later = is_view_later(wishes);
     for wish in &sealing {
         let (source, target) = (&wish.column.quoted, &wish.target.quoted);
         if wish.is_renamed() {
@@ -253,7 +258,8 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec
         if wish.column.not_null {
             changes.push(format!("ALTER COLUMN {source} DROP NOT NULL"));
         }
-        if let Some(view) = &options.view {
+        // Where the view comes after, none may read it.
+        if let Some(view) = options.view.as_ref().filter(|_| !is_later) {
             statements.push(require_unread(facts, wish, view));
         } else {
             // To its own type: that fails while anything reads the column.
@@ -278,7 +284,27 @@ fn swapped(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec
         true => "one transaction; fails while a view or function still reads the plaintext",
         false => "one transaction; the way back is envelope.unprotect from here on",
     };
-    Ok(vec![Step::run(as_one(&statements), EXCLUSIVE, remark)])
+    Ok(vec![Step::run(as_one(&statements), SWAP, remark)])
+}
+
+/// Fails while a value has no sealed one beside it. Who runs the steps one after the other may not have seen that the one
+/// that fills the column has failed.
+fn require_filled(facts: &Facts, wish: &Wish<'_>) -> String {
+    let (source, target) = (&wish.column.quoted, &wish.target.quoted);
+    let message = literal(&format!(
+        "table {} has values in column {source} that are not sealed in column {target} yet",
+        facts.name
+    ));
+    let hint = literal(&format!(
+        "Nothing has changed. First: {}.",
+        fill(facts, wish, &Options::default())
+    ));
+    format!(
+        "IF EXISTS (SELECT FROM {} WHERE {source} IS NOT NULL AND {target} IS NULL) THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = {message}, HINT = {hint};
+  END IF",
+        facts.name
+    )
 }
 
 /// Fails while a view, a function or a row policy reads the plaintext; the one view that is to write it does not count.

@@ -15,6 +15,8 @@ pub struct Step {
 pub const NO_LOCK: &str = "none";
 pub const LOOK: &str = "ACCESS SHARE, a moment";
 pub const EXCLUSIVE: &str = "ACCESS EXCLUSIVE, a moment";
+pub const SWAP: &str =
+    "ACCESS EXCLUSIVE, a moment; before that the table is read once, and reads and writes go on";
 pub const NO_WRITES: &str = "SHARE ROW EXCLUSIVE, a moment";
 pub const NO_CHANGE: &str = "SHARE UPDATE EXCLUSIVE, a moment";
 pub const ONE_READ: &str =
