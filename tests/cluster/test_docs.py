@@ -17,8 +17,8 @@ RUN_ELSEWHERE = {"backup.md", "moving-tables.md", "upgrades.md", "upgrading-the-
 # Where a page tells what becomes of a misspelt setting.
 MISSPELT = {"envelope.cach_ttl"}
 ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):\d+:key/[0-9a-f-]+")
-# A statement ends with a semicolon at the end of a line, before a comment if there is one.
-STATEMENT = re.compile(r"((?:\$\$.*?\$\$|.)+?);[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
+# A statement ends with a semicolon at the end of a line, before a comment if there is one, or with psql's \gexec.
+STATEMENT = re.compile(r"((?:\$\$.*?\$\$|.)+?)(?:;|(?<=\\gexec))[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
 
 
 def pages():
@@ -50,6 +50,20 @@ def with_real_keys(text, moto):
     return text, list(made.values())
 
 
+def run(c, sql):
+    """Runs a statement. Of one that ends in \\gexec each value of the answer is a statement, as in psql."""
+    query, is_to_run, _ = sql.partition("\\gexec")
+    cursor = c.execute(query)
+    if is_to_run:
+        made = [value for row in cursor.fetchall() for value in row if value is not None]
+        assert made, f"{sql}: nothing to run"
+        for statement in made:
+            cursor = c.execute(statement)
+            if "must_be_0" in statement:
+                assert cursor.fetchall() == [(0,)], statement
+    return cursor
+
+
 def given(cursor):
     rows = cursor.fetchall() if cursor.description else []
     shown = [" ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in row) for row in rows]
@@ -72,7 +86,7 @@ def test_a_page_runs_as_it_stands(page, moto, kms_proxy, own_cluster, database):
         for sql, said in found:
             expected, failure = said.partition("=> ")[2], said.partition("ERROR ")[2]
             try:
-                result = given(c.execute(sql))
+                result = given(run(c, sql))
             except psycopg.Error as e:
                 assert e.sqlstate == failure, f"{sql}: {e}"
             else:
