@@ -4,7 +4,7 @@
 //! wing: what its `mod.rs` makes public. `tests/run/wings.py` reads the list.
 //!
 //! - [`sql`]: arguments in, one call, result out
-//! - [`adopt`]: what the database is to keep, and does it? Policies and `envelope.check()`
+//! - [`adopt`]: what the database is to keep, and does it? Policies, plans, views, `envelope.lint()`, `envelope.check()`
 //! - [`sweep`]: going through a table in batches
 //! - [`values`]: one value, and what the trigger does with it
 //! - [`life`]: what happens to a data key

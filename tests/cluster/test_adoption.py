@@ -3,6 +3,7 @@
 import time
 
 from harness import adoption, application
+from harness.disk import files_holding
 
 ROWS = 4000
 
@@ -34,6 +35,7 @@ def test_a_table_in_use(own_cluster):
     with cluster.connect() as c:
         c.execute('CREATE EXTENSION "pgrx-example"')
         application.fill(c, ROWS)
+        c.execute("VACUUM ANALYZE people")
         load = application.Load(cluster, ROWS, rate=400)
         load.run(application.OLD)
         until_done(load, 100)
@@ -53,4 +55,7 @@ def test_a_table_in_use(own_cluster):
         assert adoption.is_on_disk(cluster, c)
         c.execute(adoption.REWRITE)
         assert not adoption.is_on_disk(cluster, c)
+        c.execute("VACUUM FULL pg_catalog.pg_statistic")
+        c.execute("CHECKPOINT")
+        assert files_holding(cluster.data / "base", adoption.NEEDLE) == []
         assert adoption.wrong_rows(cluster, load, ROWS) == []
