@@ -413,6 +413,7 @@ COMMENT ON FUNCTION envelope.verify(regclass, name) IS
 --   changes     how, as in UPDATE ... SET
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
 --   is_sound    raises an error where the value as it is stored does not open; NULL: nobody looks
+--   by_rows     whether the headers of values do not say if anything is left, so that rows must be asked
 -- In them $1 are the keys that values are brought from, $2 is the one that they are brought to, and %1$s stands for the
 -- table's OID, so that any other percent sign is doubled. (tableoid is 0 where PostgreSQL evaluates an UPDATE anew, for a
 -- row that another transaction has changed meanwhile.)
@@ -636,12 +637,11 @@ COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
 
 CREATE PROCEDURE envelope.sweep(
     work text, relation regclass, column_name name, is_left text, changes text, is_damaged text, is_sound text,
-    batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean, strict boolean,
-    INOUT complete boolean)
+    by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
+    strict boolean, INOUT complete boolean)
   LANGUAGE plpgsql
   AS $$
   DECLARE
-    by_rows boolean := work OPERATOR(pg_catalog.<>) 'reencrypt' OR is_damaged IS NOT NULL;
     parts pg_catalog.oid[];
     begun pg_catalog.oid[] := '{}';
     part pg_catalog.regclass;
@@ -718,7 +718,7 @@ CREATE PROCEDURE envelope.sweep(
     complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, integer, interval, bigint, interval, boolean, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
   'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
@@ -785,7 +785,7 @@ CREATE PROCEDURE envelope.reencrypt(
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
       pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
       expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,
-      batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
+      expressions.is_damaged IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(
     regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text) IS
@@ -1157,7 +1157,7 @@ CREATE PROCEDURE envelope.seal_column(
       pg_catalog.format('%s = %s', it.target, changed)
         OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
       is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,
-      batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      is_damaged IS NOT NULL OR it.former IS NOT NULL OR plain.expression IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
     -- Of what was left alone something may open under the former context some day.
     IF it.former IS NOT NULL AND complete AND it.is_whole THEN
       PERFORM envelope.binding_done(relation, column_name);
