@@ -503,6 +503,22 @@ def test_quiet_leaves_other_triggers_out(db):
     assert db.value("SELECT sum(touched) FROM people") == 0
 
 
+@pytest.mark.parametrize("options", ["", ", on_damage => 'skip'", ", source => 'plain'"])
+def test_a_row_that_moves_to_pages_already_read_is_found(db, options):
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, plain bytea, ssn bytea)")
+    db.sql("INSERT INTO people SELECT g, 'x', envelope_encrypt('people', 'x') FROM generate_series(1, 1000) g")
+    db.sql("UPDATE people SET ssn = CASE WHEN %s THEN NULL::bytea ELSE 'x' END WHERE id = 1000", ("source" in options,))
+    db.sql("VACUUM FULL people")
+    by_rows = str(bool(options))
+    db.sql(f"SELECT envelope.reencrypt_window('seal', 'people', 'ssn', 10, true, NULL, {by_rows})")
+    db.sql("SELECT envelope.reencrypt_note('seal', 'people', 'ssn', 10, 0, 1, 0, 0, 0)")
+    db.sql("UPDATE people SET id = 0 WHERE id = 1000")
+    db.sql("CLUSTER people USING people_pkey")
+    assert db.value("SELECT ctid::text FROM people WHERE id = 0") == "(0,1)"
+    db.sql(f"CALL envelope.seal_column('people', 'ssn'{options})")
+    assert states(db) == {"active": 1000}
+
+
 def test_emptied_meanwhile(db):
     fill(db)
     with in_the_middle(db) as running:
@@ -531,6 +547,19 @@ def test_partitions(db):
     # That of one was done before.
     assert db.sql("SELECT relation, rows_done FROM envelope.progress ORDER BY 1") == [
         ("public.p0", 100), ("public.p1", 0), ("public.p2", 100)]
+
+
+def test_of_one_partition_the_binding_does_not_end(db):
+    db.sql("CREATE TABLE people (id int NOT NULL, ssn bytea) PARTITION BY RANGE (id)")
+    for i in range(2):
+        db.sql(f"CREATE TABLE p{i} PARTITION OF people FOR VALUES FROM ({i * 100}) TO ({i * 100 + 100})")
+    db.sql("INSERT INTO people SELECT g, envelope_encrypt_text('people', 'v' || g) FROM generate_series(0, 199) g")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', form => 'bytea', bind => '{id}')")
+    db.sql("CALL envelope.seal_column('p0', 'ssn')")
+    assert db.sql("SELECT * FROM envelope.verify('people', 'ssn')") == []
+    db.sql(call())
+    assert bound(db) == 200
+    assert db.sql("SELECT former_context FROM envelope.sweep_contexts('people', 'ssn')") == [(None,)]
 
 
 def test_a_partition_that_comes_is_brought_along(db):
@@ -572,6 +601,8 @@ def test_rights(db):
     db.sql("SELECT envelope.set_policy('people', 'ssn', form => 'bytea', bind => '{id}')")
     with fails("42501"):
         db.sql(call(), user=db.low)
+    # Before anything is done.
+    assert wrong(db) == 0
     db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'manage')")
     db.sql(call(), user=db.low)
     assert bound(db) == 50
