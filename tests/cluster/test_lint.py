@@ -617,6 +617,14 @@ def test_who_may_write_and_read_and_has_no_right_on_the_keys(db):
     assert kinds(db, "people") == {("ssn", "notice", "42501")}
 
 
+def test_who_may_manage_keys_may_open(db):
+    make(db)
+    db.sql(f"GRANT SELECT ON people TO {db.low}; SELECT envelope.grant_key('people', '{db.low}', 'manage')")
+    assert findings(db, "people") == []
+    db.sql(f"GRANT INSERT (ssn) ON people TO {db.low}")
+    assert kinds(db, "people") == {("ssn", "notice", "42501")}
+
+
 def test_a_view_whose_readers_cannot_open(db):
     make(db)
     db.sql("CREATE VIEW shown AS SELECT id, envelope_decrypt_text('people', ssn) AS ssn FROM people")
