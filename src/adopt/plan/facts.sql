@@ -39,9 +39,6 @@ uses AS (
            OR d.classid = 'pg_class'::regclass AND g.attrelid = d.objid AND g.attnum = d.objsubid)
       AND g.attrelid = d.refobjid AND g.attnum <> d.refobjsubid AND g.attgenerated <> '' AND g.attinhcount = 0
     UNION ALL
-    SELECT 'partition key', format('of table %s', d.objid::regclass), ''
-    WHERE d.classid = 'pg_class'::regclass AND d.objid = d.refobjid AND d.objsubid = 0
-    UNION ALL
     SELECT CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, v.oid::regclass::text,
            format(CASE v.relkind WHEN 'v' THEN 'DROP VIEW %s' ELSE 'DROP MATERIALIZED VIEW %s' END, v.oid::regclass)
     FROM pg_rewrite w JOIN pg_class v ON v.oid = w.ev_class
@@ -77,9 +74,12 @@ uses AS (
       'pg_proc'::regclass)
   ) AS u(kind, name, remove)
   UNION ALL
-  SELECT a.attname, 'partition key', format('of table %s', p.partrelid::regclass), ''
-  FROM pg_partitioned_table p JOIN tree ON tree.oid = p.partrelid
-  JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs::int2[])),
+  -- Which depends on its table: PostgreSQL turns that round.
+  SELECT DISTINCT a.attname, 'partition key', format('of table %s', d.refobjid::regclass), ''
+  FROM pg_depend d JOIN tree ON tree.oid = d.refobjid AND tree.oid = d.objid
+  JOIN pg_attribute a ON a.attrelid = d.objid AND a.attnum = d.objsubid
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid = 0
+    AND d.objsubid > 0 AND d.deptype = 'i'),
 -- To whom the table or one of its columns was granted, but its owner.
 grants AS (
   SELECT x.grantee, x.privilege_type, x.is_grantable, NULL::name AS column_name
