@@ -51,9 +51,13 @@ pub fn set(wanted: &Wanted<'_>) -> Result<()> {
     lock::lock_object(catalog::oid_of(c"sealed_column")?, pg_sys::InvalidOid);
     keyring::look_again();
     let before = rows::policy(relation, wanted.column)?;
-    let mut policy = checks::checked(wanted, before.as_ref())?;
+    let ended = match before {
+        Some(_) => None,
+        None => ended(relation, wanted.column)?,
+    };
+    let mut policy = checks::checked(wanted, before.as_ref(), ended.as_ref())?;
     checks::require_own_tag(&policy, wanted.tag.is_some() || before.is_some())?;
-    policy.former = former(&policy, before)?;
+    policy.former = former(&policy, before, ended)?;
     write::columns::set_policy(&policy)?;
     tell(Action::SetPolicy, relation, wanted.column);
     Ok(())
@@ -73,11 +77,28 @@ pub fn binding_done(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     write::columns::binding_done(relation, &encoding::to_string(column.to_bytes()))
 }
 
+/// The row context of a policy that has ended, while the columns are there that it bound values to.
+fn ended(relation: pg_sys::Oid, column: &CStr) -> Result<Option<Former>> {
+    let is_there = |bound: &String| {
+        let name = encoding::from_utf8(bound.as_bytes()).ok().and_then(|n| CString::new(&*n).ok());
+        name.is_some_and(|name| attribute::number(relation, &name).is_some())
+    };
+    Ok(rows::ended_context(relation, column)?
+        .filter(|ended| ended.bound_columns.iter().all(is_there)))
+}
+
 /// The row context that values of the column may still have, beside that of `policy`.
-fn former(policy: &PolicyRow, before: Option<PolicyRow>) -> Result<Option<Former>> {
+fn former(
+    policy: &PolicyRow,
+    before: Option<PolicyRow>,
+    ended: Option<Former>,
+) -> Result<Option<Former>> {
     let now = context_of(policy);
     let (context, former) = match before {
         Some(before) => (context_of(&before), before.former),
+        None if ended.as_ref().is_some_and(|ended| !is_same(ended, &now)) => {
+            (ended.unwrap_or_else(|| now.clone()), None)
+        }
         None => (Former { tag: policy.tag.clone(), bound_columns: Vec::new() }, None),
     };
     if is_same(&context, &now) {

@@ -16,7 +16,7 @@ use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
 pub use self::policies::{
-    Form, Former, PolicyRow, all_policies, nearest_policies, policies, policy,
+    Form, Former, PolicyRow, all_policies, ended_context, nearest_policies, policies, policy,
 };
 pub use self::words::{Purpose, State, Verb};
 use self::wraps::stored_context;

@@ -358,6 +358,24 @@ def test_partitions(db):
                     "envelope.row_context('customers', 'ssn', '2', '1')")
 
 
+@pytest.mark.parametrize("again", ["{id}", "{id,name}", "{}"])
+def test_a_policy_that_comes_back(db, again):
+    """What was bound by the one that has ended is bound anew, and under its tag if it is bound as it was."""
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL DEFAULT 'n', ssn bytea)")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}', tag => 'of old')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO customers (id, ssn) VALUES (1, 'a')")
+    assert db.value("SELECT envelope.drop_policy('customers', 'ssn')")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => %s)", (again,))
+    assert policy(db, "public.customers", "ssn")[3] == "of old"
+    assert db.sql("SELECT message FROM envelope.verify('customers', 'ssn')") == []
+    with db.connect() as c:
+        c.execute("CALL envelope.seal_column('customers', 'ssn')")
+    db.sql("UPDATE customers SET id = 2, name = 'm'")
+    assert db.sql("SELECT message FROM envelope.verify('customers', 'ssn')") == []
+    assert db.value("SELECT former_bound IS NULL FROM envelope.sealed_column")
+
+
 def test_a_partition_with_a_policy_of_its_own_has_the_others_of_its_root(db):
     db.sql("CREATE TABLE p (id int, y int, v envelope.sealed, w envelope.sealed, PRIMARY KEY (id, y)) PARTITION BY LIST (y)")
     db.sql("CREATE TABLE c (LIKE p INCLUDING ALL)")

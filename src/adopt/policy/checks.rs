@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use super::follow::parts;
 use super::{Wanted, default_tag, number};
 use crate::catalog;
-use crate::catalog::rows::{self, Form, PolicyRow};
+use crate::catalog::rows::{self, Form, Former, PolicyRow};
 use crate::catalog::write::random_uuid;
 use crate::census::look;
 use crate::error::{Error, PolicyError, Result};
@@ -26,9 +26,13 @@ const MOST_BOUND: usize = 32;
 /// Bytes of a block.
 const LONGEST_BLOCK: i32 = 65_536;
 
-/// The policy that is asked for, in the place of the one `before`, without a former context. An error when the
-/// table is not so that it can hold.
-pub fn checked(wanted: &Wanted<'_>, before: Option<&PolicyRow>) -> Result<PolicyRow> {
+/// The policy that is asked for, in the place of the one `before`, or of one that has `ended`, without a former context.
+/// An error when the table is not so that it can hold.
+pub fn checked(
+    wanted: &Wanted<'_>,
+    before: Option<&PolicyRow>,
+    ended: Option<&Former>,
+) -> Result<PolicyRow> {
     let at = At { relation: wanted.relation };
     let others = rows::policies(wanted.relation)?;
     let others: Vec<&PolicyRow> =
@@ -88,7 +92,10 @@ pub fn checked(wanted: &Wanted<'_>, before: Option<&PolicyRow>) -> Result<Policy
     let tag = match (&wanted.tag, before) {
         (Some(tag), _) => tag.clone(),
         (None, Some(before)) => before.tag.clone(),
-        (None, None) => default_tag(wanted.relation, wanted.column)?,
+        (None, None) => match ended {
+            Some(ended) => ended.tag.clone(),
+            None => default_tag(wanted.relation, wanted.column)?,
+        },
     };
     if tag.is_empty() || tag.len() > LONGEST_TAG {
         return Err(Error::BadArgument(format!("tag must have 1 to {LONGEST_TAG} bytes")));

@@ -109,6 +109,21 @@ pub fn policy(relation: pg_sys::Oid, column: &CStr) -> Result<Option<PolicyRow>>
     Ok(policies(relation)?.into_iter().find(|policy| policy.column_name.as_c_str() == column))
 }
 
+/// The row context that the policy of a column gave before it ended, if that bound its values.
+pub fn ended_context(relation: pg_sys::Oid, column: &CStr) -> Result<Option<Former>> {
+    let key = Key::Oid(relation);
+    let rows = collect(c"sealed_column", c"sealed_column_relation", 2, &key, |row| {
+        let name = required(row.name(3), "sealed_column.column_name")?;
+        if row.text(7).is_some() || name.as_c_str() != column {
+            return Ok(None);
+        }
+        let tag = required(row.text(4), "sealed_column.tag")?;
+        let bound_columns = required(row.texts(5), "sealed_column.bound_columns")?;
+        Ok((!bound_columns.is_empty()).then_some(Former { tag, bound_columns }))
+    })?;
+    Ok(rows.into_iter().flatten().next())
+}
+
 /// `None` for a column that is registered only. A form that is not known here is an error: a later release has
 /// written it, and what it asks for is not known.
 fn policy_row(row: &Row) -> Result<Option<PolicyRow>> {
