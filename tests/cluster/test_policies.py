@@ -4,6 +4,7 @@ from concurrent import futures
 
 import pytest
 from harness import process
+from harness.work import Work
 from sqlstate import fails
 
 
@@ -209,6 +210,38 @@ def opened(db, table="customers", column="ssn", of="id::text", key="id"):
     """What each row's value opens to, by its row context."""
     return dict(db.sql(f"SELECT {key}, convert_from(envelope_decrypt('{table}', {column}, "
                        f"{context(column, table, of)}), 'UTF8') FROM {table} ORDER BY 1"))
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+def test_what_others_are_writing_when_a_column_is_bound(db, has_key):
+    """It may be under the former context, and is bound before that is refused."""
+    db.people()
+    if has_key:
+        db.sql("SELECT envelope.create_key('people')")
+    with db.connect(autocommit=False) as writer:
+        writer.execute("INSERT INTO people VALUES (1, 'a')")
+        db.sql("SELECT envelope.set_policy('people', 'ssn', 'bytea', bind => '{id}')")
+        assert db.value("SELECT former_bound FROM envelope.sealed_column") == []
+        with db.connect() as c, fails("55P03"):
+            c.execute("CALL envelope.seal_column('people', 'ssn', row_lock_timeout => '1 s')")
+        assert db.value("SELECT former_bound FROM envelope.sealed_column") == []
+        writer.commit()
+    with db.connect() as c:
+        c.execute("CALL envelope.seal_column('people', 'ssn')")
+    assert db.value("SELECT former_bound FROM envelope.sealed_column") is None
+    assert db.sql("SELECT message FROM envelope.verify('people', 'ssn')") == []
+
+
+def test_nobody_writes_while_a_column_is_bound_that_has_no_values(db):
+    db.people()
+    with db.connect(autocommit=False) as c:
+        c.execute("SELECT envelope.set_policy('people', 'ssn', 'bytea', bind => '{id}')")
+        writer = Work(db.sql, "INSERT INTO people VALUES (1, 'a')")
+        process.wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1, "the writer")
+        c.commit()
+    writer.result()
+    assert db.value("SELECT former_bound FROM envelope.sealed_column") is None
+    assert db.sql("SELECT message FROM envelope.verify('people', 'ssn')") == []
 
 
 def test_values_are_bound_to_their_row(db):

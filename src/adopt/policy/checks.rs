@@ -5,15 +5,13 @@ use std::ffi::CStr;
 use envelope::header::peek_key_id;
 use pgrx::pg_sys;
 
-use super::follow::parts;
 use super::{Wanted, default_tag, number};
-use crate::catalog;
 use crate::catalog::rows::{self, Form, Former, PolicyRow};
 use crate::catalog::write::random_uuid;
 use crate::census::look;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
-use crate::keyring::users;
+use crate::keyring::{self, users};
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
 use crate::pg::{acl, attribute, column, encoding, lock, types};
@@ -143,33 +141,21 @@ pub fn require_own_tag(policy: &PolicyRow, is_given: bool) -> Result<()> {
 }
 
 /// Whether a column of the table, or of a partition or an heir of it, holds sealed values, or may where that cannot be
-/// seen from here. Not while the table has never had a key. Where a trigger seals the column already, others may be
-/// sealing now, as the policy said before: they are kept out to the end of the transaction, unless a value is found.
+/// seen from here. Not while the table has never had a key. Of what others are writing nothing is seen, and it is sealed
+/// as the column's policy was when they began: where it holds none nobody writes to it to the end of the transaction.
 pub fn may_have_values(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     let family = relation::family(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-    let has_key = table::get(relation)?.keyrings().next().is_some();
-    if has_key && any_has_values(&family, column)? {
+    if !family.iter().all(|member| lock::try_keep_writers_out(*member)) {
         return Ok(true);
     }
-    let is_sealed_by = |member: &&pg_sys::Oid| {
-        let triggers = catalog::sealing_triggers(**member);
-        triggers
-            .iter()
-            .any(|trigger| trigger.arguments.iter().any(|it| parts(it).0 == column.to_bytes()))
-    };
-    let sealing: Vec<pg_sys::Oid> = family.iter().filter(is_sealed_by).copied().collect();
-    if sealing.is_empty() {
+    keyring::look_again();
+    if table::get(relation)?.keyrings().next().is_none() {
         return Ok(false);
     }
-    sealing.iter().for_each(|member| lock::keep_writers_out(*member));
-    any_has_values(&sealing, column)
-}
-
-fn any_has_values(tables: &[pg_sys::Oid], column: &CStr) -> Result<bool> {
-    let is_sealed = |head: &[u8]| peek_key_id(head).is_some();
-    for table in tables {
-        let Some(number) = attribute::number(*table, column) else { continue };
-        match look::find(*table, &[number], Extent::Whole, is_sealed) {
+    for member in family {
+        let Some(number) = attribute::number(member, column) else { continue };
+        let is_sealed = |head: &[u8]| peek_key_id(head).is_some();
+        match look::find(member, &[number], Extent::Whole, is_sealed) {
             Ok(None) => {}
             Ok(Some(_)) | Err(Error::CannotLook { .. } | Error::RowsUnseen { .. }) => {
                 return Ok(true);
