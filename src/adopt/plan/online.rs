@@ -105,7 +105,7 @@ fn filled(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec<
         let source = wish.column.to_name();
         steps.push(Step::run(
             wish.set_policy(facts, &wish.target, Some(&source)),
-            LOOK,
+            said(wish),
             "what the column is: all else asks here",
         ));
     }
@@ -133,6 +133,11 @@ fn filled(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<Vec<
         steps.push(compared(facts, wish));
     }
     Ok(steps)
+}
+
+/// What `envelope.set_policy` takes: that a column has no values yet it looks at while nobody writes any.
+fn said(wish: &Wish<'_>) -> &'static str {
+    if wish.bind.is_empty() { LOOK } else { NO_WRITES }
 }
 
 const FILL: &str = "seals what is there; commits by itself, so outside BEGIN; where it was cut off it goes on; \
@@ -368,7 +373,7 @@ fn where_they_stand(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> R
     for wish in wishes.iter().filter(|wish| !has_policy(facts, wish)) {
         steps.push(Step::run(
             wish.set_policy(facts, &wish.target, None),
-            LOOK,
+            said(wish),
             "what the column is: all else asks here",
         ));
     }

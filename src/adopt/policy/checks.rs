@@ -21,6 +21,8 @@ use crate::values::ValueType;
 const LONGEST_TAG: usize = 1024;
 /// Columns that a value is bound to: a key has few.
 const MOST_BOUND: usize = 32;
+/// Pages that are read in some hundredths of a second.
+const MOST_PAGES: u64 = 4096;
 /// Bytes of a block.
 const LONGEST_BLOCK: i32 = 65_536;
 
@@ -142,10 +144,12 @@ pub fn require_own_tag(policy: &PolicyRow, is_given: bool) -> Result<()> {
 
 /// Whether a column of the table, or of a partition or an heir of it, holds sealed values, or may where that cannot be
 /// seen from here. Not while the table has never had a key. Of what others are writing nothing is seen, and it is sealed
-/// as the column's policy was when they began: where it holds none nobody writes to it to the end of the transaction.
+/// as the column's policy was when they began: where it holds none nobody writes to it to the end of the transaction. Of a
+/// table that takes long to read it is not asked, since that would keep them out for as long.
 pub fn may_have_values(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     let family = relation::family(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-    if !family.iter().all(|member| lock::try_keep_writers_out(*member)) {
+    let pages = family.iter().filter_map(|member| relation::pages(*member)).map(u64::from).sum();
+    if MOST_PAGES < pages || !family.iter().all(|member| lock::try_keep_writers_out(*member)) {
         return Ok(true);
     }
     keyring::look_again();
