@@ -127,6 +127,17 @@ def test_under_a_retired_key_and_below_the_minimum(db):
     assert census(db) == {(3, "active"): 20}
 
 
+def test_under_a_destroyed_key(db):
+    """Lost on purpose, and counted as that."""
+    fill(db, 20)
+    sealed.second_version(db.sql, "people")
+    db.sql("UPDATE people SET ssn = 'second' WHERE id < 5")
+    db.sql("SELECT envelope.destroy_key(key_id, 'x', shred => true) FROM envelope.keys WHERE version = 1")
+    (_, detail, _), = told(db, SKIP.format(""))
+    assert "16 under destroyed keys" in detail and "do not open" not in detail
+    assert progress(db)[1] == 0
+
+
 def test_over_partitions(db):
     db.sql("CREATE TABLE people (id int, ssn bytea) PARTITION BY RANGE (id)")
     for i in range(3):
