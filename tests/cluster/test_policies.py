@@ -1,7 +1,5 @@
 """Policies: what a column is, and what the trigger does with it."""
 
-from concurrent import futures
-
 import pytest
 from harness import process
 from harness.work import Work
@@ -820,21 +818,6 @@ def test_a_source_in_partitions_of_another_order(db):
         db.sql("INSERT INTO people VALUES (1, 1, 'b') ON CONFLICT (region, id) DO UPDATE SET ssn = EXCLUDED.ssn")
     db.sql("INSERT INTO people VALUES (1, 1, 'b') ON CONFLICT (region, id) DO UPDATE SET sealed = EXCLUDED.sealed")
     assert people(db) == {1: (None, "b")}
-
-
-def test_values_that_are_being_sealed_meanwhile(db):
-    """As the policy said before: they are waited for, and found."""
-    db.people("customers")
-    db.sql("SELECT envelope.create_key('customers')")
-    with db.connect(autocommit=False) as writer, db.connect() as other:
-        writer.execute("INSERT INTO customers VALUES (1, 'x')")
-        pid = other.info.backend_pid
-        with futures.ThreadPoolExecutor(1) as pool:
-            said = pool.submit(other.execute, "SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
-            process.wait_until(lambda: db.waits_for_lock(pid), "set_policy waits")
-            writer.commit()
-            said.result()
-    assert db.sql("SELECT former_tag, former_bound FROM envelope.sealed_column") == [("customers.ssn", [])]
 
 
 def test_a_partition_that_is_detached_keeps_the_tag(db):
