@@ -163,6 +163,22 @@ def test_a_trigger_that_puts_plaintext_back(db):
     mend(db, "people", "ssn", "warning", "42P17")
 
 
+@pytest.mark.parametrize("body, changes", [
+    ("NEW.id := NEW.id + 1;", True), ("IF NEW.name IS NULL THEN new . \"id\" = 7; END IF;", True),
+    ("SELECT 7 INTO NEW.id;", True), ("IF NEW.id = 3 THEN NEW.name := 'three'; END IF;", False), ("-- NEW.id := 1;\n", False)])
+def test_a_trigger_that_changes_what_values_are_bound_to(db, body, changes):
+    """It must do so before they are sealed."""
+    make(db)
+    db.sql("TRUNCATE people; SELECT envelope.set_policy('people', 'ssn', 'bytea', bind => '{id}')")
+    db.sql(AUDIT.format(name="worse", body=body))
+    if changes:
+        assert kinds(db, "people") == {("ssn", "error", "42P17")}
+        mend(db, "people", "ssn", "error", "42P17")
+    assert findings(db, "people") == []
+    db.sql("INSERT INTO people (id, ssn) VALUES (1, 'x')")
+    assert db.sql("SELECT message FROM envelope.verify('people', 'ssn')") == []
+
+
 def test_rules(db):
     make(db)
     db.sql("CREATE TABLE seen (ssn bytea)")

@@ -1,7 +1,7 @@
 //! What else sees a row before it is stored: other BEFORE triggers, rules, and triggers that seal by themselves.
 
 /// The queries that find errors, and perhaps more.
-pub const ERRORS: &[&str] = &[TRIGGERS, RULES];
+pub const ERRORS: &[&str] = &[TRIGGERS, MOVING, RULES];
 /// Those that find none.
 pub const OTHERS: &[&str] = &[OWN_SEALING];
 
@@ -47,6 +47,32 @@ FROM (
   ) AS r
 ) AS b
 WHERE (b.uses OR b.is_unknown) AND (b.first OR NOT b.guarded)"#;
+
+/// Triggers that give a bound column another value once what is bound to it is sealed: it never opens. Only assignments
+/// in PL/pgSQL are seen.
+const MOVING: &str = r#"
+SELECT s.relation, s.name::text, 'error', '42P17',
+       format('trigger %I fires after the sealing trigger %I, and changes column %I, to which values of column %s are '
+              || 'bound: they do not open', o.tgname, s.seal, k.name, s.col),
+       format('ALTER TRIGGER %I ON %s RENAME TO %I', o.tgname, s.tab, left('!' || o.tgname, 60))
+FROM (
+  SELECT c.relation, c.name, c.col, c.tab, c.below, max(t.tgname::text COLLATE "C") AS seal
+  FROM col c JOIN named n ON n.tgrelid = c.relation AND n.target = c.name JOIN trig t ON t.oid = n.oid
+  WHERE c.bound AND t.tgtype & 3 = 3 AND t.tgenabled IN ('O', 'A')
+  GROUP BY c.relation, c.name, c.col, c.tab, c.below
+) AS s
+JOIN envelope.sealed_column p ON p.column_name = s.name
+ AND (p.relation::oid = s.relation OR p.relation::oid IN (SELECT a.relid::oid FROM pg_partition_ancestors(s.relation) a))
+CROSS JOIN unnest(p.bound_columns) AS k (name)
+JOIN pg_trigger o ON o.tgrelid = s.relation AND NOT o.tgisinternal AND o.tgtype & 3 = 3 AND o.tgtype & 20 <> 0
+ AND o.tgenabled IN ('O', 'A') AND o.tgname > s.seal::name AND o.oid NOT IN (SELECT oid FROM trig)
+ AND NOT (s.below AND o.tgparentid <> 0)
+JOIN pg_proc f ON f.oid = o.tgfoid AND octet_length(f.prosrc) <= 1000000
+JOIN pg_language l ON l.oid = f.prolang AND l.lanname = 'plpgsql'
+CROSS JOIN LATERAL (SELECT regexp_replace(k.name, '([^[:alnum:]_])', '\', 'g') AS name) AS e
+WHERE regexp_replace(regexp_replace(f.prosrc, '--[^
+]*', '', 'g'), '/\*.*?\*/', '', 'g')
+      ~* ('(^|;|\mbegin|\mthen|\melse|\mloop|\minto)\s*new\s*\.\s*("' || e.name || '"|' || e.name || '\M)\s*(:?=|;|,|\mfrom\M)')"#;
 
 /// Rules are applied before any trigger fires: what they do with the column they do in clear.
 const RULES: &str = r"
