@@ -412,7 +412,7 @@ pub enum Error {
     ColumnNotSealable { column: String, table: String },
 
     /// What depends on columns that are to be protected, and is not carried over.
-    #[error("column {columns} of table {table} cannot be protected as it is")]
+    #[error("cannot protect these columns of table {table} as they are: {columns}")]
     InTheWay {
         table: String,
         columns: String,
@@ -743,7 +743,7 @@ impl Error {
             Error::NotTried => "What was done stays done. Call it again when the KMS is back.",
             Error::DoesNotOpen(_) => {
                 "It was changed or cut, or it was sealed with another context (the trigger uses the empty \
-                 one). Keep the value: with its own context it may still open."
+                 one; if a policy binds the column to others, the one that envelope.row_context gives). Keep the value: with its own context it may still open."
             }
             Error::NotSealed => {
                 "envelope_decrypt opens what envelope_encrypt or the trigger has sealed. To tell such values \
@@ -833,7 +833,8 @@ impl Error {
                  column, and compute it in a trigger whose name sorts before this one's."
             }
             Error::NotSealable { .. } | Error::ColumnNotSealable { .. } => {
-                "Sealed columns are of type envelope.sealed or bytea, or of a domain over one of them."
+                "Sealed columns are of type envelope.sealed or bytea, or of a domain over one of them. To make this column \
+                 one: envelope.protect, or the steps that envelope.plan prints."
             }
             Error::InTheWay { remedies, .. } if remedies.is_empty() => return None,
             Error::InTheWay { remedies, .. } => {

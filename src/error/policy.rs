@@ -166,12 +166,14 @@ impl PolicyError {
                 "Give this column a tag of its own: envelope.set_policy(..., tag => '...').".into()
             }
             PolicyError::None { column, table } => format!(
-                "envelope.policies shows the policies there are. To make one: SELECT envelope.set_policy({}, {}).",
+                "envelope.policies shows the policies there are. To protect the column: SELECT envelope.protect({0}, {1}), or \
+                 by the steps of envelope.plan. For one that holds sealed values already: SELECT envelope.set_policy({0}, {1}).",
                 literal(table),
                 literal(column)
             ),
             PolicyError::Another { .. } => {
-                "envelope.policies shows it. To change it: envelope.set_policy. To end it: envelope.unprotect.".into()
+                "envelope.policies shows it. What was begun goes on with the same options as before, bind and mask included. \
+                 To change the policy: envelope.set_policy. To end it: envelope.unprotect.".into()
             }
             PolicyError::Registers { column, table } => format!(
                 "To end the policy: SELECT envelope.drop_policy({}, {}).",
