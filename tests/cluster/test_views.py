@@ -326,6 +326,9 @@ def test_a_mask_is_no_right_to_the_rest(db):
     view(db, mask='{"ssn": "last4"}')
     audit = Audit(db.cluster)
     assert db.sql("SELECT ssn FROM staff_open", user=db.low) == [("****6789",)]
+    # Sorted and compared as any text, not as the names of the catalog are.
+    assert db.value("SELECT attcollation::regcollation::text FROM pg_attribute WHERE attrelid = 'staff_open'::regclass AND "
+                    "attname = 'ssn'") == '"default"'
     assert db.sql("SELECT envelope_decrypt_text_or_null('staff', ssn_sealed) FROM staff_open", user=db.low) == [(None,)]
     with fails("42501"):
         db.sql("SELECT envelope_decrypt_text('staff', ssn_sealed) FROM staff_open", user=db.low)

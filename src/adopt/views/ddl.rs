@@ -121,7 +121,8 @@ impl About {
                 arguments.extend(context);
                 let masked = Sql::new("envelope.masked(").joined(&arguments, ", ").sql(")");
                 let text = Sql::new("COALESCE(").add(&value).sql("::pg_catalog.text, ");
-                Ok(text.add(&masked).sql(")"))
+                // The name among the arguments would give it that of names, "C".
+                Ok(text.add(&masked).sql(" COLLATE pg_catalog.\"default\")"))
             }
             _ => Ok(value),
         }
