@@ -7,6 +7,7 @@ mod beside;
 mod checks;
 mod columns;
 mod disk;
+mod keys;
 mod loading;
 mod policies;
 mod relatives;
@@ -68,6 +69,7 @@ pub fn lint(relation: Option<pg_sys::Oid>) -> Result<Vec<Finding>> {
     let top = relation.unwrap_or(pg_sys::InvalidOid);
     let columns = Columns::of(Scope { role, top, only_own: false })?;
     let mut findings = values::in_clear(&columns)?;
+    findings.extend(keys::missing(&columns)?);
     for sql in ERRORS.into_iter().chain(OTHERS).flatten() {
         findings.extend(columns.ask(sql)?);
     }
@@ -85,6 +87,7 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
     let scope = Scope { role: acl::current_role(), top: pg_sys::InvalidOid, only_own: true };
     let columns = Columns::of(scope)?;
     let mut findings = values::in_clear(&columns)?;
+    findings.extend(keys::missing(&columns)?);
     for sql in ERRORS.into_iter().flatten() {
         findings.extend(columns.ask(sql)?);
     }

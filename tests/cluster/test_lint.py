@@ -345,6 +345,18 @@ def test_values_of_no_key_that_is_known_here(db):
     assert findings(db, "others") == []
 
 
+def test_keys_that_did_not_come_along(db):
+    """After a restore of one schema, which brings no rows of the extension: nothing else tells that no value opens."""
+    make(db)
+    make(db, "lost", "id int, ssn envelope.sealed")
+    db.sql("ALTER TABLE lost DISABLE TRIGGER seal")
+    db.sql("UPDATE lost SET ssn = set_byte(ssn::bytea, 10, get_byte(ssn::bytea, 10) # 1)::envelope.sealed")
+    db.sql("ALTER TABLE lost ENABLE TRIGGER seal")
+    assert findings(db, "people") == []
+    assert kinds(db, "lost") == {("ssn", "error", "42704")}
+    assert db.value("SELECT count(*) FROM envelope.check() WHERE NOT ok AND sqlstate = '42704' AND relation = 'public.lost'") == 1
+
+
 def test_what_a_dropped_column_has_left(db):
     make(db, columns="id int PRIMARY KEY, name text, ssn bytea, old text DEFAULT 'in clear'")
     db.sql("ALTER TABLE people DROP COLUMN old")

@@ -16,7 +16,7 @@ use crate::pg::table_scan::{self, Extent, Seen, Unreadable};
 use crate::pg::{column, relation};
 
 /// Rows of a table that are looked at for sealed values that nobody expects, when all tables are looked at.
-const FEW: u64 = 64;
+pub(super) const FEW: u64 = 64;
 
 /// Plaintext in protected columns that no CHECK keeps free of it, and in sources.
 pub fn in_clear(columns: &Columns) -> Result<Vec<Finding>> {
@@ -242,7 +242,7 @@ SELECT o.* FROM other o LEFT JOIN unnest($5::oid[], $6::smallint[]) AS c (relati
 WHERE c.relation IS NULL";
 
 /// Has `each` see a sample of rows; what cannot be read is a finding of its own.
-fn sample(
+pub(super) fn sample(
     relation: pg_sys::Oid,
     numbers: &HashSet<i16>,
     count: usize,

@@ -1,0 +1,63 @@
+//! Values under keys that are not in this database: what a restore without the rows of schema envelope leaves. Nothing
+//! else tells of it, since all that the catalog has fits together.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+
+use envelope::header::{HEADER_LEN, peek_key_id};
+use pgrx::pg_sys;
+
+use super::columns::Columns;
+use super::values::{FEW, sample};
+use super::{Finding, Severity};
+use crate::catalog::whole;
+use crate::error::Result;
+use crate::pg::{column, relation};
+
+/// By the first rows of each table: where the keys did not come along, no row has one that is here.
+pub fn missing(columns: &Columns) -> Result<Vec<Finding>> {
+    let known: HashSet<[u8; 16]> =
+        whole::data_keys()?.into_iter().map(|key| key.key_id.0).collect();
+    let mut of: BTreeMap<u32, (pg_sys::Oid, HashSet<i16>)> = BTreeMap::new();
+    for (relation, number) in columns.relations.iter().zip(&columns.numbers) {
+        of.entry(relation.to_u32()).or_insert((*relation, HashSet::new())).1.insert(*number);
+    }
+    let mut findings = Vec::new();
+    for (relation, mut wanted) in of.into_values() {
+        let (mut rows, mut last) = (0, None);
+        let read = sample(relation, &wanted.clone(), HEADER_LEN, |seen| {
+            if last.replace(seen.row) != Some(seen.row) {
+                rows += 1;
+            }
+            let is_missing =
+                peek_key_id(seen.head).is_some_and(|key_id| !known.contains(&key_id.0));
+            if is_missing && wanted.remove(&seen.column) {
+                findings.push(finding(relation, seen.column));
+            }
+            if wanted.is_empty() || rows >= FEW {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        // What cannot be read, the look for plaintext tells.
+        drop(read);
+    }
+    Ok(findings)
+}
+
+fn finding(relation: pg_sys::Oid, number: i16) -> Finding {
+    let quoted = column::quoted_name(relation, number).unwrap_or_default();
+    Finding {
+        table: relation::display_name(relation),
+        column: column::name(relation, number),
+        severity: Severity::Error,
+        sqlstate: "42704".into(),
+        message: format!(
+            "values in column {quoted} are under a key that is not in this database, and do not open"
+        ),
+        remedy: "Restore the rows of schema envelope as well, or bring the keys with envelope.export_keyring and \
+                 envelope.import_keyring."
+            .into(),
+    }
+}
