@@ -1,0 +1,81 @@
+//! Between the halves: the application changes, and what still reads plaintext goes.
+
+use crate::adopt::plan::facts::{Category, Facts};
+use crate::adopt::plan::obstacles;
+use crate::adopt::plan::options::Options;
+use crate::adopt::plan::step::{EXCLUSIVE, LOOK, NO_CHANGE, Step};
+use crate::adopt::plan::text::literal;
+use crate::adopt::plan::wish::{Form, Wish};
+
+/// Whether the view is made when the columns have been swapped: before, it would hold up what is renamed.
+pub fn is_view_later(wishes: &[&Wish<'_>]) -> bool {
+    wishes.iter().any(|wish| wish.is_renamed())
+}
+
+/// The view that was asked for.
+pub fn view(facts: &Facts, options: &Options) -> Option<Step> {
+    let sql = format!(
+        "SELECT envelope.open_view({}, {}, execute => true)",
+        facts.literal(),
+        literal(options.view.as_ref()?)
+    );
+    Some(Step::run(sql, LOOK, "the table with its values opened, under its columns' own names"))
+}
+
+/// That the application is ready.
+pub fn switched(facts: &Facts, wishes: &[Wish<'_>]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let all: Vec<_> = wishes
+        .iter()
+        .map(|wish| match wish.form {
+            Form::Source => format!(
+                "reads {0} by {1}, writes plaintext to {2} as before, and sets {0} = NULL, too, where it writes NULL",
+                wish.target.quoted,
+                reader(wish),
+                wish.column.quoted
+            ),
+            _ => format!("reads {} by {}", wish.column.quoted, reader(wish)),
+        })
+        .collect();
+    let renamed = wishes.iter().any(Wish::is_renamed);
+    let when = if renamed { "with the next step" } else { "before the next step" };
+    steps.push(Step::wait(format!(
+        "the application changes {when}: it {}. No version that reads plaintext may be left",
+        all.join("; ")
+    )));
+    for (remove, what) in obstacles::late(facts, wishes) {
+        steps.push(late(facts, remove, &what));
+    }
+    steps
+}
+
+fn reader(wish: &Wish<'_>) -> &'static str {
+    match wish.value.category {
+        Category::Text => "envelope_decrypt_text",
+        Category::Other => "envelope_decrypt_as",
+        _ => "envelope_decrypt",
+    }
+}
+
+/// Something that still reads the plaintext.
+fn late(facts: &Facts, remove: &str, what: &str) -> Step {
+    if remove.starts_with("DROP INDEX") && !facts.is_partitioned {
+        let concurrently = remove.replacen("DROP INDEX", "DROP INDEX CONCURRENTLY", 1);
+        return Step::run(
+            concurrently,
+            "SHARE UPDATE EXCLUSIVE, until who uses it now has ended",
+            "over sealed values it finds nothing; outside BEGIN",
+        );
+    }
+    if remove.starts_with("DROP INDEX") || remove.starts_with("DROP STATISTICS") {
+        let lock = if remove.starts_with("DROP INDEX") { EXCLUSIVE } else { NO_CHANGE };
+        return Step::run(
+            remove,
+            lock,
+            "over sealed values it is of no use, and it holds plaintext",
+        );
+    }
+    Step::wait(format!(
+        "{what} still reads the plaintext: make it anew over the opened value, or {remove}"
+    ))
+}
