@@ -347,6 +347,24 @@ def test_nothing_is_dropped_that_is_not_sealed(db, form):
     assert plan(db, "t", columns, online=True, **more) == []
 
 
+@pytest.mark.parametrize("form", ["source", "sealed"])
+def test_nothing_is_dropped_that_is_hidden(db, form):
+    """From the owner of the table, who runs the plan: what the owner cannot see cannot be found unsealed."""
+    db.sql("GRANT ALL ON SCHEMA public TO PUBLIC")
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')", user=db.low)
+    steps = db.sql("SELECT sql FROM envelope.plan('t', '{v}', %s::jsonb)", (json.dumps({"form": form, "online": True}),),
+                   user=db.low)
+    db.sql("CREATE POLICY own ON t USING (id = 3); ALTER TABLE t ENABLE ROW LEVEL SECURITY; "
+           "ALTER TABLE t FORCE ROW LEVEL SECURITY", user=db.low)
+    at = next(i for i, (sql,) in enumerate(steps) if (sql or "").startswith("DO"))
+    for (sql,) in steps[:at]:
+        if sql is not None and not sql.startswith("CALL"):
+            db.sql(sql, user=db.low)
+    with fails("42501"):
+        db.sql(steps[at][0], user=db.low)
+    assert db.sql("SELECT id, v FROM t ORDER BY id") == [(1, "a"), (2, "b")]
+
+
 @pytest.mark.parametrize("form", ["source", "sealed", None])
 def test_a_view_goes_with_it(db, form):
     """A new version may read by the view before the plaintext goes. Any other view that reads it holds the swap up. If one of
