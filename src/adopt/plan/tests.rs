@@ -70,7 +70,7 @@ fn several_columns_are_one_rewrite() -> Result<()> {
     assert_eq!(rewrites.len(), 1);
     assert_eq!(
         *rewrites[0],
-        "ALTER TABLE s.t ALTER COLUMN ssn TYPE envelope.sealed USING (public.envelope_encrypt_text('s.t', ssn::text, \
+        "ALTER TABLE s.t ALTER COLUMN ssn TYPE envelope.sealed USING (public.envelope_encrypt_text('s.t', ssn, \
          public.envelope_context('t.ssn', id::text)))::envelope.sealed, ADD CONSTRAINT ssn_is_sealed CHECK \
          (envelope.is_sealed(ssn)), ALTER COLUMN born_sealed TYPE envelope.sealed USING CASE WHEN born IS NULL THEN \
          born_sealed ELSE public.envelope_encrypt_as('s.t', born, public.envelope_context('t.born_sealed', \
