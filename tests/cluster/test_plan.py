@@ -671,19 +671,6 @@ def test_sealed_twice_is_nothing(db):
     assert shape(db, "u") == before
 
 
-def test_rows_that_a_policy_hides_are_not_lost(db):
-    """Whether a row has nothing but a sealed value is asked of all rows, or not at all."""
-    db.sql("CREATE TABLE t (id int PRIMARY KEY, born date)")
-    db.sql("INSERT INTO t VALUES (1, '2020-02-29')")
-    db.sql(f"ALTER TABLE t OWNER TO {db.low}")
-    db.sql("SELECT envelope.protect('t', 'born', form => 'source')", user=db.low)
-    db.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 1)", user=db.low)
-    with fails("42501"):
-        db.sql("SELECT envelope.unprotect('t', 'born')", user=db.low)
-    db.sql("SELECT envelope.unprotect('t', 'born')")
-    assert db.sql("SELECT born::text FROM t") == [("2020-02-29",)]
-
-
 def test_psql_runs_the_plan(db):
     """By \\gexec, each row by itself; then no file of the table holds plaintext."""
     db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, d date)")
