@@ -163,7 +163,7 @@ def triggers(run):
     majors count among them."""
     return (run("SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger WHERE tgfoid = "
                 "'envelope.invalidate'::regproc ORDER BY 1, 2"),
-            run("SELECT evtname, evtenabled FROM pg_event_trigger"),
+            run("SELECT evtname, evtenabled FROM pg_event_trigger ORDER BY 1"),
             run("SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend WHERE refobjid = "
                 "(SELECT oid FROM pg_extension WHERE extname = 'pgrx-example') AND deptype = 'e' AND NOT EXISTS (SELECT "
                 "FROM pg_type t WHERE classid = 'pg_type'::regclass AND t.oid = objid AND (t.typrelid <> 0 "
