@@ -36,7 +36,7 @@ CREATE FUNCTION envelope_seal()
   RETURNS trigger LANGUAGE c
   AS 'MODULE_PATHNAME', 'envelope_seal_wrapper';
 COMMENT ON FUNCTION envelope_seal() IS
-  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytes that arrive in the bytea columns named as arguments';
+  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals what arrives in the columns named as arguments; with ''sealed=source'', what arrives in the source, which is emptied';
 
 -- Administration.
 
@@ -148,7 +148,7 @@ CREATE FUNCTION envelope.check()
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_check_wrapper';
 COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, and for what a restore would lose';
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, for what a restore would lose, and for each error that envelope.lint finds';
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,

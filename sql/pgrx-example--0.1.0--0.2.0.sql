@@ -84,7 +84,7 @@ COMMENT ON FUNCTION envelope_decrypt_text(regclass, bytea, text) IS
 COMMENT ON FUNCTION envelope_context(text, text[]) IS
   'Makes the context that binds a value to its column (tag) and row (parts)';
 COMMENT ON FUNCTION envelope_seal() IS
-  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals the bytes that arrive in the bytea columns named as arguments';
+  'Trigger BEFORE INSERT OR UPDATE ... FOR EACH ROW: seals what arrives in the columns named as arguments; with ''sealed=source'', what arrives in the source, which is emptied';
 COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
   'Makes the data key of a table, under a KEK and a KMS encryption context; gives its key id';
 COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
@@ -121,7 +121,7 @@ COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
 COMMENT ON FUNCTION envelope.check_kek(text) IS
   'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
 COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, and for what a restore would lose';
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, for what a restore would lose, and for each error that envelope.lint finds';
 COMMENT ON VIEW envelope.stats IS
   'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys that another KEK than their first one unwrapped';
 
