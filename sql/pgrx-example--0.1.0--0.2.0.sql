@@ -941,6 +941,19 @@ CREATE FUNCTION envelope_decrypt_as(
 COMMENT ON FUNCTION envelope_decrypt_as(regclass, envelope.sealed, anyelement, text) IS
   'Opens what envelope_encrypt_as sealed, as a value of the type of type_of (NULL::date), whose own value does not count';
 
+-- PostgreSQL's own cast shows the text that it refuses.
+CREATE FUNCTION envelope.read_as(value text, type_of anyelement)
+  RETURNS anyelement LANGUAGE c STABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_read_as_wrapper';
+COMMENT ON FUNCTION envelope.read_as(text, anyelement) IS
+  'Text as a value of the type of type_of (NULL::date), as a cast reads it, with an error that does not show it';
+
+CREATE FUNCTION envelope.read_as(value bytea, type_of anyelement)
+  RETURNS anyelement LANGUAGE c STABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_read_as_wrapper';
+COMMENT ON FUNCTION envelope.read_as(bytea, anyelement) IS
+  'Text in UTF-8 as a value of the type of type_of (NULL::date), as a cast reads it, with an error that does not show it';
+
 -- What is assigned to a column of type envelope.sealed arrives there as its form, filled to the type's block, for the
 -- trigger to seal.
 CREATE FUNCTION envelope.sealed_from(boolean) RETURNS envelope.sealed

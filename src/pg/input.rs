@@ -18,6 +18,16 @@ pub fn parsed(
     modifier: i32,
     text: &[u8],
 ) -> Result<pg_sys::Datum, PgSqlErrorCode> {
+    let _settings = Settings::fixed();
+    parsed_as_set(kind, modifier, text)
+}
+
+/// As [`parsed`], by the session's settings, as PostgreSQL's own cast reads it.
+pub fn parsed_as_set(
+    kind: pg_sys::Oid,
+    modifier: i32,
+    text: &[u8],
+) -> Result<pg_sys::Datum, PgSqlErrorCode> {
     let refused = PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION;
     let mut terminated = Buffer::of_most(MAX_LEN);
     terminated.push(text);
@@ -25,7 +35,6 @@ pub fn parsed(
     let Some(terminated) = terminated.bytes().filter(|_| !text.contains(&0)) else {
         return Err(refused);
     };
-    let _settings = Settings::fixed();
     // SAFETY: the type's own input function, with a NUL-terminated text that is not written to; it holds nothing that
     // an error would leave behind.
     let parse = || unsafe {

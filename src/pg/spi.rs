@@ -37,6 +37,25 @@ pub fn count_rows(quoted: &CStr, moment: &Moment) -> Result<u64, String> {
     })
 }
 
+/// The type of an expression over rows of the table `quoted`, of which none is read.
+pub fn type_of(expression: &[u8], quoted: &CStr) -> Result<pg_sys::Oid, String> {
+    let sql = [
+        b"SELECT pg_catalog.pg_typeof((SELECT ",
+        expression,
+        b" FROM ",
+        quoted.to_bytes(),
+        b" LIMIT 0))",
+    ]
+    .concat();
+    with_moment(|now| {
+        // SAFETY: the query gives one row with one regtype, which is stored as an OID.
+        execute(sql, &[], now, true, || unsafe {
+            let rows = pg_sys::SPI_tuptable;
+            oid(*(*rows).vals, rows)
+        })
+    })
+}
+
 /// The OIDs that a query gives. It sees what is committed now, in every isolation level.
 pub fn oids(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>, String> {
     with_moment(|now| {

@@ -46,6 +46,19 @@ pub fn quoted_with(kind: pg_sys::Oid, modifier: i32) -> Option<CString> {
     owned_cstring(unsafe { pg_sys::format_type_extended(kind, modifier, flags as u16) })
 }
 
+/// Whether PostgreSQL casts it to other types by way of its text, whose error would show that: text and its like, and
+/// arrays of them.
+pub fn is_string(kind: pg_sys::Oid) -> bool {
+    let (mut category, mut is_preferred) = (0, false);
+    // SAFETY: look-ups in the system cache, which raise for a type that is gone; 0 for what has no elements.
+    unsafe {
+        let element = pg_sys::get_base_element_type(kind);
+        let kind = if element == pg_sys::InvalidOid { kind } else { element };
+        pg_sys::get_type_category_preferred(kind, &mut category, &mut is_preferred);
+    }
+    category as u8 == pg_sys::TYPCATEGORY_STRING
+}
+
 /// For messages: the quoted name, or the OID of a type that is gone.
 pub fn display_name(kind: pg_sys::Oid, modifier: i32) -> String {
     match quoted_with(kind, modifier) {

@@ -2,9 +2,10 @@
 
 use pgrx::pg_sys;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::call::{self, Arguments, row_function};
 use crate::pg::domain::Checks;
+use crate::pg::encoding;
 use crate::pg::varlena::VarlenaBuf;
 use crate::sql::begin;
 use crate::sql::values::with_context;
@@ -12,6 +13,7 @@ use crate::values::{self, FormBuf, ValueType};
 
 row_function!(envelope_encrypt_as_wrapper, encrypt_as);
 row_function!(envelope_sealed_from_wrapper, to_sealed);
+row_function!(envelope_read_as_wrapper, read_as);
 row_function!(envelope_decrypt_as_wrapper, decrypt_as::<false>);
 row_function!(envelope_decrypt_as_or_null_wrapper, decrypt_as::<true>);
 
@@ -64,6 +66,23 @@ fn to_sealed(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> 
     // SAFETY: the argument is of the type that it was resolved to.
     unsafe { kind.form_of(value, kind.default_block(), &mut form) }?;
     Ok(Some(VarlenaBuf::copy_of(form.as_slice()).into_datum()))
+}
+
+/// The arguments are `value`, a text, or a bytea that holds text in UTF-8, and `type_of` of any type, whose value is not
+/// looked at.
+fn read_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
+    // SAFETY: the call's own information; the first argument is declared text or bytea.
+    let (value, is, kind) = unsafe {
+        let value = Arguments::of(fcinfo).varlena(0);
+        (value, call::type_of_argument(fcinfo, 0), call::type_of_argument(fcinfo, 1))
+    };
+    let Some(value) = value else { return Ok(None) };
+    if is != pg_sys::BYTEAOID {
+        return values::read_as(kind, &value).map(Some);
+    }
+    let text = encoding::from_utf8(&value)
+        .map_err(|why| Error::NotUtf8 { untranslatable: why.is_untranslatable() })?;
+    values::read_as(kind, &text).map(Some)
 }
 
 /// The type of an argument, and what is prepared of its domains.

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::keyring::table::{self, Binding, Policy};
 use crate::pg::column::base_type;
 use crate::pg::quote::Sql;
-use crate::pg::relation::display_name;
-use crate::pg::{attribute, encoding, types};
+use crate::pg::relation::{display_name, quoted_cstring};
+use crate::pg::{attribute, encoding, spi, types};
 
 /// The context of a column's values, and the one that they had before, if some may have it still.
 pub fn contexts(relation: pg_sys::Oid, column: &CStr) -> Result<(Sql, Option<Sql>)> {
@@ -60,28 +60,44 @@ pub fn of(relation: pg_sys::Oid, column: &CStr, source: Option<&CStr>) -> Result
     let Some(source) = source.or(own) else { return Ok(None) };
     let Some(number) = attribute::number(relation, source) else {
         let expression = Sql::new("(").quoted(source).sql(")");
-        return Ok(Some(From { expression: typed(policy, expression, None), emptied: None }));
+        let gone = || Error::NoRelation(display_name(relation));
+        let of = quoted_cstring(relation).ok_or_else(gone)?;
+        let kind = spi::type_of(expression.as_bytes(), &of).map_err(Error::Corrupt)?;
+        return Ok(Some(From { expression: typed(policy, expression, kind), emptied: None }));
     };
     let is_emptied = own == Some(source) && is_emptied(relation, column, source);
     Ok(Some(From {
         expression: typed(
             policy,
             Sql::new("").name(source),
-            Some(attribute::type_of(relation, number).0),
+            attribute::type_of(relation, number).0,
         ),
         emptied: is_emptied.then(|| source.to_owned()),
     }))
 }
 
-/// As a value of the policy's type.
-fn typed(policy: Option<&Policy>, expression: Sql, kind: Option<pg_sys::Oid>) -> Sql {
+/// As a value of the policy's type. Where PostgreSQL's own cast would show what it refuses, ours does not.
+fn typed(policy: Option<&Policy>, expression: Sql, kind: pg_sys::Oid) -> Sql {
     let Some(policy) = policy.filter(|policy| policy.value_type != pg_sys::InvalidOid) else {
         return expression;
     };
-    match types::quoted_with(policy.value_type, policy.value_typmod) {
-        Some(wanted) if kind != Some(policy.value_type) => expression.sql("::").quoted(&wanted),
-        _ => expression,
-    }
+    let wanted = types::quoted_with(policy.value_type, policy.value_typmod);
+    let Some(wanted) = wanted.filter(|_| kind != policy.value_type) else { return expression };
+    let cast = Sql::new("::").quoted(&wanted);
+    let is_bytes = |kind| base_type(kind) == Some(pg_sys::BYTEAOID);
+    let text = match policy.value_type {
+        wanted if is_bytes(kind) && !is_bytes(wanted) => "bytea",
+        wanted if types::is_string(kind) && !types::is_string(wanted) => "text",
+        _ => return expression.add(&cast),
+    };
+    Sql::new("envelope.read_as(")
+        .add(&expression)
+        .sql("::pg_catalog.")
+        .sql(text)
+        .sql(", NULL")
+        .add(&cast)
+        .sql(")")
+        .add(&cast)
 }
 
 /// Whether a trigger empties the source once it is sealed. While both are written, none does.

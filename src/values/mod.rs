@@ -30,7 +30,7 @@ pub use masked::masked;
 pub use reseal::{Contexts, reseal, reseal_under};
 pub use text::{from_text, to_text};
 pub use trigger::{Plain, Sources, arriving, of_type, seal_row};
-pub use typed::{FormBuf, ValueType};
+pub use typed::{FormBuf, ValueType, read_as};
 
 /// How often a look-up starts again: made, read again, unwrapped, and once more since the catalog
 /// may change meanwhile.

@@ -15,6 +15,7 @@ use pgrx::pg_sys;
 use crate::error::{Error, Result};
 use crate::pg::kinds::{self, Scalar, Storage};
 
+pub use arriving::read_as;
 pub use buffer::FormBuf;
 
 /// A type whose values have a canonical form: looked up once, then used for many values. It holds no memory.

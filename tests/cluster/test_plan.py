@@ -635,6 +635,53 @@ def test_values_are_sealed_as_the_trigger_seals_them(db, kind, values, options, 
     assert column(db, "t", "v")[0].split("(")[0] == kind.split("(")[0] and column(db, "t", "v")[2] is not None
 
 
+def shows(error, value):
+    """Whether any part of an error does."""
+    parts = ("message_primary", "message_detail", "message_hint", "context", "internal_query")
+    return any(value in (getattr(error.diag, part) or "") for part in parts)
+
+
+@pytest.mark.parametrize("kind, secret, to, sqlstate", [
+    ("text", "123-45-6789", "date", "22008"), ("char(11)", "123-45-6789", "numeric", "22P02"),
+    ("bytea", "123-45-6789", "date", "22008"), ("text[]", "{123-45-6789}", "date[]", "22008"),
+    ("bytea", r"\x3132332d34352dff", "text", "22021"),
+])
+def test_what_is_no_value_of_the_type_is_not_shown(db, kind, secret, to, sqlstate):
+    """Neither on the way there nor back."""
+    db.sql(f"CREATE TABLE t (id int, v {kind})")
+    db.sql("INSERT INTO t VALUES (1, %s)", (secret,))
+    with fails(sqlstate) as caught:
+        db.sql("SELECT envelope.protect('t', 'v', %s)", (to,))
+    assert not shows(caught.value, "123-45") and "0xff" not in str(caught.value)
+    for form in ("sealed", "source"):
+        db.sql("SELECT envelope.protect('t', 'v', form => %s)", (form,))
+        with fails(sqlstate) as caught:
+            db.sql("SELECT envelope.unprotect('t', 'v', %s)", (to,))
+        assert not shows(caught.value, "123-45") and "0xff" not in str(caught.value)
+        db.sql("SELECT envelope.unprotect('t', 'v')")
+    assert db.sql("SELECT v::text = %s::" + kind + "::text FROM t", (secret,)) == [(True,)]
+
+
+def test_what_nothing_has_sealed_yet_is_not_shown(db):
+    db.sql("CREATE TABLE t (id int, v envelope.sealed)")
+    db.sql("INSERT INTO t VALUES (1, '123-45-6789')")
+    db.sql("SELECT envelope.set_policy('t', 'v', value_type => 'date')")
+    with fails("22008") as caught:
+        db.sql("SELECT envelope.unprotect('t', 'v')")
+    assert not shows(caught.value, "123-45")
+
+
+@pytest.mark.parametrize("kind", ["text", "bytea"])
+def test_a_sealed_value_as_text_is_not_sealed_again(db, kind):
+    db.people("others", ["theirs"])
+    db.sql(f"CREATE TABLE t (id int, v {kind})")
+    db.sql("INSERT INTO t SELECT 1, {} FROM others".format("ssn::text" if kind == "text" else "convert_to(ssn::text, 'UTF8')"))
+    before = shape(db, "t"), db.sql("SELECT v FROM t")
+    with fails("22P02"):
+        db.sql("SELECT envelope.protect('t', 'v')")
+    assert (shape(db, "t"), db.sql("SELECT v FROM t")) == before
+
+
 def test_bytes_that_are_sealed_where_they_stand(db):
     """A column whose trigger came late: some of its values are in clear."""
     db.sql("CREATE TABLE t (id int PRIMARY KEY, v bytea NOT NULL)")

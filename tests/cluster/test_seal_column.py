@@ -195,6 +195,38 @@ def test_an_expression(db):
         db.sql("CALL envelope.seal_column('people', 'ssn', source => 'no_such')")
 
 
+def shows(error, value):
+    """Whether any part of an error does."""
+    parts = ("message_primary", "message_detail", "message_hint", "context", "internal_query")
+    return any(value in (getattr(error.diag, part) or "") for part in parts)
+
+
+@pytest.mark.parametrize("kind, secret, value_type, sqlstate", [
+    ("text", "123-45-6789", "date", "22008"), ("varchar(20)", "123-45-6789", "numeric(10,2)", "22P02"),
+    ("text", "123-45-6789", "mood", "22P02"), ("text", '{"ssn": 123-45-6789}', "jsonb", "22P02"),
+    ("text[]", "{123-45-6789}", "date[]", "22008"), ("bytea", "123-45-6789", "date", "22008"),
+    ("bytea", r"\x3132332d34352dff", "text", "22021"),
+])
+@pytest.mark.parametrize("source", ["plain", "COALESCE(plain, NULL)"])
+def test_what_is_no_value_of_the_type_is_not_shown(db, kind, secret, value_type, sqlstate, source):
+    db.sql("CREATE TYPE mood AS ENUM ('well', 'unwell')")
+    fill_beside(db, 1, kind, f"'{secret}'")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', value_type => %s)", (value_type,))
+    with fails(sqlstate) as caught:
+        db.sql("CALL envelope.seal_column('people', 'ssn', source => %s)", (source,))
+    assert not shows(caught.value, "123-45") and "0xff" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "bytea", "varchar(20)"])
+def test_text_is_read_as_a_cast_reads_it(db, kind):
+    fill_beside(db, 1, kind, "'01/02/2020'")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', value_type => 'date')")
+    with db.connect() as c:
+        c.execute("SET DateStyle = 'SQL, DMY'")
+        c.execute(FROM_SOURCE.format(""))
+    assert db.value("SELECT envelope_decrypt_as('people', ssn, NULL::date) = '2020-02-01' FROM people") is True
+
+
 def test_a_column_named_like_sql(db):
     """A column's name comes before an expression."""
     db.sql('CREATE TABLE people (id int PRIMARY KEY, "current_user" text, "se%d ""x" bytea)')

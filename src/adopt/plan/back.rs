@@ -74,16 +74,17 @@ fn beside(
         (None, Some(collation)) => format!(" COLLATE {collation}"),
         _ => String::new(),
     };
+    let is = ValueType { name: source.kind.clone(), category: source.category };
     let kind = to.as_ref().map_or(&source.kind, |to| &to.name);
+    let given = |value: &str| values::cast(value, &is, to.as_ref().unwrap_or(&is));
     if any(&is_sealed_only)? {
-        let opened = opened(facts, policy, target);
+        let opened = values::cast(&opened(facts, policy, target), &value_type(policy), &is);
         changes.push(format!(
-            "ALTER COLUMN {name} TYPE {kind}{collation} USING (CASE WHEN {name} IS NULL THEN ({opened})::{0} ELSE \
-             {name} END)::{kind}",
-            source.kind
+            "ALTER COLUMN {name} TYPE {kind}{collation} USING {}",
+            given(&format!("(CASE WHEN {name} IS NULL THEN {opened} ELSE {name} END)"))
         ));
     } else if to.is_some() {
-        changes.push(format!("ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}"));
+        changes.push(format!("ALTER COLUMN {name} TYPE {kind} USING {}", given(name)));
     }
     if to.is_none() && !changes.is_empty() {
         changes.extend(carried::storage(source, &source.to_name(), false));
@@ -104,7 +105,8 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
     let mut statements = triggers::remove(facts, std::slice::from_ref(&target.name));
     statements.push(dropped(facts, policy));
     let value = value_type(policy);
-    let kind = to.map_or_else(|| value.name.clone(), |to| to.name);
+    let to = to.unwrap_or_else(|| value.clone());
+    let kind = &to.name;
     let name = &target.quoted;
     let mut changes = Vec::new();
     let check = facts.check("is_sealed", &target.name);
@@ -114,7 +116,7 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
         (Category::Text | Category::Other, _) => name.clone(),
         (Category::Bytes, Category::Bytes) => name.clone(),
         (Category::Sealed, Category::Bytes) => format!("{name}::bytea"),
-        _ => format!("pg_catalog.convert_from({name}::bytea, 'UTF8')::{}", value.name),
+        _ => values::cast(&format!("{name}::bytea"), &values::bytes(), &value),
     };
     let opened = match target.category {
         Category::Text | Category::Other => plain,
@@ -125,15 +127,15 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
         ),
         _ => opened(facts, policy, target),
     };
-    let cast = if kind == value.name { opened } else { cast(&opened, value.category, &kind) };
-    if target.default.is_some() && target.kind != kind {
+    let cast = values::cast(&opened, &value, &to);
+    if target.default.is_some() && target.kind != *kind {
         changes.push(format!("ALTER COLUMN {name} DROP DEFAULT"));
     }
     changes.push(format!("ALTER COLUMN {name} TYPE {kind} USING {cast}"));
-    if let (Some(default), true) = (&target.default, target.kind != kind) {
+    if let (Some(default), true) = (&target.default, target.kind != *kind) {
         changes.push(format!(
             "ALTER COLUMN {name} SET DEFAULT {}",
-            plain_default(default, target, &kind)
+            plain_default(default, target, kind)
         ));
     }
     if matches!(value.category, Category::Text | Category::Bytes) {
@@ -142,16 +144,6 @@ fn in_place(facts: &Facts, policy: &Policy, target: &Column, to: Option<ValueTyp
     statements.push(alter_table(&facts.name, &changes));
     statements.push(unregistered(facts, policy));
     statements
-}
-
-/// Bytes become text as UTF-8.
-fn cast(opened: &str, category: Category, kind: &str) -> String {
-    match category {
-        Category::Bytes if kind != "bytea" => {
-            format!("pg_catalog.convert_from({opened}, 'UTF8')::{kind}")
-        }
-        _ => format!("({opened})::{kind}"),
-    }
 }
 
 /// A DEFAULT that was cast to the sealed column's type.

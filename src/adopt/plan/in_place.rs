@@ -3,7 +3,7 @@
 use super::carried;
 use super::facts::{Category, Facts, TriggerKind};
 use super::text::{alter_table, literal};
-use super::wish::{Form, Wish};
+use super::wish::{Form, ValueType, Wish};
 use super::{triggers, values};
 use crate::error::Result;
 
@@ -48,7 +48,9 @@ fn prepared(wish: &Wish<'_>) -> Vec<String> {
     if is.name == wish.column.kind {
         return Vec::new();
     }
-    let mut changes = vec![format!("ALTER COLUMN {column} TYPE {0} USING {column}::{0}", is.name)];
+    let own = ValueType { name: wish.column.kind.clone(), category: wish.column.category };
+    let cast = values::cast(column, &own, &is);
+    let mut changes = vec![format!("ALTER COLUMN {column} TYPE {} USING {cast}", is.name)];
     if let Some(default) = &wish.column.default {
         changes.insert(0, format!("ALTER COLUMN {column} DROP DEFAULT"));
         changes.push(format!("ALTER COLUMN {column} SET DEFAULT ({default})::{}", is.name));

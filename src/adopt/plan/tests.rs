@@ -70,11 +70,11 @@ fn several_columns_are_one_rewrite() -> Result<()> {
     assert_eq!(rewrites.len(), 1);
     assert_eq!(
         *rewrites[0],
-        "ALTER TABLE s.t ALTER COLUMN ssn TYPE envelope.sealed USING (public.envelope_encrypt_text('s.t', ssn, \
-         public.envelope_context('t.ssn', id::text)))::envelope.sealed, ADD CONSTRAINT ssn_is_sealed CHECK \
+        "ALTER TABLE s.t ALTER COLUMN ssn TYPE envelope.sealed USING (envelope.sealed_from_source('s.t'::regclass, \
+         NULL, public.envelope_context('t.ssn', id::text), NULL, 'ssn', NULL, ssn))::envelope.sealed, ADD CONSTRAINT ssn_is_sealed CHECK \
          (envelope.is_sealed(ssn)), ALTER COLUMN born_sealed TYPE envelope.sealed USING CASE WHEN born IS NULL THEN \
-         born_sealed ELSE public.envelope_encrypt_as('s.t', born, public.envelope_context('t.born_sealed', \
-         id::text))::envelope.sealed END, ALTER COLUMN born TYPE date USING NULL::date, ADD CONSTRAINT born_is_empty \
+         born_sealed ELSE envelope.sealed_from_source('s.t'::regclass, NULL, public.envelope_context('t.born_sealed', \
+         id::text), NULL, 'born_sealed', NULL, born)::envelope.sealed END, ALTER COLUMN born TYPE date USING NULL::date, ADD CONSTRAINT born_is_empty \
          CHECK (envelope.must_be_empty(born)), ADD CONSTRAINT born_sealed_is_sealed CHECK \
          (envelope.is_sealed(born_sealed))"
     );

@@ -25,31 +25,17 @@ pub fn sealed(facts: &Facts, wish: &Wish<'_>) -> String {
         wish.bind.iter().map(|column| (column.quoted.clone(), column.category)).collect();
     let context = context(facts, &wish.known_tag(facts), &bound);
     let (column, is) = (&wish.column.quoted, wish.became());
-    let plain = match (is.category, wish.value.category) {
-        (Category::Sealed, Category::Bytes) => format!("{column}::bytea"),
-        (Category::Sealed | Category::Bytes, Category::Text | Category::Other) => {
-            let bytes = if is.category == Category::Sealed { "::bytea" } else { "" };
-            let text = format!("pg_catalog.convert_from({column}{bytes}, 'UTF8')");
-            if wish.value.name == "text" { text } else { format!("{text}::{}", wish.value.name) }
-        }
-        (_, Category::Text) if is.name != "text" => format!("{column}::text"),
-        _ => column.clone(),
+    let plain = match is.category {
+        Category::Sealed => cast(&format!("{column}::bytea"), &bytes(), &wish.value),
+        _ => cast(column, &is, &wish.value),
     };
-    let seal = match wish.value.category {
-        // To the block of the policy, which the functions below do not know.
-        _ if wish.is_filled() => format!(
-            "envelope.sealed_from_source({}::regclass, NULL, {}, NULL, {}, NULL, {plain}::{})",
-            facts.literal(),
-            context.as_deref().unwrap_or("''"),
-            literal(&wish.target.plain),
-            wish.value.name
-        ),
-        Category::Bytes | Category::Sealed => {
-            call(facts, "envelope_encrypt", &[plain], context.as_deref())
-        }
-        Category::Text => call(facts, "envelope_encrypt_text", &[plain], context.as_deref()),
-        Category::Other => call(facts, "envelope_encrypt_as", &[plain], context.as_deref()),
-    };
+    // To the block of the policy, and none that is sealed already and written as text.
+    let seal = format!(
+        "envelope.sealed_from_source({}::regclass, NULL, {}, NULL, {}, NULL, {plain})",
+        facts.literal(),
+        context.as_deref().unwrap_or("''"),
+        literal(&wish.target.plain),
+    );
     if !matches!(is.category, Category::Sealed | Category::Bytes) {
         return seal;
     }
@@ -59,6 +45,25 @@ pub fn sealed(facts: &Facts, wish: &Wish<'_>) -> String {
     let open = call(facts, "envelope_decrypt", std::slice::from_ref(column), former);
     let again = call(facts, "envelope_encrypt", &[open], context.as_deref());
     format!("CASE WHEN envelope.is_sealed({column}) THEN {again} ELSE {seal} END")
+}
+
+/// Bytes as they come.
+pub fn bytes() -> ValueType {
+    ValueType { name: "bytea".into(), category: Category::Bytes }
+}
+
+/// An expression of type `is` as one of type `to`; bytes hold text in UTF-8. Where PostgreSQL's own cast would show what
+/// it refuses, ours does not.
+pub fn cast(expression: &str, is: &ValueType, to: &ValueType) -> String {
+    let name = &to.name;
+    let is_bytes = |category| matches!(category, Category::Bytes | Category::Sealed);
+    let read = |text: &str| format!("envelope.read_as({text}, NULL::{name})::{name}");
+    match is.category {
+        _ if is.name == *name => expression.to_owned(),
+        Category::Bytes if !is_bytes(to.category) => read(expression),
+        _ if is.is_string() && !to.is_string() => read(&format!("({expression})::text")),
+        _ => format!("({expression})::{name}"),
+    }
 }
 
 /// The sealed value in `column`, opened as a value of `value`.

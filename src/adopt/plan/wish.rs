@@ -23,6 +23,17 @@ pub struct ValueType {
     pub category: Category,
 }
 
+impl ValueType {
+    /// Whether it is text, or of the types that PostgreSQL casts to others by way of their text, or an array of such.
+    pub fn is_string(&self) -> bool {
+        let element = self.name.trim_end_matches("[]");
+        self.category == Category::Text
+            || ["text", "name", "bpchar"].contains(&element)
+            || element.starts_with("character")
+            || element.ends_with("citext")
+    }
+}
+
 /// One column of a plan.
 pub struct Wish<'a> {
     /// As it is now.
@@ -118,11 +129,6 @@ impl<'a> Wish<'a> {
     /// The type of the column that holds them.
     pub fn target_type(&self) -> &'static str {
         if self.form == Form::Bytea { "bytea" } else { "envelope.sealed" }
-    }
-
-    /// Whether forms are filled to a block that the type's name does not tell.
-    pub fn is_filled(&self) -> bool {
-        self.block.is_some_and(|block| block > 1) || self.value.name.starts_with("numeric(")
     }
 
     /// The type that the column has when its policy is made: what is to be sealed, or what holds sealed values.

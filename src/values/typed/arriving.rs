@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
 use super::{FormBuf, ValueType};
@@ -60,13 +61,28 @@ impl ValueType {
     fn parse(&self, text: &[u8]) -> Result<Datum> {
         let Ok(text) = encoding::from_utf8(text) else { return Err(self.is_other()) };
         let (kind, _) = kinds::base(self.named, -1);
-        let value = input::parsed(kind, self.modifier, &text).map_err(|code| {
-            let kind = kinds::name(self.named, self.named_modifier);
-            Error::Raised(code, format!("what arrived is no value of type {kind}"))
-        })?;
+        let value = input::parsed(kind, self.modifier, &text)
+            .map_err(|code| is_no_value(code, self.named, self.named_modifier))?;
         if let Some(domain) = self.domain {
             Checks::once().check(domain, Some(value));
         }
         Ok(value)
     }
+}
+
+/// Text, in the server's encoding, as a value of any type, as PostgreSQL's own cast reads it in this session. The cast's
+/// error would show the text; class 22 without it.
+pub fn read_as(kind: pg_sys::Oid, text: &[u8]) -> Result<Datum> {
+    let (base, modifier) = kinds::base(kind, -1);
+    let value =
+        input::parsed_as_set(base, modifier, text).map_err(|code| is_no_value(code, kind, -1))?;
+    if base != kind {
+        Checks::once().check(kind, Some(value));
+    }
+    Ok(value)
+}
+
+#[cold]
+fn is_no_value(code: PgSqlErrorCode, kind: pg_sys::Oid, modifier: i32) -> Error {
+    Error::Raised(code, format!("what arrived is no value of type {}", kinds::name(kind, modifier)))
 }
