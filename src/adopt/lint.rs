@@ -13,6 +13,7 @@ mod policies;
 mod relatives;
 mod traces;
 mod triggers;
+mod types;
 mod uses;
 mod values;
 
@@ -70,6 +71,7 @@ pub fn lint(relation: Option<pg_sys::Oid>) -> Result<Vec<Finding>> {
     let columns = Columns::of(Scope { role, top, only_own: false })?;
     let mut findings = values::in_clear(&columns)?;
     findings.extend(keys::missing(&columns)?);
+    findings.extend(types::gone(&columns)?);
     for sql in ERRORS.into_iter().chain(OTHERS).flatten() {
         findings.extend(columns.ask(sql)?);
     }
@@ -88,6 +90,7 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
     let columns = Columns::of(scope)?;
     let mut findings = values::in_clear(&columns)?;
     findings.extend(keys::missing(&columns)?);
+    findings.extend(types::gone(&columns)?);
     for sql in ERRORS.into_iter().flatten() {
         findings.extend(columns.ask(sql)?);
     }

@@ -116,6 +116,12 @@ pub enum PolicyError {
     )]
     DomainOfOthers { kind: String, table: String },
 
+    /// The type was dropped.
+    #[error(
+        "the type of the values of column \"{column}\" of table {table} does not exist any more"
+    )]
+    TypeGone { column: String, table: String },
+
     /// A type that nothing bears.
     #[error("the type of the values does not exist")]
     NoType,
@@ -147,7 +153,9 @@ impl PolicyError {
                 ERRCODE_FEATURE_NOT_SUPPORTED
             }
             PolicyError::WouldNotSeal { .. } => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-            PolicyError::None { .. } | PolicyError::NoType => ERRCODE_UNDEFINED_OBJECT,
+            PolicyError::None { .. } | PolicyError::TypeGone { .. } | PolicyError::NoType => {
+                ERRCODE_UNDEFINED_OBJECT
+            }
             PolicyError::DomainOfOthers { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
         }
     }
@@ -231,6 +239,12 @@ impl PolicyError {
             PolicyError::DomainOfOthers { .. } => {
                 "Name the type that the domain is over. Who owns the table can name the domain.".into()
             }
+            PolicyError::TypeGone { column, table } => format!(
+                "Make the type anew, and name it: SELECT envelope.set_policy({}, {}, value_type => ...), and all else that \
+                 the policy says (envelope.policies). Sealed values hold the text of theirs, and open as that type again.",
+                literal(table),
+                literal(column)
+            ),
             PolicyError::BeingBound { column, table } => format!(
                 "Seal them all under the row context of today first: CALL envelope.seal_column({}, {}).",
                 literal(table),

@@ -63,7 +63,7 @@ pub fn of(relation: pg_sys::Oid, column: &CStr, source: Option<&CStr>) -> Result
         let gone = || Error::NoRelation(display_name(relation));
         let of = quoted_cstring(relation).ok_or_else(gone)?;
         let kind = spi::type_of(expression.as_bytes(), &of).map_err(Error::Corrupt)?;
-        return Ok(Some(From { expression: typed(policy, expression, kind), emptied: None }));
+        return Ok(Some(From { expression: typed(policy, expression, kind)?, emptied: None }));
     };
     let is_emptied = own == Some(source) && is_emptied(relation, column, source);
     Ok(Some(From {
@@ -71,33 +71,36 @@ pub fn of(relation: pg_sys::Oid, column: &CStr, source: Option<&CStr>) -> Result
             policy,
             Sql::new("").name(source),
             attribute::type_of(relation, number).0,
-        ),
+        )?,
         emptied: is_emptied.then(|| source.to_owned()),
     }))
 }
 
 /// As a value of the policy's type. Where PostgreSQL's own cast would show what it refuses, ours does not.
-fn typed(policy: Option<&Policy>, expression: Sql, kind: pg_sys::Oid) -> Sql {
+fn typed(policy: Option<&Policy>, expression: Sql, kind: pg_sys::Oid) -> Result<Sql> {
     let Some(policy) = policy.filter(|policy| policy.value_type != pg_sys::InvalidOid) else {
-        return expression;
+        return Ok(expression);
     };
     let wanted = types::quoted_with(policy.value_type, policy.value_typmod);
-    let Some(wanted) = wanted.filter(|_| kind != policy.value_type) else { return expression };
+    let wanted = wanted.ok_or_else(|| policy.type_is_gone())?;
+    if kind == policy.value_type {
+        return Ok(expression);
+    }
     let cast = Sql::new("::").quoted(&wanted);
     let is_bytes = |kind| base_type(kind) == Some(pg_sys::BYTEAOID);
     let text = match policy.value_type {
         wanted if is_bytes(kind) && !is_bytes(wanted) => "bytea",
         wanted if types::is_string(kind) && !types::is_string(wanted) => "text",
-        _ => return expression.add(&cast),
+        _ => return Ok(expression.add(&cast)),
     };
-    Sql::new("envelope.read_as(")
+    Ok(Sql::new("envelope.read_as(")
         .add(&expression)
         .sql("::pg_catalog.")
         .sql(text)
         .sql(", NULL")
         .add(&cast)
         .sql(")")
-        .add(&cast)
+        .add(&cast))
 }
 
 /// Whether a trigger empties the source once it is sealed. While both are written, none does.

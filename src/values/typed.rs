@@ -86,6 +86,11 @@ impl ValueType {
         self.domain.is_some() || self.elements.is_some_and(|elements| elements.domain.is_some())
     }
 
+    /// Whether it is a type that somebody can drop.
+    fn is_made_by_users(&self) -> bool {
+        matches!(self.scalar, Scalar::Enum(_)) || self.has_domain()
+    }
+
     /// How forms are filled. An array ends in a bracket.
     fn padding(&self) -> Padding {
         if self.elements.is_some() { Padding::Spaces } else { self.scalar.padding() }

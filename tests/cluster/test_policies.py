@@ -794,6 +794,28 @@ def test_sources_of_a_type(db, function, kind, value, form, bind):
                (form.rstrip(),))
 
 
+def test_a_type_that_was_dropped(db):
+    """An error of its own, also in sessions that knew the type; and it can be made anew."""
+    db.sql("CREATE TYPE mood AS ENUM ('well', 'unwell')")
+    of_type(db, "mood")
+    with db.connect() as c:
+        c.execute("INSERT INTO typed VALUES (1, 'well')")
+        db.sql("DROP TYPE mood")
+        for statement in ("INSERT INTO typed VALUES (2, 'well')", "SELECT envelope.plan('typed', '{v}')",
+                          "SELECT envelope.unprotect('typed', 'v')", "SELECT envelope.protect('typed', 'v')",
+                          "CALL envelope.seal_column('typed', 'v', source => 'upper(''well'')')"):
+            for run in (c.execute, db.sql):
+                with fails("42704") as caught:
+                    run(statement)
+                assert "set_policy" in caught.value.diag.message_hint and "typed" in caught.value.diag.message_primary
+        assert db.sql("SELECT column_name, severity FROM envelope.lint('typed') WHERE sqlstate = '42704'") == [("v", "error")]
+        db.sql("CREATE TYPE mood AS ENUM ('well', 'unwell')")
+        db.sql("SELECT envelope.set_policy('typed', 'v', value_type => 'mood', bind => '{id}')")
+        c.execute("INSERT INTO typed VALUES (2, 'unwell')")
+        assert form_of(db, 1).rstrip() == b"well" and form_of(db, 2).rstrip() == b"unwell"
+        assert db.value("SELECT count(*) FROM envelope.lint('typed') WHERE sqlstate = '42704'") == 0
+
+
 def test_a_source_that_has_become_another_type(db):
     sourced(db, kind="int")
     db.sql("ALTER TABLE people ALTER ssn TYPE date USING NULL")

@@ -6,11 +6,17 @@ use pgrx::pg_sys;
 use super::facts::Facts;
 use crate::catalog::rows;
 use crate::error::{Error, Result};
+use crate::pg::column::base_type;
 use crate::pg::local_settings::{CATALOG_PATH, LocalSettings};
 use crate::pg::{encoding, relation, spi};
 
 /// The facts of `relation`, read as the current role, as they are committed now.
 pub fn facts(relation: pg_sys::Oid) -> Result<Facts> {
+    for policy in rows::policies(relation)? {
+        if policy.value_type != pg_sys::InvalidOid && base_type(policy.value_type).is_none() {
+            return Err(policy.type_is_gone());
+        }
+    }
     let json = {
         let _path = LocalSettings::of(&[CATALOG_PATH]);
         // SAFETY: an OID by value.

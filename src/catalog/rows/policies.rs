@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::{collect, required};
 use crate::catalog::scan::{self, Key, Row};
-use crate::error::Result;
-use crate::pg::relation;
+use crate::error::{Error, PolicyError, Result};
+use crate::pg::encoding;
+use crate::pg::relation::{self, display_name};
 
 /// What a column is.
 #[derive(Clone)]
@@ -34,6 +35,15 @@ pub struct PolicyRow {
     pub mask: Option<String>,
     /// The row context that some values may still have.
     pub former: Option<Former>,
+}
+
+impl PolicyRow {
+    /// The error of a policy whose type was dropped.
+    #[cold]
+    pub fn type_is_gone(&self) -> Error {
+        let column = encoding::to_string(self.column_name.to_bytes());
+        PolicyError::TypeGone { column, table: display_name(self.relation) }.into()
+    }
 }
 
 /// A row context of before.

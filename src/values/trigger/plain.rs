@@ -38,7 +38,12 @@ pub fn typed(policy: Option<&Policy>) -> Result<Option<(ValueType, u32)>> {
     let Some(policy) = policy.filter(|policy| policy.value_type != pg_sys::InvalidOid) else {
         return Ok(None);
     };
-    let kind = ValueType::known(policy.value_type, policy.value_typmod)?;
+    let kind = match ValueType::known(policy.value_type, policy.value_typmod) {
+        Err(Error::Policy(error)) if matches!(*error, PolicyError::NoType) => {
+            return Err(policy.type_is_gone());
+        }
+        kind => kind?,
+    };
     Ok(Some((kind, block(Some(policy), &kind))))
 }
 

@@ -27,7 +27,9 @@ impl ValueType {
         let place = kind.to_u32() as usize % KNOWN;
         let is_it = |(of, with, _): &(pg_sys::Oid, i32, _)| *of == kind && *with == modifier;
         let found = TYPES.with_borrow(|types| types.get(place).copied().flatten().filter(is_it));
-        if let Some((.., found)) = found {
+        // PostgreSQL's own types stay.
+        let stays = |found: &ValueType| !(found.is_made_by_users() && base_type(kind).is_none());
+        if let Some((.., found)) = found.filter(|(.., found)| stays(found)) {
             return Ok(found);
         }
         base_type(kind).ok_or(PolicyError::NoType)?;
