@@ -17,8 +17,9 @@ use crate::error::{Error, PolicyError, Result};
 use crate::keyring;
 use crate::keyring::table;
 use crate::pg::relation::{self, display_name};
-use crate::pg::{attribute, encoding, lock};
+use crate::pg::{attribute, encoding, lock, report};
 
+use follow::parts;
 pub use follow::{after_command, before_command, watch};
 
 /// What is asked for; all names in the server's encoding.
@@ -63,12 +64,42 @@ pub fn set(wanted: &Wanted<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Ends the policy of a column, which stays registered; false when it has none.
+/// Ends the policy of a column, which stays registered; false when it has none. 55000 while some of its values may
+/// have a row context of before, which nothing would remember.
 pub fn drop(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     table::to_change(relation)?;
+    let policy = rows::policy(relation, column)?;
+    if let Some(policy) = policy.filter(|_| attribute::number(relation, column).is_some()) {
+        if policy.former.is_some() {
+            let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
+            return Err(PolicyError::BeingBound { column, table }.into());
+        }
+        tell_of_bound(&policy);
+    }
     let was_there = write::columns::drop_policy(relation, &encoding::to_string(column.to_bytes()))?;
     tell(Action::DropPolicy, relation, column);
     Ok(was_there)
+}
+
+/// A trigger that goes on to seal the column binds nothing without the policy.
+fn tell_of_bound(policy: &PolicyRow) {
+    let triggers = catalog::sealing_triggers(policy.relation);
+    let mut arguments = triggers.iter().flat_map(|trigger| &trigger.arguments);
+    let is_sealed = arguments.any(|argument| parts(argument).0 == policy.column_name.to_bytes());
+    if policy.bound_columns.is_empty() || !is_sealed {
+        return;
+    }
+    let column = encoding::to_string(policy.column_name.to_bytes());
+    report::notice_at_length(
+        format!(
+            "values in column \"{column}\" of table {} stay bound to other columns, and nothing binds them anew when \
+             those change",
+            display_name(policy.relation)
+        ),
+        "Values whose bound columns are changed from now on open only with the row context of before.",
+        "To bring the policy back: envelope.set_policy with the same bind; its tag is remembered. To have plaintext \
+         again: first that, then envelope.unprotect.",
+    );
 }
 
 /// Values of the former row context of a column are refused from now on; false when it has none.

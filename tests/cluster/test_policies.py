@@ -2,6 +2,7 @@
 
 import pytest
 from harness import process
+from harness.keyrings import notices
 from harness.work import Work
 from sqlstate import fails
 
@@ -405,6 +406,37 @@ def test_a_policy_that_comes_back(db, again):
     db.sql("UPDATE customers SET id = 2, name = 'm'")
     assert db.sql("SELECT message FROM envelope.verify('customers', 'ssn')") == []
     assert db.value("SELECT former_bound IS NULL FROM envelope.sealed_column")
+
+
+def test_what_ends_a_policy_forgets_no_context(db):
+    """Neither while the column is being bound, nor without a word while a trigger seals it."""
+    db.sql("CREATE TABLE customers (id int PRIMARY KEY, ssn bytea)")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO customers VALUES (1, 'a')")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
+    with fails("55000") as caught:
+        db.sql("SELECT envelope.drop_policy('customers', 'ssn')")
+    assert "envelope.seal_column" in caught.value.diag.message_hint
+    assert db.sql("SELECT message FROM envelope.verify('customers', 'ssn')") == []
+    db.sql("CALL envelope.seal_column('customers', 'ssn')")
+    drop = "SELECT envelope.drop_policy('customers', 'ssn')"
+    with db.connect() as c:
+        told = notices(c)
+        c.execute(drop)
+        [(severity, _, hint)] = told
+        assert severity == "NOTICE" and "envelope.unprotect" in hint
+    db.sql("UPDATE customers SET id = 2")
+    assert db.value("SELECT envelope_decrypt('customers', ssn, envelope_context('customers.ssn', '1')) FROM customers") == b"a"
+    db.sql("UPDATE customers SET id = 1")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
+    db.sql("CALL envelope.seal_column('customers', 'ssn')")
+    assert opened(db) == {1: "a"}
+    # Nothing is said where no trigger is left.
+    db.sql("DROP TRIGGER seal ON customers")
+    with db.connect() as c:
+        told = notices(c)
+        c.execute(drop)
+        assert told == []
 
 
 def test_a_partition_with_a_policy_of_its_own_has_the_others_of_its_root(db):
