@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use super::columns::Columns;
 use super::values::{FEW, sample};
 use super::{Finding, Severity};
-use crate::catalog::whole;
+use crate::catalog::{rows, whole};
 use crate::error::Result;
 use crate::pg::{column, relation};
 
@@ -24,17 +24,22 @@ pub fn missing(columns: &Columns) -> Result<Vec<Finding>> {
     }
     let mut findings = Vec::new();
     for (relation, mut wanted) in of.into_values() {
-        let (mut rows, mut last) = (0, None);
+        let (mut count, mut last, mut outcome) = (0, None, Ok(()));
         let read = sample(relation, &wanted.clone(), HEADER_LEN, |seen| {
             if last.replace(seen.row) != Some(seen.row) {
-                rows += 1;
+                count += 1;
             }
-            let is_missing =
-                peek_key_id(seen.head).is_some_and(|key_id| !known.contains(&key_id.0));
-            if is_missing && wanted.remove(&seen.column) {
-                findings.push(finding(relation, seen.column));
+            match is_missing(&known, seen.head) {
+                Ok(true) if wanted.remove(&seen.column) => {
+                    findings.push(finding(relation, seen.column));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    return ControlFlow::Break(());
+                }
             }
-            if wanted.is_empty() || rows >= FEW {
+            if wanted.is_empty() || count >= FEW {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -42,8 +47,18 @@ pub fn missing(columns: &Columns) -> Result<Vec<Finding>> {
         });
         // What cannot be read, the look for plaintext tells.
         drop(read);
+        outcome?;
     }
     Ok(findings)
+}
+
+/// Whether the key is nowhere. One that is not among those that were known when this began may have been made since, with
+/// the value: the catalog has it by the time that the value is seen.
+fn is_missing(known: &HashSet<[u8; 16]>, head: &[u8]) -> Result<bool> {
+    match peek_key_id(head) {
+        Some(key_id) if !known.contains(&key_id.0) => Ok(rows::data_key(key_id)?.is_none()),
+        _ => Ok(false),
+    }
 }
 
 fn finding(relation: pg_sys::Oid, number: i16) -> Finding {
