@@ -1,6 +1,7 @@
 //! The catalog's tables from end to end, for what looks at every keyring. No index is used, so
 //! that it works while the extension is being dropped, too.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 
 use envelope::header::KeyId;
@@ -44,6 +45,11 @@ pub fn sealed_columns() -> Result<Vec<(pg_sys::Oid, CString)>> {
 /// Every data key.
 pub fn data_keys() -> Result<Vec<DataKeyRow>> {
     all(c"data_key", rows::data_key_row)
+}
+
+/// The ids of all data keys.
+pub fn key_ids() -> Result<HashSet<[u8; 16]>> {
+    Ok(data_keys()?.into_iter().map(|key| key.key_id.0).collect())
 }
 
 /// The key id and the KEK of every wrapped key.

@@ -1,14 +1,14 @@
 //! Values under keys that are not in this database: what a restore without the rows of schema envelope leaves. Nothing
 //! else tells of it, since all that the catalog has fits together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys;
 
 use super::columns::Columns;
-use super::values::{FEW, sample};
+use super::values::{FEW, by_table, sample};
 use super::{Finding, Severity};
 use crate::catalog::{rows, whole};
 use crate::error::Result;
@@ -16,14 +16,10 @@ use crate::pg::{column, relation};
 
 /// By the first rows of each table: where the keys did not come along, no row has one that is here.
 pub fn missing(columns: &Columns) -> Result<Vec<Finding>> {
-    let known: HashSet<[u8; 16]> =
-        whole::data_keys()?.into_iter().map(|key| key.key_id.0).collect();
-    let mut of: BTreeMap<u32, (pg_sys::Oid, HashSet<i16>)> = BTreeMap::new();
-    for (relation, number) in columns.relations.iter().zip(&columns.numbers) {
-        of.entry(relation.to_u32()).or_insert((*relation, HashSet::new())).1.insert(*number);
-    }
+    let known = whole::key_ids()?;
+    let all = columns.relations.iter().copied().zip(columns.numbers.iter().copied());
     let mut findings = Vec::new();
-    for (relation, mut wanted) in of.into_values() {
+    for (relation, mut wanted) in by_table(all) {
         let (mut count, mut last, mut outcome) = (0, None, Ok(()));
         let read = sample(relation, &wanted.clone(), HEADER_LEN, |seen| {
             if last.replace(seen.row) != Some(seen.row) {

@@ -108,14 +108,9 @@ fn left_in_source(
 pub fn left_by_dropped(columns: &Columns) -> Result<Vec<Finding>> {
     let dropped =
         columns.query(DROPPED, |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<i16>(2)?)))?;
-    let mut of: BTreeMap<u32, (pg_sys::Oid, HashSet<i16>)> = BTreeMap::new();
-    for (relation, number) in dropped {
-        if let (Some(relation), Some(number)) = (relation, number) {
-            of.entry(relation.to_u32()).or_insert((relation, HashSet::new())).1.insert(number);
-        }
-    }
+    let dropped = dropped.into_iter().filter_map(|(relation, number)| relation.zip(number));
     let mut findings = Vec::new();
-    for (relation, numbers) in of.into_values() {
+    for (relation, numbers) in by_table(dropped) {
         let read = sample(relation, &numbers, 0, |_| {
             let table = relation::display_name(relation);
             findings.push(Finding {
@@ -135,14 +130,24 @@ pub fn left_by_dropped(columns: &Columns) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// Each table with its columns, in the order of OIDs.
+pub(super) fn by_table(
+    columns: impl Iterator<Item = (pg_sys::Oid, i16)>,
+) -> impl Iterator<Item = (pg_sys::Oid, HashSet<i16>)> {
+    let mut of: BTreeMap<u32, (pg_sys::Oid, HashSet<i16>)> = BTreeMap::new();
+    for (relation, number) in columns {
+        of.entry(relation.to_u32()).or_insert((relation, HashSet::new())).1.insert(number);
+    }
+    of.into_values()
+}
+
 const DROPPED: &str = r"
 SELECT a.attrelid, a.attnum FROM pg_attribute a
 WHERE a.attisdropped AND a.attnum > 0 AND a.attrelid = ANY ($5)";
 
 /// Sealed values in columns that nobody has said anything of.
 pub fn unexpected(columns: &Columns) -> Result<Vec<Finding>> {
-    let known: HashSet<[u8; 16]> =
-        whole::data_keys()?.into_iter().map(|key| key.key_id.0).collect();
+    let known = whole::key_ids()?;
     if known.is_empty() {
         return Ok(Vec::new());
     }
