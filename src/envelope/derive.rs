@@ -16,6 +16,7 @@ use crate::secret::{DataKey, KEY_LEN};
 const SEAL: &[u8] = b"envelope/1 seal";
 const KEY_ID: &[u8] = b"envelope/1 key id";
 const INDEX: &[u8] = b"envelope/1 index";
+const BOUNDARIES: &[u8] = b"envelope/1 boundaries";
 const WRAP: &[u8] = b"envelope/1 wrap";
 const KEK_ID: &[u8] = b"envelope/1 kek id";
 
@@ -32,6 +33,11 @@ pub fn seal_key(data_key: &DataKey, out: &mut [u8; KEY_LEN]) {
 /// Writes the key of the index terms under the index key `data_key` to `out`, which is the caller's to wipe.
 pub fn index_key(data_key: &DataKey, out: &mut [u8; KEY_LEN]) {
     expand(data_key.as_bytes(), INDEX, out);
+}
+
+/// Writes the key that seals boundary sets under the index key `data_key` to `out`, which is the caller's to wipe.
+pub fn boundaries_key(data_key: &DataKey, out: &mut [u8; KEY_LEN]) {
+    expand(data_key.as_bytes(), BOUNDARIES, out);
 }
 
 /// Writes the key that wraps data keys under a file's `kek` to `out`, which is the caller's to wipe.
@@ -85,7 +91,7 @@ mod tests {
     fn expands_as_rfc_5869_says() {
         for first in 0..=255 {
             let key = std::array::from_fn(|at| first ^ (at as u8).wrapping_mul(7));
-            for label in [SEAL, KEY_ID, INDEX, WRAP, KEK_ID] {
+            for label in [SEAL, KEY_ID, INDEX, BOUNDARIES, WRAP, KEK_ID] {
                 let (mut ours, mut theirs) = ([0; 32], [0; 32]);
                 expand(&key, label, &mut ours);
                 hkdf_expand(&key, label, &mut theirs);
@@ -108,13 +114,14 @@ mod tests {
     #[test]
     fn no_two_derivations_agree() {
         let key = [7; 32];
-        let outputs: std::collections::BTreeSet<_> = [SEAL, KEY_ID, INDEX, WRAP, KEK_ID]
-            .map(|label| {
-                let mut out = [0; 32];
-                expand(&key, label, &mut out);
-                out
-            })
-            .into();
-        assert_eq!(outputs.len(), 5);
+        let outputs: std::collections::BTreeSet<_> =
+            [SEAL, KEY_ID, INDEX, BOUNDARIES, WRAP, KEK_ID]
+                .map(|label| {
+                    let mut out = [0; 32];
+                    expand(&key, label, &mut out);
+                    out
+                })
+                .into();
+        assert_eq!(outputs.len(), 6);
     }
 }

@@ -16,7 +16,7 @@
 //! | [`value`] | seal and open a value |
 //! | [`context`] | the context that binds a value to its row |
 //! | [`wrap`] | a data key under a KEK that lives in a file |
-//! | [`term`] | index terms for search |
+//! | [`search`] | terms and tokens by which sealed values are found |
 //! | [`text`] | a value of a sealed column as text |
 //! | [`forms`] | the texts that typed values are sealed as |
 
@@ -29,9 +29,9 @@ pub mod derive;
 pub mod forms;
 pub mod header;
 mod key_id;
+pub mod search;
 pub mod secret;
 pub mod session;
-pub mod term;
 pub mod text;
 pub mod value;
 pub mod wrap;

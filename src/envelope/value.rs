@@ -48,6 +48,13 @@ impl SealKey {
         SealKey { key_id: derive::key_id(data_key), xaes: XaesKey::new(&key) }
     }
 
+    /// The key that seals the boundary sets under the index key `data_key`, in the layout of values; they bear its id.
+    pub fn of_boundaries(data_key: &DataKey) -> SealKey {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        derive::boundaries_key(data_key, &mut key);
+        SealKey { key_id: derive::key_id(data_key), xaes: XaesKey::new(&key) }
+    }
+
     /// The id that stands in the values that this key seals.
     pub fn key_id(&self) -> KeyId {
         self.key_id

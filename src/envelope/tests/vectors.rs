@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use envelope::search::Hasher;
 use envelope::xaes::XaesKey;
 use envelope::{
     DataKey, EncryptionContext, FileKek, Opening, SealKey, Sealed, Session, UnwrapError,
@@ -189,13 +190,13 @@ fn index_terms() {
     let vectors = vectors().index_terms;
     assert!(!vectors.is_empty());
     for vector in vectors {
-        let term = envelope::term::index_term(
-            &data_key(&vector.index_dek),
-            &vector.label,
-            &vector.rule,
-            &bytes(&vector.value),
-            vector.n,
-        );
-        assert_eq!(hex::encode(term.unwrap()), vector.term);
+        let dek = data_key(&vector.index_dek);
+        let mut key = [0; 32];
+        envelope::derive::index_key(&dek, &mut key);
+        let id = envelope::derive::key_id(&dek);
+        let hasher = Hasher::new(&key, id, &vector.label, &vector.rule, vector.n).unwrap();
+        let mut term = Vec::new();
+        hasher.term(&bytes(&vector.value), &mut term);
+        assert_eq!(hex::encode(term), vector.term);
     }
 }

@@ -1,0 +1,146 @@
+//! Normal forms of text, version 1: equal texts become the same bytes, by Unicode 15.1.0 for ever.
+//!
+//! Text is cut into the longest runs of code points that 15.1.0 knows, and each other code point, alone. Runs are
+//! normalised; the others stand as they are, and nothing is composed or ordered across them. So any table of Unicode from
+//! 15.1.0 on gives the same bytes.
+
+mod run;
+
+use super::refused::Refused;
+use super::rule::NormalForm;
+use super::scratch::{Scratch, Wiped};
+use super::unicode;
+use run::Run;
+
+/// What is normalised: decides what an e-mail address must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// A value.
+    Whole,
+    /// A piece of one, which a query looks for.
+    Piece,
+}
+
+/// Calls `f` with the normal form of `text`: what a recheck compares.
+///
+/// # Errors
+/// [`Refused`] if it has none.
+pub fn normal_form<R>(
+    form: NormalForm,
+    extent: Extent,
+    text: &str,
+    scratch: &mut Scratch,
+    f: impl FnOnce(&[u8]) -> R,
+) -> Result<R, Refused> {
+    scratch.wipe();
+    let result = normalise(form, extent, text, scratch);
+    let result = result.map(|()| f(scratch.text.as_slice()));
+    scratch.wipe();
+    result
+}
+
+/// The normal form of `text`, in `scratch.text`, which was empty.
+pub(super) fn normalise(
+    form: NormalForm,
+    extent: Extent,
+    text: &str,
+    scratch: &mut Scratch,
+) -> Result<(), Refused> {
+    match (form, extent) {
+        (NormalForm::Exact, _) => scratch.text.extend(text.as_bytes()),
+        (NormalForm::Nfc, _) => nfc(text, scratch),
+        (NormalForm::Casefold, _) | (NormalForm::Email, Extent::Piece) => casefold(text, scratch),
+        (NormalForm::Digits, _) => {
+            text.chars()
+                .filter_map(unicode::decimal)
+                .for_each(|digit| scratch.text.push_one(digit));
+        }
+        (NormalForm::Alnum, _) => alnum(text, scratch),
+        (NormalForm::Email, Extent::Whole) => return email(text, scratch),
+    }
+    let must_have = matches!(form, NormalForm::Digits | NormalForm::Alnum);
+    if must_have && scratch.text.as_slice().is_empty() { Err(Refused::Empty) } else { Ok(()) }
+}
+
+fn nfc(text: &str, scratch: &mut Scratch) {
+    if text.is_ascii() {
+        return scratch.text.extend(text.as_bytes());
+    }
+    by_runs(text, scratch, |run| {
+        run.decompose_canonical();
+        run.compose();
+    });
+}
+
+fn casefold(text: &str, scratch: &mut Scratch) {
+    if text.is_ascii() {
+        scratch.text.extend(text.as_bytes());
+        return scratch.text.as_mut_slice().make_ascii_lowercase();
+    }
+    by_runs(text, scratch, |run| {
+        run.drop_ignorable();
+        run.decompose_canonical();
+        run.fold();
+        run.decompose_compatible();
+        run.compose();
+        run.drop_ignorable();
+        run.fold();
+        run.decompose_compatible();
+        run.compose();
+    });
+}
+
+/// Letters, marks and numbers of the case folding, digits as ASCII.
+fn alnum(text: &str, scratch: &mut Scratch) {
+    casefold(text, scratch);
+    let Scratch { text, pieces, .. } = scratch;
+    for c in chars(text.as_slice()).filter(|c| unicode::is_of_words(*c)) {
+        match unicode::decimal(c) {
+            Some(digit) => pieces.push_one(digit),
+            None => push_char(pieces, c),
+        }
+    }
+    std::mem::swap(text, pieces);
+    pieces.wipe();
+}
+
+/// White space off both ends; case folding; one dot off the end of the domain. Something must stand on both sides of the
+/// last @, and neither white space nor controls anywhere.
+fn email(text: &str, scratch: &mut Scratch) -> Result<(), Refused> {
+    casefold(text.trim_matches(unicode::is_white), scratch);
+    let text = &mut scratch.text;
+    if text.as_slice().ends_with(b".") {
+        text.truncate(text.as_slice().len() - 1);
+    }
+    let folded = text.as_slice();
+    let at = folded.iter().rposition(|byte| *byte == b'@').ok_or(Refused::NotEmail)?;
+    let is_blank = |c| unicode::is_white(c) || unicode::is_control(c);
+    let is_address = at > 0 && at + 1 < folded.len() && !chars(folded).any(is_blank);
+    if is_address { Ok(()) } else { Err(Refused::NotEmail) }
+}
+
+/// Has each run pass through `steps`, and copies what stands between.
+fn by_runs(text: &str, scratch: &mut Scratch, steps: impl Fn(&mut Run<'_>)) {
+    let Scratch { text: out, run, before, .. } = scratch;
+    let mut run = Run::new(run, before);
+    for c in text.chars() {
+        if unicode::is_known(c) {
+            run.push(c);
+        } else {
+            steps(&mut run);
+            run.end(out);
+            push_char(out, c);
+        }
+    }
+    steps(&mut run);
+    run.end(out);
+}
+
+pub(super) fn push_char(out: &mut Wiped<u8>, c: char) {
+    out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// The code points of UTF-8.
+pub(super) fn chars(utf_8: &[u8]) -> impl Iterator<Item = char> {
+    utf_8.utf8_chunks().flat_map(|chunk| chunk.valid().chars())
+}

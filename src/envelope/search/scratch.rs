@@ -1,0 +1,129 @@
+//! Memory for values in clear: kept from value to value, wiped after each.
+
+use zeroize::Zeroize;
+
+use crate::forms::Sink;
+
+/// A buffer that wipes what it leaves behind, also when it moves to a larger block.
+pub struct Wiped<T: Zeroize + Copy>(Vec<T>);
+
+impl<T: Zeroize + Copy> Wiped<T> {
+    /// An empty one, which has no memory yet.
+    pub const fn new() -> Wiped<T> {
+        Wiped(Vec::new())
+    }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+
+    pub(super) fn push_one(&mut self, one: T) {
+        self.reserve(1);
+        self.0.push(one);
+    }
+
+    pub(super) fn extend(&mut self, more: &[T]) {
+        self.reserve(more.len());
+        self.0.extend_from_slice(more);
+    }
+
+    /// Wipes and forgets what is beyond `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        if let Some(rest) = self.0.get_mut(len..) {
+            rest.iter_mut().for_each(Zeroize::zeroize);
+            self.0.truncate(len);
+        }
+    }
+
+    /// Wipes what is in it, and keeps the memory.
+    pub fn wipe(&mut self) {
+        self.truncate(0);
+    }
+
+    fn reserve(&mut self, more: usize) {
+        if self.0.capacity() - self.0.len() >= more {
+            return;
+        }
+        let least = self.0.len().saturating_add(more).max(64);
+        let mut larger = Vec::with_capacity(least.max(self.0.capacity().saturating_mul(2)));
+        larger.extend_from_slice(&self.0);
+        self.wipe();
+        self.0 = larger;
+    }
+}
+
+impl<T: Zeroize + Copy> Default for Wiped<T> {
+    fn default() -> Wiped<T> {
+        Wiped::new()
+    }
+}
+
+impl<T: Zeroize + Copy> Drop for Wiped<T> {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+impl Sink for Wiped<u8> {
+    fn push(&mut self, bytes: &[u8]) {
+        self.extend(bytes);
+    }
+}
+
+/// What a value is normalised in and cut up in. Kept by the caller, so that a row allocates nothing once there was one
+/// as long. Empty between values.
+#[derive(Default)]
+pub struct Scratch {
+    /// The normal form.
+    pub(super) text: Wiped<u8>,
+    /// What is cut into pieces.
+    pub(super) pieces: Wiped<u8>,
+    /// A run of code points on its way to the normal form.
+    pub(super) run: Wiped<u64>,
+    /// The same before the step that is on.
+    pub(super) before: Wiped<u64>,
+}
+
+impl Scratch {
+    /// One that has no memory yet.
+    pub const fn new() -> Scratch {
+        Scratch {
+            text: Wiped::new(),
+            pieces: Wiped::new(),
+            run: Wiped::new(),
+            before: Wiped::new(),
+        }
+    }
+
+    /// Wipes what is in it, and keeps the memory.
+    pub fn wipe(&mut self) {
+        self.text.wipe();
+        self.pieces.wipe();
+        self.run.wipe();
+        self.before.wipe();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_and_shrinks() {
+        let mut wiped = Wiped::new();
+        for round in 0..3 {
+            (0..1000u64).for_each(|number| wiped.push_one(number));
+            assert_eq!(wiped.as_slice().len(), 1000);
+            assert!(wiped.as_slice().iter().copied().eq(0..1000));
+            wiped.truncate(10 * round);
+            assert_eq!(wiped.as_slice().len(), 10 * round);
+            wiped.truncate(2000);
+            wiped.wipe();
+            assert!(wiped.as_slice().is_empty());
+        }
+    }
+}
