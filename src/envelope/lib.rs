@@ -28,6 +28,7 @@ pub mod context;
 pub mod derive;
 pub mod forms;
 pub mod header;
+pub mod index_key;
 mod key_id;
 pub mod search;
 pub mod secret;
@@ -38,6 +39,7 @@ pub mod wrap;
 pub mod xaes;
 
 pub use header::{KeyId, NotSealed, Sealed};
+pub use index_key::IndexKeys;
 pub use secret::{DataKey, WrongLength};
 pub use session::Session;
 pub use value::{Opening, SealError, SealKey};
