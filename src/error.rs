@@ -145,6 +145,17 @@ pub enum Error {
     #[error("data key {key} of table {table} is {state}")]
     KeyState { key: KeyId, table: String, state: &'static str },
 
+    /// A key that seals values where terms are made, or an index key where values are sealed or opened.
+    #[error("data key {0} is for another purpose")]
+    OtherPurpose(KeyId),
+
+    /// The table's keyring has no index key, or none of that id that makes terms.
+    #[error("{}", match key {
+        Some(key) => format!("table {table} has no index key {key} in use"),
+        None => format!("table {table} has no index key"),
+    })]
+    NoIndexKey { table: String, key: Option<KeyId> },
+
     /// The active key cannot be put out of use; a new one must be made first.
     #[error("data key {key} of table {table} is active, and cannot be {done}")]
     KeyActive { key: KeyId, table: String, done: &'static str, is_orphaned: bool },
@@ -467,6 +478,7 @@ impl Error {
             | Error::SealingKekNotAllowed { .. }
             | Error::DefaultKekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::NoKey { .. }
+            | Error::NoIndexKey { .. }
             | Error::UnknownKey(_)
             | Error::UnknownKeyring(_)
             | Error::LooksSealed { .. }
@@ -513,6 +525,7 @@ impl Error {
             Error::NotOfType(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::DoesNotOpen(_)
             | Error::NotSealed
+            | Error::OtherPurpose(_)
             | Error::OtherThanSource { .. }
             | Error::PassedBy { .. } => ERRCODE_DATA_EXCEPTION,
             Error::InClear => ERRCODE_CHECK_VIOLATION,
@@ -679,6 +692,13 @@ impl Error {
                 "Bring the key here first: restore the rows of schema envelope, or use \
                  envelope.export_keyring where the value was sealed and envelope.import_keyring here. \
                  On a standby or a subscriber, the key may be on its way."
+            }
+            Error::OtherPurpose(_) => {
+                "A key that seals values makes no index terms, and an index key seals and opens no values. \
+                 envelope.keys shows the purpose of each."
+            }
+            Error::NoIndexKey { .. } => {
+                "envelope.add_index makes it with the first index of a column; envelope.keys shows which there are."
             }
             Error::KeyState { state: "retired", .. } => {
                 "To let it open values again: envelope.unretire_key."

@@ -62,6 +62,11 @@ impl DataKeyRow {
     pub fn seals(&self) -> bool {
         self.purpose == Purpose::Seal && self.state == State::Active
     }
+
+    /// Whether index terms are made under it, for new rows or for queries.
+    pub fn indexes(&self) -> bool {
+        self.purpose == Purpose::Index && self.state.opens()
+    }
 }
 
 /// A data key with its history.

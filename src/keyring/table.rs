@@ -26,7 +26,7 @@ use crate::pg::relation::{self, Kind};
 use crate::pg::xact;
 use crate::settings;
 
-pub use known::Sealing;
+pub use known::{Holders, IndexKey, Sealing};
 pub use policy::{Binding, Policy};
 
 thread_local! {
@@ -189,6 +189,17 @@ impl Table {
         self.0.sealing.as_ref()?.wear.as_deref()
     }
 
+    /// The index keys that make terms of its values, newest first: those that are active or decrypt-only, of the
+    /// keyring that it seals with. Terms are written under the active one, and asked for under all.
+    pub fn index_keys(&self) -> &[IndexKey] {
+        &self.0.index_keys
+    }
+
+    /// 42501 unless the role may do that.
+    pub fn require_right(&self, verb: Verb) -> Result<()> {
+        self.require(verb)
+    }
+
     /// Whether `key_id` may open values of this table, by the key's state and version, and
     /// by the role's right.
     pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
@@ -215,10 +226,13 @@ impl Table {
 
     /// An error when the key's state or its version forbids to use its values.
     fn require_taken(&self, key: &DataKeyRow) -> Result<()> {
+        if key.purpose != Purpose::Seal {
+            return Err(Error::OtherPurpose(key.key_id));
+        }
         if key.state == State::Destroyed {
             return Err(destroyed(key.key_id, self.name())?);
         }
-        if !key.state.opens() || key.purpose != Purpose::Seal {
+        if !key.state.opens() {
             let state = key.state.name();
             return Err(Error::KeyState { key: key.key_id, table: self.name(), state });
         }

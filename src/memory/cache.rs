@@ -162,7 +162,7 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
 /// Keeps an unwrapped key within its limits, for whoever asks now. `made_in` names the transaction
 /// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
-    let unwrapped = Unwrapped::new(data_key)?;
+    let unwrapped = Unwrapped::new(row.purpose, data_key)?;
     let read_at = entry::doubts();
     let limits = limits_of(&row)?;
     wipe(row.key_id);

@@ -1,16 +1,19 @@
 //! An unwrapped key in use: how long and how much, and what is kept with it so that a row costs
 //! little: the derived keys of the values sealed and opened last.
 //!
-//! Everything derived from a key stands in the arena as the key does, and is wiped with it.
+//! Everything derived from a key stands in the arena as the key does, and is wiped with it. From a key that seals
+//! only what seals and opens is derived, from an index key only what makes terms.
 
 use std::cell::{Cell, RefCell};
 
 use envelope::header::{KeyId, Sealed};
+use envelope::index_key::IndexKeys;
 use envelope::secret::{DataKey, wipe_stack};
 use envelope::session::Session;
 use envelope::value::{Opening, SealError, SealKey};
 use envelope::xaes::DoesNotOpen;
 
+use crate::catalog::rows::Purpose;
 use crate::error::{Error, Result};
 use crate::memory::arena::Locked;
 use crate::memory::limits::Limits;
@@ -24,9 +27,7 @@ thread_local! {
 
 /// An unwrapped key of this backend.
 pub struct Unwrapped {
-    key: Locked<SealKey>,
-    sealing: RefCell<Option<Locked<Sealing>>>,
-    opening: RefCell<Option<Locked<Opening>>>,
+    key: Key,
     /// When it was unwrapped, on [`clock::monotonic_ms`]'s scale.
     since: u64,
     /// Taken off the time to live, differing from key to key, so that keys fetched together do
@@ -36,6 +37,19 @@ pub struct Unwrapped {
     stale_until: u64,
     uses: Cell<u64>,
     bytes: Cell<u64>,
+}
+
+/// What was derived from the key, by what it is for.
+enum Key {
+    Seals(Seals),
+    Indexes(Locked<IndexKeys>),
+}
+
+/// What seals and opens.
+struct Seals {
+    key: Locked<SealKey>,
+    sealing: RefCell<Option<Locked<Sealing>>>,
+    opening: RefCell<Option<Locked<Opening>>>,
 }
 
 /// The run of nonces that values are being sealed under. It ends with the top-level transaction,
@@ -53,15 +67,13 @@ pub fn count() -> usize {
 }
 
 impl Unwrapped {
-    /// Derives from `data_key` what seals and opens, as of now.
-    pub fn new(data_key: &DataKey) -> Result<Unwrapped> {
+    /// Derives from `data_key` what it is for, as of now.
+    pub fn new(purpose: Purpose, data_key: &DataKey) -> Result<Unwrapped> {
         let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
-        let key = ready(data_key);
+        let key = ready(purpose, data_key);
         wipe_stack();
         let unwrapped = Unwrapped {
             key: key?,
-            sealing: RefCell::new(None),
-            opening: RefCell::new(None),
             since: clock::monotonic_ms(),
             jitter: u64::from(random % 65),
             stale_until: 0,
@@ -74,17 +86,41 @@ impl Unwrapped {
 
     /// The id that the key itself gives: another one when a fork has zeroed its page.
     pub fn key_id(&self) -> KeyId {
-        self.key.key_id()
+        match &self.key {
+            Key::Seals(seals) => seals.key.key_id(),
+            Key::Indexes(keys) => keys.key_id(),
+        }
     }
 
     /// See [`prefetch`]: what was derived from the key, too.
     pub fn prefetch(&self) {
-        prefetch::<SealKey>(&self.key);
-        if let Some(sealing) = &*self.sealing.borrow() {
+        let seals = match &self.key {
+            Key::Seals(seals) => seals,
+            Key::Indexes(keys) => return prefetch::<IndexKeys>(keys),
+        };
+        prefetch::<SealKey>(&seals.key);
+        if let Some(sealing) = &*seals.sealing.borrow() {
             prefetch::<Sealing>(sealing);
         }
-        if let Some(opening) = &*self.opening.borrow() {
+        if let Some(opening) = &*seals.opening.borrow() {
             prefetch::<Opening>(opening);
+        }
+    }
+
+    /// What makes terms; an error when the key seals values.
+    pub fn index_keys(&self) -> Result<&IndexKeys> {
+        match &self.key {
+            Key::Indexes(keys) => Ok(keys),
+            Key::Seals(_) => Err(Error::OtherPurpose(self.key_id())),
+        }
+    }
+
+    /// What seals and opens; an error when the key makes terms.
+    #[inline]
+    fn seals(&self) -> Result<&Seals> {
+        match &self.key {
+            Key::Seals(seals) => Ok(seals),
+            Key::Indexes(_) => Err(Error::OtherPurpose(self.key_id())),
         }
     }
 
@@ -98,30 +134,24 @@ impl Unwrapped {
         frame: &mut [u8],
     ) -> Result<()> {
         stack::note_use();
-        let mut sealing = self.sealing.borrow_mut();
+        let seals = self.seals()?;
+        let mut sealing = seals.sealing.borrow_mut();
         let sealing =
             kept(&mut sealing, || Sealing { session: Session::none(), transaction: 0, values: 0 })?;
         let goes_on =
             sealing.transaction == xact::number() && sealing.values == limits.session_values;
         if goes_on {
-            match self.key.seal(&mut sealing.session, context, plaintext, frame) {
+            match seals.key.seal(&mut sealing.session, context, plaintext, frame) {
                 Ok(()) => return Ok(()),
                 Err(SealError::SessionOver) => {}
                 Err(_) => return Err(Error::TooLong(plaintext.len())),
             }
         }
-        self.begin(sealing, limits)?;
-        self.key
+        seals.begin(sealing, limits)?;
+        seals
+            .key
             .seal(&mut sealing.session, context, plaintext, frame)
             .map_err(|_| Error::TooLong(plaintext.len()))
-    }
-
-    #[inline(never)]
-    fn begin(&self, sealing: &mut Sealing, limits: &Limits) -> Result<()> {
-        sealing.session.begin(&self.key, &nonce::fresh()?, limits.session_values);
-        sealing.transaction = xact::number();
-        sealing.values = limits.session_values;
-        Ok(())
     }
 
     /// Opens `sealed` to `plaintext`, which is as long as its ciphertext.
@@ -132,9 +162,10 @@ impl Unwrapped {
         plaintext: &mut [u8],
     ) -> Result<std::result::Result<(), DoesNotOpen>> {
         stack::note_use();
-        let mut opening = self.opening.borrow_mut();
+        let seals = self.seals()?;
+        let mut opening = seals.opening.borrow_mut();
         let opening = kept(&mut opening, Opening::none)?;
-        Ok(self.key.open(opening, sealed, context, plaintext))
+        Ok(seals.key.open(opening, sealed, context, plaintext))
     }
 
     /// One more value of `bytes` bytes.
@@ -169,6 +200,16 @@ impl Unwrapped {
     }
 }
 
+impl Seals {
+    #[inline(never)]
+    fn begin(&self, sealing: &mut Sealing, limits: &Limits) -> Result<()> {
+        sealing.session.begin(&self.key, &nonce::fresh()?, limits.session_values);
+        sealing.transaction = xact::number();
+        sealing.values = limits.session_values;
+        Ok(())
+    }
+}
+
 impl Drop for Unwrapped {
     fn drop(&mut self) {
         // At thread exit the count may be gone before the keys.
@@ -178,8 +219,15 @@ impl Drop for Unwrapped {
 
 /// The key in its place. It comes there by way of the stack: the caller wipes what is left below it.
 #[inline(never)]
-fn ready(data_key: &DataKey) -> Result<Locked<SealKey>> {
-    Locked::new(SealKey::from_data_key(data_key))
+fn ready(purpose: Purpose, data_key: &DataKey) -> Result<Key> {
+    Ok(match purpose {
+        Purpose::Seal => Key::Seals(Seals {
+            key: Locked::new(SealKey::from_data_key(data_key))?,
+            sealing: RefCell::new(None),
+            opening: RefCell::new(None),
+        }),
+        Purpose::Index => Key::Indexes(Locked::new(IndexKeys::from_index_key(data_key))?),
+    })
 }
 
 /// What stands in `slot`, put there on first use.
@@ -203,7 +251,11 @@ mod tests {
         Limits { ttl_ms: 1000, uses: None, bytes: None, stale_ms: 0, session_values: 65_536 };
 
     fn unwrapped() -> Unwrapped {
-        Unwrapped::new(&DataKey::try_from_slice(&[7; 32]).unwrap()).unwrap()
+        of_purpose(Purpose::Seal)
+    }
+
+    fn of_purpose(purpose: Purpose) -> Unwrapped {
+        Unwrapped::new(purpose, &DataKey::try_from_slice(&[7; 32]).unwrap()).unwrap()
     }
 
     fn seal(key: &Unwrapped, limits: &Limits) -> [u8; 59] {
@@ -234,6 +286,27 @@ mod tests {
         drop(key);
         assert!(arena::is_zero());
         assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_key_is_for_one_thing_alone() {
+        let (seals, indexes) = (of_purpose(Purpose::Seal), of_purpose(Purpose::Index));
+        assert_eq!(seals.key_id().0, indexes.key_id().0);
+        let frame = seal(&seals, &LIMITS);
+        let sealed = Sealed::parse(&frame).unwrap();
+        let is_refused = |error: Error| matches!(error, Error::OtherPurpose(_));
+        assert!(indexes.seal(&LIMITS, b"", b"x", &mut [0; 59]).is_err_and(is_refused));
+        assert!(indexes.open(&sealed, b"", &mut [0]).is_err_and(is_refused));
+        assert!(seals.index_keys().is_err_and(is_refused));
+        assert!(indexes.index_keys().is_ok());
+    }
+
+    #[test]
+    fn no_index_key_outlives_its_entry() {
+        let key = of_purpose(Purpose::Index);
+        assert!(!arena::is_zero());
+        drop(key);
+        assert!(arena::is_zero());
     }
 
     #[test]
@@ -270,9 +343,10 @@ mod tests {
 
     /// Even for someone who does not look at the id first.
     fn is_dead(key: &Unwrapped) -> bool {
-        let mut sealing = key.sealing.borrow_mut();
+        let seals = key.seals().unwrap();
+        let mut sealing = seals.sealing.borrow_mut();
         let Some(sealing) = sealing.as_mut() else { return true };
-        let sealed = key.key.seal(&mut sealing.session, b"", b"x", &mut [0; 59]);
+        let sealed = seals.key.seal(&mut sealing.session, b"", b"x", &mut [0; 59]);
         sealed == Err(SealError::SessionOver)
             && sealing.transaction != xact::number()
             && key.key_id() != envelope::derive::key_id(&DataKey::try_from_slice(&[7; 32]).unwrap())

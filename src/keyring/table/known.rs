@@ -1,6 +1,7 @@
 //! A table's keyrings, its active key and a role's rights, as they are read from the catalog.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use super::policy::Policy;
 use super::{gone, no_table};
 use crate::catalog;
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Verb};
+use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb};
 use crate::error::Result;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
@@ -29,6 +30,8 @@ pub struct Known {
     pub rights: Rights,
     pub links: Vec<Link>,
     pub sealing: Option<Sealing>,
+    /// Newest first.
+    pub index_keys: Vec<IndexKey>,
     /// Those of the relation or, if it is a partition without any, of the nearest table above it that has some.
     pub policies: Vec<Policy>,
     /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
@@ -51,10 +54,26 @@ pub struct Link {
 /// The key that seals.
 pub struct Sealing {
     pub key_id: KeyId,
-    keks: Vec<String>,
-    allowed: Cell<bool>,
+    pub holders: Holders,
     /// How far it has come in its turn; behind a pointer, since most keys have none.
     pub wear: Option<Box<Wear>>,
+}
+
+/// A key that makes index terms.
+pub struct IndexKey {
+    pub key_id: KeyId,
+    pub version: i32,
+    /// Terms are written under it. Under the others of a keyring rows have terms from before it was rotated.
+    pub is_active: bool,
+    pub holders: Holders,
+    /// Where it was found last.
+    pub place: Place,
+}
+
+/// The KEKs that hold a key under which something is written.
+pub struct Holders {
+    keks: Vec<String>,
+    allowed: Cell<bool>,
 }
 
 /// Reads the table `relation` for `role`.
@@ -73,6 +92,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         rights: owners(root),
         links: Vec::new(),
         sealing: None,
+        index_keys: Vec::new(),
         policies: policies.into_iter().map(Policy::of).collect::<Result<_>>()?,
         opens: Cell::new(None),
         sealing_place: Place::default(),
@@ -87,7 +107,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
             };
             if seals && table == root {
                 known.rights = rights;
-                known.sealing = active_key(keyring_id, keyring.as_ref())?;
+                (known.sealing, known.index_keys) = keys_in_use(keyring_id, keyring.as_ref())?;
             }
             let (may_open, may_manage) = (rights.allow(Verb::Decrypt), rights.allow(Verb::Manage));
             let minimum_version = keyring.map_or(1, |keyring| keyring.minimum_version);
@@ -101,19 +121,35 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     Ok(known)
 }
 
-fn active_key(keyring_id: Uuid, keyring: Option<&rows::Keyring>) -> Result<Option<Sealing>> {
-    // Together, or the key may be rotated and destroyed between the two, and be found without a wrap.
-    let active = catalog::at_one_moment(|| {
-        let Some(DataKeyRow { key_id, .. }) = rows::active_key(keyring_id)? else {
-            return Ok(None);
-        };
-        let wraps = rows::each_wrapped_key(key_id)?;
-        Ok(Some((key_id, wraps.into_iter().map(|(kek, _)| kek).collect())))
+/// The key that seals, and those that make index terms.
+fn keys_in_use(
+    keyring_id: Uuid,
+    keyring: Option<&rows::Keyring>,
+) -> Result<(Option<Sealing>, Vec<IndexKey>)> {
+    // Together, or a key may be rotated and destroyed between the two, and be found without a wrap.
+    let keys = catalog::at_one_moment(|| {
+        let keys = rows::data_keys(keyring_id)?.into_iter();
+        let in_use = keys.filter(|key| key.seals() || key.indexes());
+        in_use.map(|key| Ok((key, Holders::of(key.key_id)?))).collect::<Result<Vec<_>>>()
     });
-    let Some((key_id, keks)) = active? else { return Ok(None) };
+    let (mut sealing, mut index_keys) = (None, Vec::new());
+    for (DataKeyRow { key_id, version, state, purpose, .. }, holders) in keys? {
+        match purpose {
+            Purpose::Seal => sealing = Some((key_id, holders)),
+            Purpose::Index => index_keys.push(IndexKey {
+                key_id,
+                version,
+                is_active: state == State::Active,
+                holders,
+                place: Place::default(),
+            }),
+        }
+    }
+    index_keys.sort_by_key(|key| Reverse(key.version));
+    let Some((key_id, holders)) = sealing else { return Ok((None, index_keys)) };
     let turn = keyring.map(|keyring| OwnLimits::stored(&keyring.limits).turn()).unwrap_or_default();
     let wear = Wear::of(keyring_id, key_id, turn)?.map(Box::new);
-    Ok(Some(Sealing { key_id, keks, allowed: Cell::new(false), wear }))
+    Ok((Some(Sealing { key_id, holders, wear }), index_keys))
 }
 
 impl Known {
@@ -125,7 +161,13 @@ impl Known {
     }
 }
 
-impl Sealing {
+impl Holders {
+    fn of(key_id: KeyId) -> Result<Holders> {
+        let wraps = rows::each_wrapped_key(key_id)?;
+        let keks = wraps.into_iter().map(|(kek, _)| kek).collect();
+        Ok(Holders { keks, allowed: Cell::new(false) })
+    }
+
     /// The KEKs that its wraps are under.
     pub fn keks(&self) -> &[String] {
         &self.keks

@@ -151,9 +151,10 @@ mod tests {
     /// An entry in use, which nothing doubts while its guard lives.
     fn entry() -> (Rc<Entry>, MutexGuard<'static, ()>) {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Unwrapped::new(&DataKey::try_from_slice(&[7; 32]).unwrap()).unwrap();
-        let (key_id, keyring_id) = (key.key_id(), Uuid::nil());
         let (purpose, state) = (Purpose::Seal, State::Active);
+        let data_key = DataKey::try_from_slice(&[7; 32]).unwrap();
+        let key = Unwrapped::new(purpose, &data_key).unwrap();
+        let (key_id, keyring_id) = (key.key_id(), Uuid::nil());
         let row = DataKeyRow { key_id, keyring_id, purpose, version: 1, state };
         let entry = Entry::new((key_id, Identity::SERVER), row, LIMITS, doubts());
         entry.unwrapped.replace(Some(key));
