@@ -75,7 +75,7 @@ CREATE FUNCTION envelope.grant_key(relation regclass, role name, verb text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_grant_key_wrapper';
 COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
-  'Lets a role encrypt, decrypt, search or manage (which includes decrypt) with the keys of a table';
+  'Lets a role encrypt, decrypt, search or manage (which includes decrypt and search) with the keys of a table';
 
 CREATE FUNCTION envelope.revoke_key(relation regclass, role name, verb text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -213,7 +213,8 @@ CREATE VIEW envelope.key_privileges WITH (security_barrier) AS
     SELECT g.grantee, g.verb, 'grant' FROM envelope.key_grant g
     WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
     UNION ALL
-    SELECT g.grantee, 'decrypt', 'manage' FROM envelope.key_grant g
+    SELECT g.grantee, v.verb, 'manage' FROM envelope.key_grant g,
+           pg_catalog.unnest(ARRAY['decrypt', 'search']) AS v (verb)
     WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
       AND g.verb OPERATOR(pg_catalog.=) 'manage'
     UNION ALL
@@ -229,7 +230,7 @@ CREATE VIEW envelope.key_privileges WITH (security_barrier) AS
                   AND m.verb OPERATOR(pg_catalog.=) 'manage'
                   AND pg_catalog.pg_has_role(m.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.key_privileges IS
-  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
+  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt and search, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
 GRANT SELECT ON envelope.key_privileges TO PUBLIC;
 
 -- OFFSET 0 has a value looked at once, not once for each column.

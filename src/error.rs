@@ -158,7 +158,7 @@ pub enum Error {
 
     /// The active key cannot be put out of use; a new one must be made first.
     #[error("data key {key} of table {table} is active, and cannot be {done}")]
-    KeyActive { key: KeyId, table: String, done: &'static str, is_orphaned: bool },
+    KeyActive { key: KeyId, table: String, done: &'static str, is_orphaned: bool, is_index: bool },
 
     /// The data key was destroyed: nothing opens what it has sealed.
     #[error("data key {key} of table {table} was destroyed")]
@@ -706,6 +706,10 @@ impl Error {
             Error::KeyActive { is_orphaned: true, .. } => {
                 "No table seals with its keyring any more. To lose on purpose what it sealed, in copies and \
                  backups too: envelope.destroy_key(..., shred => true)."
+            }
+            Error::KeyActive { is_index: true, .. } => {
+                "First make the next version: envelope.rotate_index_key. To destroy all keys of the table, the \
+                 active ones too: envelope.shred."
             }
             Error::KeyActive { .. } => {
                 "First make the next version: envelope.rotate_key. To destroy all keys of the table, the \

@@ -67,6 +67,7 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!("../sql/verify.sql", name = "verify", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/typed.sql", name = "typed", requires = ["sealed_type"]);
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
+pgrx::extension_sql_file!("../sql/index_keys.sql", name = "index_keys", requires = ["lifecycle"]);
 pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/plan.sql", name = "plan", requires = ["policies"]);

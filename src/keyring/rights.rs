@@ -16,13 +16,14 @@ impl Rights {
     /// Those of a table's owner.
     pub const ALL: Rights = Rights(0b1111);
 
-    /// With one more. Who may manage keys may open: whoever adds a KEK of their own can take the
-    /// data key out and open everything with it, so not to say so would only hide it.
+    /// With one more. Who may manage keys may open and search: whoever adds a KEK of their own can take the
+    /// data keys out, open everything and make any term with them, so not to say so would only hide it.
     fn with(self, verb: Verb) -> Rights {
-        match verb {
-            Verb::Manage => Rights(self.0 | bit(Verb::Manage) | bit(Verb::Decrypt)),
-            verb => Rights(self.0 | bit(verb)),
-        }
+        let implied = match verb {
+            Verb::Manage => bit(Verb::Decrypt) | bit(Verb::Search),
+            Verb::Encrypt | Verb::Decrypt | Verb::Search => 0,
+        };
+        Rights(self.0 | bit(verb) | implied)
     }
 
     /// Whether the verb is among them.
@@ -68,10 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verb_allows_itself_and_manage_decrypt() {
+    fn a_verb_allows_itself_and_manage_decrypt_and_search() {
         for given in Verb::ALL {
             for asked in Verb::ALL {
-                let implied = given == Verb::Manage && asked == Verb::Decrypt;
+                let implied =
+                    given == Verb::Manage && matches!(asked, Verb::Decrypt | Verb::Search);
                 let allowed = Rights::default().with(given).allow(asked);
                 assert_eq!(allowed, given == asked || implied, "{} {}", given.name(), asked.name());
             }

@@ -109,8 +109,8 @@ fn create(
             (keyring_id, 1)
         }
     };
-    put_in(keyring_id, version, &new)?;
-    new.tell(Action::Create, &table.name(), keyring_id);
+    put_in(keyring_id, Purpose::Seal, version, &new)?;
+    new.tell(Action::Create, Purpose::Seal, &table.name(), keyring_id);
     Ok(Some(new.key_id))
 }
 
@@ -155,10 +155,10 @@ pub fn version_after(last: i32) -> Result<i32> {
     last.checked_add(1).ok_or_else(|| Error::Corrupt("the keyring has no version left".into()))
 }
 
-/// Writes the key to the catalog as the keyring's active one, and keeps it for this backend. The
-/// keyring's lock is held, and no key of it is active.
-pub fn put_in(keyring_id: Uuid, version: i32, new: &NewKey) -> Result<()> {
-    let (key_id, purpose, state) = (new.key_id, Purpose::Seal, State::Active);
+/// Writes the key to the catalog as the keyring's active one for `purpose`, and keeps it for this
+/// backend. The keyring's lock is held, and no key of it is active for that.
+pub fn put_in(keyring_id: Uuid, purpose: Purpose, version: i32, new: &NewKey) -> Result<()> {
+    let (key_id, state) = (new.key_id, State::Active);
     let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
     write::insert_data_key(&row)?;
     for wrap in &new.wraps {

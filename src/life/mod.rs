@@ -4,6 +4,7 @@ mod auto_rotate;
 mod create;
 mod destroy;
 mod forget;
+pub mod index_key;
 mod keks;
 mod minimum;
 mod new_key;

@@ -8,7 +8,7 @@ use envelope::wrap::EncryptionContext;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, WrappedKey};
+use crate::catalog::rows::{self, Purpose, WrappedKey};
 use crate::error::{Error, Result};
 use crate::kek;
 use crate::kms::{Generated, KmsError, Wrap};
@@ -30,13 +30,14 @@ pub struct NewKey {
 
 impl NewKey {
     /// Tells the audit that it is in the catalog now.
-    pub fn tell(&self, action: Action, table: &str, keyring_id: Uuid) {
+    pub fn tell(&self, action: Action, purpose: Purpose, table: &str, keyring_id: Uuid) {
         audit::log(action, |event| {
             event.table = Some(table.to_string());
             event.keyring_id = audit::keyring(keyring_id);
             event.key_id = audit::key(self.key_id);
             event.kek = self.wraps.first().map(|wrap| wrap.kek.clone());
             event.kms_request_id = self.request_id.clone();
+            event.detail = (purpose == Purpose::Index).then(|| "index key".into());
         });
     }
 }

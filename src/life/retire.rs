@@ -3,7 +3,7 @@
 use envelope::header::KeyId;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, DataKeyRow, State};
+use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
 use crate::catalog::write::states;
 use crate::error::{Error, Result};
 use crate::keyring;
@@ -66,7 +66,8 @@ impl ManagedKey {
             State::Active => {
                 let table = self.table.clone();
                 let is_orphaned = users::is_orphaned(self.row.keyring_id)?;
-                Err(Error::KeyActive { key: self.row.key_id, table, done, is_orphaned })
+                let is_index = self.row.purpose == Purpose::Index;
+                Err(Error::KeyActive { key: self.row.key_id, table, done, is_orphaned, is_index })
             }
             _ => Ok(()),
         }

@@ -84,8 +84,8 @@ impl Next {
         }
         key_use::delete_old(keyring_id)?;
         let version = create::version_after(last_version(keyring_id)?)?;
-        create::put_in(keyring_id, version, &self.new)?;
-        self.new.tell(Action::Rotate, &self.table.name(), keyring_id);
+        create::put_in(keyring_id, Purpose::Seal, version, &self.new)?;
+        self.new.tell(Action::Rotate, Purpose::Seal, &self.table.name(), keyring_id);
         Ok(self.new.key_id)
     }
 }

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::Verb;
+use crate::catalog::rows::{Purpose, Verb};
 use crate::catalog::{rows, write};
 use crate::error::Result;
 use crate::kek;
@@ -14,19 +14,24 @@ use crate::memory::cache;
 use crate::settings;
 
 /// Unwraps the keys that the current role may use for `relation`, as far as they are not: those
-/// that it opens with, and the one that it seals with. How many that were.
+/// that it opens with, the one that it seals with, and those that make the index terms of what it
+/// seals or searches for. How many that were.
 pub fn warm(relation: pg_sys::Oid) -> Result<usize> {
     settings::check_unplanted()?;
     let table = table::get(relation)?;
     let mut wanted = Vec::new();
     if table.allows(Verb::Encrypt) {
         wanted.extend(table.active_key());
-    } else {
+    } else if !table.allows(Verb::Search) {
         table.require_any_open_right()?;
     }
+    if table.allows(Verb::Encrypt) || table.allows(Verb::Search) {
+        wanted.extend(table.index_keys().iter().map(|key| key.key_id));
+    }
     for keyring_id in table.open_keyrings() {
-        let keys = rows::data_keys(keyring_id)?.into_iter().filter(|key| key.state.opens());
-        wanted.extend(keys.map(|key| key.key_id));
+        let keys = rows::data_keys(keyring_id)?.into_iter();
+        let opening = keys.filter(|key| key.purpose == Purpose::Seal && key.state.opens());
+        wanted.extend(opening.map(|key| key.key_id));
     }
     if wanted.is_empty()
         && let Some(gone) = table::gone(relation)

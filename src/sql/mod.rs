@@ -8,6 +8,7 @@ mod arguments;
 mod columns;
 mod context;
 mod destroy;
+mod index_keys;
 mod inspect;
 mod keyrings;
 mod lifecycle;

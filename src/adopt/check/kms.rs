@@ -116,7 +116,7 @@ impl Wrap {
             let mut wraps: Vec<WrappedKey> =
                 wraps.into_iter().filter_map(|(_, wrap)| wrap.ok()).collect();
             if wraps.contains(&self.wrap) {
-                return Ok(Now::AsItWas { seals: key.seals() && self.is_used()? });
+                return Ok(Now::AsItWas { seals: key.state == State::Active && self.is_used()? });
             }
             // The same KEK's new wrap, or one by a KEK that has no row of its own.
             wraps.retain(|wrap| wrap.kek == self.wrap.kek || !self.keks.contains(&wrap.kek));

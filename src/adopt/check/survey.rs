@@ -137,6 +137,10 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
         let broken = Error::Corrupt(format!("the keyring has {many}"));
         add(None, None, Outcome::Broken(broken));
     }
+    if sealing.is_some() && !is_shredded && has_no_active_index_key(&keys) {
+        let broken = Error::Corrupt("the keyring has index keys, and no active one".into());
+        add(None, None, Outcome::Broken(broken));
+    }
     if sealing.is_some()
         && let Some((key_id, overdue)) = past_cryptoperiod(keyring.id, &keys, &name)
     {
@@ -145,8 +149,14 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
     // A table that has become a partition seals with its root's keyring.
     let is_used = sealing.is_some_and(|table| relation::partition_root(table) == table);
     for key in &keys {
-        survey_key(key, &name, is_used && key.seals(), items);
+        survey_key(key, &name, is_used && key.state == State::Active, items);
     }
+}
+
+/// Whether rows cannot be given index terms any more, with keys that make those of queries.
+fn has_no_active_index_key(keys: &[DataKeyRow]) -> bool {
+    let mut index_keys = keys.iter().filter(|key| key.indexes()).peekable();
+    index_keys.peek().is_some() && !index_keys.any(|key| key.state == State::Active)
 }
 
 /// Grants that DROP ROLE has left, or a restore where the role is missing. While no table uses the

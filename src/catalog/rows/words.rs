@@ -27,7 +27,7 @@ pub enum Verb {
     Encrypt,
     /// Open values.
     Decrypt,
-    /// Compute index terms.
+    /// Make the index terms of what is searched for. Opens nothing.
     Search,
     /// Make and change keys, and say who may do what.
     Manage,

@@ -1,0 +1,7 @@
+-- Index keys: the data keys under which index terms are made.
+
+CREATE FUNCTION envelope.rotate_index_key(relation regclass, reason text DEFAULT NULL)
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_rotate_index_key_wrapper';
+COMMENT ON FUNCTION envelope.rotate_index_key(regclass, text) IS
+  'Makes the next version of a table''s index key, under which index terms are written from now on; searches ask for those of the one before as well; gives the key id';
