@@ -1,6 +1,7 @@
 //! Every error a user can see: one kind, one SQLSTATE, one hint. No message holds a value or a
 //! key.
 
+mod index;
 pub mod kms;
 mod passed;
 mod place;
@@ -20,6 +21,7 @@ use crate::pg::encoding::{self, shown};
 use crate::pg::subxact::Undone;
 use crate::pg::{copy_line, xact};
 
+pub use self::index::IndexError;
 use self::kms::KmsError;
 pub use self::passed::Passed;
 pub use self::place::Place;
@@ -438,6 +440,10 @@ pub enum Error {
     #[error(transparent)]
     Policy(Box<PolicyError>),
 
+    /// About a search index.
+    #[error("{0}")]
+    Index(Box<IndexError>),
+
     /// Of a view that shows opened values.
     #[error(transparent)]
     View(Box<ViewError>),
@@ -554,6 +560,7 @@ impl Error {
             Error::InTheWay { is_used: true, .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::InTheWay { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::Policy(error) => error.sqlstate(),
+            Error::Index(error) => error.sqlstate(),
             Error::View(error) => error.sqlstate(),
             Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
@@ -868,6 +875,7 @@ impl Error {
                 ));
             }
             Error::Policy(error) => return error.hint(),
+            Error::Index(error) => return error.hint(),
             Error::View(error) => return error.hint(),
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
@@ -908,6 +916,13 @@ impl From<PolicyError> for Error {
     #[cold]
     fn from(error: PolicyError) -> Error {
         Error::Policy(Box::new(error))
+    }
+}
+
+impl From<IndexError> for Error {
+    #[cold]
+    fn from(error: IndexError) -> Error {
+        Error::Index(Box::new(error))
     }
 }
 

@@ -69,6 +69,7 @@ pgrx::extension_sql_file!("../sql/typed.sql", name = "typed", requires = ["seale
 pgrx::extension_sql_file!("../sql/lifecycle.sql", name = "lifecycle", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/index_keys.sql", name = "index_keys", requires = ["lifecycle"]);
 pgrx::extension_sql_file!("../sql/policies.sql", name = "policies", requires = ["columns"]);
+pgrx::extension_sql_file!("../sql/indexes.sql", name = "indexes", requires = ["policies"]);
 pgrx::extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["columns"]);
 pgrx::extension_sql_file!("../sql/plan.sql", name = "plan", requires = ["policies"]);
 pgrx::extension_sql_file!(

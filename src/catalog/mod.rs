@@ -32,12 +32,15 @@ const SCHEMA: &CStr = c"envelope";
 pub const TABLES: [&CStr; 6] =
     [c"keyring", c"keyring_table", c"data_key", c"wrapped_key", c"key_grant", c"sealed_column"];
 
+/// As [`TABLES`], of a later release: the catalog of an earlier one lacks them.
+pub const LATER_TABLES: [&CStr; 1] = [c"column_index"];
+
 /// The others.
 const FURTHER_TABLES: [&CStr; 3] = [c"key_use", c"reencryption", c"followed_keyring"];
 
 /// All of them: the extension writes to them as the owner of the schema.
 pub fn tables() -> impl Iterator<Item = &'static CStr> {
-    TABLES.into_iter().chain(FURTHER_TABLES)
+    TABLES.into_iter().chain(LATER_TABLES).chain(FURTHER_TABLES)
 }
 
 /// Triggers that single tables have and that must fire always, and what is wrong when one does not.

@@ -1,6 +1,7 @@
 //! The rows of each table as Rust types. Columns go by position: `sql/bootstrap.sql` only ever
 //! adds at the end.
 
+mod indexes;
 mod policies;
 mod words;
 mod wraps;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
+pub use self::indexes::{IndexRow, KeysOf, indexes, indexes_with_keys_of, nearest_indexes};
 pub use self::policies::{
     Form, Former, PolicyRow, all_policies, ended_context, nearest_policies, policies, policy,
 };

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod followed;
+pub mod indexes;
 pub mod key_use;
 pub mod links;
 pub mod reencryption;

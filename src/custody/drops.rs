@@ -57,7 +57,9 @@ fn before_drop(relation: pg_sys::Oid, cause: Cause) -> Result<()> {
 /// Whether there is anything to let go of. Most of what PostgreSQL drops for itself is no business of
 /// ours; a table of a temporary type goes with the type.
 fn is_known(relation: pg_sys::Oid) -> Result<bool> {
-    Ok(!rows::keyring_tables(relation)?.is_empty() || !rows::sealed_columns(relation)?.is_empty())
+    Ok(!rows::keyring_tables(relation)?.is_empty()
+        || !rows::sealed_columns(relation)?.is_empty()
+        || !rows::indexes(relation)?.is_empty())
 }
 
 /// A dropped table's OID will be another table's some day, and whose it was is only known now.
@@ -73,6 +75,10 @@ fn let_go(relation: pg_sys::Oid) -> Result<()> {
     write::reencryption::forget(relation)?;
     for id in rows::sealed_columns(relation)? {
         write::links::orphan_column(id)?;
+    }
+    let of_keys = rows::indexes_with_keys_of(relation)?;
+    if !(of_keys.is_empty() && rows::indexes(relation)?.is_empty()) {
+        write::indexes::forget_table(relation)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What this backend knows of a table: its keyrings, its active key, what the current role may do.
 //! Read from the catalog when it is first asked for, and again when anything may have changed.
 
+mod index;
 mod known;
 mod policy;
 
@@ -26,6 +27,7 @@ use crate::pg::relation::{self, Kind};
 use crate::pg::xact;
 use crate::settings;
 
+pub use index::ColumnIndex;
 pub use known::{Holders, IndexKey, Sealing};
 pub use policy::{Binding, Policy};
 
@@ -135,6 +137,21 @@ impl Table {
     /// What the column of that name, in the server's encoding, is.
     pub fn policy(&self, column: &CStr) -> Option<&Policy> {
         self.policies().iter().find(|policy| policy.column_name.as_c_str() == column)
+    }
+
+    /// The search indexes of the column of that name, in the server's encoding; of a partition, by the nearest table
+    /// above it that has some.
+    pub fn indexes(&self, column: &CStr) -> &[ColumnIndex] {
+        let all = self.all_indexes();
+        let is_of = |index: &ColumnIndex| index.column_name.as_c_str() == column;
+        let from = all.iter().position(is_of).unwrap_or(all.len());
+        let of_it = all[from..].iter().take_while(|index| is_of(index)).count();
+        &all[from..from + of_it]
+    }
+
+    /// The search indexes of all its columns, those of one column side by side.
+    pub fn all_indexes(&self) -> &[ColumnIndex] {
+        &self.0.indexes
     }
 
     /// Whether the role may do that. To open, one of the table's keyrings is enough; the owner of

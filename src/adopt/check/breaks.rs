@@ -91,9 +91,7 @@ pub fn of_owners() -> Result<Vec<Finding>> {
 /// the one that keeps what is dropped.
 pub fn of_triggers() -> Result<Vec<Finding>> {
     // An older catalog has the triggers of its own release.
-    if let Some(error) =
-        catalog::TRIGGERS.iter().find_map(|(table, ..)| catalog::oid_of(table).err())
-    {
+    if let Some(error) = catalog::tables().find_map(|table| catalog::oid_of(table).err()) {
         return Ok(vec![Finding { outcome: Outcome::Broken(error), ..Finding::default() }]);
     }
     let mut findings = Vec::new();
@@ -109,6 +107,7 @@ pub fn of_triggers() -> Result<Vec<Finding>> {
     ];
     let of_tables = catalog::TABLES
         .into_iter()
+        .chain(catalog::LATER_TABLES)
         .flat_map(|table| of_each.map(|(trigger, what)| (table, trigger, what)));
     for (table, trigger, what) in of_tables.chain(catalog::TRIGGERS) {
         if !enabled::trigger_fires_always(catalog::oid_of(table)?, trigger) {

@@ -7,6 +7,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use super::index::ColumnIndex;
 use super::policy::Policy;
 use super::{gone, no_table};
 use crate::catalog;
@@ -34,6 +35,8 @@ pub struct Known {
     pub index_keys: Vec<IndexKey>,
     /// Those of the relation or, if it is a partition without any, of the nearest table above it that has some.
     pub policies: Vec<Policy>,
+    /// As the policies, those of one column side by side.
+    pub indexes: Vec<ColumnIndex>,
     /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
     pub opens: Cell<Option<KeyId>>,
     pub sealing_place: Place,
@@ -85,6 +88,10 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     let owners =
         |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
     let policies = rows::nearest_policies(relation)?;
+    let mut indexes = rows::nearest_indexes(relation)?;
+    indexes.sort_by(|one, other| {
+        (&one.column_name, &one.index_column).cmp(&(&other.column_name, &other.index_column))
+    });
     let mut known = Known {
         relation,
         role,
@@ -94,6 +101,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         sealing: None,
         index_keys: Vec::new(),
         policies: policies.into_iter().map(Policy::of).collect::<Result<_>>()?,
+        indexes: indexes.into_iter().map(ColumnIndex::of).collect::<Result<_>>()?,
         opens: Cell::new(None),
         sealing_place: Place::default(),
         opening_place: Place::default(),

@@ -1,0 +1,50 @@
+//! Search indexes as the trigger needs them for every row.
+
+use std::ops::Deref;
+
+use envelope::search::Rule;
+
+use pgrx::pg_sys;
+
+use crate::catalog::rows::{IndexRow, KeysOf};
+use crate::error::{Error, IndexError, Result};
+use crate::pg::encoding;
+use crate::pg::relation::display_name;
+
+/// A column that holds the terms or tokens of another one's values.
+pub struct ColumnIndex {
+    row: IndexRow,
+    /// What is computed from a value.
+    pub rule: Rule,
+}
+
+impl ColumnIndex {
+    /// A rule that is not known here is an error: a later release has written it, and its terms cannot be kept.
+    pub(super) fn of(row: IndexRow) -> Result<ColumnIndex> {
+        let rule = Rule::parse(&row.rule).ok_or_else(|| {
+            Error::Corrupt("envelope.column_index.rule holds what cannot be there".into())
+        })?;
+        Ok(ColumnIndex { row, rule })
+    }
+
+    /// The table whose index keys make the terms; 0: this table's own are meant. 42704 when it is gone: those of another
+    /// key would find nothing.
+    pub fn keys_of(&self) -> Result<pg_sys::Oid> {
+        match self.row.keys {
+            KeysOf::Own => Ok(pg_sys::InvalidOid),
+            KeysOf::Table(table) => Ok(table),
+            KeysOf::Gone => Err(IndexError::KeysGone {
+                index_column: encoding::to_string(self.row.index_column.to_bytes()),
+                table: display_name(self.row.relation),
+            }
+            .into()),
+        }
+    }
+}
+
+impl Deref for ColumnIndex {
+    type Target = IndexRow;
+    fn deref(&self) -> &IndexRow {
+        &self.row
+    }
+}
