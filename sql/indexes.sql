@@ -39,3 +39,50 @@ COMMENT ON COLUMN envelope.column_index.built IS 'Every row has its terms or tok
 -- Dumps carry the rows, and the database's owner may take them.
 GRANT SELECT ON envelope.column_index TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('envelope.column_index', '');
+
+CREATE FUNCTION envelope.add_index(
+    relation regclass, column_name name, kind text, index_column name DEFAULT NULL, form text DEFAULT NULL,
+    options jsonb DEFAULT '{}', label text DEFAULT NULL, share_label boolean DEFAULT false,
+    keys_of regclass DEFAULT NULL, force boolean DEFAULT false)
+  RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_add_index_wrapper';
+COMMENT ON FUNCTION envelope.add_index(
+    regclass, name, text, name, text, jsonb, text, boolean, regclass, boolean) IS
+  'Adds a search index to a sealed column, which the sealing trigger keeps from then on; gives the statements to run next';
+
+CREATE FUNCTION envelope.drop_index(relation regclass, index_column name)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_drop_index_wrapper';
+COMMENT ON FUNCTION envelope.drop_index(regclass, name) IS
+  'Ends a search index; its column stays, and may be dropped; false if there is no such index';
+
+CREATE FUNCTION envelope.swap_index(relation regclass, index_column name, new_index_column name)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_swap_index_wrapper';
+COMMENT ON FUNCTION envelope.swap_index(regclass, name, name) IS
+  'Lets the second column of a unique search index, built under the rotated index key, take the place of the first, and ends that one';
+
+-- The keyring of an index is that of the topmost table, its own or the one whose keys it uses.
+CREATE VIEW envelope.indexes WITH (security_barrier) AS
+  SELECT c.oid::pg_catalog.regclass::envelope.table_ref::pg_catalog.text AS relation, i.column_name, i.index_column,
+         CASE WHEN pg_catalog.strpos(i.rule, ' ') OPERATOR(pg_catalog.=) 0 THEN 'exact'
+              ELSE pg_catalog.split_part(i.rule, ' ', 1) END AS kind,
+         pg_catalog.split_part(
+           CASE WHEN pg_catalog.strpos(i.rule, ' ') OPERATOR(pg_catalog.=) 0 THEN i.rule
+                ELSE pg_catalog.split_part(i.rule, ' ', 2) END, '/', 1) AS form,
+         i.rule, i.label, i.term_length, i.is_unique, i.built,
+         i.keys_of::pg_catalog.text AS keys_of, i.key_id,
+         EXISTS (SELECT FROM envelope.keyring_table r
+                 JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                  AND k.purpose OPERATOR(pg_catalog.=) 'index' AND k.state OPERATOR(pg_catalog.=) 'decrypt-only'
+                 WHERE r.relation OPERATOR(pg_catalog.=) COALESCE(i.keys_of, i.relation) AND r.seals) AS waiting
+  FROM envelope.column_index i
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.relation::pg_catalog.oid
+  WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+     OR EXISTS (SELECT FROM envelope.keyring_table r
+                JOIN envelope.key_grant g ON g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                 AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
+                WHERE r.relation OPERATOR(pg_catalog.=) i.relation AND r.seals);
+COMMENT ON VIEW envelope.indexes IS
+  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: some rows may have terms of an index key that was rotated';
+GRANT SELECT ON envelope.indexes TO PUBLIC;

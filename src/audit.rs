@@ -25,6 +25,8 @@ const PREFIX: &str = "envelope audit: ";
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// A column was given a search index.
+    AddIndex,
     /// A data key was wrapped by a further KEK.
     AddKek,
     /// A table was given the keyring of a dropped one.
@@ -35,6 +37,8 @@ pub enum Action {
     Create,
     /// The wraps of a data key were deleted.
     Destroy,
+    /// A search index was ended.
+    DropIndex,
     /// A wrap of a data key was deleted, another of it being there.
     DropKek,
     /// A keyring left as JSON, its data keys wrapped.

@@ -1,6 +1,7 @@
-//! What a database is to keep, and whether it does: policies, views, `envelope.check()`, `envelope.lint()`.
+//! What a database is to keep, and whether it does: policies, search indexes, views, `envelope.check()`, `envelope.lint()`.
 
 mod check;
+pub mod index;
 mod lint;
 pub mod plan;
 pub mod policy;

@@ -15,7 +15,7 @@ mod run;
 mod step;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(super) mod text;
 mod triggers;
 mod values;
 mod wish;

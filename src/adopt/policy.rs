@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use crate::adopt::index;
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, Form, Former, PolicyRow};
 use crate::catalog::{self, write};
@@ -19,8 +20,7 @@ use crate::keyring::table;
 use crate::pg::relation::{self, display_name};
 use crate::pg::{attribute, encoding, lock, report};
 
-use follow::parts;
-pub use follow::{after_command, before_command, watch};
+pub use follow::{after_command, before_command, parts, watch};
 
 /// What is asked for; all names in the server's encoding.
 pub struct Wanted<'a> {
@@ -57,6 +57,9 @@ pub fn set(wanted: &Wanted<'_>) -> Result<()> {
         None => ended(relation, wanted.column)?,
     };
     let mut policy = checks::checked(wanted, before.as_ref(), ended.as_ref())?;
+    if before.as_ref().is_some_and(|before| !checks::is_same_type(before, &policy)) {
+        index::require_none(relation, wanted.column)?;
+    }
     checks::require_own_tag(&policy, wanted.tag.is_some() || before.is_some())?;
     policy.former = former(&policy, before, ended)?;
     write::columns::set_policy(&policy)?;
@@ -76,6 +79,7 @@ pub fn drop(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
         }
         tell_of_bound(&policy);
     }
+    index::require_none(relation, column)?;
     let was_there = write::columns::drop_policy(relation, &encoding::to_string(column.to_bytes()))?;
     tell(Action::DropPolicy, relation, column);
     Ok(was_there)

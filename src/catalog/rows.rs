@@ -16,7 +16,9 @@ use uuid::Uuid;
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 
-pub use self::indexes::{IndexRow, KeysOf, indexes, indexes_with_keys_of, nearest_indexes};
+pub use self::indexes::{
+    IndexRow, KeysOf, all_indexes, indexes, indexes_with_keys_of, nearest_indexes,
+};
 pub use self::policies::{
     Form, Former, PolicyRow, all_policies, ended_context, nearest_policies, policies, policy,
 };

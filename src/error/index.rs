@@ -2,6 +2,8 @@
 
 use pgrx::PgSqlErrorCode;
 
+use super::{identifier, literal};
+
 /// What is wrong with a search index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -10,13 +12,120 @@ pub enum IndexError {
         "the index keys of column \"{index_column}\" of table {table} are those of a table that does not exist"
     )]
     KeysGone { index_column: String, table: String },
+
+    /// A type whose values nothing hides that can be searched for, or whose equality is not that of their text.
+    #[error("values of type {is} in column \"{column}\" of table {table} cannot be indexed: {why}")]
+    Never { column: String, table: String, is: String, why: &'static str },
+
+    /// Another kind of index is for such values.
+    #[error(
+        "values of type {is} in column \"{column}\" of table {table} take no index of kind '{kind}'"
+    )]
+    WrongKind { kind: &'static str, column: String, table: String, is: String, takes: &'static str },
+
+    /// The column of terms is not of the type that they are.
+    #[error(
+        "column \"{index_column}\" of table {table} is of type {is}, and terms of this kind need {needs}"
+    )]
+    WrongColumn { index_column: String, table: String, is: String, needs: &'static str },
+
+    /// Others than the trigger would set it.
+    #[error("column \"{index_column}\" of table {table} {is}, and only the trigger may set it")]
+    NotTheTriggers { index_column: String, table: String, is: &'static str },
+
+    /// Only the owner says what of a table the trigger writes.
+    #[error(
+        "permission denied to have the trigger write to column \"{index_column}\" of table {table}"
+    )]
+    NotOwner { index_column: String, table: String },
+
+    /// It would be written over.
+    #[error("column \"{index_column}\" of table {table} holds values")]
+    HoldsValues { index_column: String, table: String },
+
+    /// There is such an index.
+    #[error(
+        "column \"{column}\" of table {table} has this index already, in column \"{index_column}\""
+    )]
+    Twice { column: String, table: String, index_column: String },
+
+    /// A column has one use.
+    #[error(
+        "column \"{index_column}\" of table {table} holds the terms of column \"{column}\" already"
+    )]
+    Taken { index_column: String, table: String, column: String },
+
+    /// Another column's terms could be compared with its.
+    #[error(
+        "label \"{label}\" is that of column \"{column}\" of table {table}, which has the same index keys"
+    )]
+    LabelTaken { label: String, column: String, table: String },
+
+    /// To share a label is to have the same terms.
+    #[error(
+        "label \"{label}\" is that of column \"{column}\" of table {table}, whose terms are other ones"
+    )]
+    LabelDiffers {
+        label: String,
+        column: String,
+        table: String,
+        rule: String,
+        term_length: Option<u8>,
+    },
+
+    /// What it would give away.
+    #[error("this index of column \"{column}\" of table {table} would give too much away: {why}")]
+    GivesAway { column: String, table: String, why: String },
+
+    /// There is none.
+    #[error("column \"{index_column}\" of table {table} holds no terms of another column")]
+    None { index_column: String, table: String },
+
+    /// What is to take an index's place is not the same.
+    #[error("column \"{new}\" of table {table} cannot take the place of column \"{old}\": {why}")]
+    NoSwap { old: String, new: String, table: String, why: &'static str },
+
+    /// An index needs the policy as it is.
+    #[error(
+        "column \"{column}\" of table {table} has search indexes, which need its policy as it is"
+    )]
+    Needs { column: String, table: String, index_columns: Vec<String> },
+
+    /// Terms would become something else.
+    #[error(
+        "cannot change the type of column \"{index_column}\" of table {table}, which holds the terms of column \
+         \"{column}\""
+    )]
+    Retyped { index_column: String, table: String, column: String },
+
+    /// Boundaries are taken from values.
+    #[error(
+        "column \"{column}\" of table {table} has {values} values that can be read, too few to divide them into classes"
+    )]
+    TooFew { column: String, table: String, values: u64, needs: u64 },
 }
 
 impl IndexError {
     pub(super) fn sqlstate(&self) -> PgSqlErrorCode {
         use PgSqlErrorCode::*;
         match self {
-            IndexError::KeysGone { .. } => ERRCODE_UNDEFINED_OBJECT,
+            IndexError::KeysGone { .. } | IndexError::None { .. } => ERRCODE_UNDEFINED_OBJECT,
+            IndexError::Never { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            IndexError::Retyped { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            IndexError::WrongKind { .. } | IndexError::WrongColumn { .. } => {
+                ERRCODE_DATATYPE_MISMATCH
+            }
+            IndexError::Twice { .. } | IndexError::Taken { .. } | IndexError::LabelTaken { .. } => {
+                ERRCODE_DUPLICATE_OBJECT
+            }
+            IndexError::NotOwner { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            IndexError::LabelDiffers { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            IndexError::NotTheTriggers { .. }
+            | IndexError::HoldsValues { .. }
+            | IndexError::GivesAway { .. }
+            | IndexError::NoSwap { .. }
+            | IndexError::Needs { .. }
+            | IndexError::TooFew { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         }
     }
 
@@ -27,6 +136,62 @@ impl IndexError {
                  envelope.drop_index. Then add one with the table's own keys."
                     .into()
             }
+            IndexError::WrongKind { takes, .. } => format!("Such values take: {takes}."),
+            IndexError::WrongColumn { needs, .. } => {
+                format!("Name a column of type {needs}, or one that does not exist: it is made.")
+            }
+            IndexError::NotTheTriggers { .. } => {
+                "Name an ordinary column, or one that does not exist: it is made.".into()
+            }
+            IndexError::HoldsValues { .. } => {
+                "They would be overwritten. If they may be, as terms of an index that was dropped: force => true. Else name \
+                 another column, or one that does not exist: it is made."
+                    .into()
+            }
+            IndexError::Twice { .. } => {
+                "A second column with the same terms is for a unique index whose index key was rotated: \
+                 envelope.rotate_index_key."
+                    .into()
+            }
+            IndexError::LabelTaken { .. } => {
+                "For a label of its own: label => '...'. For terms that can be compared with that column's, as in a join: \
+                 share_label => true, and the same kind, form and term_length."
+                    .into()
+            }
+            IndexError::LabelDiffers { rule, term_length, .. } => {
+                let length = term_length.map_or("tokens".into(), |n| format!("term_length {n}"));
+                format!(
+                    "Its rule is {rule}, with {length}. Only terms that are made in the same way can be compared."
+                )
+            }
+            IndexError::GivesAway { .. } => {
+                "envelope.index_leakage shows what of the values an observer of the disk would learn. To have it all the \
+                 same: force => true."
+                    .into()
+            }
+            IndexError::NotOwner { .. } => {
+                "Only the table's owner can name a column that is there already.".into()
+            }
+            IndexError::None { .. } => "envelope.indexes shows which there are.".into(),
+            IndexError::Needs { table, index_columns, .. } => {
+                let drops = index_columns.iter().map(|column| {
+                    format!("SELECT envelope.drop_index({}, {})", literal(table), literal(column))
+                });
+                format!("First end them: {}.", drops.collect::<Vec<_>>().join("; "))
+            }
+            IndexError::Retyped { index_column, table, .. } => format!(
+                "First end the index: SELECT envelope.drop_index({}, {}).",
+                literal(table),
+                literal(index_column)
+            ),
+            IndexError::TooFew { needs, .. } => format!(
+                "Add the index once there are {needs} values or more, or give the boundaries: options => \
+                 '{{\"bounds\": [...]}}', an ascending list of the first values of all classes but the lowest."
+            ),
+            IndexError::Taken { index_column, .. } => {
+                format!("Name another column than {}.", identifier(index_column))
+            }
+            IndexError::Never { .. } | IndexError::NoSwap { .. } => return None,
         })
     }
 }

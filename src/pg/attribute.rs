@@ -37,6 +37,11 @@ pub fn is_not_null(relation: pg_sys::Oid, number: i16) -> bool {
     read(relation, number, |attribute| attribute.attnotnull).unwrap_or(false)
 }
 
+/// Whether a value is put there where a statement names none.
+pub fn has_default(relation: pg_sys::Oid, number: i16) -> bool {
+    read(relation, number, |attribute| attribute.atthasdef).unwrap_or(false)
+}
+
 /// Whether values may be bound to columns of that type: its text is the same under all settings.
 pub fn may_be_bound(kind: pg_sys::Oid) -> bool {
     let types = [

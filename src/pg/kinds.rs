@@ -97,6 +97,27 @@ pub fn is_enum(kind: pg_sys::Oid) -> bool {
     unsafe { pg_sys::get_typtype(kind) as u8 == pg_sys::TYPTYPE_ENUM }
 }
 
+/// How many values an enum has.
+pub fn labels(kind: pg_sys::Oid) -> usize {
+    let none = pg_sys::Datum::null();
+    // SAFETY: a look-up in the system cache by the first of its keys; the list is released once it was counted.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as std::ffi::c_int;
+        let list = pg_sys::SearchSysCacheList(cache, 1, pg_sys::Datum::from(kind), none, none);
+        let count = (*list).n_members;
+        pg_sys::ReleaseCatCacheList(list);
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// The precision and the scale that a modifier of numeric says.
+pub fn precision_and_scale(modifier: i32) -> Option<(i32, i16)> {
+    let packed = modifier.checked_sub(pg_sys::VARHDRSZ as i32).filter(|packed| *packed >= 0)?;
+    // Eleven bits, the first of them the sign (utils/adt/numeric.c).
+    let scale = ((packed & 0x7ff) ^ 0x400) - 0x400;
+    Some((packed >> 16 & 0xffff, scale as i16))
+}
+
 /// How its values are stored.
 pub fn storage(kind: pg_sys::Oid) -> Storage {
     let mut storage = Storage { len: 0, by_value: false, align: 0 };

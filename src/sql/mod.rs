@@ -9,6 +9,7 @@ mod columns;
 mod context;
 mod destroy;
 mod index_keys;
+mod indexes;
 mod inspect;
 mod keyrings;
 mod lifecycle;

@@ -14,7 +14,7 @@ use crate::keyring::table;
 use crate::keyring::{self, users};
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
-use crate::pg::{acl, attribute, column, encoding, lock, types};
+use crate::pg::{acl, attribute, column, encoding, kinds, lock, types};
 use crate::values::ValueType;
 
 /// Bytes of a tag: more than two names have.
@@ -168,6 +168,15 @@ pub fn may_have_values(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Whether terms of values of the one are terms of values of the other.
+pub fn is_same_type(one: &PolicyRow, other: &PolicyRow) -> bool {
+    let of = |policy: &PolicyRow| match column::base_type(policy.value_type) {
+        Some(pg_sys::NUMERICOID) => Some(kinds::base(policy.value_type, policy.value_typmod)),
+        base => base.map(|base| (base, -1)),
+    };
+    of(one) == of(other)
 }
 
 /// The catalog holds names as UTF-8: one that is not, as can be in a SQL_ASCII database, would become another.

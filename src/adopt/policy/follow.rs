@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use crate::adopt::index;
 use crate::catalog::rows::{self, PolicyRow};
 use crate::catalog::{self, write};
 use crate::error::{Error, PolicyError, Result};
@@ -45,6 +46,7 @@ fn is_installed() -> bool {
 
 /// The policy of a column ends with it. What its values come from, or are bound to, is not dropped before.
 fn dropped(relation: pg_sys::Oid, name: &CStr) -> Result<()> {
+    index::dropped(relation, name)?;
     for policy in rows::policies(relation)? {
         if policy.column_name.as_c_str() == name {
             write::columns::forget(policy.id)?;
@@ -68,6 +70,9 @@ fn altered(relation: pg_sys::Oid, number: i16, name: &CStr) -> Result<()> {
         return Ok(());
     };
     let (is_renamed, is_retyped) = (new_name.as_c_str() != name, (kind, modifier) != before);
+    if is_renamed || is_retyped {
+        index::altered(relation, name, &new_name, is_retyped)?;
+    }
     let policies = rows::nearest_policies(relation)?;
     if !is_renamed && !is_retyped || policies.is_empty() {
         return Ok(());

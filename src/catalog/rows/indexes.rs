@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{collect, required};
 use crate::catalog;
-use crate::catalog::scan::{Key, Row};
+use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
 use crate::pg::relation;
 
@@ -72,6 +72,18 @@ pub fn nearest_indexes(relation: pg_sys::Oid) -> Result<Vec<IndexRow>> {
 /// The indexes of other tables that use the index keys of `relation`.
 pub fn indexes_with_keys_of(relation: pg_sys::Oid) -> Result<Vec<IndexRow>> {
     by(relation, c"column_index_keys_of", 8)
+}
+
+/// The indexes of all tables, and those of tables that are gone.
+pub fn all_indexes() -> Result<Vec<IndexRow>> {
+    let mut found = Vec::new();
+    if is_there()? {
+        scan::all(c"column_index", |row| {
+            found.push(index_row(row)?);
+            Ok(true)
+        })?;
+    }
+    Ok(found)
 }
 
 fn by(relation: pg_sys::Oid, index: &CStr, column: i16) -> Result<Vec<IndexRow>> {

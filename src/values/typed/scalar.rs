@@ -1,9 +1,7 @@
 //! Types that are no arrays: how their forms are filled.
 
+use crate::pg::kinds::{self, Scalar};
 use envelope::forms::padding::Padding;
-use pgrx::pg_sys;
-
-use crate::pg::kinds::Scalar;
 
 /// The longest block of enums: a label has 63 bytes at most in most encodings.
 const ENUM_BLOCK: u32 = 64;
@@ -47,13 +45,8 @@ impl Scalar {
 
 /// Sign, point and a zero before it, beside the digits that the modifier allows; a negative scale adds zeros.
 fn numeric_block(modifier: i32) -> u32 {
-    let Some(packed) = modifier.checked_sub(pg_sys::VARHDRSZ as i32).filter(|packed| *packed >= 0)
-    else {
-        return 32;
-    };
-    let precision = packed >> 16 & 0xffff;
-    // Eleven bits, the first of them the sign (utils/adt/numeric.c).
-    let scale = ((packed & 0x7ff) ^ 0x400) - 0x400;
+    let Some((precision, scale)) = kinds::precision_and_scale(modifier) else { return 32 };
+    let scale = i32::from(scale);
     let block = if scale < 0 { precision - scale + 1 } else { precision.max(scale) + 3 };
     block.unsigned_abs()
 }

@@ -1,0 +1,61 @@
+//! What is to be run once an index was added.
+
+use envelope::search::Rule;
+
+use crate::adopt::plan::text::literal;
+use crate::catalog::rows::IndexRow;
+use crate::catalog::views;
+use crate::error::Result;
+use crate::pg::relation::{self, display_name, quoted};
+use crate::pg::{acl, attribute, encoding};
+
+/// The statements, in their order: the terms of the rows that are there, PostgreSQL's own index, rights.
+pub fn after(index: &IndexRow, rule: &Rule) -> Result<Vec<String>> {
+    let table = display_name(index.relation);
+    let plain = |name: &std::ffi::CString| encoding::to_string(name.to_bytes());
+    let (column, index_column) = (plain(&index.column_name), plain(&index.index_column));
+    let quoted_index = quoted(&index_column);
+    let mut statements = vec![format!(
+        "CALL envelope.build_index({}, {}, {})",
+        literal(&table),
+        literal(&column),
+        literal(&index_column)
+    )];
+    // PostgreSQL has no CONCURRENTLY for partitioned tables.
+    let concurrently = if relation::stores_rows(index.relation) { "CONCURRENTLY " } else { "" };
+    let unique = if index.is_unique { "UNIQUE " } else { "" };
+    let using = if rule.is_tokens() { "USING gin " } else { "" };
+    statements
+        .push(format!("CREATE {unique}INDEX {concurrently}ON {table} {using}({quoted_index})"));
+    statements.extend(rights(index, &table, &quoted_index)?);
+    Ok(statements)
+}
+
+/// Whoever writes to the table and reads terms can find out what any value of a list is. Who may read all columns of the
+/// table loses this one; who is to search gets it back.
+fn rights(index: &IndexRow, table: &str, quoted_index: &str) -> Result<Vec<String>> {
+    let mut statements = Vec::new();
+    let others: Vec<String> = (1..=relation::column_count(index.relation))
+        .filter(|number| attribute::type_of(index.relation, *number).0 != pgrx::pg_sys::InvalidOid)
+        .filter_map(|number| attribute::name(index.relation, number))
+        .filter(|name| *name != index.index_column)
+        .map(|name| quoted(&encoding::to_string(name.to_bytes())))
+        .collect();
+    for (role, rights) in views::grants(index.relation)? {
+        let rights = encoding::to_string(rights.to_bytes());
+        if !rights.split(", ").any(|right| right == "SELECT") {
+            continue;
+        }
+        let role = match role {
+            pgrx::pg_sys::InvalidOid => "PUBLIC".to_owned(),
+            role => acl::display_role(role),
+        };
+        statements.push(format!("REVOKE SELECT ON {table} FROM {role}"));
+        statements.push(format!("GRANT SELECT ({}) ON {table} TO {role}", others.join(", ")));
+    }
+    statements.push(format!("REVOKE SELECT ({quoted_index}) ON {table} FROM PUBLIC"));
+    statements.push(format!(
+        "-- for each role that is to search: GRANT SELECT ({quoted_index}) ON {table} TO ..."
+    ));
+    Ok(statements)
+}

@@ -1,0 +1,89 @@
+//! A unique index whose index key was rotated: its second column takes the place of the first.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use super::{column, tell, to_change};
+use crate::adopt::plan::text::joined;
+use crate::audit::Action;
+use crate::catalog::rows::{self, IndexRow};
+use crate::catalog::{self, write};
+use crate::error::{Error, IndexError, Result};
+use crate::keyring;
+use crate::pg::relation::{display_name, quoted};
+use crate::pg::{attribute, encoding, lock, spi};
+
+/// Gives the column `new` the name of `old`, and `old` that of `new`, where both hold the terms of one column by one rule;
+/// the index that was in `old` ends.
+pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
+    to_change(relation)?;
+    let table = display_name(relation);
+    run(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))?;
+    lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
+    keyring::look_again();
+    let (from, to) = (index(relation, old)?, index(relation, new)?);
+    let refused = |why| {
+        let (old, new) = (text(old), text(new));
+        Err(IndexError::NoSwap { old, new, table: display_name(relation), why }.into())
+    };
+    if from.id == to.id {
+        return refused("they are one");
+    }
+    let is_same = from.column_name == to.column_name
+        && from.rule == to.rule
+        && from.label == to.label
+        && from.term_length == to.term_length;
+    if !is_same {
+        return refused("its terms are other ones");
+    }
+    if !to.built {
+        return refused("it is not built: CALL envelope.build_index");
+    }
+    if from.is_unique && !to.is_unique {
+        return refused("it is not unique");
+    }
+    if from.is_unique && !column::has_unique_index(relation, new)? {
+        return refused("it has no valid unique index: CREATE UNIQUE INDEX CONCURRENTLY");
+    }
+    write::indexes::delete(from.id)?;
+    let (old, new) = (text(old), text(new));
+    let between = between(relation, &old)?;
+    // The row follows the new column by itself.
+    for (from, to) in [(&old, &between), (&new, &old), (&between, &new)] {
+        run(&format!("ALTER TABLE {table} RENAME COLUMN {} TO {}", quoted(from), quoted(to)))?;
+    }
+    tell(Action::DropIndex, &from);
+    Ok(())
+}
+
+fn index(relation: pg_sys::Oid, index_column: &CStr) -> Result<IndexRow> {
+    let indexes = rows::indexes(relation)?;
+    indexes.into_iter().find(|index| index.index_column.as_c_str() == index_column).ok_or_else(
+        || {
+            let (index_column, table) = (text(index_column), display_name(relation));
+            IndexError::None { index_column, table }.into()
+        },
+    )
+}
+
+/// A name that no column bears.
+fn between(relation: pg_sys::Oid, name: &str) -> Result<String> {
+    let is_free = |name: &String| {
+        let name = encoding::from_utf8(name.as_bytes()).ok();
+        let name = name.and_then(|name| std::ffi::CString::new(&*name).ok());
+        name.is_some_and(|name| attribute::number(relation, &name).is_none())
+    };
+    (1..100)
+        .map(|number| joined(name, &format!("_swap{number}")))
+        .find(is_free)
+        .ok_or(Error::Untranslatable("the name of the index column"))
+}
+
+fn run(sql: &str) -> Result<()> {
+    spi::run(sql).map_err(Error::Corrupt)
+}
+
+fn text(name: &CStr) -> String {
+    encoding::to_string(name.to_bytes())
+}

@@ -1,0 +1,317 @@
+"""Search indexes are declared, refused, and follow their columns; and they travel."""
+
+import pytest
+from sqlstate import fails
+
+
+def people(db, kind="text", name="people", rows=()):
+    """A table whose column `ssn` is sealed, as values of that type."""
+    db.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, ssn envelope.sealed)")
+    db.sql(f"SELECT envelope.set_policy('{name}', 'ssn', value_type => %s)", (kind,))
+    db.sql(f"CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON {name} FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    for number, value in enumerate(rows, 1):
+        db.sql(f"INSERT INTO {name} VALUES (%s, %s)", (number, value))
+
+
+def add(db, kind, table="people", column="ssn", user="postgres", **more):
+    """Adds an index; the statements that are to be run next."""
+    named = "".join(f", {name} => %({name})s" for name in more)
+    rows = db.sql(f"SELECT envelope.add_index(%(table)s, %(column)s, %(kind)s{named})",
+                  {"table": table, "column": column, "kind": kind, **more}, user=user)
+    return [sql for sql, in rows]
+
+
+def indexes(db, what="relation, column_name, index_column, rule, label"):
+    return db.sql(f"SELECT {what} FROM envelope.indexes ORDER BY index_column")
+
+
+def type_of(db, column, table="people"):
+    return db.value("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass "
+                    "AND attname = %s", (table, column))
+
+
+@pytest.mark.parametrize("kind, value_type, more, rule, column", [
+    ("exact", "text", {}, "exact/1", "bytea"),
+    ("exact", "text", {"form": "casefold"}, "casefold/1", "bytea"),
+    ("exact", "uuid", {}, "exact/1", "bytea"),
+    ("exact", "interval", {"form": "exact"}, "exact/1", "bytea"),
+    ("exact", "numeric", {}, "exact/1", "bytea"),
+    ("prefix(4)", "text", {"form": "digits"}, "prefix(4) digits/1", "bytea"),
+    ("suffix(4)", "varchar(30)", {"form": "alnum"}, "suffix(4) alnum/1", "bytea"),
+    ("words", "text", {}, "words casefold/1", "bigint[]"),
+    ("parts", "text", {}, "parts(3) casefold/1", "bigint[]"),
+    ("parts(4)", "text", {"form": "nfc"}, "parts(4) nfc/1", "bigint[]"),
+    ("days", "date", {}, "days date/1", "bytea"),
+    ("days", "timestamptz", {}, "days timestamptz/1", "bytea"),
+    ("steps(7)", "date", {}, "steps(7) date/1", "bytea"),
+    ("steps(10)", "bigint", {}, "steps(10) int/1", "bytea"),
+    ("steps(10)", "smallint", {}, "steps(10) int/1", "bytea"),
+    ("steps(10)", "numeric(12,2)", {}, "steps(10) numeric(2)/1", "bytea"),
+])
+def test_an_index_is_added(db, kind, value_type, more, rule, column):
+    people(db, value_type)
+    run = add(db, kind, **more)
+    assert indexes(db) == [("public.people", "ssn", "ssn_ix", rule, "people.ssn")]
+    name, form = (kind.split("(")[0], rule.split("/")[0].split(" ")[-1])
+    assert db.sql("SELECT split_part(kind, '(', 1), form, is_unique, built, keys_of FROM envelope.indexes") == [
+        (name, form, False, False, None)]
+    assert type_of(db, "ssn_ix") == column
+    assert run[0] == "CALL envelope.build_index('public.people', 'ssn', 'ssn_ix')"
+    # PostgreSQL takes it, and the index is one that can be used.
+    db.sql(run[1])
+    assert db.value("SELECT count(*) FROM pg_index WHERE indrelid = 'people'::regclass AND indisvalid "
+                    "AND NOT indisprimary") == 1
+
+
+@pytest.mark.parametrize("kind, value_type, more, sqlstate", [
+    ("exact", "bool", {}, "0A000"),
+    ("exact", "bool", {"force": True}, "0A000"),
+    ("exact", "two", {"force": True}, "0A000"),
+    ("exact", "json", {}, "0A000"),
+    ("exact", "jsonb", {"force": True}, "0A000"),
+    ("exact", "text[]", {"force": True}, "0A000"),
+    ("words", "date", {}, "42804"),
+    ("prefix(4)", "integer", {}, "42804"),
+    ("days", "time", {}, "42804"),
+    ("days", "integer", {}, "42804"),
+    ("days", "text", {}, "42804"),
+    ("buckets", "numeric", {}, "42804"),
+    ("buckets", "numeric(19,2)", {}, "42804"),
+    ("steps(1)", "real", {}, "42804"),
+    ("steps(10)", "interval", {}, "42804"),
+    ("exact", "date", {"form": "digits"}, "22023"),
+    ("exact", "text", {"form": "upper"}, "22023"),
+    ("equal", "text", {}, "22023"),
+    ("prefix", "text", {}, "22023"),
+    ("prefix()", "text", {}, "22023"),
+    ("prefix(0)", "text", {}, "22023"),
+    ("prefix(4096)", "text", {}, "22023"),
+    ("prefix(4", "text", {}, "22023"),
+    ("exact(4)", "text", {}, "22023"),
+    ("parts(1)", "text", {}, "22023"),
+    ("steps(0)", "date", {}, "22023"),
+    ("exact", "text", {"options": '{"unique": true, "term_length": 8}'}, "22023"),
+    ("days", "date", {"options": '{"unique": true}'}, "22023"),
+    ("words", "text", {"options": '{"term_length": 16}'}, "22023"),
+    ("exact", "text", {"options": '{"term_length": 7}'}, "22023"),
+    ("exact", "text", {"options": '{"term_length": 33}'}, "22023"),
+    ("exact", "text", {"options": '{"classes": 7}'}, "22023"),
+    ("exact", "text", {"options": '{"else": 7}'}, "22023"),
+    ("exact", "text", {"options": '[]'}, "22023"),
+    ("exact", "text", {"label": ""}, "22023"),
+    ("exact", "text", {"label": "x" * 256}, "22023"),
+    ("exact", "text", {"index_column": "ssn"}, "55000"),
+    ("exact", "text", {"column": "id"}, "42704"),
+    ("exact", "text", {"column": "none"}, "42703"),
+    ("exact", "text", {"table": "parts_1"}, "42809"),
+    ("exact", "text", {"kind": None}, "22023"),
+])
+def test_what_is_refused(db, kind, value_type, more, sqlstate):
+    db.sql("CREATE TYPE two AS ENUM ('m', 'f')")
+    db.sql("CREATE TABLE parts (id int, ssn envelope.sealed) PARTITION BY LIST (id)")
+    db.sql("CREATE TABLE parts_1 PARTITION OF parts DEFAULT")
+    people(db, value_type)
+    with fails(sqlstate):
+        add(db, **{"kind": kind, **more})
+    assert indexes(db) == []
+    assert db.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'people'::regclass AND attnum > 0") == 2
+
+
+def test_the_index_column(db):
+    people(db)
+    db.sql("ALTER TABLE people ADD ssn_ix text, ADD terms bytea, ADD tokens bigint[], ADD made bytea GENERATED ALWAYS AS "
+           "(''::bytea) STORED, ADD filled bytea DEFAULT '', ADD needed bytea NOT NULL, ADD plain text, ADD bound int NOT NULL, "
+           "ADD other envelope.sealed, ADD triggered bytea")
+    db.sql("SELECT envelope.set_policy('people', 'other', 'source', source => 'plain', bind => '{bound}')")
+    db.sql("CREATE TRIGGER other BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('triggered')")
+    for column, sqlstate in (("ssn_ix", "42804"), ("tokens", "42804"), ("made", "55000"), ("filled", "55000"),
+                             ("needed", "55000"), ("bound", "55000"), ("plain", "55000"), ("other", "55000"),
+                             ("triggered", "55000")):
+        with fails(sqlstate):
+            add(db, "exact", index_column=column)
+    with fails("42804"):
+        add(db, "words", index_column="terms")
+    add(db, "exact", index_column="terms")
+    with fails("42710"):
+        add(db, "prefix(4)", index_column="terms")
+    add(db, "words", index_column="tokens")
+    # One that it makes, when the usual name is taken; and none when that is, too.
+    add(db, "suffix(4)")
+    with fails("42701"):
+        add(db, "suffix(5)")
+    add(db, "suffix(5)", index_column='Eine "Spalte"')
+    assert indexes(db, "index_column, rule") == [
+        ('Eine "Spalte"', "suffix(5) exact/1"), ("ssn_suffix", "suffix(4) exact/1"), ("terms", "exact/1"),
+        ("tokens", "words casefold/1")]
+    with fails("42710"):
+        add(db, "exact", index_column="again")
+
+
+def test_values_that_are_there_are_not_written_over(db):
+    people(db)
+    db.sql("ALTER TABLE people ADD terms bytea; INSERT INTO people VALUES (1, 'x', 'a picture')")
+    with fails("55000"):
+        add(db, "exact", index_column="terms")
+    add(db, "exact", index_column="terms", force=True)
+
+
+def test_who_may_add_an_index(db):
+    people(db)
+    db.sql("ALTER TABLE people ADD picture bytea")
+    with fails("42501"):
+        add(db, "exact", user=db.low)
+    db.sql(f"SELECT envelope.create_key('people'), envelope.grant_key('people', '{db.low}', 'manage')")
+    # To manage keys is not to say what a trigger writes, nor to change a table.
+    for column in ({}, {"index_column": "picture"}):
+        with fails("42501"):
+            add(db, "exact", user=db.low, **column)
+    assert indexes(db) == []
+    add(db, "exact")
+    assert indexes(db, "index_column") == [("ssn_ix",)]
+    assert db.sql("SELECT index_column FROM envelope.indexes", user=db.low) == [("ssn_ix",)]
+    db.sql(f"SELECT envelope.revoke_key('people', '{db.low}', 'manage')")
+    assert db.sql("SELECT index_column FROM envelope.indexes", user=db.low) == []
+    with fails("42501"):
+        db.sql("SELECT envelope.drop_index('people', 'ssn_ix')", user=db.low)
+    with fails("42501"):
+        db.sql("TABLE envelope.column_index", user=db.low)
+
+
+def test_labels(db):
+    people(db)
+    people(db, name="staff")
+    db.sql("SELECT envelope.create_key('people'), envelope.share_keyring('people', 'staff')")
+    add(db, "exact")
+    # Of another keyring: nothing is shared.
+    add(db, "exact", "staff", label="people.ssn", index_column="alone")
+    people(db, name="visitors")
+    more = {"table": "visitors", "keys_of": "people", "label": "people.ssn"}
+    with fails("42710"):
+        add(db, "exact", **more)
+    for other in ({"kind": "prefix(4)"}, {"form": "casefold"}, {"options": '{"term_length": 20}'}):
+        with fails("22023"):
+            add(db, **{"kind": "exact", "share_label": True, **more, **other})
+    add(db, "exact", share_label=True, **more)
+    assert db.sql("SELECT relation, keys_of, label FROM envelope.indexes WHERE keys_of IS NOT NULL") == [
+        ("public.visitors", "public.people", "people.ssn")]
+    # Several kinds of one column have one label; and it stays whatever becomes of the names.
+    add(db, "prefix(4)")
+    db.sql("ALTER TABLE people RENAME ssn TO number")
+    db.sql("ALTER TABLE people RENAME TO persons")
+    assert set(indexes(db, "label")) == {("people.ssn",)}
+
+
+def test_whose_keys_are_used(db):
+    db.sql(f"CREATE TABLE hers (id int, ssn envelope.sealed); ALTER TABLE hers OWNER TO {db.low}")
+    people(db)
+    db.sql("SELECT envelope.create_key('people'), envelope.create_key('hers')")
+    db.sql("SELECT envelope.set_policy('hers', 'ssn')", user=db.low)
+    with fails("42501"):
+        add(db, "exact", "hers", user=db.low, keys_of="people")
+    db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'manage')")
+    add(db, "exact", "hers", user=db.low, keys_of="people")
+    # What is left without keys of its own says so; it does not use others.
+    db.sql("DROP TABLE people")
+    assert db.sql("SELECT relation, keys_of FROM envelope.indexes") == [("public.hers", "-")]
+
+
+def test_names_are_followed(db):
+    people(db)
+    db.sql("ALTER TABLE people ADD note text")
+    add(db, "exact")
+    add(db, "words", index_column="tokens")
+    for rename in ('ssn TO "Größe"', "ssn_ix TO terms", "note TO remark"):
+        db.sql(f"ALTER TABLE people RENAME {rename}")
+    db.sql("CREATE SCHEMA elsewhere; ALTER TABLE people SET SCHEMA elsewhere")
+    with db.connect(autocommit=False) as c:
+        c.execute("ALTER TABLE elsewhere.people RENAME terms TO x")
+        c.execute("ALTER TABLE elsewhere.people DROP tokens")
+        assert c.execute("SELECT index_column FROM envelope.indexes").fetchall() == [("x",)]
+        c.rollback()
+    what = "relation, column_name, index_column"
+    assert indexes(db, what) == [("elsewhere.people", "Größe", "terms"), ("elsewhere.people", "Größe", "tokens")]
+    with fails("0A000"):
+        db.sql("ALTER TABLE elsewhere.people ALTER terms TYPE text USING terms::text")
+    db.sql("ALTER TABLE elsewhere.people DROP terms")
+    assert indexes(db, what) == [("elsewhere.people", "Größe", "tokens")]
+    db.sql('ALTER TABLE elsewhere.people DROP "Größe" CASCADE')
+    assert db.sql("TABLE envelope.column_index") == []
+
+
+def test_an_index_that_ends(db):
+    people(db)
+    add(db, "exact")
+    assert db.value("SELECT envelope.drop_index('people', 'ssn_ix')")
+    assert not db.value("SELECT envelope.drop_index('people', 'ssn_ix')")
+    assert type_of(db, "ssn_ix") == "bytea"
+    add(db, "exact", index_column="ssn_ix")
+    db.sql("DROP TABLE people")
+    assert db.sql("SELECT relation::text FROM envelope.column_index") == [("-",)]
+    assert indexes(db) == []
+
+
+def test_an_index_needs_the_policy(db):
+    people(db, "varchar(10)")
+    add(db, "exact")
+    for change in ("SELECT envelope.drop_policy('people', 'ssn')", "SELECT envelope.set_policy('people', 'ssn', value_type => 'date')",
+                   "SELECT envelope.set_policy('people', 'ssn')", "SELECT envelope.unprotect('people', 'ssn')"):
+        with fails("55000"):
+            db.sql(change)
+    # Another length, another block, another binding: the terms are the same.
+    db.sql("SELECT envelope.set_policy('people', 'ssn', value_type => 'varchar(20)', block => 16)")
+    db.sql("SELECT envelope.drop_index('people', 'ssn_ix')")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', value_type => 'date')")
+    people(db, "numeric(10,2)", "pay")
+    add(db, "steps(10)", "pay")
+    with fails("55000"):
+        db.sql("SELECT envelope.set_policy('pay', 'ssn', value_type => 'numeric(10,3)')")
+
+
+def test_partitions_use_the_index_of_their_root(db):
+    db.sql("CREATE TABLE parts (id int, ssn envelope.sealed) PARTITION BY LIST (id)")
+    db.sql("CREATE TABLE parts_1 PARTITION OF parts DEFAULT")
+    db.sql("SELECT envelope.set_policy('parts', 'ssn', value_type => 'text')")
+    run = add(db, "exact", "parts")
+    assert type_of(db, "ssn_ix", "parts_1") == "bytea"
+    # PostgreSQL has no CONCURRENTLY here.
+    db.sql(run[1])
+    db.sql("ALTER TABLE parts RENAME ssn_ix TO terms")
+    assert indexes(db, "relation, index_column") == [("public.parts", "terms")]
+    with fails("42809"):
+        db.sql("SELECT envelope.drop_index('parts_1', 'terms')")
+
+
+def test_who_may_read_terms(db):
+    """Whoever writes to the table and reads terms can try values. Who reads the whole table loses the one column."""
+    people(db)
+    db.sql(f'GRANT SELECT, INSERT ON people TO {db.low}; CREATE ROLE "odd {db.low}"')
+    db.sql(f'GRANT INSERT ON people TO "odd {db.low}"')
+    run = add(db, "exact")
+    for sql in run[2:]:
+        db.sql(sql)
+    rights = "SELECT has_column_privilege(%s, 'people', %s, 'SELECT')"
+    assert [db.value(rights, (db.low, column)) for column in ("id", "ssn", "ssn_ix")] == [True, True, False]
+    assert db.value("SELECT has_table_privilege(%s, 'people', 'INSERT')", (db.low,))
+
+
+def test_dumped_and_restored(db, cluster):
+    people(db)
+    people(db, name="staff")
+    add(db, "exact")
+    add(db, "words", "staff", index_column='Eine "Spalte"', keys_of="people", label="é")
+    db.sql("UPDATE envelope.column_index SET key_id = gen_random_uuid(), boundaries = 'x', built = true "
+           "WHERE keys_of IS NULL")
+    what = ("relation::text, column_name, index_column, rule, label, term_length, keys_of::text, key_id, is_unique, boundaries, "
+            "built")
+    rows = db.sql(f"SELECT {what} FROM envelope.column_index ORDER BY 1")
+    cluster.dump_and_restore(db.name, "copied")
+    assert cluster.sql(f"SELECT {what} FROM envelope.column_index ORDER BY 1", dbname="copied") == rows
+
+
+def test_others_do_not_write_the_catalog(db):
+    people(db)
+    add(db, "exact")
+    db.sql(f"GRANT pg_write_all_data TO {db.low}")
+    for write in ("DELETE FROM envelope.column_index", "UPDATE envelope.column_index SET label = 'x'"):
+        with fails("42501"):
+            db.sql(write, user=db.low)
