@@ -6,7 +6,7 @@
 //! terms of all rows would have to be made anew.
 
 use envelope::header::KeyId;
-use envelope::term::TERM_PREFIX_LEN;
+use envelope::search::TERM_PREFIX_LEN;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
