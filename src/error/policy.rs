@@ -66,6 +66,12 @@ pub enum PolicyError {
     #[error("sealed value for column \"{column}\" of table {table} is no value of type {needs}")]
     OtherType { column: String, table: String, needs: String },
 
+    /// A cast that may round, cut or misread what is sealed.
+    #[error(
+        "values of column \"{column}\" of table {table} are of type {is}, and {to} does not hold all of them as they are"
+    )]
+    WouldLose { column: String, table: String, is: String, to: String },
+
     /// A source column's value that was not sealed.
     #[error("a source column must be empty once its value is sealed, and this one is not")]
     NotEmpty,
@@ -144,9 +150,9 @@ impl PolicyError {
                 ERRCODE_NULL_VALUE_NOT_ALLOWED
             }
             PolicyError::OtherRow { .. } => ERRCODE_DATA_EXCEPTION,
-            PolicyError::BothGiven { .. } | PolicyError::OtherType { .. } => {
-                ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            PolicyError::BothGiven { .. }
+            | PolicyError::OtherType { .. }
+            | PolicyError::WouldLose { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             PolicyError::TagTaken { .. } | PolicyError::Another { .. } => ERRCODE_DUPLICATE_OBJECT,
             PolicyError::Needed { .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             PolicyError::Retyped { .. } | PolicyError::EnumSealed { .. } => {
@@ -208,6 +214,13 @@ impl PolicyError {
             PolicyError::BothGiven { column, source_column, .. } => format!(
                 "Give {} the plaintext, or {} the sealed value.",
                 identifier(source_column),
+                identifier(column)
+            ),
+            PolicyError::WouldLose { column, table, to, .. } => format!(
+                "Get all back first: SELECT envelope.unprotect({}, {}). Then make of it what you want: ALTER TABLE {table} \
+                 ALTER COLUMN {} TYPE {to} USING ....",
+                literal(table),
+                literal(column),
                 identifier(column)
             ),
             PolicyError::Needed { needed_by, table, .. } => format!(

@@ -14,6 +14,9 @@ pub const CATALOG_PATH: (&CStr, &CStr) = (c"search_path", c"pg_catalog, pg_temp"
 /// Rows are not hidden: where a policy would hide some, the query is an error.
 pub const ALL_ROWS: (&CStr, &CStr) = (c"row_security", c"off");
 
+/// The text of a float says all of it.
+pub const WHOLE_FLOATS: (&CStr, &CStr) = (c"extra_float_digits", c"1");
+
 impl LocalSettings {
     pub fn of(settings: &[(&CStr, &CStr)]) -> LocalSettings {
         // SAFETY: opens a level that `drop`, or the transaction's abort, closes; the strings are NUL-terminated.

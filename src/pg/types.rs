@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 
 use crate::pg::datum::owned_cstring;
-use crate::pg::encoding;
+use crate::pg::{encoding, kinds};
 
 /// The type that `name` (as SQL writes types: qualified or not, an array, with a modifier) means, and its
 /// modifier, -1 for none; `None` when nothing bears the name. Raises on what is no name of a type.
@@ -57,6 +57,39 @@ pub fn is_string(kind: pg_sys::Oid) -> bool {
         pg_sys::get_type_category_preferred(kind, &mut category, &mut is_preferred);
     }
     category as u8 == pg_sys::TYPCATEGORY_STRING
+}
+
+/// Whether every value of type `from` is, with nothing of it lost, a value of type `to`: one of the same type, text
+/// that says the same, or what PostgreSQL casts by itself, but for what rounds or
+/// cuts all the same.
+pub fn holds_all(to: pg_sys::Oid, from: (pg_sys::Oid, i32)) -> bool {
+    let ((is, modifier), (to, wanted)) = (kinds::base(from.0, from.1), kinds::base(to, -1));
+    if wanted >= 0 && (is, modifier) != (to, wanted) {
+        return false;
+    }
+    if let (Some(is), Some(to)) = (kinds::element(is), kinds::element(to)) {
+        return holds_all(to, (is, modifier));
+    }
+    let texts = [pg_sys::TEXTOID, pg_sys::VARCHAROID];
+    // Bytes hold text in UTF-8, and what is none is an error.
+    if is == to || texts.contains(&to) || texts.contains(&is) && to == pg_sys::BYTEAOID {
+        return true;
+    }
+    if [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&to) {
+        return is == pg_sys::INT2OID
+            || to == pg_sys::FLOAT8OID && [pg_sys::INT4OID, pg_sys::FLOAT4OID].contains(&is);
+    }
+    // A name is cut. In the night when clocks go forward, times of two hours are one.
+    if to == pg_sys::NAMEOID || to == pg_sys::TIMESTAMPTZOID {
+        return false;
+    }
+    let mut function = pg_sys::InvalidOid;
+    // SAFETY: look-ups in the system cache; writes the function's OID.
+    let path = unsafe {
+        let implicit = pg_sys::CoercionContext::COERCION_IMPLICIT;
+        pg_sys::find_coercion_pathway(to, is, implicit, &mut function)
+    };
+    path != pg_sys::CoercionPathType::COERCION_PATH_NONE
 }
 
 /// For messages: the quoted name, or the OID of a type that is gone.

@@ -13,7 +13,7 @@ use super::{back, in_place, obstacles, online, read, triggers};
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
-use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
+use crate::pg::local_settings::{ALL_ROWS, LocalSettings, WHOLE_FLOATS};
 use crate::pg::{column, encoding, relation, report, spi, types};
 use crate::values::ValueType;
 
@@ -122,6 +122,9 @@ pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -
         life::warm(relation)?;
     }
     let facts = locked(relation, &facts)?;
+    if let Some(to) = to {
+        require_nothing_lost(&facts, column, to)?;
+    }
     let any = |condition: &str| {
         // Of rows that are hidden from the current role nothing is known: there may be one.
         if relation::has_row_security(relation) {
@@ -136,10 +139,30 @@ pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -
         Ok(told.as_deref() == Some(b"true"))
     };
     let to = to.map(|kind| value_of(kind, -1));
+    let _floats = LocalSettings::of(&[WHOLE_FLOATS]);
     for statement in back::statements(&facts, column, to, &any)? {
         run(&statement)?;
     }
     Ok(())
+}
+
+/// 22023 for a type of which some value of the column would be another one.
+fn require_nothing_lost(facts: &Facts, column: &str, to: pg_sys::Oid) -> Result<()> {
+    let Some(policy) = facts.policy_about(column) else { return Ok(()) };
+    let is = match &policy.value_type {
+        Some(name) => type_named(name)?,
+        None => (pg_sys::BYTEAOID, -1),
+    };
+    if types::holds_all(to, is) {
+        return Ok(());
+    }
+    Err(PolicyError::WouldLose {
+        column: column.to_owned(),
+        table: facts.name.clone(),
+        is: types::display_name(is.0, is.1),
+        to: types::display_name(to, -1),
+    }
+    .into())
 }
 
 fn ready(relation: pg_sys::Oid) -> Result<()> {
