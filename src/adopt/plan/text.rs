@@ -43,11 +43,38 @@ pub fn as_one(statements: &[String]) -> String {
             None => format!("  {statement};\n"),
         })
         .collect();
+    block("BEGIN", &body)
+}
+
+/// A statement that is an error of SQLSTATE `sqlstate` if `condition` holds of a row of `table`. The message is their number
+/// and `complaint`.
+pub fn raising(
+    table: &str,
+    condition: &str,
+    sqlstate: &str,
+    complaint: &str,
+    hint: &str,
+) -> String {
+    let (complaint, hint) = (literal(&format!(" {complaint}")), literal(hint));
+    block(
+        // A column of the table may have the name of the variable.
+        "#variable_conflict use_column\nDECLARE\n  met bigint;\nBEGIN",
+        &format!(
+            "  SELECT count(*) INTO met FROM {table} WHERE {condition};
+  IF met > 0 THEN
+    RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = pg_catalog.concat(met, {complaint}), HINT = {hint};
+  END IF;\n"
+        ),
+    )
+}
+
+fn block(head: &str, body: &str) -> String {
     let mut tag = String::from("envelope");
     while body.contains(&format!("${tag}$")) {
         tag.push('_');
     }
-    format!("DO ${tag}$ BEGIN\n{body}END ${tag}$")
+    let parting = if head.contains('\n') { '\n' } else { ' ' };
+    format!("DO ${tag}${parting}{head}\n{body}END ${tag}$")
 }
 
 /// One ALTER TABLE of several changes.

@@ -6,7 +6,7 @@ use crate::adopt::plan::facts::{Category, Facts, TriggerKind};
 use crate::adopt::plan::in_place::argument;
 use crate::adopt::plan::options::Options;
 use crate::adopt::plan::step::{BATCHES, EXCLUSIVE, LOOK, NO_CHANGE, NO_LOCK, NO_WRITES, Step};
-use crate::adopt::plan::text::{alter_table, literal};
+use crate::adopt::plan::text::{alter_table, literal, raising};
 use crate::adopt::plan::wish::{Form, Wish};
 use crate::adopt::plan::{carried, triggers, values};
 use crate::error::Result;
@@ -149,11 +149,19 @@ fn compared(facts: &Facts, wish: &Wish<'_>) -> Step {
         wish.bind.iter().map(|column| (column.quoted.clone(), column.category)).collect();
     let context = values::context(facts, &wish.known_tag(facts), &bound);
     let opened = values::opened(facts, &wish.target, &wish.value, context.as_deref());
+    let (source, target) = (&wish.column.quoted, &wish.target.quoted);
+    let condition = format!("({opened})::text IS DISTINCT FROM {source}::text");
+    let complaint = format!(
+        "rows of table {} say in column {target} something else than in column {source}",
+        facts.name
+    );
+    let hint = format!(
+        "A program wrote one of them past the trigger that keeps both the same. Find out which one is right, and set the \
+         other: SELECT * FROM {} WHERE {condition}.",
+        facts.name
+    );
     Step::run(
-        format!(
-            "SELECT count(*) AS must_be_0 FROM {} WHERE ({opened})::text IS DISTINCT FROM {}::text",
-            facts.name, wish.column.quoted
-        ),
+        raising(&facts.name, &condition, "data_exception", &complaint, &hint),
         "ACCESS SHARE, while the table is read once; reads and writes go on",
         "opens every value and compares it",
     )
