@@ -861,6 +861,44 @@ def test_what_goes_before_the_swap_says_its_lock(db):
         assert strongest(c) == lock.split(",")[0]
 
 
+def test_what_goes_before_the_swap_can_be_made_again(db):
+    """An index and a statistics object: the remark has the statement."""
+    db.sql("CREATE TABLE t (id int PRIMARY KEY, v text, d date); CREATE STATISTICS s ON v, d FROM t")
+    db.sql("CREATE INDEX i ON t USING hash (lower(v)) WITH (fillfactor = 70) WHERE id > 3")
+    made = "SELECT pg_get_indexdef('i'::regclass), pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxname = 's'"
+    before = db.sql(made)
+    for sql, _, remark in plan(db, "t", ["v"], form="source", online=True):
+        if sql and sql.startswith("DROP "):
+            assert remark.startswith("drops ")
+            db.sql(sql)
+            db.sql(remark.split("it was: ")[1])
+    assert db.sql(made) == before and len(before) == 1
+
+
+@pytest.mark.parametrize("kind, default", [("text", "'none'"), ("bytea", "'none'::bytea"), ("date", "'2020-02-29'::date")])
+def test_a_default_that_stays_is_told(db, kind, default):
+    """It does what it did, and stands in the catalog in clear: how to be rid of it is said."""
+    db.sql(f"CREATE TABLE t (id int, v {kind} DEFAULT {default}, w {kind} DEFAULT NULL, x {kind} DEFAULT {default})")
+    drop = "ALTER TABLE public.t ALTER COLUMN v DROP DEFAULT"
+    for online in (True, False):
+        for form in ("sealed",) if kind == "date" else ("sealed", "bytea"):
+            told = [remark for *_, remark in plan(db, "t", ["v", "w"], form=form, online=online) if "DEFAULT" in remark]
+            assert len(told) == 1 and drop in told[0]
+    with db.connect() as c:
+        got = notices(c)
+        c.execute("SELECT envelope.protect('t', 'v'), envelope.protect('t', 'w')")
+        assert [drop in message for severity, message, _ in got if severity == "NOTICE"] == [True]
+    db.sql("INSERT INTO t (id) VALUES (1)")
+    assert seals(db, "t", "v")
+    warned = "SELECT remedy FROM envelope.lint('t') WHERE sqlstate = '42P17'"
+    assert db.sql(warned) == [(drop,)]
+    db.sql(drop)
+    assert db.sql(warned) == []
+    # A source may have none: it would take the place of a value that is given.
+    with fails("0A000"):
+        db.sql("SELECT envelope.protect('t', 'x', form => 'source')")
+
+
 def test_a_batch_takes_the_lock_that_it_says(db):
     db.sql("CREATE TABLE t (id int PRIMARY KEY, v text)")
     db.sql("INSERT INTO t SELECT g, 'x' FROM generate_series(1, 3000) g")

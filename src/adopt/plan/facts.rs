@@ -133,6 +133,9 @@ pub struct Use {
     pub name: String,
     /// The statement that takes it away; empty where none does.
     pub remove: String,
+    /// The statement that makes it as it is; none but of what only makes queries quicker.
+    #[serde(default)]
+    pub make: Option<String>,
 }
 
 /// A role that was granted something on the table, and what it lacks on its keys.

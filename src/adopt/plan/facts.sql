@@ -7,7 +7,9 @@ tree AS (
   UNION SELECT relid::oid FROM pg_partition_tree($1)),
 -- Whatever PostgreSQL knows to depend on a column, of the table or of one of its partitions.
 uses AS (
-  SELECT DISTINCT a.attname AS column_name, u.kind, u.name, u.remove
+  SELECT DISTINCT a.attname AS column_name, u.kind, u.name, u.remove,
+         CASE u.kind WHEN 'index' THEN pg_get_indexdef(d.objid)
+                     WHEN 'extended statistics' THEN pg_get_statisticsobjdef(d.objid) END AS make
   FROM pg_depend d
   JOIN tree ON tree.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
   JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -75,7 +77,7 @@ uses AS (
   ) AS u(kind, name, remove)
   UNION ALL
   -- Which depends on its table: PostgreSQL turns that round.
-  SELECT DISTINCT a.attname, 'partition key', format('of table %s', d.refobjid::regclass), ''
+  SELECT DISTINCT a.attname, 'partition key', format('of table %s', d.refobjid::regclass), '', NULL
   FROM pg_depend d JOIN tree ON tree.oid = d.refobjid AND tree.oid = d.objid
   JOIN pg_attribute a ON a.attrelid = d.objid AND a.attnum = d.objsubid
   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid = 0
@@ -153,7 +155,7 @@ SELECT convert_to(json_build_object(
       'expression', pg_get_expr(c.conbin, c.conrelid)) ORDER BY c.conname)
     FROM pg_constraint c WHERE c.conrelid = p.oid AND c.contype = 'c'), '[]'),
   'uses', COALESCE((SELECT json_agg(json_build_object('column', u.column_name, 'kind', u.kind, 'name', u.name,
-      'remove', u.remove) ORDER BY u.column_name, u.kind, u.name) FROM uses u), '[]'),
+      'remove', u.remove, 'make', u.make) ORDER BY u.column_name, u.kind, u.name) FROM uses u), '[]'),
   'roles', COALESCE((SELECT json_agg(json_build_object(
       'name', x.name, 'writes', x.writes AND NOT x.may_encrypt,
       'reads_all', x.reads_all AND NOT x.may_decrypt,

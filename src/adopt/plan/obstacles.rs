@@ -1,6 +1,6 @@
 //! What stands in the way: what depends on a column and cannot be carried over.
 
-use super::facts::{Column, Facts};
+use super::facts::{Column, Facts, Use};
 use super::wish::{Form, Wish};
 use crate::error::{Error, Result};
 
@@ -42,18 +42,43 @@ pub fn check(facts: &Facts, wishes: &[Wish<'_>], online: bool) -> Result<()> {
     })
 }
 
-/// What goes only when the application no longer needs it: its statements, each with what it is.
-pub fn late<'a>(facts: &'a Facts, wishes: &[Wish<'_>]) -> Vec<(&'a str, String)> {
-    let mut late: Vec<(&str, String)> = Vec::new();
+/// What goes only when the application no longer needs it.
+pub fn late<'a>(facts: &'a Facts, wishes: &[Wish<'_>]) -> Vec<&'a Use> {
+    let mut late: Vec<&Use> = Vec::new();
     for used in &facts.uses {
         let is_ours =
             wishes.iter().any(|wish| wish.column.name == used.column && !wish.is_in_place());
-        let what = format!("{} {}", used.kind, used.name);
-        if is_ours && is_late(&used.kind) && !late.iter().any(|(_, known)| *known == what) {
-            late.push((&used.remove, what));
+        let is_known =
+            late.iter().any(|known| (&known.kind, &known.name) == (&used.kind, &used.name));
+        if is_ours && is_late(&used.kind) && !is_known {
+            late.push(used);
         }
     }
     late
+}
+
+/// What is to be said of a DEFAULT, which stays: rows that are given no value shall have it as before.
+pub fn default_stays(facts: &Facts, column: &Column) -> Option<String> {
+    let default = column.default.as_deref().filter(|_| !column.generated)?;
+    let is_null = default == "NULL" || default.starts_with("NULL::");
+    (!is_null).then(|| {
+        format!(
+            "the DEFAULT of column {0} stays, in clear in the catalog and in dumps; without it: ALTER TABLE {1} ALTER COLUMN \
+             {0} DROP DEFAULT",
+            column.quoted, facts.name
+        )
+    })
+}
+
+/// A remark, and what is to be said of the defaults of columns that keep theirs.
+pub fn and_defaults<'a>(
+    facts: &Facts,
+    wishes: impl IntoIterator<Item = &'a Wish<'a>>,
+    remark: String,
+) -> String {
+    let kept = wishes.into_iter().filter(|wish| wish.form != Form::Source);
+    let said = kept.filter_map(|wish| default_stays(facts, wish.column));
+    std::iter::once(remark).chain(said).collect::<Vec<_>>().join("; ")
 }
 
 fn of_table(facts: &Facts) -> Vec<Obstacle> {

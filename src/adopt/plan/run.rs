@@ -66,7 +66,7 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
         &format!(
             "one transaction and one rewrite; afterwards the table holds no plaintext, WAL and backups still do; {}. \
              For a table that is in use: options => '{{\"online\": true}}'",
-            online::seen_by_others(&facts)
+            obstacles::and_defaults(&facts, &wishes, online::seen_by_others(&facts))
         ),
     ));
     Ok(steps)
@@ -109,6 +109,11 @@ pub fn protect(relation: pg_sys::Oid, asked: Asked) -> Result<()> {
     let facts = locked(relation, &facts)?;
     for statement in look(&facts)? {
         run(&statement)?;
+    }
+    if let Some(stays) =
+        facts.column(&name).and_then(|column| obstacles::default_stays(&facts, column))
+    {
+        report::notice(stays);
     }
     tell(&facts);
     Ok(())

@@ -8,7 +8,7 @@ use crate::adopt::plan::options::Options;
 use crate::adopt::plan::step::{BATCHES, EXCLUSIVE, LOOK, NO_CHANGE, NO_LOCK, NO_WRITES, Step};
 use crate::adopt::plan::text::{alter_table, literal, raising};
 use crate::adopt::plan::wish::{Form, Wish};
-use crate::adopt::plan::{carried, triggers, values};
+use crate::adopt::plan::{carried, obstacles, triggers, values};
 use crate::error::Result;
 
 /// The sealed column, filled and kept equal.
@@ -104,9 +104,13 @@ pub fn where_they_stand(
         steps.push(Step::run(
             triggers::create(facts, TriggerKind::Seal, &arguments)?,
             NO_WRITES,
-            &format!(
-                "from here on new values are sealed, and the application must read both; {}",
-                seen_by_others(facts)
+            &obstacles::and_defaults(
+                facts,
+                wishes.iter().copied(),
+                format!(
+                    "from here on new values are sealed, and the application must read both; {}",
+                    seen_by_others(facts)
+                ),
             ),
         ));
     }
@@ -163,6 +167,6 @@ fn compared(facts: &Facts, wish: &Wish<'_>) -> Step {
     Step::run(
         raising(&facts.name, &condition, "data_exception", &complaint, &hint),
         "ACCESS SHARE, while the table is read once; reads and writes go on",
-        "opens every value and compares it",
+        "opens every value and compares it; an error if one differs, so that what follows is not run",
     )
 }

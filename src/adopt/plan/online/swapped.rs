@@ -10,7 +10,7 @@ use crate::adopt::plan::options::Options;
 use crate::adopt::plan::step::{BATCHES, SWAP, Step};
 use crate::adopt::plan::text::{alter_table, as_one, literal};
 use crate::adopt::plan::wish::Wish;
-use crate::adopt::plan::{carried, triggers};
+use crate::adopt::plan::{carried, obstacles, triggers};
 use crate::error::Result;
 
 /// From here on no plaintext is kept.
@@ -74,7 +74,8 @@ pub fn swapped(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result
         true => "one transaction; fails while a view or function still reads the plaintext",
         false => "one transaction; the way back is envelope.unprotect from here on",
     };
-    Ok(vec![Step::run(as_one(&statements), SWAP, remark)])
+    let remark = obstacles::and_defaults(facts, sealing.iter().map(|wish| **wish), remark.into());
+    Ok(vec![Step::run(as_one(&statements), SWAP, &remark)])
 }
 
 /// Fails while a value has no sealed one beside it. Who runs the steps one after the other may not have seen that the one

@@ -1,6 +1,6 @@
 //! Between the halves: the application changes, and what still reads plaintext goes.
 
-use crate::adopt::plan::facts::{Category, Facts};
+use crate::adopt::plan::facts::{Category, Facts, Use};
 use crate::adopt::plan::obstacles;
 use crate::adopt::plan::options::Options;
 use crate::adopt::plan::step::{EXCLUSIVE, LOOK, NO_CHANGE, Step};
@@ -43,9 +43,7 @@ pub fn switched(facts: &Facts, wishes: &[Wish<'_>]) -> Vec<Step> {
         "the application changes {when}: it {}. No version that reads plaintext may be left",
         all.join("; ")
     )));
-    for (remove, what) in obstacles::late(facts, wishes) {
-        steps.push(late(facts, remove, &what));
-    }
+    steps.extend(obstacles::late(facts, wishes).into_iter().map(|used| late(facts, used)));
     steps
 }
 
@@ -58,24 +56,30 @@ fn reader(wish: &Wish<'_>) -> &'static str {
 }
 
 /// Something that still reads the plaintext.
-fn late(facts: &Facts, remove: &str, what: &str) -> Step {
+fn late(facts: &Facts, used: &Use) -> Step {
+    let remove = &used.remove;
+    let Some(make) = &used.make else {
+        return Step::wait(format!(
+            "{} {} still reads the plaintext: make it anew over the opened value, or {remove}",
+            used.kind, used.name
+        ));
+    };
     if remove.starts_with("DROP INDEX") && !facts.is_partitioned {
-        let concurrently = remove.replacen("DROP INDEX", "DROP INDEX CONCURRENTLY", 1);
         return Step::run(
-            concurrently,
+            remove.replacen("DROP INDEX", "DROP INDEX CONCURRENTLY", 1),
             "SHARE UPDATE EXCLUSIVE, until who uses it now has ended",
-            "over sealed values it finds nothing; outside BEGIN",
+            &format!(
+                "drops an index: over sealed values it finds nothing; outside BEGIN; it was: {make}"
+            ),
         );
     }
-    if remove.starts_with("DROP INDEX") || remove.starts_with("DROP STATISTICS") {
-        let lock = if remove.starts_with("DROP INDEX") { EXCLUSIVE } else { NO_CHANGE };
-        return Step::run(
-            remove,
-            lock,
-            "over sealed values it is of no use, and it holds plaintext",
-        );
-    }
-    Step::wait(format!(
-        "{what} still reads the plaintext: make it anew over the opened value, or {remove}"
-    ))
+    let lock = if remove.starts_with("DROP INDEX") { EXCLUSIVE } else { NO_CHANGE };
+    Step::run(
+        remove,
+        lock,
+        &format!(
+            "drops {} {}: over sealed values it is of no use, and it holds plaintext; it was: {make}",
+            used.kind, used.name
+        ),
+    )
 }
