@@ -215,6 +215,12 @@ pub enum Error {
     #[error("table {table} is a partition of {root}, whose keyring it uses")]
     IsPartition { table: String, root: String },
 
+    /// A function that PostgreSQL may take for one of the extension's.
+    #[error(
+        "function {function} of role {owner} could be called in the place of the extension's own"
+    )]
+    Shadowed { function: String, owner: String, schema: String },
+
     /// What commits by itself was called where it cannot.
     #[error("{0} commits by itself, and cannot run in a transaction block")]
     InTransactionBlock(&'static str),
@@ -517,6 +523,7 @@ impl Error {
             | Error::ValuesLent { .. }
             | Error::KeyringShared { .. } => ERRCODE_OBJECT_IN_USE,
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
+            Error::Shadowed { .. } => ERRCODE_DUPLICATE_FUNCTION,
             Error::InTransactionBlock(_) => ERRCODE_INVALID_TRANSACTION_TERMINATION,
             Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             Error::ChangedMeanwhile(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -661,6 +668,12 @@ impl Error {
                 "Two nodes have each made a key of this version, and values may be under both keys. To let \
                  replication go on, give the key that is here another version: delete its row, and insert \
                  it again as decrypt-only."
+            }
+            Error::Shadowed { function, schema, .. } => {
+                return Some(format!(
+                    "A superuser can take it away: DROP ROUTINE {function}. See that roles of no trust create nothing there: \
+                     REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, and from those who were granted it."
+                ));
             }
             Error::InTransactionBlock(_) => {
                 "Call it as a statement of its own, outside BEGIN and COMMIT."

@@ -8,14 +8,41 @@ use pgrx::spi::{Result as SpiResult, Spi, SpiHeapTupleData};
 
 use crate::catalog::schema;
 use crate::error::{Error, Result};
+use crate::pg::encoding;
 use crate::pg::owner::ActingAsOwner;
 
-/// The schema in which the functions stand that queries use.
+/// The schema in which the functions stand that queries use. 42723 where somebody else has put one of the same name
+/// beside them: PostgreSQL takes the one whose arguments are closer, with the rights of whoever runs the statement.
 pub fn functions_schema() -> Result<CString> {
+    require_none_beside()?;
     let sql = "SELECT convert_to(n.nspname::text, getdatabaseencoding())
                FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
                WHERE e.extname = 'pgrx-example'";
     rows(sql, &[], |row| text(row, 1))?.pop().ok_or(Error::NotInstalled)
+}
+
+/// A superuser may do all anyway, and whoever owns the extension can change its functions.
+fn require_none_beside() -> Result<()> {
+    let sql = "SELECT convert_to(p.oid::regprocedure::text, getdatabaseencoding()),
+                      convert_to(quote_ident(r.rolname), getdatabaseencoding()),
+                      convert_to(e.extnamespace::regnamespace::text, getdatabaseencoding())
+               FROM pg_extension e
+               JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+                AND d.classid = 'pg_proc'::regclass
+               JOIN pg_proc m ON m.oid = d.objid AND m.pronamespace = e.extnamespace
+               JOIN pg_proc p ON p.proname = m.proname AND p.pronamespace = m.pronamespace
+               JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+               WHERE e.extname = 'pgrx-example' AND p.proowner <> e.extowner
+                 AND NOT EXISTS (SELECT FROM pg_depend x
+                                 WHERE x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'e'
+                                   AND x.refclassid = 'pg_extension'::regclass AND x.refobjid = e.oid)
+               LIMIT 1";
+    let found = rows(sql, &[], |row| Ok(text(row, 1)?.zip(text(row, 2)?).zip(text(row, 3)?)))?;
+    let named = |name: &CString| encoding::to_string(name.to_bytes());
+    found.first().map_or(Ok(()), |((function, owner), schema)| {
+        let (function, owner, schema) = (named(function), named(owner), named(schema));
+        Err(Error::Shadowed { function, owner, schema })
+    })
 }
 
 /// The columns of `relation` that a sealing trigger on it names, or one on a partitioned table above it.

@@ -2,9 +2,23 @@
 //! is always NULL once stored.
 
 /// The queries that find errors, and perhaps more.
-pub const ERRORS: &[&str] = &[SOURCES];
+pub const ERRORS: &[&str] = &[SOURCES, SHADOWS];
 /// Those that find none.
 pub const OTHERS: &[&str] = &[CONSTRAINTS, CHECKS, INDEXES, GENERATED, STATISTICS, IDENTITY];
+
+/// A function of somebody else's beside one of the extension's. Statements that call the extension's call it, where its
+/// arguments are closer, with the rights of whoever runs them.
+const SHADOWS: &str = r"
+SELECT DISTINCT c.relation, '', 'error', '42723',
+       format('function %s of role %I could be called in the place of the extension''s own', p.oid::regprocedure, r.rolname),
+       format('DROP ROUTINE %s', p.oid::regprocedure)
+FROM col c
+CROSS JOIN pg_extension e
+JOIN member m ON m.pronamespace = e.extnamespace
+JOIN pg_proc p ON p.proname = m.proname AND p.pronamespace = m.pronamespace AND p.proowner <> e.extowner
+JOIN pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+WHERE e.extname = convert_from($1, 'UTF8') AND p.oid NOT IN (SELECT oid FROM member)
+  AND (c.policy OR c.triggered OR c.heir OR c.copy)";
 
 /// UNIQUE lets duplicates in, a foreign key finds nothing, an exclusion excludes nothing.
 const CONSTRAINTS: &str = r"

@@ -4,7 +4,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 
 use super::facts::Facts;
-use crate::catalog::rows;
+use crate::catalog::{rows, views};
 use crate::error::{Error, Result};
 use crate::pg::column::base_type;
 use crate::pg::local_settings::{CATALOG_PATH, LocalSettings};
@@ -17,6 +17,7 @@ pub fn facts(relation: pg_sys::Oid) -> Result<Facts> {
             return Err(policy.type_is_gone());
         }
     }
+    views::functions_schema()?;
     let json = {
         let _path = LocalSettings::of(&[CATALOG_PATH]);
         // SAFETY: an OID by value.
