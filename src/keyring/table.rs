@@ -129,6 +129,11 @@ impl Table {
         self.0.root
     }
 
+    /// Another one whenever it was read anew.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
     /// What its columns are; of a partition, by the nearest table above it that says so.
     pub fn policies(&self) -> &[Policy] {
         &self.0.policies
@@ -136,7 +141,21 @@ impl Table {
 
     /// What the column of that name, in the server's encoding, is.
     pub fn policy(&self, column: &CStr) -> Option<&Policy> {
-        self.policies().iter().find(|policy| policy.column_name.as_c_str() == column)
+        self.policies().get(self.policy_at(column)?)
+    }
+
+    /// Where that stands among [`Self::policies`].
+    pub fn policy_at(&self, column: &CStr) -> Option<usize> {
+        self.policies().iter().position(|policy| policy.column_name.as_c_str() == column)
+    }
+
+    /// Whose key `key_id` is.
+    pub fn whose(&self, key_id: KeyId) -> Result<Whose> {
+        Ok(match cache::row(key_id)? {
+            None => Whose::Nobodys,
+            Some(key) if self.has(key.keyring_id) => Whose::Ours,
+            Some(_) => Whose::Others,
+        })
     }
 
     /// The search indexes of the column of that name, in the server's encoding; of a partition, by the nearest table

@@ -26,6 +26,7 @@ pub mod json;
 pub mod kinds;
 pub mod local_settings;
 pub mod lock;
+pub mod memory;
 pub mod origin;
 pub mod owner;
 pub mod path;

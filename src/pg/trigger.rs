@@ -1,13 +1,19 @@
 //! A trigger's call: who fired it, with which row.
 
-use std::ffi::{CStr, c_char, c_int};
+mod kept;
+mod row;
+mod values;
+
+use std::ffi::{CStr, c_int};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use crate::pg::encoding;
 use crate::pg::tid::Tid;
-use crate::pg::varlena::{VarlenaBuf, palloc};
+
+pub use row::Row;
+pub use values::Values;
 
 unsafe extern "C-unwind" {
     // utils/datum.h, which pgrx does not bind. Fetches what it must from TOAST, and so may raise.
@@ -27,37 +33,15 @@ unsafe extern "C" {
         by_value: bool,
         length: c_int,
     ) -> bool;
-    // executor/spi.h, without the guard of pgrx's bindings: for a column that exists they raise
-    // nothing, and a guard costs a row more than they do.
-    fn SPI_fnumber(descriptor: pg_sys::TupleDesc, name: *const c_char) -> c_int;
-    fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
-    // access/htup_details.h, likewise: raises nothing for a tuple that has all columns.
-    fn heap_deform_tuple(
-        tuple: pg_sys::HeapTuple,
-        descriptor: pg_sys::TupleDesc,
-        values: *mut pg_sys::Datum,
-        is_null: *mut bool,
-    );
+    // nodes/bitmapset.h, without the guard of pgrx's bindings, which costs a row more than it does: raises nothing for a
+    // number that is not negative.
+    fn bms_is_member(number: c_int, set: *const pg_sys::Bitmapset) -> bool;
 }
 
 /// The call of a trigger function.
 pub struct TriggerCall<'a> {
     data: &'a pg_sys::TriggerData,
-}
-
-/// The row that a BEFORE trigger is given and hands on, changed or not.
-pub struct Row<'a> {
-    /// As it was given.
-    tuple: pg_sys::HeapTuple,
-    descriptor: pg_sys::TupleDesc,
-    /// All columns, once one was replaced.
-    changed: Option<Values<'a>>,
-}
-
-/// A row taken apart.
-pub struct Values<'a> {
-    values: &'a mut [pg_sys::Datum],
-    is_null: &'a mut [bool],
+    fcinfo: pg_sys::FunctionCallInfo,
 }
 
 impl<'a> TriggerCall<'a> {
@@ -72,7 +56,7 @@ impl<'a> TriggerCall<'a> {
             if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
                 return None;
             }
-            Some(TriggerCall { data: &*context.cast::<pg_sys::TriggerData>() })
+            Some(TriggerCall { data: &*context.cast::<pg_sys::TriggerData>(), fcinfo })
         }
     }
 
@@ -125,7 +109,7 @@ impl<'a> TriggerCall<'a> {
     }
 
     /// The arguments given in CREATE TRIGGER.
-    pub fn arguments(&self) -> impl Iterator<Item = &'a CStr> {
+    pub fn arguments(&self) -> impl ExactSizeIterator<Item = &'a CStr> {
         let trigger = self.data.tg_trigger;
         // SAFETY: PostgreSQL keeps as many NUL-terminated arguments as it counts.
         (0..unsafe { (*trigger).tgnargs } as usize)
@@ -138,11 +122,11 @@ impl<'a> TriggerCall<'a> {
         // SPI_ERROR_NOATTRIBUTE, or a negative number for a system column.
         unsafe {
             let descriptor = self.descriptor();
-            let number = SPI_fnumber(descriptor, name.as_ptr());
+            let number = pg_sys::SPI_fnumber(descriptor, name.as_ptr());
             if number <= 0 {
                 return None;
             }
-            Some((number as i16, SPI_gettypeid(descriptor, number)))
+            Some((number as i16, pg_sys::SPI_gettypeid(descriptor, number)))
         }
     }
 
@@ -160,8 +144,12 @@ impl<'a> TriggerCall<'a> {
 
     /// The row as it is about to be stored.
     pub fn new_row(&self) -> Row<'a> {
-        let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
-        Row { tuple, descriptor: self.descriptor(), changed: None }
+        // SAFETY: a trigger's rows are of its relation, and there while it runs.
+        unsafe { Row::of(self.new_tuple(), self.descriptor(), None) }
+    }
+
+    fn new_tuple(&self) -> pg_sys::HeapTuple {
+        if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple }
     }
 
     /// Where the row stands that UPDATE replaces; `None` on INSERT.
@@ -176,7 +164,7 @@ impl<'a> TriggerCall<'a> {
             return None;
         }
         // SAFETY: `column` came from `column()` of the same relation.
-        unsafe { value(self.data.tg_trigtuple, self.descriptor(), column) }
+        unsafe { row::value(self.data.tg_trigtuple, self.descriptor(), column) }
     }
 
     /// Whether the statement that fired UPDATE names the column among those that it sets. In MERGE those of all its
@@ -184,7 +172,7 @@ impl<'a> TriggerCall<'a> {
     pub fn names(&self, column: i16) -> bool {
         let number = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
         // SAFETY: the set lives as long as the trigger runs; null is the empty one.
-        self.is_update() && unsafe { pg_sys::bms_is_member(number, self.data.tg_updatedcols) }
+        self.is_update() && unsafe { bms_is_member(number, self.data.tg_updatedcols) }
     }
 
     /// Whether UPDATE gives the column another value than it had.
@@ -201,7 +189,7 @@ impl<'a> TriggerCall<'a> {
     /// The row that INSERT or UPDATE is to store, taken apart.
     pub fn new_values(&self) -> Values<'a> {
         // SAFETY: as above.
-        unsafe { Values::of(self.new_row().tuple, self.descriptor()) }
+        unsafe { Values::of(self.new_tuple(), self.descriptor()) }
     }
 
     /// The row that UPDATE or DELETE is about.
@@ -211,149 +199,13 @@ impl<'a> TriggerCall<'a> {
 
     /// What to answer for the row as it was given.
     pub fn as_given(&self) -> pg_sys::Datum {
-        let tuple = if self.is_update() { self.data.tg_newtuple } else { self.data.tg_trigtuple };
-        pg_sys::Datum::from(tuple)
+        pg_sys::Datum::from(self.new_tuple())
     }
 
     /// The columns of what it stands on.
     pub fn descriptor(&self) -> pg_sys::TupleDesc {
         // SAFETY: a trigger's relation is open while it runs.
         unsafe { (*self.data.tg_relation).rd_att }
-    }
-}
-
-impl<'a> Row<'a> {
-    /// A column's value; `None` for NULL.
-    pub fn value(&self, column: i16) -> Option<pg_sys::Datum> {
-        match &self.changed {
-            Some(columns) if columns.is_null[index(column)] => None,
-            Some(columns) => Some(columns.values[index(column)]),
-            // SAFETY: `column` came from `column()` of the same relation.
-            None => unsafe { value(self.tuple, self.descriptor, column) },
-        }
-    }
-
-    /// Replaces a column's value.
-    pub fn replace(&mut self, column: i16, value: VarlenaBuf) {
-        self.replace_by(column, value.into_datum());
-    }
-
-    /// As [`Self::replace`], by a value of the column's type that outlives the row.
-    pub fn replace_by(&mut self, column: i16, value: pg_sys::Datum) {
-        let columns = self.columns();
-        columns.values[index(column)] = value;
-        columns.is_null[index(column)] = false;
-    }
-
-    /// Makes a column NULL.
-    pub fn empty(&mut self, column: i16) {
-        self.columns().is_null[index(column)] = true;
-    }
-
-    fn columns(&mut self) -> &mut Values<'a> {
-        // SAFETY: the tuple is one of the descriptor's.
-        self.changed.get_or_insert_with(|| unsafe { Values::of(self.tuple, self.descriptor) })
-    }
-
-    /// The tuple to answer with: the one given, unless a value was replaced.
-    pub fn into_datum(self) -> pg_sys::Datum {
-        let Some(mut columns) = self.changed else { return pg_sys::Datum::from(self.tuple) };
-        // SAFETY: values and nulls are those of the descriptor's columns. The new tuple, in the
-        // trigger's memory context, stands where the old one does, as `heap_modify_tuple` has it.
-        unsafe {
-            let tuple = columns.form(self.descriptor);
-            (*(*tuple).t_data).t_ctid = (*(*self.tuple).t_data).t_ctid;
-            (*tuple).t_self = (*self.tuple).t_self;
-            (*tuple).t_tableOid = (*self.tuple).t_tableOid;
-            pg_sys::Datum::from(tuple)
-        }
-    }
-}
-
-impl Values<'_> {
-    /// As many as are counted, in PostgreSQL's memory.
-    pub fn taken(values: impl Iterator<Item = Option<pg_sys::Datum>>, count: usize) -> Self {
-        let mut taken = Self::nulls(count);
-        for (at, value) in values.take(count).enumerate() {
-            taken.set(at, value);
-        }
-        taken
-    }
-
-    fn nulls(count: usize) -> Self {
-        let most = count.max(1);
-        // SAFETY: palloc answers with memory of that size, or raises; all of it is written.
-        unsafe {
-            let values = palloc(most * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
-            let is_null = palloc(most).cast::<bool>();
-            for at in 0..count {
-                values.add(at).write(pg_sys::Datum::null());
-                is_null.add(at).write(true);
-            }
-            Values {
-                values: std::slice::from_raw_parts_mut(values, count),
-                is_null: std::slice::from_raw_parts_mut(is_null, count),
-            }
-        }
-    }
-
-    /// The value at `at`; `None` for NULL.
-    pub fn at(&self, at: usize) -> Option<pg_sys::Datum> {
-        (!self.is_null[at]).then(|| self.values[at])
-    }
-
-    /// Sets the value at `at`.
-    pub fn set(&mut self, at: usize, value: Option<pg_sys::Datum>) {
-        self.is_null[at] = value.is_none();
-        self.values[at] = value.unwrap_or(pg_sys::Datum::null());
-    }
-
-    /// As parameters of a statement: the values, and a mark for each that is NULL.
-    pub fn for_spi(&self) -> (*mut pg_sys::Datum, *const c_char) {
-        // SAFETY: palloc answers with memory of that size, or raises; all of it is written.
-        unsafe {
-            let marks = palloc(self.is_null.len().max(1)).cast::<c_char>();
-            for (at, is_null) in self.is_null.iter().enumerate() {
-                marks.add(at).write(if *is_null { b'n' } else { b' ' } as c_char);
-            }
-            (self.values.as_ptr().cast_mut(), marks)
-        }
-    }
-
-    /// A tuple of them, in the current memory context.
-    ///
-    /// # Safety
-    /// They are values of the descriptor's columns.
-    pub unsafe fn form(&mut self, descriptor: pg_sys::TupleDesc) -> pg_sys::HeapTuple {
-        // SAFETY: by contract.
-        unsafe {
-            pg_sys::heap_form_tuple(descriptor, self.values.as_mut_ptr(), self.is_null.as_mut_ptr())
-        }
-    }
-
-    /// Takes `tuple` apart, in the current memory context.
-    ///
-    /// # Safety
-    /// `tuple` is one of `descriptor`'s, and both outlive what is made of them.
-    pub unsafe fn of(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
-        // SAFETY: by contract; as many values and nulls are written as there are columns, which are
-        // at most 1,600. With columns missing in the tuple PostgreSQL may raise, so that its guard
-        // is needed.
-        unsafe {
-            let count = (*descriptor).natts.unsigned_abs() as usize;
-            let values = palloc(count * size_of::<pg_sys::Datum>()).cast::<pg_sys::Datum>();
-            let is_null = palloc(count).cast::<bool>();
-            let stored = pg_sys::htup::HeapTupleHeaderGetNatts((*tuple).t_data);
-            if usize::from(stored) >= count {
-                heap_deform_tuple(tuple, descriptor, values, is_null);
-            } else {
-                pg_sys::heap_deform_tuple(tuple, descriptor, values, is_null);
-            }
-            Values {
-                values: std::slice::from_raw_parts_mut(values, count),
-                is_null: std::slice::from_raw_parts_mut(is_null, count),
-            }
-        }
     }
 }
 
@@ -364,26 +216,6 @@ fn has_generated(constraints: &pg_sys::TupleConstr) -> bool {
     {
         constraints.has_generated_stored || constraints.has_generated_virtual
     }
-}
-
-/// Where a column stands among a row's values.
-fn index(column: i16) -> usize {
-    usize::from(column.unsigned_abs()) - 1
-}
-
-/// A column's value in a tuple; `None` for NULL.
-///
-/// # Safety
-/// The tuple is one of the descriptor's, and `column` one of its columns.
-unsafe fn value(
-    tuple: pg_sys::HeapTuple,
-    descriptor: pg_sys::TupleDesc,
-    column: i16,
-) -> Option<pg_sys::Datum> {
-    let mut is_null = true;
-    // SAFETY: by contract.
-    let datum = unsafe { pg_sys::heap_getattr(tuple, column.into(), descriptor, &mut is_null) };
-    if is_null { None } else { Some(datum) }
 }
 
 /// Whether the session plays what others have done: most triggers do not fire there.

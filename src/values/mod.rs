@@ -43,43 +43,53 @@ const SHORT: usize = 64;
 /// current role may.
 #[inline(always)]
 pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
+    settings::check_unplanted()?;
+    seal_for(&table::get(relation)?, context, plaintext)
+}
+
+/// As [`seal`], of a table that was got for this row.
+#[inline(always)]
+fn seal_for(table: &Table, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
     if plaintext.len() > MAX_LEN - OVERHEAD {
         return Err(Error::TooLong(plaintext.len()));
     }
     settings::check_unplanted()?;
-    with_sealing_key(relation, plaintext.len(), life::after_seal, |key, limits| {
+    with_sealing_key(table, plaintext.len(), life::after_seal, |key, limits| {
         let mut frame = VarlenaBuf::of_len(plaintext.len() + OVERHEAD);
         key.seal(limits, context, plaintext, frame.as_mut_slice())?;
         Ok(frame)
     })
 }
 
-/// Calls `use_key` with the active key of `relation`, for a value of `bytes` bytes; makes that key
+/// Calls `use_key` with the active key of `table`, for a value of `bytes` bytes; makes that key
 /// if there is none and the current role may. `after` is told once the value is sealed.
 #[inline(always)]
 fn with_sealing_key<T>(
-    relation: pg_sys::Oid,
+    table: &Table,
     bytes: usize,
     after: fn(&Table, usize),
     use_key: impl Fn(&Unwrapped, &Limits) -> RowResult<T>,
 ) -> Result<T> {
+    let mut again = None;
     for _ in 0..ATTEMPTS {
-        let table = table::get(relation)?;
+        let table = again.as_ref().unwrap_or(table);
         table.require_seal_right()?;
-        let Some(key_id) = kek::sealing_key(&table)? else {
-            life::create_on_first_use(&table)?;
-            continue;
-        };
-        match cache::with_key(key_id, table.sealing_place(), bytes, &use_key)? {
-            Some(done) => {
-                after(&table, bytes);
-                return Ok(done);
+        match kek::sealing_key(table)? {
+            Some(key_id) => {
+                match cache::with_key(key_id, table.sealing_place(), bytes, &use_key)? {
+                    Some(done) => {
+                        after(table, bytes);
+                        return Ok(done);
+                    }
+                    None => kek::into_cache(*key_id, table)?,
+                }
             }
-            None => kek::into_cache(*key_id, &table)?,
+            None => life::create_on_first_use(table)?,
         }
+        again = Some(table::get(table.relation())?);
     }
-    let table = table::get(relation)?;
-    Err(kek::sealing_key(&table)?
+    let table = again.as_ref().unwrap_or(table);
+    Err(kek::sealing_key(table)?
         .map_or_else(|| table.no_key_made("in time"), |key| Error::NotKept(*key)))
 }
 
@@ -184,6 +194,13 @@ fn opened(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<
     })
 }
 
+/// As [`seal_for`], of what was opened for it.
+fn seal_for_and_wipe(table: &Table, context: &[u8], opened: VarlenaBuf) -> Result<VarlenaBuf> {
+    let sealed = seal_for(table, context, opened.as_slice());
+    opened.wipe_and_free();
+    sealed
+}
+
 /// As [`seal`], of what was opened for it.
 pub fn seal_and_wipe(
     relation: pg_sys::Oid,
@@ -193,12 +210,6 @@ pub fn seal_and_wipe(
     let sealed = seal(relation, context, opened.as_slice());
     opened.wipe_and_free();
     sealed
-}
-
-/// 42501 unless the current role may seal values of `relation`.
-pub fn require_seal_right(relation: pg_sys::Oid) -> Result<()> {
-    settings::check_unplanted()?;
-    table::get(relation)?.require_seal_right()
 }
 
 /// 42501 unless the current role may open values of `relation`.

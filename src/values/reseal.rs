@@ -56,7 +56,7 @@ pub fn reseal_under(
     // Not counted: where a table has more values than a key's turn, each re-encryption would end the
     // turn of the key that it brings them to, and begin anew for ever.
     let resealed = with_sealing_key(
-        relation,
+        &table,
         bytes,
         |_, _| {},
         |key, limits| seal_and_compare(relation, key, limits, contexts.now, plaintext.as_slice()),

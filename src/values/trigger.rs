@@ -2,12 +2,13 @@
 //!
 //! An argument names a column (`ssn`), or a column and the one where its plaintext comes in (`ssn_sealed=ssn`). What
 //! stands in the column is taken by [`in_place`], what comes in beside it by [`source`]. What a policy binds values
-//! to is in [`bound`].
+//! to is in [`rule`] and [`bound`].
 
 mod argument;
 mod bound;
 mod in_place;
 mod plain;
+mod rule;
 mod source;
 
 use pgrx::pg_sys;
@@ -39,14 +40,15 @@ impl Sources {
 /// The row to store, as PostgreSQL has trigger functions answer.
 pub fn seal_row(call: &TriggerCall<'_>, sources: Sources) -> Result<Option<pg_sys::Datum>> {
     check_use(call, sources)?;
-    let mut row = call.new_row();
-    for text in call.arguments() {
-        let argument = Argument::read(call, text, sources)?;
+    let read = |memory, text| Argument::read(call, memory, text, sources);
+    // SAFETY: no other function keeps anything with these triggers, and of both it is this.
+    let (arguments, mut row) = unsafe { call.kept(read) }?;
+    for argument in arguments {
         match argument.source {
-            None => in_place::seal(call, &mut row, argument.target())?,
+            None => in_place::seal(call, &mut row, argument)?,
             Some(source) => match sources {
-                Sources::Emptied => source::seal(call, &mut row, argument.target(), source)?,
-                Sources::Kept => source::mirror(call, &mut row, argument.target(), source)?,
+                Sources::Emptied => source::seal(call, &mut row, argument, source)?,
+                Sources::Kept => source::mirror(call, &mut row, argument, source)?,
             },
         }
     }
@@ -60,7 +62,7 @@ fn check_use(call: &TriggerCall<'_>, sources: Sources) -> Result<()> {
         "must fire FOR EACH ROW"
     } else if !call.is_insert() && !call.is_update() {
         "must fire on INSERT or UPDATE"
-    } else if call.arguments().next().is_none() {
+    } else if call.arguments().len() == 0 {
         "needs the columns to seal as arguments"
     } else {
         return Ok(());

@@ -20,9 +20,15 @@ use crate::memory::cache::Place;
 use crate::memory::prefetch;
 use crate::pg::acl;
 use crate::pg::relation::{self, Kind};
+use crate::pg::state::Number;
+
+/// How many were read.
+static READ: Number = Number::new(0);
 
 /// A table as one role sees it.
 pub struct Known {
+    /// No other has it.
+    pub number: u64,
     pub relation: pg_sys::Oid,
     pub role: pg_sys::Oid,
     /// The table whose keyring seals: the partition root, or the relation itself.
@@ -92,7 +98,9 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     indexes.sort_by(|one, other| {
         (&one.column_name, &one.index_column).cmp(&(&other.column_name, &other.index_column))
     });
+    READ.count();
     let mut known = Known {
+        number: READ.get(),
         relation,
         role,
         root,

@@ -1,27 +1,28 @@
-//! The trigger's arguments: which columns it seals, and where their plaintext comes in.
+//! The trigger's arguments: which columns it seals, and where their plaintext comes in. They are read with the first row
+//! of a statement, and kept for the others.
 
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use super::rule::{Rule, Said};
 use super::{Sources, misused};
 use crate::error::{Error, Result};
+use crate::keyring::table::Table;
 use crate::pg::column::is_sealable;
 use crate::pg::encoding;
+use crate::pg::memory::Memory;
 use crate::pg::relation::display_name;
 use crate::pg::trigger::TriggerCall;
 
-/// A name's bytes with the zero at its end.
-const NAME: usize = pg_sys::NAMEDATALEN as usize;
-
 /// One argument, as it stands on the table now.
+#[derive(Clone, Copy)]
 pub struct Argument<'a> {
-    text: &'a CStr,
-    /// The name before the `=`, if there is one.
-    before: [u8; NAME],
-    column: i16,
+    pub target: Target<'a>,
     /// Where plaintext comes in; `None`: in the column itself.
     pub source: Option<Source<'a>>,
+    said: Said<'a>,
+    memory: Memory<'a>,
 }
 
 /// The column that holds sealed values.
@@ -40,8 +41,13 @@ pub struct Source<'a> {
 }
 
 impl<'a> Argument<'a> {
-    /// An error when its columns are not there, or cannot be what it says.
-    pub fn read(call: &TriggerCall<'_>, text: &'a CStr, sources: Sources) -> Result<Argument<'a>> {
+    /// An error when its columns are not there, or cannot be what it says. What is made of it stands in `memory`.
+    pub fn read(
+        call: &TriggerCall<'_>,
+        memory: Memory<'a>,
+        text: &'a CStr,
+        sources: Sources,
+    ) -> Result<Argument<'a>> {
         let bytes = text.to_bytes();
         let Some(at) = bytes.iter().position(|byte| *byte == b'=') else {
             if sources == Sources::Kept {
@@ -50,36 +56,29 @@ impl<'a> Argument<'a> {
                     "takes arguments of the form sealed_column=source_column",
                 ));
             }
-            let column = sealable_column(call, text)?;
-            return Ok(Argument { text, before: [0; NAME], column, source: None });
+            let target = Target { name: text, column: sealable_column(call, text)? };
+            return Ok(Argument { target, source: None, said: Said::NOTHING, memory });
         };
-        let mut before = [0; NAME];
-        if let Some(name) = bytes.get(..at).filter(|name| name.len() < NAME) {
-            before[..at].copy_from_slice(name);
-        }
-        let column = sealable_column(call, name_in(&before))?;
-        let source = text_after(text, at + 1);
-        let source = source_column(call, source)?;
-        if source.column == column {
+        let name = memory.text(&bytes[..at]);
+        let target = Target { name, column: sealable_column(call, name)? };
+        let source = source_column(call, memory.text(&bytes[at + 1..]))?;
+        if source.column == target.column {
             return Err(misused(sources, "cannot have a column as its own source"));
         }
-        Ok(Argument { text, before, column, source: Some(source) })
+        Ok(Argument { target, source: Some(source), said: Said::NOTHING, memory })
     }
 
-    /// The column that holds sealed values.
-    pub fn target(&self) -> Target<'_> {
-        let name = if self.source.is_some() { name_in(&self.before) } else { self.text };
-        Target { name, column: self.column }
+    /// What the target's policy says in this row of `table`, the trigger's; `None` when it has none.
+    #[inline(always)]
+    pub fn rule<'t>(&mut self, call: &TriggerCall<'_>, table: &'t Table) -> Result<Option<Rule<'t>>>
+    where
+        'a: 't,
+    {
+        if !self.said.is_by(table) {
+            self.said = Said::read(call, self.memory, table, self.target.name)?;
+        }
+        Ok(self.said.rule(table))
     }
-}
-
-fn name_in(bytes: &[u8; NAME]) -> &CStr {
-    CStr::from_bytes_until_nul(bytes).unwrap_or_default()
-}
-
-fn text_after(text: &CStr, at: usize) -> &CStr {
-    let rest = text.to_bytes_with_nul().get(at..).unwrap_or_default();
-    CStr::from_bytes_with_nul(rest).unwrap_or_default()
 }
 
 fn sealable_column(call: &TriggerCall<'_>, name: &CStr) -> Result<i16> {

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, PolicyError, Result};
-use crate::keyring::table::{Binding, Policy};
+use super::rule::{Bound, BoundColumn, Rule};
+use crate::error::{PolicyError, Result};
 use crate::pg::bound::BoundValue;
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
@@ -27,8 +27,8 @@ impl Context {
 }
 
 /// The context of a value in the row as it is about to be stored. 22004 when a bound column is NULL.
-pub fn now(call: &TriggerCall<'_>, row: &Row<'_>, binding: &Binding) -> Result<Context> {
-    context(call, binding, |column| row.value(column))?.map_err(|name| {
+pub fn now(call: &TriggerCall<'_>, row: &Row<'_>, bound: Bound<'_>) -> Result<Context> {
+    context(call, bound, |column| row.value(column))?.map_err(|name| {
         let (column, table) = named(call, name);
         PolicyError::BoundNull { column, table }.into()
     })
@@ -38,24 +38,23 @@ pub fn now(call: &TriggerCall<'_>, row: &Row<'_>, binding: &Binding) -> Result<C
 pub fn now_if_any(
     call: &TriggerCall<'_>,
     row: &Row<'_>,
-    binding: &Binding,
+    bound: Bound<'_>,
 ) -> Result<Option<Context>> {
-    Ok(context(call, binding, |column| row.value(column))?.ok())
+    Ok(context(call, bound, |column| row.value(column))?.ok())
 }
 
 /// As [`now_if_any`], of the row that UPDATE replaces.
-pub fn before(call: &TriggerCall<'_>, binding: &Binding) -> Result<Option<Context>> {
-    Ok(context(call, binding, |column| call.old_value(column))?.ok())
+pub fn before(call: &TriggerCall<'_>, bound: Bound<'_>) -> Result<Option<Context>> {
+    Ok(context(call, bound, |column| call.old_value(column))?.ok())
 }
 
 /// Whether UPDATE changes a column that values of the policy are bound to, or may still be.
-pub fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, policy: &Policy) -> Result<bool> {
+pub fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, rule: Rule<'_>) -> Result<bool> {
     if !call.is_update() {
         return Ok(false);
     }
-    let former = policy.former.iter().flat_map(|former| &former.columns);
-    for name in policy.binding.columns.iter().chain(former) {
-        let (number, kind) = column(call, name)?;
+    let former = rule.former.into_iter().flat_map(Bound::columns);
+    for (name, BoundColumn { number, kind }) in rule.now.columns().chain(former) {
         let is_same = match (call.old_value(number), row.value(number)) {
             (None, None) => true,
             (Some(old), Some(new)) => {
@@ -73,15 +72,14 @@ pub fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, policy: &Policy) -> Resul
 /// The name of a column that is NULL instead of a context, where one is.
 fn context<'a>(
     call: &TriggerCall<'_>,
-    binding: &'a Binding,
+    bound: Bound<'a>,
     read: impl Fn(i16) -> Option<pg_sys::Datum>,
 ) -> Result<std::result::Result<Context, &'a CStr>> {
-    if binding.columns.is_empty() {
+    if bound.binding.columns.is_empty() {
         return Ok(Ok(Context(None)));
     }
-    let mut context = RowContext::begin(&binding.tag);
-    for name in &binding.columns {
-        let (number, kind) = column(call, name)?;
+    let mut context = RowContext::begin(&bound.binding.tag);
+    for (name, BoundColumn { number, kind }) in bound.columns() {
         let Some(datum) = read(number) else { return Ok(Err(name)) };
         context.push_value(&value(call, name, kind, datum)?)?;
     }
@@ -99,13 +97,6 @@ fn value<'a>(
         let (column, table) = named(call, name);
         let is = crate::pg::types::display_name(kind, -1);
         PolicyError::BoundType { column, table, is }.into()
-    })
-}
-
-fn column(call: &TriggerCall<'_>, name: &CStr) -> Result<(i16, pg_sys::Oid)> {
-    call.column(name).ok_or_else(|| {
-        let (column, table) = named(call, name);
-        Error::NoSuchColumn { column, table }
     })
 }
 

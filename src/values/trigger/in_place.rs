@@ -4,41 +4,48 @@ use envelope::header::{HEADER_LEN, KeyId, is_sealed, peek_key_id};
 use envelope::text::key_id_in_text;
 use pgrx::pg_sys;
 
-use super::argument::Target;
+use super::argument::{Argument, Target};
 use super::bound::{self, Context};
 use super::plain;
+use super::rule::Rule;
 use crate::error::{Error, Place, PolicyError, Result};
-use crate::keyring::table::{self, Policy, Whose};
+use crate::keyring::table::{self, Policy, Table, Whose};
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::trigger::{Row, TriggerCall, is_same_stored_value};
 use crate::pg::varlena::{Varlena, VarlenaBuf, first_bytes};
-use crate::values;
+use crate::{settings, values};
 
 /// Seals what stands there in clear, keeps what is sealed for this row, and binds what was sealed for the row that
 /// UPDATE replaces to what the row is now.
-pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, target: Target<'_>) -> Result<()> {
-    let Some(new) = row.value(target.column) else { return Ok(()) };
-    let relation = call.relation_oid();
-    let table = table::get(relation)?;
-    let policy = table.policy(target.name);
-    let is_moved = is_moved(call, row, policy)?;
-    if !is_moved && is_kept_from_before(call, target.column, new)? {
+pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, argument: &mut Argument<'_>) -> Result<()> {
+    let target = argument.target;
+    if row.is_null(target.column) {
         return Ok(());
     }
-    let context = context(call, row, policy)?;
+    if call.is_insert() {
+        row.take_apart();
+    }
+    let Some(new) = row.value(target.column) else { return Ok(()) };
+    let table = &table::get(call.relation_oid())?;
+    let rule = argument.rule(call, table)?;
+    let is_moved = is_moved(call, row, rule)?;
+    if !is_moved && is_kept_from_before(call, table, target.column, new)? {
+        return Ok(());
+    }
+    let context = context(call, row, rule)?;
     // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
     let value = unsafe { Varlena::from_datum(new) };
     if let Some(key_id) = peek_key_id(&value) {
         let at = |error: Error| error.at(place(call, target, Some(key_id)));
-        if is_sealed_here(relation, target, key_id, &value).map_err(at)? {
-            match find(call, row, policy, &context, is_moved, &value).map_err(at)? {
+        if is_sealed_here(table, target, key_id, &value).map_err(at)? {
+            match find(call, row, rule, &context, is_moved, &value).map_err(at)? {
                 Found::Before(opened) => {
-                    let bound = values::seal_and_wipe(relation, context.bytes()?, opened)?;
+                    let bound = values::seal_for_and_wipe(table, context.bytes()?, opened)?;
                     row.replace(target.column, bound);
                 }
                 Found::Here(opened) => {
-                    let is_one = plain::require_form(call, policy, target, opened.as_slice());
+                    let is_one = plain::require_form(call, policy(rule), target, opened.as_slice());
                     opened.wipe_and_free();
                     is_one.map_err(at)?;
                 }
@@ -49,35 +56,40 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, target: Target<'_>) -> Re
     if let Some(key_id) = key_id_in_text(&value) {
         require_nobodys(call, target, key_id)?;
     }
-    let plaintext = plain::arriving(policy, value).map_err(|error| match error {
+    let plaintext = plain::arriving(policy(rule), value).map_err(|error| match error {
         Error::Raised(..) | Error::NotOfType(_) => error.at(place(call, target, None)),
         error => error,
     })?;
-    row.replace(target.column, values::seal(relation, context.bytes()?, &plaintext)?);
+    row.replace(target.column, values::seal_for(table, context.bytes()?, &plaintext)?);
     Ok(())
 }
 
 /// Whether UPDATE leaves the column as it is stored, and what it is bound to, too.
-pub fn stays(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result<bool> {
-    let Some(new) = row.value(target.column) else { return Ok(true) };
-    let table = table::get(call.relation_oid())?;
-    Ok(!is_moved(call, row, table.policy(target.name))?
-        && is_kept_from_before(call, target.column, new)?)
+pub fn stays(call: &TriggerCall<'_>, row: &Row<'_>, argument: &mut Argument<'_>) -> Result<bool> {
+    let column = argument.target.column;
+    let Some(new) = row.value(column) else { return Ok(true) };
+    let table = &table::get(call.relation_oid())?;
+    let rule = argument.rule(call, table)?;
+    Ok(!is_moved(call, row, rule)? && is_kept_from_before(call, table, column, new)?)
 }
 
 /// The value of the column, which [`seal`] has left as one of this row; opened.
-pub fn open(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>) -> Result<VarlenaBuf> {
+pub fn open(
+    call: &TriggerCall<'_>,
+    row: &Row<'_>,
+    argument: &mut Argument<'_>,
+) -> Result<VarlenaBuf> {
     let relation = call.relation_oid();
-    let table = table::get(relation)?;
-    let policy = table.policy(target.name);
-    let sealed = row.value(target.column).ok_or(Error::NotSealed)?;
+    let table = &table::get(relation)?;
+    let rule = argument.rule(call, table)?;
+    let sealed = row.value(argument.target.column).ok_or(Error::NotSealed)?;
     // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
     let sealed = unsafe { Varlena::from_datum(sealed) };
-    let context = context(call, row, policy)?;
+    let context = context(call, row, rule)?;
     if let Some(opened) = values::opened(relation, context.bytes()?, &sealed)? {
         return Ok(opened);
     }
-    if let Some(former) = policy.and_then(|policy| policy.former.as_ref())
+    if let Some(former) = rule.and_then(|rule| rule.former)
         && let Some(context) = bound::now_if_any(call, row, former)?
         && let Some(opened) = values::opened(relation, context.bytes()?, &sealed)?
     {
@@ -94,26 +106,36 @@ pub fn require_plaintext(call: &TriggerCall<'_>, target: Target<'_>, value: &[u8
     }
 }
 
-fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> Result<bool> {
-    policy.map_or(Ok(false), |policy| bound::is_moved(call, row, policy))
+/// The policy of a rule.
+pub fn policy<'t>(rule: Option<Rule<'t>>) -> Option<&'t Policy> {
+    rule.map(|rule| rule.policy)
+}
+
+fn is_moved(call: &TriggerCall<'_>, row: &Row<'_>, rule: Option<Rule<'_>>) -> Result<bool> {
+    rule.map_or(Ok(false), |rule| bound::is_moved(call, row, rule))
 }
 
 /// The context of a value in the row as it is about to be stored.
-pub fn context(call: &TriggerCall<'_>, row: &Row<'_>, policy: Option<&Policy>) -> Result<Context> {
-    policy.map_or_else(|| Ok(Context::none()), |policy| bound::now(call, row, &policy.binding))
+pub fn context(call: &TriggerCall<'_>, row: &Row<'_>, rule: Option<Rule<'_>>) -> Result<Context> {
+    rule.map_or_else(|| Ok(Context::none()), |rule| bound::now(call, row, rule.now))
 }
 
 /// Whether UPDATE leaves the column as it is stored, under one of the table's own keys. Then
 /// nothing is opened or fetched from TOAST: an UPDATE of other columns needs no key, no KMS and
 /// no right to seal. Plaintext from before the trigger does not pass.
-fn is_kept_from_before(call: &TriggerCall<'_>, column: i16, new: pg_sys::Datum) -> Result<bool> {
+fn is_kept_from_before(
+    call: &TriggerCall<'_>,
+    table: &Table,
+    column: i16,
+    new: pg_sys::Datum,
+) -> Result<bool> {
     if !call.old_value(column).is_some_and(|old| is_same_stored_value(old, new)) {
         return Ok(false);
     }
     // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
     let header = unsafe { first_bytes(new, HEADER_LEN) };
     match peek_key_id(&header) {
-        Some(key_id) => Ok(table::whose(call.relation_oid(), key_id)? == Whose::Ours),
+        Some(key_id) => Ok(table.whose(key_id)? == Whose::Ours),
         None => Ok(false),
     }
 }
@@ -125,21 +147,17 @@ fn is_kept_from_before(call: &TriggerCall<'_>, column: i16, new: pg_sys::Datum) 
 /// (c) it has the shape of a sealed value, under a key unknown here: refused, since nobody could
 ///     tell it from a value whose key was lost;
 /// (d) anything else is plaintext, and is sealed.
-fn is_sealed_here(
-    relation: pg_sys::Oid,
-    target: Target<'_>,
-    key_id: KeyId,
-    value: &[u8],
-) -> Result<bool> {
-    match table::whose(relation, key_id)? {
+fn is_sealed_here(table: &Table, target: Target<'_>, key_id: KeyId, value: &[u8]) -> Result<bool> {
+    match table.whose(key_id)? {
         Whose::Ours => {
-            values::require_seal_right(relation)?;
+            settings::check_unplanted()?;
+            table.require_seal_right()?;
             Ok(true)
         }
-        Whose::Others => Err(Error::OtherTable(display_name(relation))),
+        Whose::Others => Err(Error::OtherTable(table.name())),
         Whose::Nobodys if is_sealed(value) => Err(Error::LooksSealed {
             key: key_id,
-            table: display_name(relation),
+            table: table.name(),
             column: encoding::to_string(target.name.to_bytes()),
         }),
         Whose::Nobodys => Ok(false),
@@ -159,7 +177,7 @@ enum Found {
 fn find(
     call: &TriggerCall<'_>,
     row: &Row<'_>,
-    policy: Option<&Policy>,
+    rule: Option<Rule<'_>>,
     context: &Context,
     moved: bool,
     value: &[u8],
@@ -168,14 +186,14 @@ fn find(
     if let Some(opened) = values::opened(relation, context.bytes()?, value)? {
         return Ok(Found::Here(opened));
     }
-    let Some(policy) = policy else { return Err(values::does_not_open(relation)) };
+    let Some(rule) = rule else { return Err(values::does_not_open(relation)) };
     let mut others = [None, None, None];
-    if let Some(former) = &policy.former {
+    if let Some(former) = rule.former {
         others[0] = bound::now_if_any(call, row, former)?;
     }
     if moved {
-        others[1] = bound::before(call, &policy.binding)?;
-        if let Some(former) = &policy.former {
+        others[1] = bound::before(call, rule.now)?;
+        if let Some(former) = rule.former {
             others[2] = bound::before(call, former)?;
         }
     }
@@ -186,7 +204,7 @@ fn find(
             None => {}
         }
     }
-    if policy.binding.columns.is_empty() {
+    if rule.now.binding.columns.is_empty() {
         return Err(values::does_not_open(relation));
     }
     Err(PolicyError::OtherRow { table: display_name(relation) }.into())

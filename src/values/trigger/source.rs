@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys;
 
-use super::argument::{Source, Target};
+use super::argument::{Argument, Source, Target};
 use super::{in_place, plain};
 use crate::catalog::rows::Verb;
 use crate::error::{Error, PolicyError, Result};
@@ -20,28 +20,33 @@ use crate::values;
 pub fn seal(
     call: &TriggerCall<'_>,
     row: &mut Row<'_>,
-    target: Target<'_>,
+    argument: &mut Argument<'_>,
     source: Source<'_>,
 ) -> Result<()> {
-    let Some(plaintext) = row.value(source.column) else {
+    let target = argument.target;
+    if row.is_null(source.column) {
         if means_to_erase(call, target, source) {
             return Err(source_null(call, target, source));
         }
-        return in_place::seal(call, row, target);
-    };
+        return in_place::seal(call, row, argument);
+    }
+    // It is emptied in any case.
+    row.take_apart();
     match given(call, row, target, source) {
-        Given::Both if row.value(target.column).is_some() => {
+        Given::Both if !row.is_null(target.column) => {
             return Err(both_given(call, target, source));
         }
         // What is written there counts, also NULL: what is left in the source is older.
         Given::Target => {
             row.empty(source.column);
-            return in_place::seal(call, row, target);
+            return in_place::seal(call, row, argument);
         }
         _ => {}
     }
-    seal_into(call, row, target, source, plaintext)?;
-    row.empty(source.column);
+    if let Some(plaintext) = row.value(source.column) {
+        seal_into(call, row, argument, source, plaintext)?;
+        row.empty(source.column);
+    }
     Ok(())
 }
 
@@ -49,9 +54,10 @@ pub fn seal(
 pub fn mirror(
     call: &TriggerCall<'_>,
     row: &mut Row<'_>,
-    target: Target<'_>,
+    argument: &mut Argument<'_>,
     source: Source<'_>,
 ) -> Result<()> {
+    let target = argument.target;
     let (plaintext, sealed) = (row.value(source.column), row.value(target.column));
     match (given(call, row, target, source), plaintext, sealed) {
         (_, None, None) => Ok(()),
@@ -68,25 +74,25 @@ pub fn mirror(
             Err(source_null(call, target, source))
         }
         // A row from before, which nobody has asked to be opened.
-        (Given::Neither, None, Some(_)) => in_place::seal(call, row, target),
+        (Given::Neither, None, Some(_)) => in_place::seal(call, row, argument),
         (Given::Both, Some(plaintext), Some(sealed)) => {
             require_open_right_if_sealed(call, sealed)?;
-            in_place::seal(call, row, target)?;
-            if is_sealed_of(call, row, target, source, plaintext)? {
+            in_place::seal(call, row, argument)?;
+            if is_sealed_of(call, row, argument, source, plaintext)? {
                 Ok(())
             } else {
                 Err(both_given(call, target, source))
             }
         }
         (Given::Target | Given::Both, _, Some(sealed)) => {
-            bring_back(call, row, target, source, sealed)
+            bring_back(call, row, argument, source, sealed)
         }
         (Given::Neither, Some(_), Some(_))
-            if !must_hide_sameness(call, source)? && in_place::stays(call, row, target)? =>
+            if !must_hide_sameness(call, source)? && in_place::stays(call, row, argument)? =>
         {
             Ok(())
         }
-        (_, Some(plaintext), _) => seal_into(call, row, target, source, plaintext),
+        (_, Some(plaintext), _) => seal_into(call, row, argument, source, plaintext),
     }
 }
 
@@ -100,16 +106,15 @@ enum Given {
 }
 
 fn given(call: &TriggerCall<'_>, row: &Row<'_>, target: Target<'_>, source: Source<'_>) -> Given {
-    let (new, sealed) = (row.value(source.column), row.value(target.column));
     let (of_source, of_target) = if call.is_update() {
-        let is_same = match (call.old_value(target.column), sealed) {
+        let is_same = match (call.old_value(target.column), row.value(target.column)) {
             (None, None) => true,
             (Some(old), Some(new)) => is_same_stored_value(old, new),
             _ => false,
         };
-        (call.changes(source.column, source.kind, new), !is_same)
+        (call.changes(source.column, source.kind, row.value(source.column)), !is_same)
     } else {
-        (new.is_some(), sealed.is_some())
+        (!row.is_null(source.column), !row.is_null(target.column))
     };
     match (of_source, of_target) {
         (true, true) => Given::Both,
@@ -127,17 +132,17 @@ fn means_to_erase(call: &TriggerCall<'_>, target: Target<'_>, source: Source<'_>
 fn seal_into(
     call: &TriggerCall<'_>,
     row: &mut Row<'_>,
-    target: Target<'_>,
+    argument: &mut Argument<'_>,
     source: Source<'_>,
     plaintext: pg_sys::Datum,
 ) -> Result<()> {
-    let relation = call.relation_oid();
-    let table = table::get(relation)?;
-    let policy = table.policy(target.name);
-    let plaintext = plain::of(call, policy, source, plaintext)?;
+    let target = argument.target;
+    let table = &table::get(call.relation_oid())?;
+    let rule = argument.rule(call, table)?;
+    let plaintext = plain::of(call, in_place::policy(rule), source, plaintext)?;
     in_place::require_plaintext(call, target, &plaintext)?;
-    let context = in_place::context(call, row, policy)?;
-    row.replace(target.column, values::seal(relation, context.bytes()?, &plaintext)?);
+    let context = in_place::context(call, row, rule)?;
+    row.replace(target.column, values::seal_for(table, context.bytes()?, &plaintext)?);
     Ok(())
 }
 
@@ -145,15 +150,16 @@ fn seal_into(
 fn is_sealed_of(
     call: &TriggerCall<'_>,
     row: &Row<'_>,
-    target: Target<'_>,
+    argument: &mut Argument<'_>,
     source: Source<'_>,
     plaintext: pg_sys::Datum,
 ) -> Result<bool> {
-    let table = table::get(call.relation_oid())?;
-    let form = |datum| plain::of(call, table.policy(target.name), source, datum);
-    let opened = in_place::open(call, row, target)?;
+    let opened = in_place::open(call, row, argument)?;
     let written = plain::back(call, source, opened.as_slice());
     opened.wipe_and_free();
+    let table = &table::get(call.relation_oid())?;
+    let rule = argument.rule(call, table)?;
+    let form = |datum| plain::of(call, in_place::policy(rule), source, datum);
     Ok(*form(written?)? == *form(plaintext)?)
 }
 
@@ -162,13 +168,13 @@ fn is_sealed_of(
 fn bring_back(
     call: &TriggerCall<'_>,
     row: &mut Row<'_>,
-    target: Target<'_>,
+    argument: &mut Argument<'_>,
     source: Source<'_>,
     written: pg_sys::Datum,
 ) -> Result<()> {
     require_open_right_if_sealed(call, written)?;
-    in_place::seal(call, row, target)?;
-    let opened = in_place::open(call, row, target)?;
+    in_place::seal(call, row, argument)?;
+    let opened = in_place::open(call, row, argument)?;
     let plaintext = plain::back(call, source, opened.as_slice());
     opened.wipe_and_free();
     row.replace_by(source.column, plaintext?);
