@@ -34,7 +34,7 @@ CREATE PROCEDURE envelope.reencrypt(
                 THEN pg_catalog.format('envelope.key_id_at(%s, ctid)', expressions.read)
                 ELSE pg_catalog.format('envelope.key_id_if_read(%s)', expressions.value) END;
     CALL envelope.sweep(
-      'reencrypt', relation, column_name,
+      'reencrypt', relation, column_name, expressions.value,
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
       pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
       expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,

@@ -101,7 +101,7 @@ CREATE PROCEDURE envelope.seal_column(
         plain.expression, is_left);
     END IF;
     CALL envelope.sweep(
-      'seal', relation, column_name, is_left,
+      'seal', relation, column_name, it.value, is_left,
       pg_catalog.format('%s = %s', it.target, changed)
         OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
       is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,

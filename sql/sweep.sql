@@ -5,8 +5,10 @@
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
 --   is_sound    raises an error where the value as it is stored does not open; NULL: nobody looks
 --   by_rows     whether the headers of values do not say if anything is left, so that rows must be asked
+--   value       what may be there already, and is then for is_sound to look at
 -- In them $1 are the keys that values are brought from, $2 is the one that they are brought to, and %1$s stands for the
--- table's OID, so that any other percent sign is doubled. (tableoid is 0 where PostgreSQL evaluates an UPDATE anew, for a
+-- table's OID, so that any other percent sign is doubled. What changes a value opens what it has made, and compares:
+-- the old one is about to be overwritten. (tableoid is 0 where PostgreSQL evaluates an UPDATE anew, for a
 -- row that another transaction has changed meanwhile.)
 
 -- In schema envelope, where nobody can put one of the same name. They say in which row an error was.
@@ -37,11 +39,11 @@ COMMENT ON FUNCTION envelope.is_sound(oid, bytea, text, text, name, tid) IS
 
 CREATE FUNCTION envelope.reencrypt_window(
     work text, relation regclass, column_name name, batch_size integer, begins boolean, within regclass,
-    by_rows boolean)
+    by_rows boolean, is_seen boolean DEFAULT false)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_window_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean) IS
+COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean) IS
   'For envelope.sweep: the pages that come next; without pages when all rows are to be looked at; none when all is done';
 
 CREATE FUNCTION envelope.reencrypt_note(
@@ -131,32 +133,57 @@ COMMENT ON FUNCTION envelope.replication_lag() IS
 -- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
 -- search_path, so that these functions pin none and qualify all that is theirs.
 
+-- Its plan is kept for the next batch. PL/pgSQL's EXECUTE would make it anew each time.
+CREATE FUNCTION envelope.sweep_run(statement text, old_keys uuid[], active_key uuid, first tid, last tid)
+  RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_run_wrapper';
+COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid) IS
+  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with the other arguments as its parameters; how many rows it has changed';
+
+CREATE FUNCTION envelope.sweep_is_met(value bytea)
+  RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_is_met_wrapper';
+COMMENT ON FUNCTION envelope.sweep_is_met(bytea) IS
+  'For envelope.sweep: false; counts a value that envelope.sweep_run has met and leaves as it is';
+
+CREATE FUNCTION envelope.sweep_left_alone()
+  RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_left_alone_wrapper';
+COMMENT ON FUNCTION envelope.sweep_left_alone() IS
+  'For envelope.sweep: how many values the last envelope.sweep_run has met and left as they are';
+
 -- Rows that another transaction holds are passed by. To lock each row first costs a fifth of the time,
 -- so that the update is tried without: when it meets a row that is held it gives up at once, having held
 -- nobody up, and takes the long way. So it does when it meets a damaged value that is to be passed by. A row
 -- that moves to another partition meanwhile is a serialization failure to both: what cannot be had now is met
 -- again.
-CREATE FUNCTION envelope.reencrypt_rows(
-    relation regclass, is_left text, changes text, is_damaged text, is_sound text,
-    pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
-    OUT met bigint, OUT moved bigint, OUT damaged bigint)
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+CREATE FUNCTION envelope.sweep_statements(
+    relation regclass, value text, is_left text, changes text, is_damaged text, is_sound text,
+    OUT change text, OUT change_free text, OUT number text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   AS $$
   DECLARE
-    pages pg_catalog.text := pg_catalog.format(
-      'ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid',
-      pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block));
+    pages pg_catalog.text := 'ctid OPERATOR(pg_catalog.>=) $3 AND ctid OPERATOR(pg_catalog.<) $4';
     -- Of this table.
     left_ pg_catalog.text := pg_catalog.format(is_left, relation::pg_catalog.oid);
     damaged_ pg_catalog.text := pg_catalog.format(is_damaged, relation::pg_catalog.oid);
     sound_ pg_catalog.text := pg_catalog.format(is_sound, relation::pg_catalog.oid);
     update pg_catalog.text := pg_catalog.format(
       'UPDATE ONLY %s SET %s WHERE ', relation, pg_catalog.format(changes, relation::pg_catalog.oid));
-    left_here pg_catalog.text := pg_catalog.format('%s AND (%s)', pages, left_);
-    sound_here pg_catalog.text := CASE WHEN damaged_ IS NULL THEN left_here ELSE
-      pg_catalog.format('%s AND CASE WHEN %s THEN NOT (%s) ELSE false END', pages, left_, damaged_) END;
+  BEGIN
+    -- What is met and not changed is counted where it is to be opened: if there is any, another pass opens it.
+    change := pg_catalog.format(
+      CASE WHEN sound_ IS NULL THEN '%1$s %2$s AND (%3$s)'
+           ELSE '%1$s %2$s AND CASE WHEN %3$s THEN true ELSE envelope.sweep_is_met(%4$s) END' END,
+      update, pages, left_, pg_catalog.format(value, relation::pg_catalog.oid));
+    change_free := pg_catalog.format(
+      '%1$s ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT ctid FROM ONLY %2$s WHERE %3$s AND %4$s FOR NO KEY UPDATE SKIP LOCKED))',
+      update, relation, pages,
+      CASE WHEN damaged_ IS NULL THEN pg_catalog.format('(%s)', left_)
+           ELSE pg_catalog.format('CASE WHEN %s THEN NOT (%s) ELSE false END', left_, damaged_) END);
     -- To verify is to have every value that is done opened by the query that counts the others.
-    number pg_catalog.text := pg_catalog.format(
+    number := pg_catalog.format(
       'SELECT pg_catalog.count(*) FILTER (WHERE s.code OPERATOR(pg_catalog.=) 1),
               pg_catalog.count(*) FILTER (WHERE s.code OPERATOR(pg_catalog.=) 2)
        FROM (SELECT CASE WHEN %1$s THEN %2$s %3$s END AS code FROM ONLY %4$s WHERE %5$s OFFSET 0) AS s',
@@ -165,43 +192,57 @@ CREATE FUNCTION envelope.reencrypt_rows(
            WHEN damaged_ IS NULL THEN 'WHEN ' OPERATOR(pg_catalog.||) sound_ OPERATOR(pg_catalog.||) ' THEN 0'
            ELSE 'WHEN ' OPERATOR(pg_catalog.||) damaged_ OPERATOR(pg_catalog.||) ' THEN 2' END,
       relation, pages);
-    role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
+  END $$;
+COMMENT ON FUNCTION envelope.sweep_statements(regclass, text, text, text, text, text) IS
+  'For envelope.sweep: what is run for each batch of a table: the change, the change of rows that nobody holds, and the query that numbers what is left and what is damaged';
+
+-- is_seen: nothing that was met there is still to be opened.
+CREATE FUNCTION envelope.reencrypt_rows(
+    change text, change_free text, number text, skips boolean,
+    pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
+    OUT met bigint, OUT moved bigint, OUT damaged bigint, OUT is_seen boolean)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+  AS $$
+  DECLARE
+    low pg_catalog.tid := pg_catalog.format('(%s,0)', from_block);
+    high pg_catalog.tid := pg_catalog.format('(%s,0)', to_block);
+    role pg_catalog.text;
     timeout pg_catalog.text := pg_catalog.current_setting('lock_timeout');
     long_way boolean := false;
   BEGIN
     met := 0;
     moved := 0;
     damaged := 0;
+    is_seen := true;
     -- After the first pass there is mostly nothing left.
     IF pass OPERATOR(pg_catalog.>) 1 THEN
-      EXECUTE number INTO met, damaged USING old_keys, active_key;
+      EXECUTE number INTO met, damaged USING old_keys, active_key, low, high;
       IF met OPERATOR(pg_catalog.=) 0 THEN
         RETURN;
       END IF;
       met := 0;
     END IF;
     IF quiet THEN
+      role := pg_catalog.current_setting('session_replication_role');
       PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
     END IF;
     BEGIN
       PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-      EXECUTE update OPERATOR(pg_catalog.||) left_here USING old_keys, active_key;
-      GET DIAGNOSTICS moved = ROW_COUNT;
+      moved := envelope.sweep_run(change, old_keys, active_key, low, high);
+      is_seen := pass OPERATOR(pg_catalog.>) 1 OR envelope.sweep_left_alone() OPERATOR(pg_catalog.=) 0;
       PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
     EXCEPTION
       WHEN lock_not_available OR serialization_failure THEN
         long_way := true;
       WHEN data_exception OR object_not_in_prerequisite_state OR data_corrupted OR internal_error THEN
-        IF is_damaged IS NULL THEN
+        IF NOT skips THEN
           RAISE;
         END IF;
         long_way := true;
     END;
     IF long_way THEN
       BEGIN
-        EXECUTE pg_catalog.format('%s ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-            SELECT ctid FROM ONLY %s WHERE %s FOR NO KEY UPDATE SKIP LOCKED))', update, relation, sound_here)
-          USING old_keys, active_key;
+        EXECUTE change_free USING old_keys, active_key, low, high;
         GET DIAGNOSTICS moved = ROW_COUNT;
       EXCEPTION WHEN serialization_failure THEN
         moved := 0;
@@ -211,12 +252,13 @@ CREATE FUNCTION envelope.reencrypt_rows(
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
     IF long_way OR moved OPERATOR(pg_catalog.=) 0 THEN
-      EXECUTE number INTO met, damaged USING old_keys, active_key;
+      EXECUTE number INTO met, damaged USING old_keys, active_key, low, high;
+      is_seen := true;
     END IF;
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
 COMMENT ON FUNCTION envelope.reencrypt_rows(
-    regclass, text, text, text, text, integer, bigint, bigint, uuid[], uuid, boolean) IS
+    text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
   'For envelope.sweep: changes the rows on some pages that are to be changed, and looks at the others';
 
 CREATE FUNCTION envelope.sweep_left(
@@ -240,8 +282,8 @@ COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
   'For envelope.sweep: those of some tables in which a row is left to be changed, all looked at as they are at one moment';
 
 CREATE PROCEDURE envelope.sweep(
-    work text, relation regclass, column_name name, is_left text, changes text, is_damaged text, is_sound text,
-    by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
+    work text, relation regclass, column_name name, value text, is_left text, changes text, is_damaged text,
+    is_sound text, by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
     strict boolean, INOUT complete boolean)
   LANGUAGE plpgsql
   AS $$
@@ -255,6 +297,11 @@ CREATE PROCEDURE envelope.sweep(
     idle boolean;
     looked boolean := false;
     idle_since pg_catalog.timestamptz;
+    named pg_catalog.text;
+    statements pg_catalog.record;
+    -- Whether this pass has left nothing to be opened, up to what page.
+    is_seen boolean;
+    seen_to bigint;
   BEGIN
     SELECT pg_catalog.array_agg(c.oid ORDER BY c.oid) INTO parts FROM pg_catalog.pg_class c
     WHERE c.oid OPERATOR(pg_catalog.=) sweep.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
@@ -265,11 +312,13 @@ CREATE PROCEDURE envelope.sweep(
       FOREACH part IN ARRAY parts LOOP
         begins := part::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (begun);
         begun := pg_catalog.array_append(begun, part::pg_catalog.oid);
+        named := NULL;
+        is_seen := false;
         LOOP
           COMMIT;
           SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
           SELECT * INTO step
-            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows);
+            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows, is_seen);
           EXIT WHEN step.pass IS NULL;
           begins := false;
           idle := step.is_idle;
@@ -296,9 +345,20 @@ CREATE PROCEDURE envelope.sweep(
           END IF;
           CONTINUE WHEN step.to_block IS NULL;
           looked := false;
-          SELECT r.met, r.moved, r.damaged INTO done
-            FROM envelope.reencrypt_rows(part, is_left, changes, is_damaged, is_sound, step.pass, step.from_block,
-                                     step.to_block, step.old_keys, step.active_key, quiet) r;
+          -- From here on it keeps its name to the end of the transaction.
+          IF (named OPERATOR(pg_catalog.=) part::pg_catalog.text) IS NOT TRUE THEN
+            named := part::pg_catalog.text;
+            SELECT * INTO statements
+              FROM envelope.sweep_statements(part, value, is_left, changes, is_damaged, is_sound);
+          END IF;
+          SELECT * INTO done
+            FROM envelope.reencrypt_rows(statements.change, statements.change_free, statements.number,
+                                     is_damaged IS NOT NULL, step.pass, step.from_block, step.to_block,
+                                     step.old_keys, step.active_key, quiet);
+          -- How many values were passed by, only a pass knows that asks of each.
+          is_seen := done.is_seen AND is_damaged IS NULL
+                     AND (step.from_block OPERATOR(pg_catalog.=) 0 OR is_seen AND step.from_block OPERATOR(pg_catalog.=) seen_to);
+          seen_to := step.to_block;
           PERFORM envelope.reencrypt_note(work, part, column_name, batch_size, step.from_block, step.to_block,
                                       done.met, done.moved, done.damaged);
           COMMIT;
@@ -322,7 +382,7 @@ CREATE PROCEDURE envelope.sweep(
     complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
   'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE VIEW envelope.progress WITH (security_barrier) AS

@@ -1,4 +1,4 @@
-//! Statements that a trigger runs for each row, their plans kept.
+//! Statements that are run again and again, for each row or each batch, their plans kept.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
@@ -29,12 +29,22 @@ pub struct Statement {
 impl SavedPlan {
     /// Parses a statement with parameters of these types.
     pub fn new(sql: &CStr, types: &[pg_sys::Oid]) -> Result<SavedPlan, String> {
+        Self::prepared(sql, types, 0)
+    }
+
+    /// As [`Self::new`], of a statement that is planned once, whatever the values of its parameters.
+    pub fn for_all_values(sql: &CStr, types: &[pg_sys::Oid]) -> Result<SavedPlan, String> {
+        Self::prepared(sql, types, pg_sys::CURSOR_OPT_GENERIC_PLAN)
+    }
+
+    fn prepared(sql: &CStr, types: &[pg_sys::Oid], options: u32) -> Result<SavedPlan, String> {
         // SAFETY: the statement is NUL-terminated, and there are as many types as are counted, which are only read. A
         // plan that is kept stays until it is dropped; on an error PostgreSQL closes the connection.
         unsafe {
             check(pg_sys::SPI_connect())?;
             let count = types.len() as c_int;
-            let plan = pg_sys::SPI_prepare(sql.as_ptr(), count, types.as_ptr().cast_mut());
+            let types = types.as_ptr().cast_mut();
+            let plan = pg_sys::SPI_prepare_cursor(sql.as_ptr(), count, types, options as c_int);
             if plan.is_null() {
                 let code = pg_sys::SPI_result;
                 return Err(format!("SPI_prepare: {code}"));

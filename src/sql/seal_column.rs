@@ -11,13 +11,12 @@ use pgrx::{name, pg_extern, pg_sys};
 use crate::error::{Error, Result};
 use crate::keyring::{self, table};
 use crate::pg::call::{self, Arguments, row_function};
-use crate::pg::damage;
 use crate::pg::encoding::{self, RowText};
 use crate::pg::quote::Sql;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::sql::arguments::{LONGEST_CONTEXT, required};
 use crate::sql::begin;
-use crate::sql::sweep::place;
+use crate::sql::sweep::{place, reading};
 use crate::sql::values::utf8;
 use crate::sweep::sealing::Cell;
 use crate::sweep::{faults::Fault, source};
@@ -32,7 +31,7 @@ row_function!(envelope_is_unsealed_wrapper, |fcinfo| with_cell(fcinfo, |cell, ar
 }));
 
 row_function!(envelope_sealed_in_place_wrapper, |fcinfo| with_cell(fcinfo, |cell, arguments| {
-    let read = damage::reading(|| {
+    let read = reading(fcinfo, || {
         // SAFETY: declared bytea.
         let Some(value) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
         let key_id = peek_key_id(&value);

@@ -1,6 +1,6 @@
 //! What `CALL envelope.reencrypt` and `CALL envelope.seal_column` are built of.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use envelope::header::{HEADER_LEN, KeyId, peek_key_id};
 use pgrx::datum::Uuid;
@@ -10,14 +10,17 @@ use pgrx::{name, pg_extern, pg_sys};
 
 use crate::error::{Error, Place, Result};
 use crate::keyring;
-use crate::pg::call::{Arguments, row_function};
+use crate::pg::call::{Arguments, finfo, row_function};
+use crate::pg::damage::{self, Damage};
 use crate::pg::datum::UuidBuf;
+use crate::pg::encoding;
 use crate::pg::relation::display_name;
-use crate::pg::varlena::VarlenaBuf;
-use crate::pg::{damage, encoding};
+use crate::pg::steps::{self, Ran, Step};
+use crate::pg::varlena::{VarlenaBuf, is_at_hand};
 use crate::sql::arguments::{LONGEST_CONTEXT, required};
+use crate::sql::begin;
 use crate::sql::values::{utf8, with_value};
-use crate::sweep::{self, Call, Done, Window, Work};
+use crate::sweep::{self, Call, Done, Window, Work, batch};
 use crate::values::{self, Contexts};
 
 row_function!(envelope_reseal_wrapper, |fcinfo| {
@@ -36,10 +39,8 @@ row_function!(envelope_resealed_wrapper, |fcinfo| {
 });
 
 row_function!(envelope_key_id_at_wrapper, |fcinfo| {
-    let header = damage::reading(|| {
-        // SAFETY: the call's own information; the argument is declared bytea.
-        unsafe { Arguments::of(fcinfo).first_bytes(1, HEADER_LEN) }
-    });
+    // SAFETY: the call's own information; the argument is declared bytea.
+    let header = reading(fcinfo, || unsafe { Arguments::of(fcinfo).first_bytes(1, HEADER_LEN) });
     match header {
         Ok(header) => {
             let key_id = header.and_then(|header| peek_key_id(&header));
@@ -61,13 +62,28 @@ fn with_contexts(
         return Err(Error::ContextTooLong);
     }
     let former = former.as_deref().map(utf8).transpose()?;
-    let read = damage::reading(|| {
+    let read = reading(fcinfo, || {
         with_value(fcinfo, |relation, now, sealed| {
             work(relation, Contexts { now, former: former.as_deref() }, sealed)
                 .map_err(|error| error.at(place(fcinfo, 4, peek_key_id(sealed))))
         })
     });
     read.unwrap_or_else(|damage| Err(Error::from(damage).at(place(fcinfo, 4, None))))
+}
+
+/// As [`damage::reading`], of the second argument, a value: one that stands in its row can be read, which need not be
+/// found out.
+pub(super) fn reading<T>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    read: impl FnOnce() -> T,
+) -> std::result::Result<T, Damage> {
+    // SAFETY: the call's own information; the argument is declared bytea.
+    let value = unsafe { Arguments::of(fcinfo) }.datum(1);
+    // SAFETY: as above, and not NULL.
+    match value.is_none_or(|value| unsafe { is_at_hand(value) }) {
+        true => Ok(read()),
+        false => damage::reading(read),
+    }
 }
 
 /// Where the value stands: its table is the first argument, its column the one at `column`, and its row's
@@ -83,6 +99,44 @@ pub(super) fn place(fcinfo: pg_sys::FunctionCallInfo, column: usize, key: Option
     Place { table: display_name(relation.unwrap_or_default()), column, row, key }
 }
 
+finfo!(envelope_sweep_run_wrapper);
+
+/// Not as other functions are, under one guard: errors of users' triggers are to come out as they are. See [`steps`].
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn envelope_sweep_run_wrapper(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: the call's own information; nothing here is to be dropped.
+    unsafe { steps::run(fcinfo, run, has_run) }
+}
+
+fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<()>> {
+    begin(fcinfo);
+    // SAFETY: the call's own information; the first argument is declared text.
+    let (arguments, sql) = unsafe {
+        let arguments = Arguments::of(fcinfo);
+        (arguments, arguments.varlena(0))
+    };
+    let sql = CString::new(&*required(sql, "statement")?);
+    let sql = sql.map_err(|_| Error::BadArgument("statement must be SQL".into()))?;
+    let parameters = [1, 2, 3, 4].map(|at| arguments.datum(at));
+    Ok(Step::Run(batch::statement(&sql, parameters)?, ()))
+}
+
+fn has_run(_: pg_sys::FunctionCallInfo, (): (), ran: &Ran) -> Result<Step<()>> {
+    let rows = ran.rows.map_err(batch::not_run)?;
+    Ok(Step::Answer(Some(pg_sys::Datum::from(rows as i64))))
+}
+
+row_function!(envelope_sweep_is_met_wrapper, |_| {
+    batch::leave_alone();
+    Ok::<_, Error>(Some(pg_sys::Datum::from(false)))
+});
+
+row_function!(envelope_sweep_left_alone_wrapper, |_| {
+    Ok::<_, Error>(Some(pg_sys::Datum::from(batch::left_alone() as i64)))
+});
+
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
 fn envelope_sweep_window(
@@ -93,6 +147,7 @@ fn envelope_sweep_window(
     begins: Option<bool>,
     within: Option<pg_sys::Oid>,
     by_rows: Option<bool>,
+    is_seen: Option<bool>,
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -116,6 +171,7 @@ fn envelope_sweep_window(
         begins: required(begins, "begins")?,
         within,
         by_rows: required(by_rows, "by_rows")?,
+        is_seen: required(is_seen, "is_seen")?,
     })?;
     Ok(TableIterator::new(window.into_iter().map(|window: Window| {
         (

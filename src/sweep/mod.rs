@@ -1,5 +1,6 @@
 //! Going through a table in batches: where each begins, what was done, what is left.
 
+pub mod batch;
 mod family;
 pub mod faults;
 mod left;

@@ -50,13 +50,15 @@ impl Cell<'_> {
             State::Other => Ok(None),
             State::Former => {
                 let opened = values::open(self.relation, former.unwrap_or(now), &value)?;
-                values::seal_and_wipe(self.relation, now, opened).map(Some)
+                let sealed = values::seal_compared(self.relation, now, opened.as_slice());
+                opened.wipe_and_free();
+                sealed.map(Some)
             }
             State::Plaintext => {
                 self.require_plaintext(&value)?;
                 let table = table::get(self.relation)?;
                 let plain = values::arriving(table.policy(self.column), value)?;
-                values::seal(self.relation, now, &plain).map(Some)
+                values::seal_compared(self.relation, now, &plain).map(Some)
             }
         }
     }
@@ -64,7 +66,7 @@ impl Cell<'_> {
     /// What the source says, sealed.
     pub fn sealed_from(&self, plain: &Plain<'_>) -> Result<VarlenaBuf> {
         self.require_plaintext(plain)?;
-        values::seal(self.relation, self.contexts.now, plain)
+        values::seal_compared(self.relation, self.contexts.now, plain)
     }
 
     /// What is wrong with `value`: it does not open, or does not say what its source says, where that says anything.

@@ -55,6 +55,9 @@ pub struct Call<'a> {
     pub within: Option<pg_sys::Oid>,
     /// Whether headers do not say if anything is left, so that rows must be asked.
     pub by_rows: bool,
+    /// Whether this session has gone through all of the last pass, and no value that it has met is still to be opened:
+    /// then no further pass is needed for that.
+    pub is_seen: bool,
 }
 
 /// What comes next; `None` when there is nothing left to be done, or the table was dropped or detached. The session
@@ -105,7 +108,8 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
         table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, false)).map(Some)
     };
     // Another session may have worked on it, and the table may have been emptied, while it was waited for.
-    let (blocks, is_idle) = match go_on(&mut job, &|| pages().map(i64::from), &look)? {
+    let (blocks, is_idle) = match go_on(&mut job, call.is_seen, &|| pages().map(i64::from), &look)?
+    {
         Next::Pages { is_idle } => {
             let end = job.blocks.min(job.next_block + i64::from(job.window_blocks));
             (Some(job.next_block..end), is_idle)
@@ -194,11 +198,13 @@ enum Next {
     Nothing,
 }
 
-/// Moves a job to its next pass where one has ended. There is nothing left to do when a pass has found nothing, and
-/// `look` does not either; it answers `None` when it cannot tell. `pages` are the table's now, which may have become
+/// Moves a job to its next pass where one has ended. There is nothing left to do when a pass has found nothing, or has
+/// changed all that it has found and `is_seen`, and `look` does not find anything either; it answers `None` when it
+/// cannot tell. `pages` are the table's now, which may have become
 /// fewer; no page is no work.
 fn go_on(
     job: &mut Job,
+    is_seen: bool,
     pages: &dyn Fn() -> Result<i64>,
     look: &dyn Fn() -> Result<Option<Left>>,
 ) -> Result<Next> {
@@ -229,7 +235,7 @@ fn go_on(
             return Ok(Next::Pages { is_idle });
         }
         is_idle = job.moved == 0 || job.pass > 1 && job.found > job.left_before;
-        if job.found > 0 {
+        if job.found > 0 && !(is_seen && job.found == job.moved) {
             next_pass(job, blocks)?;
             continue;
         }

@@ -27,7 +27,7 @@ use crate::{audit, kek, life, settings};
 
 pub use context::LONGEST_CONTEXT;
 pub use masked::masked;
-pub use reseal::{Contexts, reseal, reseal_under};
+pub use reseal::{Contexts, reseal, reseal_under, seal_compared};
 pub use text::{from_text, to_text};
 pub use trigger::{Plain, Sources, arriving, of_type, seal_row};
 pub use typed::{FormBuf, ValueType, read_as};

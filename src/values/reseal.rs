@@ -7,8 +7,8 @@ use super::{does_not_open, not_parsed, open, with_sealing_key};
 use crate::error::{Error, Result, RowResult};
 use crate::keyring::table;
 use crate::memory::{Limits, Unwrapped};
-use crate::pg::varlena::VarlenaBuf;
-use crate::{kek, settings};
+use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
+use crate::{kek, life, settings};
 
 /// What a value is bound to, and what it may have been bound to before.
 #[derive(Clone, Copy)]
@@ -63,6 +63,22 @@ pub fn reseal_under(
     );
     plaintext.wipe_and_free();
     resealed.map(Some)
+}
+
+/// As [`seal`](super::seal), of a value that is about to be overwritten: what comes out was opened again and compared.
+pub fn seal_compared(
+    relation: pg_sys::Oid,
+    context: &[u8],
+    plaintext: &[u8],
+) -> Result<VarlenaBuf> {
+    if plaintext.len() > MAX_LEN - OVERHEAD {
+        return Err(Error::TooLong(plaintext.len()));
+    }
+    settings::check_unplanted()?;
+    let table = table::get(relation)?;
+    with_sealing_key(&table, plaintext.len(), life::after_seal, |key, limits| {
+        seal_and_compare(relation, key, limits, context, plaintext)
+    })
 }
 
 fn seal_and_compare(

@@ -73,7 +73,7 @@ impl Job {
             "SELECT id, key_id, pass, next_block, blocks, window_blocks, found, moved,
                     left_before, finished_at IS NOT NULL, rows_damaged
              FROM envelope.reencryption
-             WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+             WHERE relation::oid = $1 AND relation::oid <> 0::oid AND column_name = convert_from($2, 'UTF8')::name
                AND work = convert_from($3, 'UTF8')
              FOR UPDATE",
             &subject.arguments(),
@@ -215,7 +215,7 @@ pub fn note(subject: Subject<'_>, done: &Done) -> Result<bool> {
          SET next_block = $4, window_blocks = $5, found = found + $6, moved = moved + $7,
              rows_done = rows_done + $7, rows_skipped = rows_skipped + greatest($6 - $7, 0),
              rows_damaged = rows_damaged + $8, updated_at = clock_timestamp()
-         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name
+         WHERE relation::oid = $1 AND relation::oid <> 0::oid AND column_name = convert_from($2, 'UTF8')::name
            AND work = convert_from($3, 'UTF8') RETURNING 1",
         &[
             relation,
