@@ -524,6 +524,44 @@ def test_a_trigger_that_puts_plaintext_back_is_found_out(db):
     assert states(db) == {"active": 99, "not sealed": 1}
 
 
+def test_another_table_of_its_name_is_not_touched(db):
+    """What is run for each batch is kept, and names the table."""
+    fill(db)
+    running = Call(db, call(", pause => '20ms'"))
+    process.wait_until(lambda: progress(db)[0] >= 100, "some rows")
+    with db.connect() as c:
+        c.execute("BEGIN; ALTER TABLE people RENAME TO former; CREATE TABLE people (LIKE former); "
+                  "INSERT INTO people VALUES (1, 'clear'); COMMIT")
+    running.result()
+    assert states(db) == {"not sealed": 1}
+    assert states(db, "former") == {"active": ROWS}
+
+
+def test_an_error_of_a_trigger_comes_out_as_it_is(db):
+    fill(db, 10)
+    db.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+           "RAISE EXCEPTION 'no' USING ERRCODE = 'ZZ123', CONSTRAINT = 'mine'; END $$")
+    db.sql("CREATE TRIGGER zz BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse()")
+    with fails("ZZ123") as caught:
+        db.sql(call())
+    assert caught.value.diag.constraint_name == "mine"
+
+
+@pytest.mark.parametrize("options", ["", ", verify => false"])
+def test_what_was_sealed_before_is_opened(db, options):
+    """Also where all plaintext around it was sealed at the first attempt."""
+    fill(db, 300)
+    db.sql("UPDATE people SET ssn = envelope_encrypt('people', ssn) WHERE id = 150")
+    db.sql("UPDATE people SET ssn = set_byte(ssn, 45, get_byte(ssn, 45) # 1) WHERE id = 150")
+    db.sql("VACUUM FULL people")
+    if options:
+        db.sql(call(options))
+    else:
+        with fails("22000"):
+            db.sql(call(options))
+    assert states(db) == {"active": 300}
+
+
 def test_quiet_leaves_other_triggers_out(db):
     fill(db, 100)
     db.sql(SEAL)
