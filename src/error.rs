@@ -630,6 +630,7 @@ impl Error {
                 Some(place.to_string())
             }
             Error::PassedBy { passed, .. } => Some(passed.to_string()),
+            Error::Index(error) => error.detail(),
             Error::At { place, error } => Some(match error.detail() {
                 Some(detail) => format!("{detail} {place}"),
                 None => place.to_string(),

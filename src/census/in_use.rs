@@ -67,7 +67,7 @@ fn lock_haystack(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
 }
 
 /// Has `lock` lock `tops`, their partitions and their heirs. While it waits others may come: until none has.
-fn lock_all(
+pub(super) fn lock_all(
     tops: impl Fn() -> Result<HashSet<pg_sys::Oid>>,
     lock: impl Fn(&[pg_sys::Oid]) -> Result<()>,
 ) -> Result<()> {
@@ -87,7 +87,7 @@ fn lock_all(
 /// another is in the way of a transaction that writes to both, and one of the two would be ended as a
 /// deadlock: so one is waited for with none held, and the others are taken if nobody writes to them now.
 /// Where somebody always does, they are waited for in the one order of [`tables::in_lock_order`].
-fn keep_writers_out(relations: &[pg_sys::Oid]) {
+pub(super) fn keep_writers_out(relations: &[pg_sys::Oid]) {
     let mut first = None;
     for _ in 0..ROUNDS {
         let mut held: Vec<pg_sys::Oid> = first.into_iter().collect();
@@ -117,7 +117,7 @@ fn users(keyring_id: Uuid) -> Result<HashSet<pg_sys::Oid>> {
 }
 
 /// Not everybody's for a superuser: its owner could keep a destruction waiting, and others behind it.
-fn is_own(relation: pg_sys::Oid) -> bool {
+pub(super) fn is_own(relation: pg_sys::Oid) -> bool {
     let role = acl::current_role();
     relation::owner(relation).is_some_and(|owner| acl::is_or_inherits(role, owner))
 }
@@ -181,7 +181,7 @@ pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -
 
 /// `relation`, its partitions and its heirs, kept from being dropped. Another owner could keep us waiting
 /// for ever, and with us who writes to the keyring's tables.
-fn kept_family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
+pub(super) fn kept_family(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     lock::try_keep_family(relation).ok_or_else(|| Error::TableLocked(display_name(relation)))
 }
 

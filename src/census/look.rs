@@ -24,19 +24,12 @@ pub fn at_all(
 ) -> Result<()> {
     require_here(relation, columns)?;
     let mut is_all = true;
-    let Read { rows, may_differ } =
-        read(moment, relation, columns, Extent::Whole, survives, |seen| {
-            let go_on = each(seen);
-            is_all = go_on.is_continue();
-            go_on
-        })?;
-    if is_all && may_differ {
-        let counted = tables::count_rows(relation, moment)?;
-        if counted != Some(rows) {
-            return Err(Error::RowsUnseen { table: display_name(relation), seen: rows, counted });
-        }
-    }
-    Ok(())
+    let read = read(moment, relation, columns, Extent::Whole, survives, |seen| {
+        let go_on = each(seen);
+        is_all = go_on.is_continue();
+        go_on
+    })?;
+    if is_all { require_all(moment, relation, &read) } else { Ok(()) }
 }
 
 /// The first value in `columns` of `relation` whose header `is_wanted`: of all, or of a sample.
@@ -59,6 +52,48 @@ pub fn find(
         Extent::Sample => read(now, relation, columns, extent, false, each).map(|_| ()),
     })?;
     Ok(found)
+}
+
+/// The first value in `column` of `relation`, of any type of variable length, whose bytes are `is_wanted`.
+pub fn find_any(
+    relation: pg_sys::Oid,
+    column: i16,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Place>> {
+    require_here(relation, &[column])?;
+    table_scan::with_moment(|now| {
+        let mut found = None;
+        let each = |seen: &Seen<'_>| {
+            if !is_wanted(seen.head) {
+                return ControlFlow::Continue(());
+            }
+            found = Some(Place::of(relation, seen.column, seen.row));
+            ControlFlow::Break(())
+        };
+        let read = table_scan::read_any(now, relation, &[column], ALL_BYTES, Extent::Whole, each)
+            .map_err(|Unreadable { column, row, damage }| {
+            Error::from(damage).at(Place::of(relation, column, row))
+        })?;
+        if found.is_none() {
+            require_all(now, relation, &read)?;
+        }
+        Ok(found)
+    })
+}
+
+/// As many as a value may have.
+const ALL_BYTES: usize = i32::MAX as usize;
+
+/// An error when a SELECT may see other rows than were read.
+fn require_all(moment: &Moment, relation: pg_sys::Oid, read: &Read) -> Result<()> {
+    let Read { rows, may_differ } = *read;
+    if may_differ {
+        let counted = tables::count_rows(relation, moment)?;
+        if counted != Some(rows) {
+            return Err(Error::RowsUnseen { table: display_name(relation), seen: rows, counted });
+        }
+    }
+    Ok(())
 }
 
 fn place(relation: pg_sys::Oid, seen: &Seen<'_>) -> Place {

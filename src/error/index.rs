@@ -2,7 +2,9 @@
 
 use pgrx::PgSqlErrorCode;
 
-use super::{identifier, literal};
+use envelope::header::KeyId;
+
+use super::{Place, identifier, literal};
 
 /// What is wrong with a search index.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,17 @@ pub enum IndexError {
     )]
     Retyped { index_column: String, table: String, column: String },
 
+    /// What is under an index key would no longer be found.
+    #[error("index key {key} is still needed by column \"{index_column}\" of table {table}: {why}")]
+    KeyNeeded {
+        key: KeyId,
+        index_column: String,
+        table: String,
+        why: &'static str,
+        /// The first row that is under it, where that is why.
+        place: Option<Place>,
+    },
+
     /// Boundaries are taken from values.
     #[error(
         "column \"{column}\" of table {table} has {values} values that can be read, too few to divide them into classes"
@@ -118,6 +131,7 @@ impl IndexError {
             IndexError::Twice { .. } | IndexError::Taken { .. } | IndexError::LabelTaken { .. } => {
                 ERRCODE_DUPLICATE_OBJECT
             }
+            IndexError::KeyNeeded { .. } => ERRCODE_OBJECT_IN_USE,
             IndexError::NotOwner { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             IndexError::LabelDiffers { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             IndexError::NotTheTriggers { .. }
@@ -126,6 +140,13 @@ impl IndexError {
             | IndexError::NoSwap { .. }
             | IndexError::Needs { .. }
             | IndexError::TooFew { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        }
+    }
+
+    pub(super) fn detail(&self) -> Option<String> {
+        match self {
+            IndexError::KeyNeeded { place, .. } => place.as_ref().map(Place::to_string),
+            _ => None,
         }
     }
 
@@ -187,6 +208,12 @@ impl IndexError {
             IndexError::TooFew { needs, .. } => format!(
                 "Add the index once there are {needs} values or more, or give the boundaries: options => \
                  '{{\"bounds\": [...]}}', an ascending list of the first values of all classes but the lowest."
+            ),
+            IndexError::KeyNeeded { index_column, table, .. } => format!(
+                "First build the index anew, CALL envelope.build_index, or end it: SELECT envelope.drop_index({}, {}). To \
+                 destroy the key all the same: envelope.destroy_key(..., shred => true).",
+                literal(table),
+                literal(index_column)
             ),
             IndexError::Taken { index_column, .. } => {
                 format!("Name another column than {}.", identifier(index_column))

@@ -9,16 +9,16 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, State};
+use crate::catalog::rows::{self, Purpose, State};
 use crate::catalog::write::{self, wraps};
-use crate::census::in_use;
+use crate::census::{in_use, terms};
 use crate::custody::{followed, links};
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::table;
 use crate::keyring::users;
 use crate::life::retire::ManagedKey;
-use crate::pg::relation::{self, display_name};
+use crate::pg::relation::{self, Kind, display_name};
 use crate::pg::{lock, report, xact};
 use crate::settings;
 
@@ -39,10 +39,10 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     // back or given another wrap meanwhile.
     let from: &[State] = if any { &ALIVE } else { &[State::DecryptOnly, State::Retired] };
     key.change(from, State::Destroyed, Some(reason))?;
-    if shred {
-        in_use::warn_of_unseen([key.row.keyring_id])?;
-    } else {
-        in_use::require_unused(&[key_id], key.row.keyring_id, &key.table)?;
+    match key.row.purpose {
+        _ if shred => in_use::warn_of_unseen([key.row.keyring_id])?,
+        Purpose::Seal => in_use::require_unused(&[key_id], key.row.keyring_id, &key.table)?,
+        Purpose::Index => terms::require_unused(&key.row)?,
     }
     // Whoever adds a wrap holds this lock, and looks at the state under it.
     write::lock_keyring(key.row.keyring_id, true)?;
@@ -133,8 +133,8 @@ fn keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
     Ok(keyrings)
 }
 
-/// An error when a table that is neither `root` nor one of its partitions uses one of `keyrings`, too:
-/// its values would be lost.
+/// An error when a table that is neither `root` nor one of its partitions uses one of `keyrings`, too, or the index keys
+/// of `root`: its values would be lost, or not found.
 fn require_not_shared(root: pg_sys::Oid, keyrings: &HashSet<Uuid>) -> Result<()> {
     for keyring_id in keyrings {
         for user in rows::tables_of(*keyring_id)?.iter().filter_map(users::living_table) {
@@ -143,6 +143,12 @@ fn require_not_shared(root: pg_sys::Oid, keyrings: &HashSet<Uuid>) -> Result<()>
                 return Err(Error::KeyringShared { table, other });
             }
         }
+    }
+    let others = rows::indexes_with_keys_of(root)?.into_iter().map(|index| index.relation);
+    let mut others = others.filter(|other| relation::kind(*other) != Kind::Missing);
+    if let Some(other) = others.find(|other| relation::partition_root(*other) != root) {
+        let (table, other) = (display_name(root), display_name(other));
+        return Err(Error::KeyringShared { table, other });
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use envelope::header::KeyId;
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
 use crate::catalog::write::states;
+use crate::census::terms;
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::destroyed;
@@ -14,11 +15,16 @@ use crate::pg::acl;
 use crate::pg::relation::display_name;
 use crate::settings;
 
-/// Refuses to open what `key_id` has sealed, from the end of this transaction on.
+/// Refuses to open what `key_id` has sealed, from the end of this transaction on. An index key that is still needed is
+/// refused: without it rows would not be found, and no query would say so.
 pub fn retire_key(key_id: KeyId, reason: Option<&str>) -> Result<()> {
     let key = ManagedKey::named(key_id)?;
     key.require_not_active("retired")?;
-    key.change(&[State::DecryptOnly], State::Retired, reason)
+    key.change(&[State::DecryptOnly], State::Retired, reason)?;
+    match key.row.purpose {
+        Purpose::Seal => Ok(()),
+        Purpose::Index => terms::require_unused(&key.row),
+    }
 }
 
 /// Takes [`retire_key`] back.

@@ -1,5 +1,7 @@
 //! What is best asked inside a backend, for `cargo pgrx test`.
 
+mod index_keys;
+
 #[pgrx::pg_schema]
 #[allow(clippy::unwrap_used)]
 mod tests {
