@@ -5,6 +5,7 @@
 
 mod checks;
 mod follow;
+mod left;
 
 use std::ffi::{CStr, CString};
 
@@ -106,9 +107,17 @@ fn tell_of_bound(policy: &PolicyRow) {
     );
 }
 
-/// Values of the former row context of a column are refused from now on; false when it has none.
+/// Values of the former row context of a column are refused from now on; false when it has none. 55000 while there is
+/// one, which would open no more.
 pub fn binding_done(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     table::to_change(relation)?;
+    match left::under_former_context(relation, column)? {
+        Some(0) | None => {}
+        Some(count) => {
+            let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
+            return Err(PolicyError::StillFormer { count, column, table }.into());
+        }
+    }
     write::columns::binding_done(relation, &encoding::to_string(column.to_bytes()))
 }
 

@@ -80,6 +80,12 @@ pub enum PolicyError {
     #[error("the values of column \"{column}\" of table {table} are still being bound")]
     BeingBound { column: String, table: String },
 
+    /// Values that would open no more.
+    #[error(
+        "{count} values in column \"{column}\" of table {table} are under the row context of before, and would not open any more"
+    )]
+    StillFormer { count: u64, column: String, table: String },
+
     /// A policy that says something else.
     #[error("column \"{column}\" of table {table} has another policy")]
     Another { column: String, table: String },
@@ -141,9 +147,9 @@ impl PolicyError {
                 ERRCODE_DATATYPE_MISMATCH
             }
             PolicyError::Generated { .. } => ERRCODE_GENERATED_ALWAYS,
-            PolicyError::BoundNullable { .. } | PolicyError::BeingBound { .. } => {
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            PolicyError::BoundNullable { .. }
+            | PolicyError::BeingBound { .. }
+            | PolicyError::StillFormer { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             PolicyError::Registers { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             PolicyError::NotEmpty => ERRCODE_CHECK_VIOLATION,
             PolicyError::BoundNull { .. } | PolicyError::SourceNull { .. } => {
@@ -255,6 +261,11 @@ impl PolicyError {
             PolicyError::TypeGone { column, table } => format!(
                 "Make the type anew, and name it: SELECT envelope.set_policy({}, {}, value_type => ...), and all else that \
                  the policy says (envelope.policies). Sealed values hold the text of theirs, and open as that type again.",
+                literal(table),
+                literal(column)
+            ),
+            PolicyError::StillFormer { column, table, .. } => format!(
+                "Seal them under the row context of today, which ends the binding as well: CALL envelope.seal_column({}, {}).",
                 literal(table),
                 literal(column)
             ),

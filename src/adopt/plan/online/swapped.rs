@@ -27,21 +27,14 @@ pub fn swapped(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result
     for wish in &sealing {
         let (source, target) = (&wish.column.quoted, &wish.target.quoted);
         if wish.is_renamed() {
-            let (table, former) = (facts.literal(), literal(&wish.target.plain));
-            let now = literal(&wish.column.name);
-            statements.push(format!("SELECT envelope.drop_policy({table}, {former})"));
-            statements.push(format!("SELECT envelope.unregister_column({table}, {former})"));
+            // Which then follows the column to its new name: the row context of its values stays what it is.
+            statements.push(wish.set_policy(facts, &wish.target, None));
             statements.push(alter_table(&facts.name, &[format!("DROP COLUMN {source}")]));
             statements
                 .push(alter_table(&facts.name, &[format!("RENAME COLUMN {target} TO {source}")]));
             if let Some(default) = &wish.column.default {
                 let default = carried::default(wish).unwrap_or_else(|| default.clone());
                 changes.push(format!("ALTER COLUMN {source} SET DEFAULT {default}"));
-            }
-            statements.push(wish.set_policy(facts, &wish.column.to_name(), None));
-            if !wish.bind.is_empty() {
-                // They were sealed under it from the first one on.
-                statements.push(format!("SELECT envelope.binding_done({table}, {now})"));
             }
             continue;
         }
