@@ -25,7 +25,7 @@ pub use self::index::IndexError;
 use self::kms::KmsError;
 pub use self::passed::Passed;
 pub use self::place::Place;
-pub use self::policy::PolicyError;
+pub use self::policy::{Need, PolicyError};
 pub use self::remedy::Remedy;
 pub use self::view::ViewError;
 

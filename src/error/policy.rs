@@ -4,6 +4,17 @@ use pgrx::PgSqlErrorCode;
 
 use super::{identifier, literal};
 
+/// What a policy needs a column for.
+#[derive(Debug)]
+pub enum Need {
+    /// Plaintext comes in by it.
+    Source,
+    /// Values are bound to it, and to the others.
+    Bound { others: Vec<String> },
+    /// Some values may be bound to it, as all were.
+    BoundBefore,
+}
+
 /// What is wrong with a policy, or with a value that it forbids.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -94,7 +105,7 @@ pub enum PolicyError {
     #[error(
         "cannot drop column \"{column}\" of table {table} because the policy of column \"{needed_by}\" needs it"
     )]
-    Needed { column: String, needed_by: String, table: String },
+    Needed { column: String, needed_by: String, table: String, why: Need },
 
     /// A column becomes one of another type, and sealed values are bound to its text.
     #[error(
@@ -229,12 +240,23 @@ impl PolicyError {
                 literal(column),
                 identifier(column)
             ),
-            PolicyError::Needed { needed_by, table, .. } => format!(
-                "First end the policy: SELECT envelope.drop_policy({0}, {1}). Or change it: envelope.set_policy({0}, \
-                 {1}, ...).",
-                literal(table),
-                literal(needed_by)
-            ),
+            PolicyError::Needed { needed_by, table, why, .. } => {
+                let (table, column) = (literal(table), literal(needed_by));
+                let seal = format!("CALL envelope.seal_column({table}, {column})");
+                match why {
+                    Need::Source => format!(
+                        "First change the policy: SELECT envelope.set_policy({table}, {column}, ...) without source. Or end \
+                         it: SELECT envelope.drop_policy({table}, {column})."
+                    ),
+                    // A policy that ends leaves values bound to a column that is gone: nothing would open them.
+                    Need::Bound { others } => format!(
+                        "First seal the values without it: SELECT envelope.set_policy({table}, {column}, ..., bind => {}), with \
+                         all else that envelope.policies shows; then {seal}.",
+                        literal(&format!("{{{}}}", others.iter().map(|it| identifier(it)).collect::<Vec<_>>().join(",")))
+                    ),
+                    Need::BoundBefore => format!("First end the binding of before: {seal}."),
+                }
+            }
             PolicyError::Retyped { .. } => {
                 "Sealed values are bound to its text, which would change. If it would not, leave out USING. Else add a \
                  column of the new type, and bind them to that: envelope.set_policy."

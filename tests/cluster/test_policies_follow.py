@@ -83,13 +83,35 @@ def test_while_a_column_is_being_bound_it_is_followed(db):
     db.people("customers", rows=["x"])
     db.sql("ALTER TABLE customers ADD k int NOT NULL DEFAULT 1")
     db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id}')")
-    db.sql("SELECT envelope.binding_done('customers', 'ssn')")
-    db.sql("UPDATE customers SET ssn = 'y'")
+    db.sql("CALL envelope.seal_column('customers', 'ssn')")
     db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{k}')")
     db.sql("ALTER TABLE customers RENAME id TO number")
     assert db.value("SELECT former_bound FROM envelope.sealed_column") == ["number"]
     with fails("2BP01"):
         db.sql("ALTER TABLE customers DROP number")
+    assert "drop_policy" not in caught.value.diag.message_hint
+    db.sql("CALL" + caught.value.diag.message_hint.split(": CALL")[1].removesuffix("."))
+    db.sql("ALTER TABLE customers DROP number")
+
+
+def test_a_bound_column_can_be_dropped(db):
+    """As the HINT says, step by step: no value is left bound to what is gone."""
+    db.people("customers", rows=["x", "y"])
+    db.sql("ALTER TABLE customers ADD \"K k\" int NOT NULL DEFAULT 1, ADD l int NOT NULL DEFAULT 2")
+    db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{id,\"K k\",l}')")
+    db.sql("CALL envelope.seal_column('customers', 'ssn')")
+    with fails("2BP01") as caught:
+        db.sql("ALTER TABLE customers DROP l")
+    hint = caught.value.diag.message_hint
+    assert "drop_policy" not in hint
+    change, seal = hint.split("First seal the values without it: ")[1].split("; then ")
+    db.sql(change.split(", with all else")[0].replace("...", "'bytea'"))
+    with fails("2BP01"):
+        db.sql("ALTER TABLE customers DROP l")
+    db.sql(seal.removesuffix("."))
+    db.sql("ALTER TABLE customers DROP l")
+    assert db.sql("SELECT convert_from(envelope_decrypt('customers', ssn, envelope.row_context('customers', 'ssn', id::text, "
+                  "\"K k\"::text)), 'UTF8') FROM customers ORDER BY id") == [("x",), ("y",)]
 
 
 def test_dropped_columns(db):

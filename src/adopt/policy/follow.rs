@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use crate::adopt::index;
 use crate::catalog::rows::{self, PolicyRow};
 use crate::catalog::{self, write};
-use crate::error::{Error, PolicyError, Result};
+use crate::error::{Error, Need, PolicyError, Result};
 use crate::pg::column::base_type;
 use crate::pg::event::{self, MadeAnew, Statement};
 use crate::pg::hook::{self, ColumnChange};
@@ -50,8 +50,9 @@ fn dropped(relation: pg_sys::Oid, name: &CStr) -> Result<()> {
     for policy in rows::policies(relation)? {
         if policy.column_name.as_c_str() == name {
             write::columns::forget(policy.id)?;
-        } else if needs(&policy, name) {
+        } else if let Some(why) = need(&policy, name) {
             return Err(PolicyError::Needed {
+                why,
                 column: text(name),
                 needed_by: text(&policy.column_name),
                 table: display_name(relation),
@@ -153,10 +154,20 @@ fn keeps_text(from: Option<pg_sys::Oid>, to: Option<pg_sys::Oid>) -> bool {
 
 /// Whether values of the policy come from that column, or are or may be bound to it.
 fn needs(policy: &PolicyRow, name: &CStr) -> bool {
+    need(policy, name).is_some()
+}
+
+fn need(policy: &PolicyRow, name: &CStr) -> Option<Need> {
     let text = text(name);
-    policy.source.as_deref() == Some(name)
-        || policy.bound_columns.contains(&text)
-        || policy.former.as_ref().is_some_and(|former| former.bound_columns.contains(&text))
+    if policy.source.as_deref() == Some(name) {
+        return Some(Need::Source);
+    }
+    if policy.bound_columns.contains(&text) {
+        let others = policy.bound_columns.iter().filter(|bound| **bound != text).cloned();
+        return Some(Need::Bound { others: others.collect() });
+    }
+    let former = policy.former.as_ref()?;
+    former.bound_columns.contains(&text).then_some(Need::BoundBefore)
 }
 
 fn text(name: &CStr) -> String {
