@@ -323,6 +323,7 @@ def test_online_under_the_same_name(db, form, bind):
     # Nor does anything stand in the way of what is done.
     db.sql("CREATE VIEW w AS SELECT v FROM t")
     assert plan(db, "t", ["v"], form=form, online=True, bind=bind) == []
+    assert db.sql("SELECT column_name, work FROM envelope.progress") == [("v", "seal")]
     # No value is taken for one of another context.
     assert not db.value("SELECT envelope.binding_done('t', 'v')")
 

@@ -37,6 +37,34 @@ def test_renamed_columns(db):
     db.sql("ALTER TABLE persons RENAME note TO \"a=b\"")
 
 
+def test_progress_follows(db):
+    """Also of a column without a policy, and into the name of one that is gone; a rollback undoes it."""
+    def progress():
+        return db.sql("SELECT column_name, work, rows_done FROM envelope.progress WHERE relation = 'public.people' ORDER BY 1, 2")
+
+    db.people("people", ["one", "two"])
+    db.sql("ALTER TABLE people ADD other bytea")
+    db.sql("SELECT envelope.rotate_key('people')")
+    db.sql("CALL envelope.reencrypt('people', 'ssn')")
+    db.sql("CALL envelope.seal_column('people', 'ssn')")
+    db.sql("CALL envelope.seal_column('people', 'other')")
+    before = [("other", "seal", 0), ("ssn", "reencrypt", 2), ("ssn", "seal", 0)]
+    assert progress() == before
+    with db.connect(autocommit=False) as c:
+        c.execute("ALTER TABLE people RENAME ssn TO \"Odd 'one'\"")
+        c.rollback()
+    assert progress() == before
+    db.sql("ALTER TABLE people RENAME ssn TO \"Odd 'one'\"")
+    assert progress() == [("Odd 'one'", "reencrypt", 2), ("Odd 'one'", "seal", 0), ("other", "seal", 0)]
+    # Rows of before the library followed: of a name that no column bears any more.
+    db.sql("INSERT INTO envelope.reencryption (id, relation, column_name, key_id, blocks, window_blocks, work) "
+           "SELECT gen_random_uuid(), relation, 'ssn', key_id, 0, 1, work FROM envelope.reencryption WHERE column_name <> 'other'")
+    db.sql("ALTER TABLE people RENAME \"Odd 'one'\" TO ssn")
+    assert progress() == before
+    db.sql("ALTER TABLE people DROP other")
+    assert progress() == before[1:]
+
+
 def test_a_rename_that_is_taken_back(db):
     customers(db)
     before = triggers(db, "customers"), policy(db, "public.customers", "ssn")
@@ -87,7 +115,7 @@ def test_while_a_column_is_being_bound_it_is_followed(db):
     db.sql("SELECT envelope.set_policy('customers', 'ssn', 'bytea', bind => '{k}')")
     db.sql("ALTER TABLE customers RENAME id TO number")
     assert db.value("SELECT former_bound FROM envelope.sealed_column") == ["number"]
-    with fails("2BP01"):
+    with fails("2BP01") as caught:
         db.sql("ALTER TABLE customers DROP number")
     assert "drop_policy" not in caught.value.diag.message_hint
     db.sql("CALL" + caught.value.diag.message_hint.split(": CALL")[1].removesuffix("."))

@@ -1,4 +1,4 @@
-//! Policies follow what becomes of their columns: renames, drops, other types.
+//! Policies follow what becomes of their columns: renames, drops, other types. So does what `envelope.progress` shows.
 //!
 //! PostgreSQL tells of each column when it has been changed, and the policies are changed with it, so that a rollback
 //! undoes both. An event trigger has the library loaded before such commands.
@@ -60,7 +60,16 @@ fn dropped(relation: pg_sys::Oid, name: &CStr) -> Result<()> {
             .into());
         }
     }
+    if may_have_jobs(relation)? {
+        write::reencryption::forget_column(relation, &text(name))?;
+    }
     Ok(())
+}
+
+/// Whether something may have been done with all values of a column of the table: it has a keyring.
+fn may_have_jobs(relation: pg_sys::Oid) -> Result<bool> {
+    let root = relation::partition_root(relation);
+    Ok(catalog::oid_of(c"reencryption").is_ok() && rows::sealing_keyring(root)?.is_some())
 }
 
 /// A rename, or another type. Partitions and heirs come before the table whose policy it is: the triggers of each are
@@ -73,6 +82,9 @@ fn altered(relation: pg_sys::Oid, number: i16, name: &CStr) -> Result<()> {
     let (is_renamed, is_retyped) = (new_name.as_c_str() != name, (kind, modifier) != before);
     if is_renamed || is_retyped {
         index::altered(relation, name, &new_name, is_retyped)?;
+    }
+    if is_renamed && may_have_jobs(relation)? {
+        write::reencryption::rename_column(relation, &text(name), &text(&new_name))?;
     }
     let policies = rows::nearest_policies(relation)?;
     if !is_renamed && !is_retyped || policies.is_empty() {

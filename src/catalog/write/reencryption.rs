@@ -261,6 +261,24 @@ pub fn forget(relation: pg_sys::Oid) -> Result<()> {
     Ok(())
 }
 
+/// Forgets the jobs of a column that is being dropped.
+pub fn forget_column(relation: pg_sys::Oid, column: &str) -> Result<()> {
+    let sql = "DELETE FROM envelope.reencryption
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name";
+    touch(sql, &[relation.into(), column.as_bytes().into()])?;
+    Ok(())
+}
+
+/// The jobs of a column, which is being renamed, are those of its new name.
+pub fn rename_column(relation: pg_sys::Oid, column: &str, new_name: &str) -> Result<()> {
+    // Of a column that went while nobody saw it.
+    forget_column(relation, new_name)?;
+    let sql = "UPDATE envelope.reencryption SET column_name = convert_from($3, 'UTF8')::name
+         WHERE relation::oid = $1 AND column_name = convert_from($2, 'UTF8')::name";
+    touch(sql, &[relation.into(), column.as_bytes().into(), new_name.as_bytes().into()])?;
+    Ok(())
+}
+
 /// Runs one statement as the owner of the schema; what `read` makes of its first row.
 fn query<T>(
     sql: &str,
