@@ -25,7 +25,8 @@ CREATE PROCEDURE envelope.reencrypt(
     key pg_catalog.text;
     complete boolean;
   BEGIN
-    COMMIT;  -- in a transaction block an error, before anything is done
+    PERFORM envelope.sweep_begins('reencrypt');
+    COMMIT;  -- in a function an error, before anything is done
     IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;

@@ -53,7 +53,8 @@ CREATE PROCEDURE envelope.seal_column(
     since pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     is_alone boolean := false;
   BEGIN
-    COMMIT;  -- in a transaction block an error, before anything is done
+    PERFORM envelope.sweep_begins('seal');
+    COMMIT;  -- in a function an error, before anything is done
     IF verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters source and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;

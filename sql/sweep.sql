@@ -54,6 +54,12 @@ CREATE FUNCTION envelope.reencrypt_note(
 COMMENT ON FUNCTION envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint) IS
   'For envelope.sweep: notes that pages are done, with what was found, changed and passed by there';
 
+CREATE FUNCTION envelope.sweep_begins(work text)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_begins_wrapper';
+COMMENT ON FUNCTION envelope.sweep_begins(text) IS
+  'For envelope.reencrypt and envelope.seal_column: an error in a transaction block, where they cannot commit';
+
 CREATE FUNCTION envelope.sweep_settle(work text, relation regclass, column_name name, is_left boolean)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_settle_wrapper';

@@ -214,6 +214,11 @@ fn envelope_sweep_note(
 }
 
 #[pg_extern(sql = false)]
+fn envelope_sweep_begins(work: Option<&str>) -> std::result::Result<(), ErrorReport> {
+    Ok(sweep::require_no_block(named(work)?)?)
+}
+
+#[pg_extern(sql = false)]
 fn envelope_sweep_settle(
     work: Option<&str>,
     relation: Option<pg_sys::Oid>,

@@ -12,4 +12,4 @@ mod windows;
 pub use crate::catalog::write::reencryption::Work;
 pub use family::family;
 pub use told::tell_passed;
-pub use windows::{Call, Done, Window, next_window, settle, window_done};
+pub use windows::{Call, Done, Window, next_window, require_no_block, settle, window_done};

@@ -68,8 +68,8 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
         return Ok(None);
     }
     let table = work_on(work, relation)?;
-    if begins && xact::is_block() {
-        return Err(Error::InTransactionBlock(called(work)));
+    if begins {
+        require_no_block(work)?;
     }
     // The column stays what it is while others are waited for.
     lock::keep_relation(relation);
@@ -118,6 +118,14 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
         Next::Nothing => return Ok(None),
     };
     Ok(Some(Window { pass: job.pass, blocks, is_idle, keys }))
+}
+
+/// 2D000 in a transaction block, where nothing can be committed. PostgreSQL's own error does not say what to do.
+pub fn require_no_block(work: Work) -> Result<()> {
+    match xact::is_block() {
+        true => Err(Error::InTransactionBlock(called(work))),
+        false => Ok(()),
+    }
 }
 
 /// The name of what was called.

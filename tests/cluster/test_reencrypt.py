@@ -126,8 +126,9 @@ def test_it_begins_anew_for_the_next_version(db):
 
 def test_refused_in_a_transaction(db):
     fill(db)
-    with db.connect() as c, c.transaction(), fails("2D000"):
+    with db.connect() as c, c.transaction(), fails("2D000") as caught:
         c.execute(call())
+    assert "BEGIN" in caught.value.diag.message_hint
     assert census(db) == {1: ROWS}
 
 

@@ -705,8 +705,9 @@ def test_arguments(db, arguments, state):
 
 def test_refused_in_a_transaction(db):
     fill(db, 3)
-    with db.connect() as c, c.transaction(), fails("2D000"):
+    with db.connect() as c, c.transaction(), fails("2D000") as caught:
         c.execute(call())
+    assert "BEGIN" in caught.value.diag.message_hint
 
 
 def test_a_kms_that_is_away(aws, proxy):
