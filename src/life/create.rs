@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::table::{self, Table, plain_name};
 use crate::life::new_key::{self, NewKey, Under};
+use crate::life::sealed_before;
 use crate::memory::cache;
 use crate::pg::{guc, lock, relation, xact};
 use crate::{kek, settings};
@@ -110,6 +111,9 @@ fn create(
         }
     };
     put_in(keyring_id, Purpose::Seal, version, &new)?;
+    if version == 1 {
+        sealed_before::warn_of(root);
+    }
     new.tell(Action::Create, Purpose::Seal, &table.name(), keyring_id);
     Ok(Some(new.key_id))
 }

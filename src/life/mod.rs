@@ -11,6 +11,7 @@ mod new_key;
 mod retire;
 mod rewrap;
 mod rotate;
+mod sealed_before;
 mod warm;
 
 pub use auto_rotate::{Rotated, after_seal, rotate_due};

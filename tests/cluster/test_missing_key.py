@@ -1,6 +1,7 @@
 """A sealed value whose key is not here: it stays as it is until the key is brought, and the HINT says so first."""
 
 import pytest
+from harness.keyrings import notices
 from sqlstate import fails
 
 
@@ -48,3 +49,44 @@ def test_another_tables_value_asks_for_its_keyring(db):
         db.sql("INSERT INTO copy TABLE people")
     hint = caught.value.diag.message_hint
     assert "envelope.share_keyring" in hint and "envelope.adopt_keyring" in hint and "envelope_encrypt" not in hint
+
+
+@pytest.mark.parametrize("make", ["INSERT INTO people VALUES (2, 'n', 'new')", "SELECT envelope.create_key('people')"])
+def test_a_first_key_for_a_table_that_holds_sealed_values_is_told(without_keys, make):
+    """After a restore the application writes before anybody has looked: what it writes is under another key."""
+    to, source = without_keys
+    key_id = source.value("SELECT envelope.key_id_of(ssn)::text FROM people")
+    with to.connect() as c:
+        got = notices(c)
+        c.execute(make)
+        told = [(message, hint) for severity, message, hint in got if severity == "WARNING" and "people" in message]
+        assert len(told) == 1 and '"ssn"' in told[0][0]
+        assert key_id in told[0][1] and "envelope.import_keyring" in told[0][1]
+        # Once.
+        got.clear()
+        c.execute("INSERT INTO people VALUES (3, 'n', 'newer')")
+        assert got == []
+
+
+def test_a_first_key_for_a_partition_or_a_type_is_told(without_keys):
+    """The type of sealed values counts as bytea does, and partitions as their table."""
+    to, _ = without_keys
+    to.sql("CREATE TABLE parts (id int, ssn envelope.sealed) PARTITION BY LIST (id)")
+    to.sql("CREATE TABLE parts_1 PARTITION OF parts DEFAULT")
+    to.sql("INSERT INTO parts SELECT id, ssn FROM people")
+    with to.connect() as c:
+        got = notices(c)
+        c.execute("SELECT envelope.create_key('parts')")
+        assert any("parts" in message for severity, message, _ in got if severity == "WARNING")
+
+
+def test_a_first_key_is_told_of_nothing_else(db):
+    """Neither for an empty table, nor for plaintext."""
+    db.sql("CREATE TABLE empty (ssn bytea); CREATE TABLE plain (ssn bytea)")
+    db.sql("INSERT INTO plain VALUES ('x'), ('\\xf7e1'), (NULL)")
+    db.sql("CREATE TABLE other (v bytea)")
+    db.sql("SELECT envelope.create_key('other')")
+    with db.connect() as c:
+        got = notices(c)
+        c.execute("SELECT envelope.create_key('empty'), envelope.create_key('plain')")
+        assert got == []
