@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, CString};
 
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 
 use crate::pg::datum::owned_cstring;
@@ -12,7 +14,7 @@ use crate::pg::{encoding, kinds};
 pub fn named(name: &CStr) -> Option<(pg_sys::Oid, i32)> {
     let (mut kind, mut modifier) = (pg_sys::InvalidOid, -1);
     // SAFETY: `name` is NUL-terminated. With `missing_ok`, which later majors spell as a place for errors, the
-    // type is 0 when nothing bears the name.
+    // type is 0 when nothing bears the name. Without such a place errors are raised.
     unsafe {
         #[cfg(any(feature = "pg14", feature = "pg15"))]
         pg_sys::parseTypeString(name.as_ptr(), &mut kind, &mut modifier, true);
@@ -20,11 +22,19 @@ pub fn named(name: &CStr) -> Option<(pg_sys::Oid, i32)> {
         {
             let mut errors = pg_sys::ErrorSaveContext {
                 type_: pg_sys::NodeTag::T_ErrorSaveContext,
+                details_wanted: true,
                 ..Default::default()
             };
-            let errors = std::ptr::addr_of_mut!(errors).cast();
-            if !pg_sys::parseTypeString(name.as_ptr(), &mut kind, &mut modifier, errors) {
-                return None;
+            let place = std::ptr::addr_of_mut!(errors);
+            if !pg_sys::parseTypeString(name.as_ptr(), &mut kind, &mut modifier, place.cast()) {
+                let is_gone = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT as i32;
+                let found = (*place).error_data.as_ref().map(|error| error.sqlerrcode);
+                if found == Some(is_gone) {
+                    return None;
+                }
+                // What is no name of a type comes there, too.
+                let none = std::ptr::null_mut();
+                pg_sys::parseTypeString(name.as_ptr(), &mut kind, &mut modifier, none);
             }
         }
     }
