@@ -576,7 +576,7 @@ def test_a_mirror_keeps_its_source(db):
 def test_what_stores_opened_values(db, sql, severity):
     make(db)
     db.sql("CREATE FUNCTION opened(ssn bytea) RETURNS text IMMUTABLE LANGUAGE sql AS "
-           "$$SELECT envelope_decrypt_text('people', ssn)$$")
+           "$$SELECT public.envelope_decrypt_text('public.people', ssn)$$")
     db.sql(sql)
     assert (None, severity, "55000") in kinds(db)
     remedy, = [row[4] for row in findings(db) if row[2] == "55000"]
