@@ -1600,7 +1600,9 @@ BEGIN
       AND COALESCE(
         (SELECT o.relowner FROM pg_catalog.pg_class o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
         (SELECT o.proowner FROM pg_catalog.pg_proc o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
-        (SELECT o.typowner FROM pg_catalog.pg_type o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
+        -- From 17 on arrays and row types are members, too. They follow what they are made of.
+        (SELECT o.typowner FROM pg_catalog.pg_type o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid
+           AND o.typarray OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND o.typrelid OPERATOR(pg_catalog.=) 0::pg_catalog.oid),
         (SELECT o.oprowner FROM pg_catalog.pg_operator o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
         (SELECT o.opcowner FROM pg_catalog.pg_opclass o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
         (SELECT o.opfowner FROM pg_catalog.pg_opfamily o WHERE m.classid OPERATOR(pg_catalog.=) o.tableoid AND o.oid OPERATOR(pg_catalog.=) m.objid),
