@@ -32,9 +32,34 @@ pub fn is_made(relation: pg_sys::Oid, number: i16) -> bool {
     read(relation, number, is_made).unwrap_or(false)
 }
 
-/// Whether it is declared NOT NULL.
+/// Whether it is declared NOT NULL, and no row that is there says otherwise.
 pub fn is_not_null(relation: pg_sys::Oid, number: i16) -> bool {
     read(relation, number, |attribute| attribute.attnotnull).unwrap_or(false)
+        && is_proved(relation, number)
+}
+
+#[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
+fn is_proved(_relation: pg_sys::Oid, _number: i16) -> bool {
+    true
+}
+
+/// A NOT NULL can hold for new rows only there, as NOT VALID.
+#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
+fn is_proved(relation: pg_sys::Oid, number: i16) -> bool {
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: the relation is open while it is looked at; it has as many columns as its descriptor says, the first of
+    // which is number 1.
+    unsafe {
+        let opened = pg_sys::relation_open(relation, lock);
+        let columns = (*opened).rd_att;
+        let columns = (*columns).compact_attrs.as_slice((*columns).natts as usize);
+        let is_proved = usize::try_from(number - 1)
+            .ok()
+            .and_then(|at| columns.get(at))
+            .is_some_and(|column| column.attnullability as u8 == pg_sys::ATTNULLABLE_VALID);
+        pg_sys::relation_close(opened, lock);
+        is_proved
+    }
 }
 
 /// Whether a value is put there where a statement names none.

@@ -84,6 +84,29 @@ def test_check_says_which_constraint_is_not_enforced(db):
     db.sql("DROP SCHEMA s CASCADE")
 
 
+# -- 18: NOT NULL of new rows only -----------------------------------------------------------------------------------
+
+
+def test_a_not_null_that_is_not_proved(db):
+    """Rows from before may hold NULL: no view finds them by that column, and no value is bound to it."""
+    db.people(rows=["one"])
+    db.sql("ALTER TABLE people DROP CONSTRAINT people_pkey, ADD tenant int UNIQUE")
+    made = "ALTER TABLE people ADD CONSTRAINT has_tenant NOT NULL tenant NOT VALID"
+    if MAJOR < 18:
+        with fails("42601"):
+            db.sql(made)
+        return
+    db.sql(made)
+    bind = "SELECT envelope.set_policy('people', 'ssn', form => 'bytea', bind => '{tenant}')"
+    opened = "SELECT envelope.open_view('people', 'opened', write => 'triggers', execute => true)"
+    for wanted in (bind, opened):
+        with fails("55000"):
+            db.sql(wanted)
+    db.sql("TRUNCATE people; ALTER TABLE people VALIDATE CONSTRAINT has_tenant")
+    db.sql(bind)
+    db.sql(opened)
+
+
 # -- 18: RETURNING old and new ---------------------------------------------------------------------------------------
 
 RETURNING = [
