@@ -33,7 +33,9 @@ def shape(db, table):
         "pg_get_expr(adbin, adrelid), col_description(attrelid, attnum) FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = "
         "attrelid AND adnum = attnum WHERE attrelid = %s::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname",
         (table,)) + db.sql(
-        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::text::regclass ORDER BY 1",
+        # From 18 on a NOT NULL has a name, which it keeps when its column gets another one.
+        "SELECT CASE contype WHEN 'n' THEN '' ELSE conname END, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = %s::text::regclass ORDER BY 1, 2",
         (table,)) + db.sql("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::text::regclass", (table,)) + db.sql(
         "SELECT column_name FROM envelope.sealed_columns")
 
@@ -466,6 +468,19 @@ def test_the_way_back_from_every_step(db, way):
         if db.value("SELECT attcollation <> 950 FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'v'"):
             db.sql("ALTER TABLE t ALTER v TYPE varchar(20) COLLATE \"C\"")
             db.sql("ALTER TABLE t ALTER v SET STORAGE EXTERNAL")
+
+
+@pytest.mark.parametrize("way", FULL)
+def test_other_constraints_stay(db, way):
+    """Whatever they are called. From 18 on a NOT NULL has a name, too: of column `sealed` it is v_sealed_not_null."""
+    db.sql("CREATE TABLE v (id int PRIMARY KEY, v text NOT NULL, sealed boolean NOT NULL, "
+           "CONSTRAINT v_sealed_is_sealed UNIQUE (sealed, id), CONSTRAINT v_is_empty UNIQUE (id, sealed))")
+    db.sql("INSERT INTO v VALUES (1, 'one', true), (2, 'two', false)")
+    gexec(db, plan(db, "v", ["v"], **FULL[way]))
+    assert db.value("SELECT attnotnull FROM pg_attribute WHERE attrelid = 'v'::regclass AND attname = 'sealed'")
+    assert db.sql("SELECT conname FROM pg_constraint WHERE conrelid = 'v'::regclass AND contype = 'u' ORDER BY 1") == [
+        ("v_is_empty",), ("v_sealed_is_sealed",)]
+    assert plan(db, "v", ["v"], **FULL[way]) == []
 
 
 MODES = ["none", "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE",

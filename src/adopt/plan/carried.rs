@@ -24,9 +24,9 @@ fn check(facts: &Facts, function: &str, column: &Name, ending: &str) -> Vec<Stri
     vec![add(&(facts.quote)(&free_constraint(facts, &column.plain, ending)))]
 }
 
-/// A name for a constraint that no CHECK of the table bears.
+/// A name for a constraint that none of the table bears.
 pub fn free_constraint(facts: &Facts, head: &str, ending: &str) -> String {
-    let is_free = |name: &String| !facts.checks.iter().any(|check| check.name == *name);
+    let is_free = |name: &String| !facts.constraints.contains(name);
     let numbered = (1..).map(|number| joined(head, &format!("{ending}{number}")));
     let mut names = std::iter::once(joined(head, ending)).chain(numbered);
     names.find(is_free).unwrap_or_default()

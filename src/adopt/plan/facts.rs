@@ -28,6 +28,8 @@ pub struct Facts {
     /// In the order in which they fire.
     pub triggers: Vec<Trigger>,
     pub checks: Vec<Check>,
+    /// The plain names of all, of whatever kind.
+    pub constraints: Vec<String>,
     pub uses: Vec<Use>,
     pub roles: Vec<Role>,
     pub policies: Vec<Policy>,

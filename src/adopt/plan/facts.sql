@@ -154,6 +154,7 @@ SELECT convert_to(json_build_object(
       'is_enforced', COALESCE((to_jsonb(c) ->> 'conenforced')::boolean, true),
       'expression', pg_get_expr(c.conbin, c.conrelid)) ORDER BY c.conname)
     FROM pg_constraint c WHERE c.conrelid = p.oid AND c.contype = 'c'), '[]'),
+  'constraints', COALESCE((SELECT json_agg(c.conname) FROM pg_constraint c WHERE c.conrelid = p.oid), '[]'),
   'uses', COALESCE((SELECT json_agg(json_build_object('column', u.column_name, 'kind', u.kind, 'name', u.name,
       'remove', u.remove, 'make', u.make) ORDER BY u.column_name, u.kind, u.name) FROM uses u), '[]'),
   'roles', COALESCE((SELECT json_agg(json_build_object(

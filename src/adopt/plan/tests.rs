@@ -28,7 +28,7 @@ fn facts(more: Value) -> Facts {
     let mut all = json!({
         "schema": "public", "name": "s.t", "plain_name": "t", "is_partitioned": false, "parents": [], "heirs": [],
         "rows": 0, "bytes": 0, "has_key": true, "published": [], "row_type_in": [], "triggers": [], "checks": [],
-        "uses": [], "roles": [], "policies": [],
+        "constraints": [], "uses": [], "roles": [], "policies": [],
         "columns": [column("id", "integer", "other"), column("ssn", "text", "text"), column("born", "date", "other")],
     });
     if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
@@ -171,7 +171,9 @@ fn what_can_go_later_holds_up_no_plan_that_is_done_online() -> Result<()> {
 #[test]
 fn names_of_constraints_are_free_ones() {
     let check = |name: &str| json!({"name": name, "quoted": name, "valid": true, "is_enforced": true, "expression": "(a > 1)"});
-    let facts = facts(json!({ "checks": [check("ssn_is_sealed"), check("ssn_is_sealed1")] }));
+    let checks = [check("ssn_is_sealed")];
+    let facts =
+        facts(json!({ "checks": checks, "constraints": ["ssn_is_sealed", "ssn_is_sealed1"] }));
     assert_eq!(super::carried::free_constraint(&facts, "ssn", "_is_sealed"), "ssn_is_sealed2");
     assert!(facts.check("is_sealed", "ssn").is_none());
 }
