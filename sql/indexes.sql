@@ -50,6 +50,13 @@ COMMENT ON FUNCTION envelope.add_index(
     regclass, name, text, name, text, jsonb, text, boolean, regclass, boolean) IS
   'Adds a search index to a sealed column, which the sealing trigger keeps from then on; gives the statements to run next';
 
+CREATE FUNCTION envelope.index_leakage(relation regclass, column_name name, kind text, options jsonb DEFAULT '{}')
+  RETURNS TABLE (measure text, value text, remark text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_leakage_wrapper';
+COMMENT ON FUNCTION envelope.index_leakage(regclass, name, text, jsonb) IS
+  'What a search index would give away of the values that a column has, before it is added';
+
 CREATE FUNCTION envelope.drop_index(relation regclass, index_column name)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_drop_index_wrapper';

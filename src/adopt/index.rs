@@ -4,10 +4,15 @@
 //! The trigger keeps them, queries ask them. What is in the catalog must be so that neither needs a look of its own: a
 //! [`wish`] becomes a rule that goes with the [`subject`], a [`label`] and a [`column`] of its own.
 
+mod classes;
 mod column;
+mod counts;
 mod follow;
+mod gives_away;
 mod label;
+mod leakage;
 mod options;
+mod sample;
 mod statements;
 mod subject;
 mod swap;
@@ -15,11 +20,12 @@ mod wish;
 
 use std::ffi::CStr;
 
-use envelope::search::Rule;
+use envelope::search::{Kind, Rule, Subject};
 use pgrx::pg_sys;
 
 use self::column::IndexColumn;
 use self::options::Options;
+use self::subject::Values;
 use self::wish::Named;
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, IndexRow, PolicyRow};
@@ -28,10 +34,13 @@ use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, PolicyError, Result};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
+use crate::life;
 use crate::pg::relation::display_name;
 use crate::pg::{attribute, encoding, lock};
+use crate::values::boundaries;
 
 pub use follow::{altered, dropped, require_none};
+pub use leakage::Measure;
 pub use swap::swap;
 
 /// What is asked for; all names in the server's encoding.
@@ -53,19 +62,37 @@ pub struct Wanted<'a> {
 /// Adds an index to a column: from then on the trigger keeps it. The statements that are to be run next.
 pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     // What asks the KMS comes first: no lock is held over that.
-    let Checked { policy: _, rule: _, .. } = checked(wanted)?;
+    let wish = checked(wanted)?;
+    let mut counts = counts::count(&wish.policy, &wish.rule)?;
+    gives_away::check(&wish.policy, &wish.rule, &counts, wanted.force)?;
+    let owner = wish.index.keys_table()?;
+    let key_id = life::index_key::ensure(owner)?;
+    let mut sealed = None;
+    if let (Kind::Buckets, Subject::Ordered(of)) = (wish.rule.kind(), wish.rule.subject()) {
+        let set = classes::boundaries(&wish.policy, of, &wish.options, &mut counts)?;
+        sealed = Some(boundaries::seal(&table::get(owner)?, key_id, &wish.index, &set)?);
+    }
+    drop(counts);
+
     lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
     lock::keep_relation(wanted.relation);
     keyring::look_again();
-    // Another session may have taken the label or the column meanwhile.
-    let Checked { index, rule, column, .. } = checked(wanted)?;
+    // Another session may have taken the label or the column meanwhile, or have changed the policy.
+    let wish = checked(wanted)?;
     if !wanted.force {
-        column.require_empty(wanted.relation)?;
+        wish.column.require_empty(wanted.relation)?;
     }
-    column.make(wanted.relation)?;
+    wish.column.make(wanted.relation)?;
+    let index = IndexRow {
+        // A unique index is pinned: two versions of one value would both go in. Of tokens one version is asked.
+        key_id: (wish.index.is_unique || wish.rule.is_tokens()).then_some(key_id),
+        boundaries: sealed,
+        ..wish.index
+    };
+    require_new(&index)?;
     write::indexes::insert(&index)?;
     tell(Action::AddIndex, &index);
-    statements::after(&index, &rule)
+    statements::after(&index, &wish.rule)
 }
 
 /// An index that may be added.
@@ -73,6 +100,7 @@ struct Checked {
     policy: PolicyRow,
     index: IndexRow,
     rule: Rule,
+    options: Options,
     column: IndexColumn,
 }
 
@@ -81,13 +109,8 @@ fn checked(wanted: &Wanted<'_>) -> Result<Checked> {
     to_change(relation)?;
     let policy = policy_of(relation, wanted.column)?;
     let options = Options::parse(&wanted.options)?;
-    let named = Named::parse(&wanted.kind)?;
-    let values = subject::of(&policy)?;
-    let kind = match named.kind() {
-        Some(kind) => kind,
-        None => return Err(Error::BadArgument("kind tree is not there yet".into())),
-    };
-    let rule = wish::rule(&policy, values, named, kind, wanted.form.as_deref())?;
+    let form = wanted.form.as_deref().or(options.form.as_deref());
+    let (named, rule) = rule_of(&policy, &wanted.kind, form, &options)?;
     let term_length = wish::term_length(&rule, &options)?;
     let label = match &wanted.label {
         Some(label) => label.clone(),
@@ -111,8 +134,42 @@ fn checked(wanted: &Wanted<'_>) -> Result<Checked> {
         built: false,
     };
     label::require_own(&index, &rule, wanted.share_label)?;
-    require_new(&index)?;
-    Ok(Checked { policy, index, rule, column })
+    Ok(Checked { policy, index, rule, options, column })
+}
+
+/// The rule of an index of that kind, which must go with the column's values.
+fn rule_of(
+    policy: &PolicyRow,
+    kind: &str,
+    form: Option<&str>,
+    options: &Options,
+) -> Result<(Named, Rule)> {
+    let named = Named::parse(kind)?;
+    let values = subject::of(policy)?;
+    let kind = match (named.kind(), values) {
+        (Some(kind), _) => kind,
+        (None, Values::Ordered(of)) => classes::tree(policy, of, options)?,
+        (None, _) => return Err(wish::wrong_kind(policy, values, named)),
+    };
+    Ok((named, wish::rule(policy, values, named, kind, form)?))
+}
+
+/// What an index of that kind would give away of the values that are there. By the right to manage the table's keys.
+pub fn leakage(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    kind: &str,
+    options: &str,
+) -> Result<Vec<Measure>> {
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
+    table::require_can_have_keys(relation)?;
+    let policy = policy_of(table.root(), column)?;
+    let options = Options::parse(options)?;
+    let (_, rule) = rule_of(&policy, kind, options.form.as_deref(), &options)?;
+    let term_length = wish::term_length(&rule, &options)?;
+    let counts = counts::count(&policy, &rule)?;
+    leakage::measures(&policy, &rule, &options, term_length, counts)
 }
 
 /// Ends the index in that column, which stays; false when there is none.

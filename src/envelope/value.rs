@@ -55,6 +55,11 @@ impl SealKey {
         SealKey { key_id: derive::key_id(data_key), xaes: XaesKey::new(&key) }
     }
 
+    /// As [`SealKey::of_boundaries`], from the key that [`derive::boundaries_key`] gives and the id of its index key.
+    pub fn from_boundaries_key(key_id: KeyId, key: &[u8; KEY_LEN]) -> SealKey {
+        SealKey { key_id, xaes: XaesKey::new(key) }
+    }
+
     /// The id that stands in the values that this key seals.
     pub fn key_id(&self) -> KeyId {
         self.key_id

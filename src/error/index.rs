@@ -111,6 +111,18 @@ pub enum IndexError {
         place: Option<Place>,
     },
 
+    /// They are missing, or do not open.
+    #[error(
+        "the boundaries of the search index in column \"{index_column}\" of table {table} cannot be read"
+    )]
+    NoBoundaries { index_column: String, table: String },
+
+    /// No name is left for the column.
+    #[error(
+        "table {table} has columns of the names that an index of column \"{column}\" would get"
+    )]
+    NoName { column: String, table: String },
+
     /// Boundaries are taken from values.
     #[error(
         "column \"{column}\" of table {table} has {values} values that can be read, too few to divide them into classes"
@@ -128,6 +140,8 @@ impl IndexError {
             IndexError::WrongKind { .. } | IndexError::WrongColumn { .. } => {
                 ERRCODE_DATATYPE_MISMATCH
             }
+            IndexError::NoBoundaries { .. } => ERRCODE_DATA_CORRUPTED,
+            IndexError::NoName { .. } => ERRCODE_DUPLICATE_COLUMN,
             IndexError::Twice { .. } | IndexError::Taken { .. } | IndexError::LabelTaken { .. } => {
                 ERRCODE_DUPLICATE_OBJECT
             }
@@ -217,6 +231,12 @@ impl IndexError {
             ),
             IndexError::Taken { index_column, .. } => {
                 format!("Name another column than {}.", identifier(index_column))
+            }
+            IndexError::NoName { .. } => "Name it: index_column => '...'.".into(),
+            IndexError::NoBoundaries { .. } => {
+                "Restore its row of envelope.column_index from a backup. Or add the index anew: its rows then get other \
+                 classes, and a thief who has both learns the order of values."
+                    .into()
             }
             IndexError::Never { .. } | IndexError::NoSwap { .. } => return None,
         })

@@ -13,5 +13,6 @@ mod unwrapped;
 pub use arena::{is_memory_locked, wipe_all};
 pub use hash::IdMap;
 pub use limits::{Limits, OwnLimits, Turn};
+pub use nonce::fresh as fresh_nonce;
 pub use prefetch::prefetch;
 pub use unwrapped::{Unwrapped, count as cached_keys};

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod column;
 pub mod copy_line;
 pub mod cstring;
+pub mod cursor;
 pub mod damage;
 pub mod datum;
 pub mod discard;

@@ -2,9 +2,9 @@
 
 use std::ffi::CStr;
 
-use pgrx::iter::SetOfIterator;
+use pgrx::iter::{SetOfIterator, TableIterator};
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{pg_extern, pg_sys};
+use pgrx::{name, pg_extern, pg_sys};
 
 use crate::adopt::index::{self, Wanted};
 use crate::error::{Error, Result};
@@ -47,6 +47,32 @@ fn envelope_add_index(
         force: required(force, "force")?,
     })?;
     Ok(SetOfIterator::new(statements.into_iter().map(RowText)))
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_index_leakage(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+    kind: Option<Varlena<'_>>,
+    options: Option<Jsonb>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (name!(measure, &'static str), name!(value, Option<String>), name!(remark, RowText)),
+    >,
+    ErrorReport,
+> {
+    begin(fcinfo);
+    let relation = required(relation, "relation")?;
+    let column = required(column_name, "column_name")?;
+    let kind = bounded_text(&required(kind, "kind")?, "kind", LONGEST_WORD)?;
+    let options = json(&required(options, "options")?)?;
+    let measures = index::leakage(relation, column, &kind, &options)?;
+    Ok(TableIterator::new(
+        measures.into_iter().map(|it| (it.measure, it.value, RowText(it.remark))),
+    ))
 }
 
 #[pg_extern(sql = false)]

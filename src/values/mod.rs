@@ -4,6 +4,7 @@
 //! there is read from the catalog ([`table`]), unwrapped by a KEK ([`kek::into_cache`]) or made
 //! ([`life::create_on_first_use`]), and the look-up starts again.
 
+pub mod boundaries;
 pub mod context;
 mod masked;
 mod reseal;

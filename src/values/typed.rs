@@ -7,6 +7,7 @@ mod arriving;
 mod buffer;
 mod read;
 mod scalar;
+mod searched;
 mod write;
 
 use envelope::forms::padding::Padding;

@@ -1,6 +1,7 @@
 """Search indexes are declared, refused, and follow their columns; and they travel."""
 
 import pytest
+from harness.keyrings import notices
 from sqlstate import fails
 
 
@@ -47,6 +48,12 @@ def type_of(db, column, table="people"):
     ("steps(10)", "bigint", {}, "steps(10) int/1", "bytea"),
     ("steps(10)", "smallint", {}, "steps(10) int/1", "bytea"),
     ("steps(10)", "numeric(12,2)", {}, "steps(10) numeric(2)/1", "bytea"),
+    ("buckets", "date", {"options": '{"bounds": ["1970-01-01", "1980-06-30"]}'}, "buckets date/1", "bytea"),
+    ("buckets", "double precision", {"options": '{"bounds": [-1.5, 0, 1e300]}'}, "buckets float/1", "bytea"),
+    ("tree", "date", {"options": '{"low": "1970-01-01", "high": "2149-06-06"}'},
+     "tree(2,6,16,9223372036854775808) date/1", "bigint[]"),
+    ("tree", "smallint", {"options": '{"low": 0, "high": 127, "sparsity": 1, "trim": 0}'},
+     "tree(1,0,7,9223372036854775808) int/1", "bigint[]"),
 ])
 def test_an_index_is_added(db, kind, value_type, more, rule, column):
     people(db, value_type)
@@ -98,6 +105,19 @@ def test_an_index_is_added(db, kind, value_type, more, rule, column):
     ("exact", "text", {"options": '{"classes": 7}'}, "22023"),
     ("exact", "text", {"options": '{"else": 7}'}, "22023"),
     ("exact", "text", {"options": '[]'}, "22023"),
+    ("tree", "date", {}, "22023"),
+    ("tree", "date", {"options": '{"low": "1970-01-01"}'}, "22023"),
+    ("tree", "date", {"options": '{"low": "1970-01-01", "high": "1970-01-01"}'}, "22023"),
+    ("tree", "date", {"options": '{"low": "-infinity", "high": "1970-01-01"}'}, "22023"),
+    ("tree", "date", {"options": '{"low": "a secret", "high": "1970-01-01"}'}, "22007"),
+    ("tree", "date", {"options": '{"low": "1970-01-01", "high": "1990-01-01", "sparsity": 9}'}, "22023"),
+    ("tree", "text", {"options": '{"low": "a", "high": "z"}'}, "42804"),
+    ("buckets", "date", {}, "55000"),
+    ("buckets", "date", {"options": '{"bounds": ["1980-01-01", "1970-01-01"]}'}, "22023"),
+    ("buckets", "date", {"options": '{"bounds": ["1980-01-01", "1980-01-01"]}'}, "22023"),
+    ("buckets", "date", {"options": '{"bounds": ["infinity"]}'}, "22023"),
+    ("buckets", "date", {"options": '{"bounds": []}'}, "22023"),
+    ("buckets", "date", {"options": '{"classes": 1}'}, "22023"),
     ("exact", "text", {"label": ""}, "22023"),
     ("exact", "text", {"label": "x" * 256}, "22023"),
     ("exact", "text", {"index_column": "ssn"}, "55000"),
@@ -294,7 +314,7 @@ def test_who_may_read_terms(db):
     assert db.value("SELECT has_table_privilege(%s, 'people', 'INSERT')", (db.low,))
 
 
-def test_dumped_and_restored(db, cluster):
+def test_dumped_and_restored(db, cluster, own_cluster):
     people(db)
     people(db, name="staff")
     add(db, "exact")
@@ -304,8 +324,17 @@ def test_dumped_and_restored(db, cluster):
     what = ("relation::text, column_name, index_column, rule, label, term_length, keys_of::text, key_id, is_unique, boundaries, "
             "built")
     rows = db.sql(f"SELECT {what} FROM envelope.column_index ORDER BY 1")
-    cluster.dump_and_restore(db.name, "copied")
-    assert cluster.sql(f"SELECT {what} FROM envelope.column_index ORDER BY 1", dbname="copied") == rows
+    db.sql("CREATE TABLE gone (id int)")
+    target = own_cluster(conf={"envelope.file_kek_directory": f"{cluster.data}.kek"}).start()
+    # So that no OID of there is that of here.
+    target.sql("CREATE TABLE filler (a int); DROP TABLE filler")
+    target.sql("CREATE DATABASE copy")
+    archive = cluster.base / f"{db.name}.dump"
+    cluster.client("pg_dump", "-Fc", "-f", archive, dbname=db.name)
+    target.client("pg_restore", "--exit-on-error", "-j4", "-d", "copy", archive)
+    assert target.sql(f"SELECT {what} FROM envelope.column_index ORDER BY 1", dbname="copy") == rows
+    assert target.sql("SELECT * FROM envelope.indexes ORDER BY 1", dbname="copy") == db.sql(
+        "SELECT * FROM envelope.indexes ORDER BY 1")
 
 
 def test_others_do_not_write_the_catalog(db):
@@ -315,3 +344,186 @@ def test_others_do_not_write_the_catalog(db):
     for write in ("DELETE FROM envelope.column_index", "UPDATE envelope.column_index SET label = 'x'"):
         with fails("42501"):
             db.sql(write, user=db.low)
+
+
+def measured(db, kind, options="{}", table="people"):
+    return dict(db.sql("SELECT measure, value FROM envelope.index_leakage(%s, 'ssn', %s, %s)", (table, kind, options)))
+
+
+FILLED = "INSERT INTO people SELECT g, {} FROM generate_series(1, {}) g"
+
+
+@pytest.mark.parametrize("value, rows, kind, more, refused", [
+    # Few values, or one that many rows have.
+    ("(g % 16)::text", 200, "exact", {}, True),
+    ("(g % 17)::text", 200, "exact", {}, False),
+    ("CASE WHEN g % 4 = 0 THEN 'x' ELSE g::text END", 200, "exact", {}, True),
+    ("CASE WHEN g % 6 = 0 THEN 'x' ELSE g::text END", 200, "exact", {}, False),
+    # Told apart by the normal form alone.
+    ("'x' || repeat(' ', g)", 200, "exact", {}, False),
+    ("'1' || repeat(' ', g)", 200, "exact", {"form": "digits"}, True),
+    # Of few rows nothing is said.
+    ("'x'", 5, "exact", {}, False),
+    ("(g % 16)::text", 200, "words", {}, False),
+])
+def test_what_an_index_would_give_away_is_counted(db, value, rows, kind, more, refused):
+    people(db)
+    db.sql(FILLED.format(value, rows))
+    if refused:
+        with fails("55000"):
+            add(db, kind, **more)
+        assert indexes(db) == []
+    add(db, kind, force=refused, **more)
+    assert len(indexes(db)) == 1
+
+
+@pytest.mark.parametrize("value, rows, refused", [("g", 1000, False), ("g / 2", 1000, True), ("g % 9", 15, False)])
+def test_a_tree_of_frequent_values_is_refused(db, value, rows, refused):
+    people(db, "integer")
+    db.sql(FILLED.format(f"({value})::text", rows))
+    options = '{"low": 0, "high": 4095}'
+    if refused:
+        with fails("55000"):
+            add(db, "tree", options=options)
+    add(db, "tree", options=options, force=refused)
+
+
+@pytest.mark.parametrize("kinds, value_type, form, sqlstate", [
+    (("days", "steps(7)"), "date", None, None),
+    (("steps(30)", "steps(7)"), "date", None, "55000"),
+    (("steps(86400)", "days"), "timestamp", None, None),
+    (("buckets", "days"), "date", None, "55000"),
+    (("tree", "days"), "date", None, "55000"),
+    (("prefix(6)", "suffix(4)"), "text", "digits", "55000"),
+    (("suffix(4)", "prefix(8)"), "text", "digits", "55000"),
+    (("prefix(5)", "suffix(4)"), "text", "digits", None),
+    (("prefix(6)", "suffix(4)"), "text", "alnum", None),
+    (("exact", "suffix(4)"), "text", "digits", "WARNING"),
+    (("prefix(4)", "exact"), "text", "digits", "WARNING"),
+    (("exact", "suffix(4)"), "text", "casefold", None),
+])
+def test_what_two_indexes_give_away_together(db, kinds, value_type, form, sqlstate):
+    people(db, value_type)
+    options = {"buckets": '{"bounds": ["1990-01-01"]}', "tree": '{"low": "1970-01-01", "high": "2020-01-01"}'}
+    more = {"form": form} if form else {}
+    first, second = kinds
+    add(db, first, **more, options=options.get(first, "{}"))
+    with db.connect() as c:
+        told = notices(c)
+        sql = "SELECT envelope.add_index('people', 'ssn', %s, form => %s, options => %s, force => %s)"
+        arguments = (second, form, options.get(second, "{}"))
+        if sqlstate == "55000":
+            with fails("55000"):
+                c.execute(sql, (*arguments, False))
+        c.execute(sql, (*arguments, sqlstate == "55000"))
+    assert any(severity == "WARNING" for severity, *_ in told) == (sqlstate is not None)
+
+
+def test_measures(db):
+    people(db)
+    assert measured(db, "exact") == {"values read": "0", "leakage": None}
+    # 100 rows of one value, 50 of the next, and 850 of their own.
+    db.sql(FILLED.format("CASE WHEN g <= 100 THEN 'a' WHEN g <= 150 THEN 'b' ELSE 'person ' || g END", 1000))
+    of = measured(db, "exact")
+    assert (of["values read"], of["distinct values"], of["distinct terms"]) == ("1000", "852", "852")
+    assert (of["largest class"], of["unique"], of["bytes a row"]) == ("10.00 %", "85.00 %", "19")
+    # Who knows how often each is there finds these two, and next to nobody else.
+    assert 15.0 <= float(of["guessed by frequency"].split()[0]) < 16.0
+    assert measured(db, "prefix(6)")["distinct terms"] == "1"
+    of = measured(db, "parts(3)", '{"form": "exact"}')
+    assert (of["largest class"], of["false positives"]) == ("85.00 %", "few")
+    assert "unique" not in of
+    db.sql("INSERT INTO people VALUES (0, NULL)")
+    assert measured(db, "exact")["values read"] == "1000"
+    with fails("42501"):
+        db.sql("SELECT * FROM envelope.index_leakage('people', 'ssn', 'exact')", user=db.low)
+    with fails("42704"):
+        db.sql("SELECT * FROM envelope.index_leakage('people', 'id', 'exact')")
+    people(db, "date", "births")
+    db.sql("INSERT INTO births SELECT g, (date '1950-01-01' + g)::text FROM generate_series(1, 2000) g")
+    of = measured(db, "buckets", table="births")
+    assert of["classes"] == "256" and of["fetched for 1 %"] == "1.39"
+    assert measured(db, "buckets", '{"classes": 1000}', table="births")["classes"] is None
+    assert measured(db, "days", table="births")["distinct terms"] == "2000"
+    assert measured(db, "steps(10)", table="births")["distinct terms"] in ("200", "201")
+
+
+def test_values_are_read_as_the_policy_binds_them(db):
+    """Partitions, row contexts, values that are not sealed: what can be read is."""
+    db.sql("CREATE TABLE people (id int NOT NULL, ssn bytea) PARTITION BY RANGE (id)")
+    db.sql("CREATE TABLE people_1 PARTITION OF people FOR VALUES FROM (0) TO (50)")
+    db.sql("CREATE TABLE people_2 PARTITION OF people DEFAULT")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', 'bytea', 'text', bind => '{id}')")
+    db.sql("INSERT INTO people VALUES (1000, 'in clear')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql(FILLED.format("'é ' || g", 99))
+    assert measured(db, "exact")["distinct values"] == "99"
+    assert "1 that are not sealed" in db.value(
+        "SELECT remark FROM envelope.index_leakage('people', 'ssn', 'exact') WHERE measure = 'values read'")
+
+
+def test_of_a_large_table_some_pages_are_read(db):
+    people(db)
+    db.sql("ALTER TABLE people ADD filler text; ALTER TABLE people ALTER filler SET STORAGE PLAIN")
+    db.sql("INSERT INTO people SELECT g, 'person ' || g, repeat('x', 4000) FROM generate_series(1, 6000) g")
+    read = int(measured(db, "exact")["values read"])
+    assert 3000 <= read <= 5000
+
+
+def test_boundaries_come_from_the_values(db):
+    people(db, "integer")
+    db.sql("CREATE TABLE births (id int)")
+    db.sql(FILLED.format("g::text", 500))
+    with fails("55000"):
+        add(db, "buckets")
+    add(db, "buckets", options='{"classes": 8}')
+    stored = db.value("SELECT boundaries FROM envelope.column_index")
+    # Sealed under the index key, and bound to label and rule.
+    key = db.value("SELECT key_id FROM envelope.keys WHERE purpose = 'index'")
+    assert db.value("SELECT envelope.key_id_of(%s)", (stored,)) == key
+    assert b"bounds" not in stored
+
+
+def test_index_keys_are_made(db):
+    people(db)
+    people(db, name="staff")
+    add(db, "exact", options='{"unique": true}')
+    key = db.value("SELECT key_id FROM envelope.keys WHERE purpose = 'index'")
+    add(db, "words", index_column="tokens")
+    add(db, "prefix(4)", index_column="start")
+    assert db.sql("SELECT index_column, key_id FROM envelope.indexes ORDER BY 1") == [
+        ("ssn_ix", key), ("start", None), ("tokens", key)]
+    add(db, "exact", "staff", keys_of="people")
+    assert db.sql("SELECT key_id FROM envelope.keys WHERE purpose = 'index'") == [(key,)]
+    assert db.sql("SELECT DISTINCT waiting FROM envelope.indexes") == [(False,)]
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    assert db.sql("SELECT DISTINCT waiting FROM envelope.indexes") == [(True,)]
+    # The second column of a unique index, pinned to the new version.
+    add(db, "exact", index_column="again", options='{"unique": true}')
+    with fails("42710"):
+        add(db, "exact", index_column="third", options='{"unique": true}')
+
+
+def test_a_second_column_takes_the_place_of_the_first(db):
+    people(db)
+    add(db, "exact", options='{"unique": true}')
+    db.sql("CREATE UNIQUE INDEX ON people (ssn_ix)")
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    add(db, "exact", index_column="again", options='{"unique": true}')
+    add(db, "words", index_column="tokens")
+    swap = "SELECT envelope.swap_index('people', 'ssn_ix', %s)"
+    for column, sqlstate in (("again", "55000"), ("tokens", "55000"), ("ssn_ix", "55000"), ("id", "42704")):
+        with fails(sqlstate):
+            db.sql(swap, (column,))
+    db.sql("UPDATE envelope.column_index SET built = true")
+    with fails("55000"):
+        db.sql(swap, ("again",))
+    db.sql("CREATE UNIQUE INDEX second ON people (again)")
+    new = db.value("SELECT key_id FROM envelope.column_index WHERE index_column = 'again'")
+    with fails("42501"):
+        db.sql(swap, ("again",), user=db.low)
+    db.sql(swap, ("again",))
+    assert db.sql("SELECT index_column, key_id FROM envelope.indexes WHERE is_unique") == [("ssn_ix", new)]
+    assert "(ssn_ix)" in db.value("SELECT pg_get_indexdef('second'::regclass)")
+    db.sql("ALTER TABLE people DROP again")
+    assert len(indexes(db)) == 2

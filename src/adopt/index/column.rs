@@ -93,7 +93,7 @@ fn free(policy: &PolicyRow, kind: &str) -> Result<CString> {
             return Ok(name);
         }
     }
-    Err(Error::NullArgument("index_column"))
+    Err(IndexError::NoName { column, table: display_name(policy.relation) }.into())
 }
 
 /// Whoever may only manage keys must not have the trigger write to any column of the table.

@@ -22,6 +22,7 @@ pub struct Options {
     pub low: Option<String>,
     pub high: Option<String>,
     pub term_length: Option<u8>,
+    pub form: Option<String>,
 }
 
 impl Options {
@@ -55,10 +56,11 @@ impl Options {
                     }
                     options.term_length = Some(length);
                 }
+                "form" => options.form = Some(scalar("option form", &value)?),
                 _ => {
                     return Err(bad(
                         "options",
-                        "an object with some of the keys unique, classes, bounds, sparsity, trim, low, high, term_length",
+                        "an object with some of the keys form, unique, classes, bounds, sparsity, trim, low, high, term_length",
                     ));
                 }
             }

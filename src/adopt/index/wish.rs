@@ -115,7 +115,8 @@ pub fn rule(
     })
 }
 
-fn wrong_kind(policy: &PolicyRow, values: Values, named: Named) -> Error {
+/// Values that take other kinds.
+pub fn wrong_kind(policy: &PolicyRow, values: Values, named: Named) -> Error {
     let is = match policy.value_type {
         pgrx::pg_sys::InvalidOid => "bytea".into(),
         kind => types::display_name(kind, policy.value_typmod),

@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::{collect, required};
 use crate::catalog;
 use crate::catalog::scan::{self, Key, Row};
-use crate::error::{Error, Result};
-use crate::pg::relation;
+use crate::error::{Error, IndexError, Result};
+use crate::pg::encoding;
+use crate::pg::relation::{self, display_name};
 
 /// A column that holds the terms or tokens of a column's sealed values.
 #[derive(Clone)]
@@ -37,6 +38,21 @@ pub struct IndexRow {
     pub boundaries: Option<Vec<u8>>,
     /// Every row has its terms.
     pub built: bool,
+}
+
+impl IndexRow {
+    /// The table whose index keys make the terms. 42704 when it is gone: those of another key would find nothing.
+    pub fn keys_table(&self) -> Result<pg_sys::Oid> {
+        match self.keys {
+            KeysOf::Own => Ok(self.relation),
+            KeysOf::Table(table) => Ok(table),
+            KeysOf::Gone => Err(IndexError::KeysGone {
+                index_column: encoding::to_string(self.index_column.to_bytes()),
+                table: display_name(self.relation),
+            }
+            .into()),
+        }
+    }
 }
 
 /// Whose index keys make the terms.

@@ -7,9 +7,7 @@ use envelope::search::Rule;
 use pgrx::pg_sys;
 
 use crate::catalog::rows::{IndexRow, KeysOf};
-use crate::error::{Error, IndexError, Result};
-use crate::pg::encoding;
-use crate::pg::relation::display_name;
+use crate::error::{Error, Result};
 
 /// A column that holds the terms or tokens of another one's values.
 pub struct ColumnIndex {
@@ -32,12 +30,7 @@ impl ColumnIndex {
     pub fn keys_of(&self) -> Result<pg_sys::Oid> {
         match self.row.keys {
             KeysOf::Own => Ok(pg_sys::InvalidOid),
-            KeysOf::Table(table) => Ok(table),
-            KeysOf::Gone => Err(IndexError::KeysGone {
-                index_column: encoding::to_string(self.row.index_column.to_bytes()),
-                table: display_name(self.row.relation),
-            }
-            .into()),
+            _ => self.row.keys_table(),
         }
     }
 }

@@ -36,13 +36,19 @@ impl ValueType {
         Ok(value)
     }
 
+    /// A form without what fills it to a block.
     #[inline]
-    fn read_base(&self, bytes: &[u8], checks: &mut Option<&mut Checks>) -> Result<Datum> {
-        let form = match self.padding() {
+    pub fn unfilled<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        match self.padding() {
             Padding::Spaces => without_spaces(bytes),
             Padding::Marked => without_mark(bytes).unwrap_or(bytes),
             Padding::None => bytes,
-        };
+        }
+    }
+
+    #[inline]
+    fn read_base(&self, bytes: &[u8], checks: &mut Option<&mut Checks>) -> Result<Datum> {
+        let form = self.unfilled(bytes);
         match self.elements {
             None => self.read_scalar(form),
             Some(_) => self.read_array(form, checks),
