@@ -69,6 +69,12 @@ CREATE FUNCTION envelope.swap_index(relation regclass, index_column name, new_in
 COMMENT ON FUNCTION envelope.swap_index(regclass, name, name) IS
   'Lets the second column of a unique search index, built under the rotated index key, take the place of the first, and ends that one';
 
+CREATE FUNCTION envelope.split_classes(relation regclass, index_column name)
+  RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_split_classes_wrapper';
+COMMENT ON FUNCTION envelope.split_classes(regclass, name) IS
+  'Splits the classes of a search index of kind buckets that have outgrown the others; how many. Its rows get the new ones when it is built again';
+
 -- The keyring of an index is that of the topmost table, its own or the one whose keys it uses.
 CREATE VIEW envelope.indexes WITH (security_barrier) AS
   SELECT c.oid::pg_catalog.regclass::envelope.table_ref::pg_catalog.text AS relation, i.column_name, i.index_column,

@@ -13,6 +13,7 @@ mod label;
 mod leakage;
 mod options;
 mod sample;
+mod split;
 mod statements;
 mod subject;
 mod swap;
@@ -20,6 +21,7 @@ mod wish;
 
 use std::ffi::CStr;
 
+use envelope::header::KeyId;
 use envelope::search::{Kind, Rule, Subject};
 use pgrx::pg_sys;
 
@@ -28,19 +30,20 @@ use self::options::Options;
 use self::subject::Values;
 use self::wish::Named;
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, IndexRow, PolicyRow};
+use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow, Verb};
 use crate::catalog::write::random_uuid;
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, PolicyError, Result};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
 use crate::life;
-use crate::pg::relation::display_name;
+use crate::pg::relation::{self, display_name};
 use crate::pg::{attribute, encoding, lock};
 use crate::values::boundaries;
 
 pub use follow::{altered, dropped, require_none};
 pub use leakage::Measure;
+pub use split::split;
 pub use swap::swap;
 
 /// What is asked for; all names in the server's encoding.
@@ -184,6 +187,26 @@ pub fn drop_index(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
     Ok(true)
 }
 
+/// Makes the next version of the index key of `relation`; its key id. Boundary sets under the one before are sealed under
+/// it, or that one could never be retired.
+pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
+    let root = relation::partition_root(relation);
+    let mut sets = rows::indexes_with_keys_of(root)?;
+    sets.extend(rows::indexes(root)?.into_iter().filter(|index| index.keys == KeysOf::Own));
+    sets.retain(|index| index.boundaries.is_some());
+    // The key of before is in memory, then, when there are locks.
+    let table = table::to_change(relation)?;
+    for index in &sets {
+        boundaries::open(&table, index, Verb::Manage)?;
+    }
+    let key_id = life::index_key::rotate(relation, reason)?;
+    let table = table::get(relation)?;
+    for index in &sets {
+        boundaries::renew(&table, index, key_id, false)?;
+    }
+    Ok(key_id)
+}
+
 /// As [`table::to_change`], for a table that has indexes of its own: no partition.
 fn to_change(relation: pg_sys::Oid) -> Result<Table> {
     let table = table::to_change(relation)?;
@@ -200,6 +223,16 @@ fn policy_of(relation: pg_sys::Oid, column: &CStr) -> Result<PolicyRow> {
     rows::policy(relation, column)?.ok_or_else(|| {
         let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
         PolicyError::None { column, table }.into()
+    })
+}
+
+/// The index in that column.
+fn index_of(relation: pg_sys::Oid, index_column: &CStr) -> Result<IndexRow> {
+    let indexes = rows::indexes(relation)?;
+    let found = indexes.into_iter().find(|index| index.index_column.as_c_str() == index_column);
+    found.ok_or_else(|| {
+        let index_column = encoding::to_string(index_column.to_bytes());
+        IndexError::None { index_column, table: display_name(relation) }.into()
     })
 }
 

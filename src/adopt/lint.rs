@@ -7,6 +7,7 @@ mod beside;
 mod checks;
 mod columns;
 mod disk;
+mod indexes;
 mod keys;
 mod loading;
 mod policies;
@@ -72,6 +73,7 @@ pub fn lint(relation: Option<pg_sys::Oid>) -> Result<Vec<Finding>> {
     let mut findings = values::in_clear(&columns)?;
     findings.extend(keys::missing(&columns)?);
     findings.extend(types::gone(&columns)?);
+    findings.extend(indexes::findings(&columns)?);
     for sql in ERRORS.into_iter().chain(OTHERS).flatten() {
         findings.extend(columns.ask(sql)?);
     }
@@ -91,6 +93,7 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
     let mut findings = values::in_clear(&columns)?;
     findings.extend(keys::missing(&columns)?);
     findings.extend(types::gone(&columns)?);
+    findings.extend(indexes::findings(&columns)?);
     for sql in ERRORS.into_iter().flatten() {
         findings.extend(columns.ask(sql)?);
     }

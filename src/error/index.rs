@@ -117,6 +117,12 @@ pub enum IndexError {
     )]
     NoBoundaries { index_column: String, table: String },
 
+    /// It has no classes.
+    #[error(
+        "the search index in column \"{index_column}\" of table {table} is not of kind buckets"
+    )]
+    NoClasses { index_column: String, table: String },
+
     /// No name is left for the column.
     #[error(
         "table {table} has columns of the names that an index of column \"{column}\" would get"
@@ -141,6 +147,7 @@ impl IndexError {
                 ERRCODE_DATATYPE_MISMATCH
             }
             IndexError::NoBoundaries { .. } => ERRCODE_DATA_CORRUPTED,
+            IndexError::NoClasses { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             IndexError::NoName { .. } => ERRCODE_DUPLICATE_COLUMN,
             IndexError::Twice { .. } | IndexError::Taken { .. } | IndexError::LabelTaken { .. } => {
                 ERRCODE_DUPLICATE_OBJECT
@@ -238,6 +245,7 @@ impl IndexError {
                  classes, and a thief who has both learns the order of values."
                     .into()
             }
+            IndexError::NoClasses { .. } => "Other kinds have none that could grow.".into(),
             IndexError::Never { .. } | IndexError::NoSwap { .. } => return None,
         })
     }

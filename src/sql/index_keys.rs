@@ -4,7 +4,7 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
-use crate::life;
+use crate::adopt::index;
 use crate::pg::varlena::Varlena;
 use crate::sql::arguments::{given_reason, required};
 use crate::sql::begin;
@@ -17,6 +17,6 @@ fn envelope_rotate_index_key(
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
     let reason = given_reason(reason)?;
-    let key_id = life::index_key::rotate(required(relation, "relation")?, reason.as_deref())?;
+    let key_id = index::rotate_key(required(relation, "relation")?, reason.as_deref())?;
     Ok(Uuid::from_bytes(key_id.0))
 }

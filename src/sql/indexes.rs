@@ -100,6 +100,17 @@ fn envelope_swap_index(
     Ok(index::swap(relation, index_column, new_index_column)?)
 }
 
+#[pg_extern(sql = false)]
+fn envelope_split_classes(
+    relation: Option<pg_sys::Oid>,
+    index_column: Option<&CStr>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<i32, ErrorReport> {
+    begin(fcinfo);
+    let relation = required(relation, "relation")?;
+    Ok(index::split(relation, required(index_column, "index_column")?)?)
+}
+
 fn json(options: &Jsonb) -> Result<String> {
     options.text(LONGEST_JSONB).ok_or_else(|| too_long("options", LONGEST_JSONB))
 }

@@ -1,13 +1,14 @@
 //! Boundary sets of search indexes, sealed and opened: they hold values of the column.
 
-use envelope::header::{KeyId, OVERHEAD, Sealed};
+use envelope::header::{self, KeyId, OVERHEAD, Sealed};
 use envelope::search::boundaries::context;
-use envelope::search::{Boundaries, Ordered};
+use envelope::search::{Boundaries, Rule, Subject};
 use envelope::session::Session;
 use envelope::value::{Opening, SealKey};
 use zeroize::Zeroizing;
 
 use crate::catalog::rows::{IndexRow, Verb};
+use crate::catalog::write;
 use crate::error::{Error, IndexError, Result, RowResult};
 use crate::kek;
 use crate::keyring::table::Table;
@@ -15,14 +16,17 @@ use crate::memory::fresh_nonce;
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 
-/// The boundary set of an index over values of that type. `owner` is the table whose index keys it uses, and `verb` what
-/// the current role does.
-pub fn open(owner: &Table, index: &IndexRow, of: Ordered, verb: Verb) -> Result<Boundaries> {
+/// The boundary set of an index of kind buckets. `owner` is the table whose index keys it uses, and `verb` what the
+/// current role does. It costs a parse of all bounds: what needs it for every row keeps it.
+pub fn open(owner: &Table, index: &IndexRow, verb: Verb) -> Result<Boundaries> {
     let unreadable = || {
         Error::from(IndexError::NoBoundaries {
             index_column: encoding::to_string(index.index_column.to_bytes()),
             table: display_name(index.relation),
         })
+    };
+    let Some(Subject::Ordered(of)) = Rule::parse(&index.rule).map(|rule| rule.subject()) else {
+        return Err(unreadable());
     };
     let stored = index.boundaries.as_deref().ok_or_else(unreadable)?;
     let sealed = Sealed::parse(stored).map_err(|_| unreadable())?;
@@ -35,6 +39,21 @@ pub fn open(owner: &Table, index: &IndexRow, of: Ordered, verb: Verb) -> Result<
             .map_err(|_| Box::new(unreadable()))?;
         Boundaries::parse(&text, of).ok_or_else(|| Box::new(unreadable()))
     })
+}
+
+/// Seals the set of an index anew where it is not under the index key `key_id` of `owner`, or, once all rows have the
+/// classes of their values (`is_built`), where it still names former ones.
+pub fn renew(owner: &Table, index: &IndexRow, key_id: KeyId, is_built: bool) -> Result<()> {
+    let mut set = open(owner, index, Verb::Manage)?;
+    let is_under_it = index.boundaries.as_deref().and_then(header::peek_key_id) == Some(key_id);
+    let settles = is_built && set.is_settling();
+    if is_under_it && !settles {
+        return Ok(());
+    }
+    if settles {
+        set.settle();
+    }
+    write::indexes::set_boundaries(index.id, &seal(owner, key_id, index, &set)?)
 }
 
 /// The boundary set, sealed under the index key `key_id` of `owner`.

@@ -215,9 +215,9 @@ def test_labels(db):
     assert db.sql("SELECT relation, keys_of, label FROM envelope.indexes WHERE keys_of IS NOT NULL") == [
         ("public.visitors", "public.people", "people.ssn")]
     # Several kinds of one column have one label; and it stays whatever becomes of the names.
-    add(db, "prefix(4)")
-    db.sql("ALTER TABLE people RENAME ssn TO number")
-    db.sql("ALTER TABLE people RENAME TO persons")
+    add(db, "prefix(4)", "staff", label="people.ssn")
+    db.sql("ALTER TABLE staff RENAME ssn TO number")
+    db.sql("ALTER TABLE staff RENAME TO persons")
     assert set(indexes(db, "label")) == {("people.ssn",)}
 
 
@@ -456,7 +456,7 @@ def test_values_are_read_as_the_policy_binds_them(db):
     db.sql("SELECT envelope.set_policy('people', 'ssn', 'bytea', 'text', bind => '{id}')")
     db.sql("INSERT INTO people VALUES (1000, 'in clear')")
     db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
-    db.sql(FILLED.format("'é ' || g", 99))
+    db.sql(FILLED.format("convert_to('é ' || g, 'UTF8')", 99))
     assert measured(db, "exact")["distinct values"] == "99"
     assert "1 that are not sealed" in db.value(
         "SELECT remark FROM envelope.index_leakage('people', 'ssn', 'exact') WHERE measure = 'values read'")
@@ -527,3 +527,153 @@ def test_a_second_column_takes_the_place_of_the_first(db):
     assert "(ssn_ix)" in db.value("SELECT pg_get_indexdef('second'::regclass)")
     db.sql("ALTER TABLE people DROP again")
     assert len(indexes(db)) == 2
+
+
+def test_classes_that_grew_are_split(db):
+    """And the set is sealed under the active index key, before and after its rotation."""
+    people(db, "integer")
+    db.sql(FILLED.format("g::text", 800))
+    add(db, "buckets", options='{"classes": 8}')
+    add(db, "exact", index_column="other")
+    split = "SELECT envelope.split_classes('people', 'ssn_ix')"
+    assert db.value(split) == 0
+    under = "SELECT envelope.key_id_of(boundaries) FROM envelope.column_index WHERE boundaries IS NOT NULL"
+    key = db.value("SELECT envelope.rotate_index_key('people')")
+    assert db.value(under) == key
+    db.sql("INSERT INTO people SELECT 1000 + g, (200 + g % 90)::text FROM generate_series(1, 8000) g")
+    before = db.value("SELECT boundaries FROM envelope.column_index WHERE boundaries IS NOT NULL")
+    assert db.value(split) == 1
+    assert db.value(under) == key
+    assert db.value("SELECT length(boundaries) > length(%s::bytea) FROM envelope.column_index "
+                    "WHERE boundaries IS NOT NULL", (before,))
+    assert db.value(split) == 0
+    with fails("42809"):
+        db.sql("SELECT envelope.split_classes('people', 'other')")
+    with fails("42704"):
+        db.sql("SELECT envelope.split_classes('people', 'ssn')")
+    with fails("42501"):
+        db.sql(split, user=db.low)
+
+
+def test_boundaries_that_do_not_open(db):
+    people(db, "integer")
+    db.sql(FILLED.format("g::text", 800))
+    add(db, "buckets", options='{"classes": 8}')
+    db.sql("UPDATE envelope.column_index SET label = 'other'")
+    with fails("XX001"):
+        db.sql("SELECT envelope.split_classes('people', 'ssn_ix')")
+
+
+def found(db, table="people"):
+    return {row[:3] for row in db.sql(
+        "SELECT column_name, severity, sqlstate, message, remedy FROM envelope.lint(%s::text::regclass)", (table,))}
+
+
+def mended(db, severity, sqlstate, run=True):
+    """The finding is there, and gone once its remedy has run."""
+    said = [row for row in db.sql("SELECT severity, sqlstate, remedy FROM envelope.lint('people')")
+            if row[:2] == (severity, sqlstate)]
+    assert len(said) == 1, db.sql("TABLE envelope.column_index")
+    if run:
+        db.sql(said[0][2])
+        assert ("ssn", severity, sqlstate) not in found(db)
+
+
+def indexed(db):
+    """A table whose index is as it should be."""
+    people(db)
+    db.sql("ALTER TABLE people ADD CHECK (envelope.is_sealed(ssn))")
+    add(db, "exact")
+    db.sql("UPDATE envelope.column_index SET built = true")
+
+
+def test_lint_of_an_index_as_it_should_be(db):
+    indexed(db)
+    assert found(db) == set() and found(db, None) == set()
+
+
+@pytest.mark.parametrize("change, severity, sqlstate", [
+    ("ALTER TABLE people ALTER ssn_ix SET DEFAULT ''", "error", "42P17"),
+    ("ALTER TABLE people ALTER ssn_ix SET NOT NULL", "error", "23502"),
+    ("UPDATE envelope.column_index SET index_column = 'gone'", "error", "42703"),
+    ("UPDATE envelope.sealed_column SET form = NULL", "error", "42704"),
+    ("UPDATE envelope.column_index SET term_length = NULL", "error", "42804"),
+    ("UPDATE envelope.column_index SET keys_of = '-'", "error", "42704"),
+    ("UPDATE envelope.column_index SET is_unique = true", "error", "55000"),
+    ("UPDATE envelope.column_index SET key_id = gen_random_uuid()", "error", "42704"),
+])
+def test_lint_of_an_index(db, change, severity, sqlstate):
+    indexed(db)
+    db.sql(change)
+    mended(db, severity, sqlstate)
+
+
+def test_lint_of_an_index_that_is_not_built(db):
+    indexed(db)
+    db.sql("UPDATE envelope.column_index SET built = false")
+    mended(db, "warning", "55000", run=False)
+
+
+def test_lint_of_rotation(db):
+    indexed(db)
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    mended(db, "notice", "55000", run=False)
+    add(db, "exact", index_column="own", form="nfc", options='{"unique": true}')
+    db.sql("UPDATE envelope.column_index SET built = true")
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    assert len([row for row in db.sql("SELECT sqlstate FROM envelope.lint('people')") if row == ("55000",)]) == 2
+    add(db, "exact", index_column="again", form="nfc", options='{"unique": true}')
+    db.sql("UPDATE envelope.column_index SET built = true")
+    assert len([row for row in db.sql("SELECT sqlstate FROM envelope.lint('people')") if row == ("55000",)]) == 1
+
+
+def test_lint_of_labels(db):
+    indexed(db)
+    people(db, name="visitors")
+    add(db, "exact", "visitors", keys_of="people", label="people.ssn", share_label=True)
+    db.sql("UPDATE envelope.column_index SET built = true")
+    assert ("ssn", "warning", "42710") not in found(db)
+    db.sql("UPDATE envelope.column_index SET rule = 'nfc/1' WHERE keys_of IS NOT NULL")
+    assert ("ssn", "warning", "42710") in found(db) and ("ssn", "warning", "42710") in found(db, "visitors")
+
+
+@pytest.mark.parametrize("grant, told", [
+    ("SELECT, INSERT ON people TO {}", True),
+    ("SELECT (ssn_ix), UPDATE ON people TO {}", True),
+    ("SELECT (ssn_ix), UPDATE (id) ON people TO PUBLIC", True),
+    ("SELECT (id), SELECT (ssn), INSERT ON people TO {}", False),
+    ("SELECT ON people TO {}", False),
+])
+def test_lint_of_who_reads_terms(db, grant, told):
+    indexed(db)
+    db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'encrypt')")
+    db.sql("GRANT " + grant.format(db.low))
+    of_terms = [row for row in db.sql("SELECT severity, sqlstate, remedy FROM envelope.lint('people')")
+                if row[:2] == ("warning", "42501")]
+    assert len(of_terms) == told
+    for *_, remedy in of_terms:
+        db.sql(remedy)
+        assert ("ssn", "warning", "42501") not in found(db)
+        assert db.value(f"SELECT has_column_privilege('{db.low}', 'people', 'ssn_ix', 'SELECT')") is False
+        db.sql("GRANT " + grant.format(db.low))
+        db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'search')")
+        assert ("ssn", "warning", "42501") not in found(db) or "PUBLIC" in grant
+
+
+def test_lint_of_classes_that_grew(db):
+    people(db, "integer")
+    db.sql(FILLED.format("g::text", 800))
+    add(db, "buckets", options='{"classes": 8}')
+    # As the trigger fills it.
+    db.sql("ALTER TABLE people DISABLE TRIGGER ALL")
+    db.sql("UPDATE people SET ssn_ix = CASE WHEN id % 10 < 8 THEN '\\x00' ELSE set_byte('\\x00', 0, 1 + id % 17) END")
+    db.sql("ANALYZE people")
+    assert any(row[0].startswith("SELECT envelope.split_classes") for row in
+               db.sql("SELECT remedy FROM envelope.lint('people') WHERE severity = 'notice' AND sqlstate = '55000'"))
+
+
+def test_check_tells_of_errors(db):
+    indexed(db)
+    assert db.sql("SELECT message FROM envelope.check() WHERE NOT ok") == []
+    db.sql("UPDATE envelope.column_index SET keys_of = '-'")
+    assert len(db.sql("SELECT message FROM envelope.check() WHERE NOT ok")) == 1

@@ -22,7 +22,7 @@ pub fn after(index: &IndexRow, rule: &Rule) -> Result<Vec<String>> {
         literal(&index_column)
     )];
     // PostgreSQL has no CONCURRENTLY for partitioned tables.
-    let concurrently = if relation::stores_rows(index.relation) { "CONCURRENTLY " } else { "" };
+    let concurrently = if relation::pages(index.relation).is_some() { "CONCURRENTLY " } else { "" };
     let unique = if index.is_unique { "UNIQUE " } else { "" };
     let using = if rule.is_tokens() { "USING gin " } else { "" };
     statements

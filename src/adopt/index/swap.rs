@@ -4,10 +4,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use super::{column, tell, to_change};
+use super::{column, index_of, tell, to_change};
 use crate::adopt::plan::text::joined;
 use crate::audit::Action;
-use crate::catalog::rows::{self, IndexRow};
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, Result};
 use crate::keyring;
@@ -22,7 +21,7 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     run(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))?;
     lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
     keyring::look_again();
-    let (from, to) = (index(relation, old)?, index(relation, new)?);
+    let (from, to) = (index_of(relation, old)?, index_of(relation, new)?);
     let refused = |why| {
         let (old, new) = (text(old), text(new));
         Err(IndexError::NoSwap { old, new, table: display_name(relation), why }.into())
@@ -55,16 +54,6 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     }
     tell(Action::DropIndex, &from);
     Ok(())
-}
-
-fn index(relation: pg_sys::Oid, index_column: &CStr) -> Result<IndexRow> {
-    let indexes = rows::indexes(relation)?;
-    indexes.into_iter().find(|index| index.index_column.as_c_str() == index_column).ok_or_else(
-        || {
-            let (index_column, table) = (text(index_column), display_name(relation));
-            IndexError::None { index_column, table }.into()
-        },
-    )
 }
 
 /// A name that no column bears.

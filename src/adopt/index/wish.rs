@@ -108,6 +108,9 @@ pub fn rule(
         Subject::Ordered(of) if kind == Kind::Days || of == Ordered::Float => {
             wrong_kind(policy, values, named)
         }
+        _ if matches!(kind, Kind::Tree(_)) => Error::BadArgument(
+            "kind tree does not take such options sparsity and trim: 1 to 8, and 0 to 12 that leave a level".into(),
+        ),
         _ if named.number.is_some() => {
             Error::BadArgument(format!("kind '{}' does not take that number", named.name))
         }

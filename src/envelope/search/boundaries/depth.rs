@@ -56,6 +56,17 @@ impl Sample {
         self.len() == 0
     }
 
+    /// How many of the values each interval of `set` has.
+    pub fn counts(&self, set: &Boundaries) -> Vec<u64> {
+        let mut counts = vec![0; set.intervals().count()];
+        for (ordinal, _) in self.values.as_slice() {
+            if let Some(count) = counts.get_mut(set.interval_of(*ordinal)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// The boundary set of that number, with about so many `classes`; with fewer if there are not as many values.
     pub fn boundaries(&mut self, set: u32, classes: u32) -> Boundaries {
         let (bounds, counts) = self.cut(|_| true, classes);
