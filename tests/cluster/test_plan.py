@@ -99,6 +99,13 @@ def test_protect_by_a_source(db):
         db.sql("SELECT envelope.unprotect('t', 'born')")
 
 
+def test_a_table_of_a_name_that_was_dropped_has_no_key(db):
+    """It is made before anything is locked, and not by the first value."""
+    db.people("t", ["x"])
+    db.sql("DROP TABLE t; CREATE TABLE t (id int, v text)")
+    assert plan(db, "t", ["v"])[0][0] == "SELECT envelope.create_key('public.t')"
+
+
 def test_floats_come_back_whole(db):
     """Also as text, whatever the session's settings."""
     db.sql("CREATE TABLE t (id int, v float8)")

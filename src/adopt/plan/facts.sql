@@ -102,7 +102,7 @@ SELECT convert_to(json_build_object(
                      WHERE i.inhparent = p.oid AND p.relkind <> 'p'), '[]'),
   'rows', (SELECT GREATEST(sum(GREATEST(c.reltuples, 0)), 0)::int8 FROM tree JOIN pg_class c USING (oid) WHERE c.relkind = 'r'),
   'bytes', (SELECT COALESCE(sum(pg_table_size(c.oid)), 0)::int8 FROM tree JOIN pg_class c USING (oid) WHERE c.relkind = 'r'),
-  'has_key', EXISTS (SELECT FROM envelope.keys k WHERE k.purpose = 'seal' AND k.state = 'active' AND k.relation =
+  'has_key', EXISTS (SELECT FROM envelope.keys k WHERE k.purpose = 'seal' AND k.state = 'active' AND NOT k.orphaned AND k.relation =
                        COALESCE(pg_partition_root(p.oid)::text, p.name)),
   'published', COALESCE((SELECT json_agg(quote_ident(t.pubname) ORDER BY t.pubname)
      FROM (SELECT pubname FROM pg_publication WHERE puballtables
