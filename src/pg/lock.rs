@@ -85,6 +85,14 @@ pub fn let_writers_in(relation: pg_sys::Oid) {
     unsafe { pg_sys::UnlockRelationOid(relation, KEEP_OUT) }
 }
 
+/// Whether this backend has locked `relation` against readers. It may be writing it anew just now: its rows are then still
+/// those of the columns that it had.
+pub fn is_ours_alone(relation: pg_sys::Oid) -> bool {
+    let mode = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: looks into this backend's own table of locks.
+    unsafe { pg_sys::CheckRelationOidLockedByMe(relation, mode, false) }
+}
+
 /// Keeps `relation`, its partitions and its heirs from being dropped to the end of the transaction.
 /// Gives all of them that are there then, itself first.
 pub fn keep_family(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {

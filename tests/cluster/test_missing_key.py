@@ -80,13 +80,24 @@ def test_a_first_key_for_a_partition_or_a_type_is_told(without_keys):
         assert any("parts" in message for severity, message, _ in got if severity == "WARNING")
 
 
+@pytest.mark.parametrize("kind, value", [("bigint", "9223372036854775807"), ("uuid", "f7e1f7e1-f7e1-87e1-a7e1-f7e1f7e1f7e1"),
+                                         ("timestamp[]", "{}"), ("text", "x")])
+def test_a_first_key_made_while_the_table_is_written_anew(db, kind, value):
+    """Its rows are not yet those of the columns that it has."""
+    db.sql(f"CREATE TABLE t (id int, v {kind})")
+    db.sql("INSERT INTO t SELECT g, %s FROM generate_series(1, 300) g", (value,))
+    db.sql("ALTER TABLE t ALTER v TYPE bytea USING envelope_encrypt_text('t', v::text)")
+    assert db.sql("SELECT DISTINCT envelope_decrypt_text('t', v) FROM t") == [(value,)]
+
+
 def test_a_first_key_is_told_of_nothing_else(db):
-    """Neither for an empty table, nor for plaintext."""
+    """Neither for an empty table, nor for plaintext, nor for values whose key is here."""
     db.sql("CREATE TABLE empty (ssn bytea); CREATE TABLE plain (ssn bytea)")
     db.sql("INSERT INTO plain VALUES ('x'), ('\\xf7e1'), (NULL)")
     db.sql("CREATE TABLE other (v bytea)")
     db.sql("SELECT envelope.create_key('other')")
+    db.sql("CREATE TABLE copy AS SELECT envelope_encrypt('other', 'x') AS v")
     with db.connect() as c:
         got = notices(c)
-        c.execute("SELECT envelope.create_key('empty'), envelope.create_key('plain')")
+        c.execute("SELECT envelope.create_key('empty'), envelope.create_key('plain'), envelope.create_key('copy')")
         assert got == []
