@@ -117,5 +117,5 @@ fn type_named(name: &CStr) -> Ref {
 }
 
 fn type_name(kind: pg_sys::Oid) -> CString {
-    types::quoted(kind).unwrap_or_else(|| GONE.to_owned())
+    types::quoted(kind, -1).unwrap_or_else(|| GONE.to_owned())
 }

@@ -2,8 +2,6 @@
 
 use pgrx::pg_sys;
 
-use crate::pg::datum::owned_name;
-
 /// A type that is no array, of those whose values can be sealed as such. Domains are their base type here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scalar {
@@ -131,12 +129,4 @@ pub fn storage(kind: pg_sys::Oid) -> Storage {
         );
     }
     storage
-}
-
-/// As SQL names it, with its modifier if it is not -1.
-pub fn name(kind: pg_sys::Oid, modifier: i32) -> String {
-    let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_ALLOW_INVALID;
-    // SAFETY: gives a palloc'd string, `???` of a type that is gone.
-    owned_name(unsafe { pg_sys::format_type_extended(kind, modifier, flags as u16) })
-        .unwrap_or_default()
 }

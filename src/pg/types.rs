@@ -42,13 +42,8 @@ pub fn named(name: &CStr) -> Option<(pg_sys::Oid, i32)> {
 }
 
 /// The name of a type in the server's encoding, quoted where SQL needs it and with its schema unless it is one
-/// of SQL's own words; `None` when it is gone.
-pub fn quoted(kind: pg_sys::Oid) -> Option<CString> {
-    quoted_with(kind, -1)
-}
-
-/// As [`quoted`], with its modifier: `numeric(10,2)`.
-pub fn quoted_with(kind: pg_sys::Oid, modifier: i32) -> Option<CString> {
+/// of SQL's own words, with its modifier if it is not -1: `numeric(10,2)`; `None` when it is gone.
+pub fn quoted(kind: pg_sys::Oid, modifier: i32) -> Option<CString> {
     let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN
         | pg_sys::FORMAT_TYPE_FORCE_QUALIFY
         | pg_sys::FORMAT_TYPE_INVALID_AS_NULL;
@@ -102,10 +97,13 @@ pub fn holds_all(to: pg_sys::Oid, from: (pg_sys::Oid, i32)) -> bool {
     path != pg_sys::CoercionPathType::COERCION_PATH_NONE
 }
 
-/// For messages: the quoted name, or the OID of a type that is gone.
+/// For messages: the quoted name, of PostgreSQL's own types without their schema, or the OID of a type that is gone.
 pub fn display_name(kind: pg_sys::Oid, modifier: i32) -> String {
-    match quoted_with(kind, modifier) {
-        Some(name) => encoding::to_string(name.to_bytes()),
+    match quoted(kind, modifier) {
+        Some(name) => {
+            let name = encoding::to_string(name.to_bytes());
+            name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned()
+        }
         None => format!("with OID {}", kind.to_u32()),
     }
 }

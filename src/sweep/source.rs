@@ -81,7 +81,7 @@ fn typed(policy: Option<&Policy>, expression: Sql, kind: pg_sys::Oid) -> Result<
     let Some(policy) = policy.filter(|policy| policy.value_type != pg_sys::InvalidOid) else {
         return Ok(expression);
     };
-    let wanted = types::quoted_with(policy.value_type, policy.value_typmod);
+    let wanted = types::quoted(policy.value_type, policy.value_typmod);
     let wanted = wanted.ok_or_else(|| policy.type_is_gone())?;
     if kind == policy.value_type {
         return Ok(expression);

@@ -15,6 +15,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
 use crate::pg::kinds::{self, Scalar, Storage};
+use crate::pg::types;
 
 pub use arriving::read_as;
 pub use buffer::FormBuf;
@@ -52,7 +53,7 @@ impl ValueType {
         }
         let (base, of_base) = kinds::base(kind, modifier);
         let domain = (base != kind).then_some(kind);
-        let has_none = || Error::TypeHasNoForm(kinds::name(kind, modifier));
+        let has_none = || Error::TypeHasNoForm(types::display_name(kind, modifier));
         let (named, named_modifier) = (kind, modifier);
         let Some(element) = kinds::element(base) else {
             let scalar = Scalar::of(base).ok_or_else(has_none)?;

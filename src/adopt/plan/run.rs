@@ -269,7 +269,6 @@ fn value_named(name: &str) -> Result<Wanted> {
 
 fn value_of(kind: pg_sys::Oid, modifier: i32) -> Wanted {
     let name = types::display_name(kind, modifier);
-    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned();
     let category = match column::base_type(kind) {
         Some(pg_sys::TEXTOID | pg_sys::VARCHAROID) => Category::Text,
         Some(pg_sys::BYTEAOID) => Category::Bytes,

@@ -248,7 +248,7 @@ impl About {
 }
 
 fn type_name(kind: pg_sys::Oid, modifier: i32) -> Result<CString> {
-    let name = if modifier < 0 { types::quoted(kind) } else { types::quoted_with(kind, modifier) };
+    let name = types::quoted(kind, modifier);
     name.ok_or_else(|| Error::BadArgument("the type of a policy's values is gone".into()))
 }
 

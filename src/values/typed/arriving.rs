@@ -10,7 +10,7 @@ use crate::error::{Error, PolicyError, Result};
 use crate::pg::column::base_type;
 use crate::pg::domain::Checks;
 use crate::pg::kinds::{self, Scalar};
-use crate::pg::{encoding, input};
+use crate::pg::{encoding, input, types};
 
 /// Types that are remembered: more than a table has sealed columns, mostly.
 const KNOWN: usize = 16;
@@ -86,5 +86,8 @@ pub fn read_as(kind: pg_sys::Oid, text: &[u8]) -> Result<Datum> {
 
 #[cold]
 fn is_no_value(code: PgSqlErrorCode, kind: pg_sys::Oid, modifier: i32) -> Error {
-    Error::Raised(code, format!("what arrived is no value of type {}", kinds::name(kind, modifier)))
+    Error::Raised(
+        code,
+        format!("what arrived is no value of type {}", types::display_name(kind, modifier)),
+    )
 }

@@ -10,9 +10,9 @@ use crate::pg::array::Elements;
 use crate::pg::datum::UuidBuf;
 use crate::pg::domain::Checks;
 use crate::pg::encoding::{self, NotText};
-use crate::pg::kinds::{self, Scalar};
+use crate::pg::kinds::Scalar;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
-use crate::pg::{scalars, through};
+use crate::pg::{scalars, through, types};
 
 impl ValueType {
     /// Whether `bytes` are the form of a value of this type, filled or not. Constraints of domains are not asked.
@@ -155,7 +155,7 @@ impl ValueType {
 
     #[cold]
     pub(super) fn is_other(&self) -> Error {
-        Error::NotOfType(kinds::name(self.named, self.named_modifier))
+        Error::NotOfType(types::display_name(self.named, self.named_modifier))
     }
 }
 

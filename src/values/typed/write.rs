@@ -7,10 +7,10 @@ use pgrx::pg_sys::Datum;
 use super::{FormBuf, ValueType};
 use crate::error::{Error, Result};
 use crate::pg::array::TakenApart;
-use crate::pg::kinds::{self, Scalar};
+use crate::pg::kinds::Scalar;
 use crate::pg::value::{Plain, Value};
 use crate::pg::varlena::MAX_LEN;
-use crate::pg::{encoding, scalars};
+use crate::pg::{encoding, scalars, types};
 
 impl ValueType {
     /// Writes the form of `datum` into `out`, which is empty, filled to a multiple of `block` (0 or 1: not filled). The
@@ -98,7 +98,7 @@ impl ValueType {
 
     #[cold]
     fn has_no_form(&self, why: &'static str) -> Error {
-        Error::ValueHasNoForm { kind: kinds::name(self.named, self.named_modifier), why }
+        Error::ValueHasNoForm { kind: types::display_name(self.named, self.named_modifier), why }
     }
 }
 
