@@ -114,6 +114,7 @@ def test_long_and_odd_values(db):
 def test_what_is_left_alone_is_told(db):
     """Values that look sealed: of another table, of no key here. Never plaintext."""
     fill(db, 100)
+    db.sql("SELECT envelope.create_key('people')")
     db.people("others", ["theirs"])
     db.sql("UPDATE people SET ssn = (SELECT ssn FROM others) WHERE id IN (5, 6)")
     db.sql("UPDATE people SET ssn = set_byte(ssn, 12, get_byte(ssn, 12) # 1) WHERE id = 6")
