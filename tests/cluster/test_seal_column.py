@@ -538,6 +538,14 @@ def test_another_table_of_its_name_is_not_touched(db):
     assert states(db, "former") == {"active": ROWS}
 
 
+def test_a_column_of_plaintext_is_read_once(db):
+    """New versions of its rows stand on pages that are yet to be read, and are no reason to read all again."""
+    fill(db)
+    db.sql(call())
+    assert db.value("SELECT pass FROM envelope.progress") == 1
+    assert states(db) == {"active": ROWS}
+
+
 def test_an_error_of_a_trigger_comes_out_as_it_is(db):
     fill(db, 10)
     db.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
