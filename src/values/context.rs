@@ -23,8 +23,15 @@ pub struct RowContext {
 impl RowContext {
     /// Of a value in the column that bears `tag`.
     pub fn begin(tag: &str) -> RowContext {
+        let mut context = RowContext::after(&[]);
+        begin_row_context(&mut |bytes| context.text.push(bytes), tag);
+        context
+    }
+
+    /// Of a value in the column whose contexts begin with `head`.
+    pub fn after(head: &[u8]) -> RowContext {
         let mut text = FormBuf::new();
-        begin_row_context(&mut |bytes| text.push(bytes), tag);
+        text.push(head);
         RowContext { text, is_too_long: false }
     }
 

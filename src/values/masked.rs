@@ -10,7 +10,7 @@ use crate::keyring::table::{self, Policy, Table};
 use crate::pg::varlena::VarlenaBuf;
 use crate::pg::{acl, attribute, encoding, relation};
 use crate::settings;
-use crate::values::context::{NO_CONTEXT, RowContext};
+use crate::values::context::NO_CONTEXT;
 
 /// Characters that are shown.
 const SHOWN: usize = 4;
@@ -33,7 +33,7 @@ pub fn masked(
     settings::check_unplanted()?;
     let table = table::get(relation)?;
     let policy = mask_of(&table, column)?;
-    if !is_of_column(policy, context)? {
+    if !is_of_column(policy, context) {
         return Err(super::does_not_open(relation));
     }
     let sealed = Sealed::parse(value).map_err(|_| super::not_parsed(relation, value))?;
@@ -46,17 +46,13 @@ pub fn masked(
 
 /// Whether values of the column have such a context, in whatever row: the right to see their ends is none to see those
 /// of values that are bound to another column.
-fn is_of_column(policy: &Policy, context: &[u8]) -> Result<bool> {
-    for binding in std::iter::once(&policy.binding).chain(&policy.former) {
-        let is_its = match binding.columns.is_empty() {
+fn is_of_column(policy: &Policy, context: &[u8]) -> bool {
+    std::iter::once(&policy.binding).chain(&policy.former).any(|binding| {
+        match binding.columns.is_empty() {
             true => context == NO_CONTEXT,
-            false => context.starts_with(RowContext::begin(&binding.tag).bytes()?),
-        };
-        if is_its {
-            return Ok(true);
+            false => context.starts_with(&binding.head),
         }
-    }
-    Ok(false)
+    })
 }
 
 /// The policy that allows it.

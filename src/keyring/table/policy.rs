@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::ops::Deref;
 
+use envelope::context::row_context;
+
 use crate::catalog::rows::PolicyRow;
 use crate::error::{Error, Result};
 use crate::pg::encoding;
@@ -19,6 +21,8 @@ pub struct Policy {
 /// The make-up of a row context.
 pub struct Binding {
     pub tag: String,
+    /// What all its contexts begin with, for values that are bound to columns.
+    pub head: Vec<u8>,
     /// In the server's encoding; none: the context is empty.
     pub columns: Vec<CString>,
 }
@@ -48,6 +52,7 @@ impl Binding {
             CString::new(&*name).map_err(|_| unreadable())
         };
         let columns = columns.iter().map(name).collect::<Result<_>>()?;
-        Ok(Binding { tag: tag.to_owned(), columns })
+        let head = row_context::<&str>(tag, []).into_bytes();
+        Ok(Binding { tag: tag.to_owned(), head, columns })
     }
 }

@@ -78,7 +78,7 @@ fn context<'a>(
     if bound.binding.columns.is_empty() {
         return Ok(Ok(Context(None)));
     }
-    let mut context = RowContext::begin(&bound.binding.tag);
+    let mut context = RowContext::after(&bound.binding.head);
     for (name, BoundColumn { number, kind }) in bound.columns() {
         let Some(datum) = read(number) else { return Ok(Err(name)) };
         context.push_value(&value(call, name, kind, datum)?)?;
