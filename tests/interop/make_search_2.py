@@ -183,6 +183,7 @@ def code_points():
     return {
         **{form: digest(form_of(form)) for form in ("nfc", "casefold", "digits", "alnum")},
         "marks": digest(lambda c: normal.nfc(f"a\u0323{c}\u0301\u0327").encode() + b"\xff"),
+        "folded": digest(lambda c: normal.casefold(f"A\u0323{c}\u0301\u0327B{c}\u0345").encode() + b"\xff"),
         "hangul": digest(lambda c: normal.nfc(f"\u1100{c}\u11a8").encode() + b"\xff"),
         "kinds": digest(lambda c: bytes([c in normal.WHITE, normal.is_control(c), normal.is_of_words(c)])),
     }

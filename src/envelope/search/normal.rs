@@ -63,31 +63,34 @@ pub(super) fn normalise(
 }
 
 fn nfc(text: &str, scratch: &mut Scratch) {
-    if text.is_ascii() {
-        return scratch.text.extend(text.as_bytes());
-    }
-    by_runs(text, scratch, |run| {
-        run.decompose_canonical();
-        run.compose();
-    });
+    by_runs(
+        text,
+        scratch,
+        |ascii| ascii,
+        |run| {
+            run.decompose_canonical();
+            run.compose();
+        },
+    );
 }
 
 fn casefold(text: &str, scratch: &mut Scratch) {
-    if text.is_ascii() {
-        scratch.text.extend(text.as_bytes());
-        return scratch.text.as_mut_slice().make_ascii_lowercase();
-    }
-    by_runs(text, scratch, |run| {
-        run.drop_ignorable();
-        run.decompose_canonical();
-        run.fold();
-        run.decompose_compatible();
-        run.compose();
-        run.drop_ignorable();
-        run.fold();
-        run.decompose_compatible();
-        run.compose();
-    });
+    by_runs(
+        text,
+        scratch,
+        |ascii| ascii.to_ascii_lowercase(),
+        |run| {
+            run.drop_ignorable();
+            run.decompose_canonical();
+            run.fold();
+            run.decompose_compatible();
+            run.compose();
+            run.drop_ignorable();
+            run.fold();
+            run.decompose_compatible();
+            run.compose();
+        },
+    );
 }
 
 /// Letters, marks and numbers of the case folding, digits as ASCII.
@@ -120,20 +123,45 @@ fn email(text: &str, scratch: &mut Scratch) -> Result<(), Refused> {
 }
 
 /// Has each run pass through `steps`, and copies what stands between.
-fn by_runs(text: &str, scratch: &mut Scratch, steps: impl Fn(&mut Run<'_>)) {
+///
+/// A run is cut before each ASCII character: these compose with what follows them, but with nothing before, and no mark
+/// moves past them. One that an ASCII character follows is its own run, for which `of_ascii` is enough.
+fn by_runs(
+    text: &str,
+    scratch: &mut Scratch,
+    of_ascii: impl Fn(u8) -> u8,
+    steps: impl Fn(&mut Run<'_>),
+) {
     let Scratch { text: out, run, before, .. } = scratch;
     let mut run = Run::new(run, before);
-    for c in text.chars() {
-        if unicode::is_known(c) {
-            run.push(c);
-        } else {
-            steps(&mut run);
-            run.end(out);
-            push_char(out, c);
+    let mut rest = text;
+    loop {
+        // What ASCII follows stands as it is; the last may have marks behind it.
+        let len = rest.bytes().take_while(u8::is_ascii).count();
+        let (ascii, after) = rest.split_at(len);
+        let alone = if after.is_empty() { len } else { len.saturating_sub(1) };
+        let (alone, last) = ascii.split_at(alone);
+        let from = out.as_slice().len();
+        out.extend(alone.as_bytes());
+        out.as_mut_slice()[from..].iter_mut().for_each(|byte| *byte = of_ascii(*byte));
+        if after.is_empty() {
+            return;
         }
+        let len = after.find(|c: char| c.is_ascii()).unwrap_or(after.len());
+        let (others, after) = after.split_at(len);
+        for c in last.chars().chain(others.chars()) {
+            if unicode::is_known(c) {
+                run.push(c);
+            } else {
+                steps(&mut run);
+                run.end(out);
+                push_char(out, c);
+            }
+        }
+        steps(&mut run);
+        run.end(out);
+        rest = after;
     }
-    steps(&mut run);
-    run.end(out);
 }
 
 pub(super) fn push_char(out: &mut Wiped<u8>, c: char) {

@@ -126,4 +126,35 @@ mod tests {
             assert!(wiped.as_slice().is_empty());
         }
     }
+
+    /// A row allocates nothing once there was one as long, and leaves nothing behind.
+    #[test]
+    fn values_of_one_length_need_no_more_memory() {
+        use crate::search::{Rule, Value, payloads};
+        let mut scratch = Scratch::new();
+        let sizes = |scratch: &Scratch| {
+            let Scratch { text, pieces, run, before } = scratch;
+            let mut sizes =
+                [text.0.capacity(), pieces.0.capacity(), run.0.capacity(), before.0.capacity()];
+            // Some change places.
+            sizes.sort_unstable();
+            sizes
+        };
+        let text = "\u{1e9e}e\u{301}\u{323} Anna-Maria M\u{fc}ller 12".repeat(20);
+        for rule in
+            ["exact/1", "nfc/1", "alnum/1", "digits/1", "words casefold/1", "parts(3) casefold/1"]
+        {
+            let Some(rule) = Rule::parse(rule) else { unreachable!() };
+            let mut sized = Vec::new();
+            for _ in 0..8 {
+                let done = payloads(&rule, Value::Text(&text), None, &mut scratch, &mut |_| {});
+                assert_eq!(done, Ok(()));
+                sized.push(sizes(&scratch));
+                let Scratch { text, pieces, run, before } = &scratch;
+                assert!(text.0.is_empty() && pieces.0.is_empty());
+                assert!(run.0.is_empty() && before.0.is_empty());
+            }
+            assert!(sized[4..].iter().all(|sizes| *sizes == sized[4]), "{rule}: {sized:?}");
+        }
+    }
 }

@@ -36,6 +36,7 @@ struct CodePoints {
     digits: String,
     alnum: String,
     marks: String,
+    folded: String,
     hangul: String,
     kinds: String,
 }
@@ -317,17 +318,19 @@ fn code_points() {
         });
         assert_eq!(&found, expected, "{form:?}");
     }
-    let mut nfc = |text: &dyn Fn(char) -> String| {
+    let mut of = |form, text: &dyn Fn(char) -> String| {
         digest(&mut |c, scratch, digest| {
-            let done = normal_form(NormalForm::Nfc, Extent::Whole, &text(c), scratch, |form| {
+            let done = normal_form(form, Extent::Whole, &text(c), scratch, |form| {
                 digest.update(form);
             });
             done.unwrap();
             digest.update([0xff]);
         })
     };
-    assert_eq!(nfc(&|c| format!("a\u{323}{c}\u{301}\u{327}")), expected.marks);
-    assert_eq!(nfc(&|c| format!("\u{1100}{c}\u{11a8}")), expected.hangul);
+    assert_eq!(of(NormalForm::Nfc, &|c| format!("a\u{323}{c}\u{301}\u{327}")), expected.marks);
+    assert_eq!(of(NormalForm::Nfc, &|c| format!("\u{1100}{c}\u{11a8}")), expected.hangul);
+    let folded = of(NormalForm::Casefold, &|c| format!("A\u{323}{c}\u{301}\u{327}B{c}\u{345}"));
+    assert_eq!(folded, expected.folded);
     // The properties, as far as words and pieces show them.
     let (words, parts) = (rule("words exact/1"), rule("parts(2) exact/1"));
     let found = digest(&mut |c, scratch, digest| {

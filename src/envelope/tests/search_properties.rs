@@ -317,7 +317,8 @@ fn ranges_find_what_is_in_them() {
     let low = ordinal::of_number(-4);
     let whole = |number: i64| ordinal::of_number(number);
     let float = |number: i64| ordinal::of_float(number as f64);
-    let cases: [(String, Option<&Boundaries>, &dyn Fn(i64) -> u64); 5] = [
+    type Case<'a> = (String, Option<&'a Boundaries>, &'a dyn Fn(i64) -> u64);
+    let cases: [Case<'_>; 5] = [
         ("steps(3) int/1".into(), None, &whole),
         ("buckets int/1".into(), Some(&ints), &whole),
         ("buckets float/1".into(), Some(&floats), &float),
