@@ -41,7 +41,7 @@ use crate::pg::relation::{self, display_name};
 use crate::pg::{attribute, encoding, lock};
 use crate::values::boundaries;
 
-pub use follow::{altered, dropped, require_none};
+pub use follow::{altered, dropped, require_none, require_none_of};
 pub use leakage::Measure;
 pub use split::split;
 pub use swap::swap;

@@ -285,6 +285,11 @@ def test_an_index_needs_the_policy(db):
     add(db, "steps(10)", "pay")
     with fails("55000"):
         db.sql("SELECT envelope.set_policy('pay', 'ssn', value_type => 'numeric(10,3)')")
+    db.sql("CREATE TABLE bills (plain numeric(10,2), ssn bytea)")
+    db.sql("SELECT envelope.set_policy('bills', 'ssn', 'source', source => 'plain')")
+    add(db, "steps(10)", "bills")
+    with fails("55000"):
+        db.sql("ALTER TABLE bills ALTER plain TYPE numeric(10,3)")
 
 
 def test_partitions_use_the_index_of_their_root(db):

@@ -1,6 +1,6 @@
 //! Indexes follow what becomes of their columns: renames, drops, other types.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
@@ -56,6 +56,15 @@ pub fn require_none(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
     }
     let (column, table) = (text(column), display_name(relation));
     Err(IndexError::Needs { column, table, index_columns }.into())
+}
+
+/// As [`require_none`], for a name in UTF-8.
+pub fn require_none_of(relation: pg_sys::Oid, column: &str) -> Result<()> {
+    let name = encoding::from_utf8(column.as_bytes()).ok();
+    match name.and_then(|name| CString::new(&*name).ok()) {
+        Some(name) => require_none(relation, &name),
+        None => Ok(()),
+    }
 }
 
 fn text(name: &CStr) -> String {

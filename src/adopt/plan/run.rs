@@ -10,6 +10,7 @@ use super::step::{EXCLUSIVE, Step};
 use super::text::{as_one, literal};
 use super::wish::{Form, ValueType as Wanted, Wish, no_column};
 use super::{back, in_place, obstacles, online, read, triggers};
+use crate::adopt::index;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
@@ -123,6 +124,10 @@ pub fn protect(relation: pg_sys::Oid, asked: Asked) -> Result<()> {
 pub fn unprotect(relation: pg_sys::Oid, column: &str, to: Option<pg_sys::Oid>) -> Result<()> {
     ready(relation)?;
     let facts = read::facts(relation)?;
+    let named = |it: &&Policy| it.column == column || it.source.as_deref() == Some(column);
+    for policy in facts.policies.iter().filter(named) {
+        index::require_none_of(relation, &policy.column)?;
+    }
     if facts.has_key {
         life::warm(relation)?;
     }

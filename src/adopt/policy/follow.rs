@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use super::checks::is_same_type;
 use crate::adopt::index;
 use crate::catalog::rows::{self, PolicyRow};
 use crate::catalog::{self, write};
@@ -140,7 +141,12 @@ fn retype(
     let (base, new_base) = (base_type(from), base_type(to));
     let is_source = policy.source.as_deref() == Some(name);
     if is_source && base == new_base {
+        let before = policy.clone();
         (policy.value_type, policy.value_typmod) = (to, modifier);
+        // A number of another scale has other terms.
+        if !is_same_type(&before, policy) {
+            index::require_none(policy.relation, &policy.column_name)?;
+        }
     }
     if is_source || !needs(policy, name) || keeps_text(base, new_base) {
         return Ok(());
