@@ -44,6 +44,7 @@ pub mod stack;
 pub mod state;
 pub mod steps;
 pub mod subxact;
+pub mod support;
 mod syscache;
 pub mod table_scan;
 pub mod through;

@@ -22,6 +22,7 @@ mod rights;
 mod seal_column;
 mod seal_trigger;
 mod sealed_type;
+mod search;
 mod sweep;
 mod typed;
 mod values;

@@ -6,6 +6,7 @@
 
 pub mod boundaries;
 pub mod context;
+pub mod index;
 mod masked;
 mod reseal;
 mod text;

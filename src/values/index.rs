@@ -1,0 +1,5 @@
+//! Index terms and tokens: made of values, and compared.
+
+mod tokens;
+
+pub use tokens::{has_all, has_any};
