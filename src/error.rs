@@ -7,6 +7,7 @@ mod passed;
 mod place;
 mod policy;
 mod remedy;
+mod search;
 mod view;
 
 use std::sync::OnceLock;
@@ -27,6 +28,7 @@ pub use self::passed::Passed;
 pub use self::place::Place;
 pub use self::policy::{Need, PolicyError};
 pub use self::remedy::Remedy;
+pub use self::search::SearchError;
 pub use self::view::ViewError;
 
 /// `Ok` or an [`Error`].
@@ -450,6 +452,10 @@ pub enum Error {
     #[error("{0}")]
     Index(Box<IndexError>),
 
+    /// Of a question to a search index.
+    #[error(transparent)]
+    Search(Box<SearchError>),
+
     /// Of a view that shows opened values.
     #[error(transparent)]
     View(Box<ViewError>),
@@ -568,6 +574,7 @@ impl Error {
             Error::InTheWay { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::Policy(error) => error.sqlstate(),
             Error::Index(error) => error.sqlstate(),
+            Error::Search(error) => error.sqlstate(),
             Error::View(error) => error.sqlstate(),
             Error::Kms { error, .. } => error.kind.sqlstate(),
             Error::Corrupt(_) | Error::NoWrap { .. } => ERRCODE_DATA_CORRUPTED,
@@ -890,6 +897,7 @@ impl Error {
             }
             Error::Policy(error) => return error.hint(),
             Error::Index(error) => return error.hint(),
+            Error::Search(error) => return error.hint(),
             Error::View(error) => return error.hint(),
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
@@ -937,6 +945,13 @@ impl From<IndexError> for Error {
     #[cold]
     fn from(error: IndexError) -> Error {
         Error::Index(Box::new(error))
+    }
+}
+
+impl From<SearchError> for Error {
+    #[cold]
+    fn from(error: SearchError) -> Error {
+        Error::Search(Box::new(error))
     }
 }
 

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 
 use crate::pg::encoding::{self, NotText};
 use crate::pg::kinds::Storage;
-use crate::pg::varlena::{Varlena, palloc};
+use crate::pg::varlena::{Varlena, VarlenaBuf, palloc};
 
 /// A `text[]` argument in UTF-8.
 pub enum TextArray {
@@ -331,15 +331,13 @@ impl<'a> Numbers<'a> {
     /// # Safety
     /// `datum` is a non-null bigint[] that outlives `'a`, as the current memory context does.
     pub unsafe fn of(datum: pg_sys::Datum) -> Numbers<'a> {
-        const STORAGE: Storage =
-            Storage { len: 8, by_value: true, align: b'd' as std::ffi::c_char };
         // SAFETY: by contract; after an array's head stand its sizes and lower bounds, and then, aligned as the array
         // is, as many elements as the sizes give, if there is no bitmap of those that are NULL.
         unsafe {
             let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
             if (*array).dataoffset != 0 {
                 let datum = pg_sys::Datum::from(array);
-                let all = TakenApart::of(datum, pg_sys::INT8OID, STORAGE);
+                let all = TakenApart::of(datum, pg_sys::INT8OID, NUMBERS);
                 return Numbers { plain: &[], with_null: Some(all) };
             }
             let dimensions = (*array).ndim.unsigned_abs() as usize;
@@ -373,5 +371,57 @@ impl<'a> Numbers<'a> {
     pub fn present(&self) -> impl Iterator<Item = i64> {
         let others = self.with_null.iter().flat_map(TakenApart::elements).flatten();
         self.plain.iter().copied().chain(others.map(|datum| datum.value() as i64))
+    }
+}
+
+/// A `bytea[]` of these.
+pub fn of_bytes<'a>(elements: impl ExactSizeIterator<Item = &'a [u8]>) -> pg_sys::Datum {
+    const STORAGE: Storage = Storage { len: -1, by_value: false, align: b'i' as std::ffi::c_char };
+    let count = elements.len();
+    let mut array = Elements::of_len(count);
+    for (at, element) in elements.enumerate() {
+        array.set(at, VarlenaBuf::copy_of(element).into_datum());
+    }
+    let sizes = [count];
+    // SAFETY: elements of that type. An empty array has no dimension.
+    unsafe { array.into_array(&sizes[..count.min(1)], pg_sys::BYTEAOID, STORAGE) }
+}
+
+/// A `bigint[]` of these.
+pub fn of_numbers(elements: &[i64]) -> pg_sys::Datum {
+    let mut array = Elements::of_len(elements.len());
+    for (at, element) in elements.iter().enumerate() {
+        array.set(at, pg_sys::Datum::from(*element));
+    }
+    let sizes = [elements.len()];
+    // SAFETY: as above.
+    unsafe { array.into_array(&sizes[..elements.len().min(1)], pg_sys::INT8OID, NUMBERS) }
+}
+
+/// How the elements of a `bigint[]` are stored.
+const NUMBERS: Storage = Storage { len: 8, by_value: true, align: b'd' as std::ffi::c_char };
+
+/// An array, or NULL, in the memory of a call, for the calls after it.
+pub struct Kept(Option<std::ptr::NonNull<pg_sys::varlena>>);
+
+impl Kept {
+    /// A copy of `array`, which lives as long as what the call keeps.
+    ///
+    /// # Safety
+    /// `fcinfo` is the call's own, with its `flinfo`; `array` is one that is not toasted.
+    pub unsafe fn copy_of(fcinfo: pg_sys::FunctionCallInfo, array: Option<pg_sys::Datum>) -> Kept {
+        // SAFETY: by contract.
+        Kept(array.and_then(|array| unsafe {
+            let from = array.cast_mut_ptr::<pg_sys::varlena>();
+            let size = pgrx::varsize_any(from);
+            let copy = pg_sys::MemoryContextAlloc((*(*fcinfo).flinfo).fn_mcxt, size);
+            std::ptr::copy_nonoverlapping(from.cast::<u8>(), copy.cast(), size);
+            std::ptr::NonNull::new(copy.cast())
+        }))
+    }
+
+    /// It; `None` for NULL.
+    pub fn datum(&self) -> Option<pg_sys::Datum> {
+        self.0.map(|array| pg_sys::Datum::from(array.as_ptr()))
     }
 }

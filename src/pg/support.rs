@@ -5,10 +5,12 @@
 
 mod answer;
 mod request;
+mod simplify;
 
 pub use answer::Node;
 pub use request::Request;
 pub(crate) use request::support_function;
+pub use simplify::{Argument, Condition, Simplify};
 
 /// An operator of `bigint[]`, by PostgreSQL's own number of it.
 #[derive(Clone, Copy)]

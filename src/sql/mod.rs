@@ -5,6 +5,7 @@
 
 mod admin;
 mod arguments;
+mod asked;
 mod columns;
 mod context;
 mod destroy;
@@ -14,6 +15,7 @@ mod inspect;
 mod keyrings;
 mod lifecycle;
 mod lint;
+mod matches;
 mod or_null;
 mod plan;
 mod policies;

@@ -14,12 +14,12 @@ row_function!(envelope_all_tokens_wrapper, |fcinfo| two_sets(fcinfo, has_all));
 support_function!(envelope_any_token_support_wrapper, |request| match request {
     Request::IndexCondition(index) => index.by_operator(SetOperator::Overlap, false),
     Request::Selectivity(rows) => rows.as_of(SetOperator::Overlap),
-    Request::Other => None,
+    _ => None,
 });
 support_function!(envelope_all_tokens_support_wrapper, |request| match request {
     Request::IndexCondition(index) => index.by_operator(SetOperator::Contains, true),
     Request::Selectivity(rows) => rows.as_of(SetOperator::Contains),
-    Request::Other => None,
+    _ => None,
 });
 
 /// The arguments are `stored` and `asked`. Nothing here may raise: the functions are leakproof.
@@ -30,10 +30,8 @@ fn two_sets(
     // SAFETY: the call's own information; it is declared (bigint[], bigint[]) and strict.
     let sets = unsafe {
         let arguments = Arguments::of(fcinfo);
-        (
-            arguments.datum(0).map(|set| Numbers::of(set)),
-            arguments.datum(1).map(|set| Numbers::of(set)),
-        )
+        let set = |at| arguments.datum(at).map(|set| Numbers::of(set));
+        (set(0), set(1))
     };
     let (Some(stored), Some(asked)) = sets else { return Ok(None) };
     Ok(Some(pg_sys::Datum::from(compare(&stored, &asked))))

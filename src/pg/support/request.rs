@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use super::SetOperator;
 use super::answer::Node;
+use super::simplify::Simplify;
 use crate::pg::call::Arguments;
 
 /// Makes a function from [`Request`] to [`Node`] callable by the planner under a symbol of that name.
@@ -27,6 +28,8 @@ pub enum Request<'a> {
     IndexCondition(IndexCondition<'a>),
     /// Of how many rows it is true.
     Selectivity(Selectivity<'a>),
+    /// By which expression the call may be replaced.
+    Simplify(Simplify<'a>),
     /// Something else.
     Other,
 }
@@ -51,6 +54,9 @@ impl Request<'_> {
                 }
                 Some(pg_sys::NodeTag::T_SupportRequestSelectivity) => {
                     Request::Selectivity(Selectivity(&mut *node.cast()))
+                }
+                Some(pg_sys::NodeTag::T_SupportRequestSimplify) => {
+                    Request::Simplify(Simplify::of(&*node.cast()))
                 }
                 _ => Request::Other,
             }
@@ -86,6 +92,13 @@ impl IndexCondition<'_> {
 }
 
 impl Selectivity<'_> {
+    /// As many as without it.
+    pub fn all(self) -> Option<Node> {
+        let request = self.0;
+        request.selectivity = 1.0;
+        Some(self_of(request))
+    }
+
     /// As many as of `column operator value`, by what ANALYZE has found.
     pub fn as_of(self, operator: SetOperator) -> Option<Node> {
         let request = self.0;

@@ -153,8 +153,9 @@ impl ValueType {
         Ok(through::parsed(self.scalar, &text))
     }
 
+    /// The error of a form that is none of this type.
     #[cold]
-    pub(super) fn is_other(&self) -> Error {
+    pub fn is_other(&self) -> Error {
         Error::NotOfType(types::display_name(self.named, self.named_modifier))
     }
 }

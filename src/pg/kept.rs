@@ -1,0 +1,120 @@
+//! What the calls from one place of a statement keep from row to row, as a value of Rust's own; and whether their
+//! arguments are those of the call before.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+
+use crate::pg::call::{self, Arguments};
+use crate::pg::kinds::{self, Storage};
+use crate::pg::varlena::Varlena;
+
+/// What the calls from this place keep; nothing at first. It is dropped when PostgreSQL frees the call's memory: at the
+/// end of the statement, mostly.
+///
+/// # Safety
+/// `fcinfo` is the call's own, with its `flinfo`; a function always keeps the same `T`, and nothing else; the result is
+/// let go before the next call from the same place.
+pub unsafe fn kept<'a, T: 'static>(fcinfo: pg_sys::FunctionCallInfo) -> &'a mut Option<T> {
+    struct Place<T>(*mut Option<T>);
+    // SAFETY: by contract. The callback's memory is that of the context whose end calls it.
+    unsafe {
+        let place = call::kept(fcinfo, |context| {
+            let callback =
+                pg_sys::MemoryContextAllocZero(context, size_of::<pg_sys::MemoryContextCallback>())
+                    .cast::<pg_sys::MemoryContextCallback>();
+            let place = Box::into_raw(Box::new(None::<T>));
+            (*callback).func = Some(drop_kept::<T>);
+            (*callback).arg = place.cast();
+            pg_sys::MemoryContextRegisterResetCallback(context, callback);
+            Ok::<_, std::convert::Infallible>(Place(place))
+        });
+        match place {
+            Ok(place) => &mut *place.0,
+            Err(never) => match never {},
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn drop_kept<T>(place: *mut c_void) {
+    // SAFETY: made by `kept`, which has it dropped here alone.
+    drop(unsafe { Box::from_raw(place.cast::<Option<T>>()) });
+}
+
+/// Arguments of any types, as they were given last.
+pub struct Given {
+    storages: Vec<Storage>,
+    bytes: Vec<u8>,
+    before: Vec<u8>,
+}
+
+impl Given {
+    /// Of the arguments at those places.
+    ///
+    /// # Safety
+    /// `fcinfo` is the call's own.
+    pub unsafe fn of(fcinfo: pg_sys::FunctionCallInfo, places: &[usize]) -> Given {
+        let storage = |at: &usize| {
+            // SAFETY: by contract. Arguments of a type that cannot be told are compared as words.
+            match unsafe { call::type_of_argument(fcinfo, *at as i32) } {
+                pg_sys::InvalidOid => Storage { len: 8, by_value: true, align: 0 },
+                kind => kinds::storage(kind),
+            }
+        };
+        Given {
+            storages: places.iter().map(storage).collect(),
+            bytes: Vec::new(),
+            before: Vec::new(),
+        }
+    }
+
+    /// Whether they are others than the last time, or `also` is; notes them.
+    ///
+    /// # Safety
+    /// The arguments are those of a call from the same place, and `places` those that [`Given::of`] was given.
+    pub unsafe fn are_new(
+        &mut self,
+        arguments: Arguments<'_>,
+        places: &[usize],
+        also: u64,
+    ) -> bool {
+        std::mem::swap(&mut self.bytes, &mut self.before);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&also.to_ne_bytes());
+        for (at, storage) in places.iter().zip(&self.storages) {
+            let Some(datum) = arguments.datum(*at) else {
+                self.bytes.push(0);
+                continue;
+            };
+            self.bytes.push(1);
+            // SAFETY: by contract, a value that is stored so.
+            unsafe {
+                match storage {
+                    Storage { by_value: true, .. } => {
+                        self.bytes.extend_from_slice(&datum.value().to_ne_bytes());
+                    }
+                    Storage { len: -1, .. } => {
+                        let value = Varlena::from_datum(datum);
+                        self.bytes.extend_from_slice(&value.len().to_ne_bytes());
+                        self.bytes.extend_from_slice(&value);
+                    }
+                    Storage { len, .. } => {
+                        let len = usize::try_from(*len).unwrap_or(0);
+                        let value = std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), len);
+                        self.bytes.extend_from_slice(value);
+                    }
+                }
+            }
+        }
+        self.bytes != self.before
+    }
+}
+
+impl Drop for Given {
+    /// They may be values in clear.
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.bytes.zeroize();
+        self.before.zeroize();
+    }
+}

@@ -1,0 +1,155 @@
+//! `envelope_matches`: whether a sealed value is what is asked for, and by which index the planner finds such rows.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::error::Result;
+use crate::keyring;
+use crate::keyring::table::{self, Table};
+use crate::pg::call::{self, Arguments, row_function};
+use crate::pg::kept;
+use crate::pg::support::{Argument, Condition, Node, Request, Simplify, support_function};
+use crate::pg::{attribute, kinds, relation};
+use crate::sql::arguments::required;
+use crate::sql::begin;
+use crate::sql::values::with_context;
+use crate::values;
+use crate::values::index::{self, Given, Op, Recheck, Way};
+
+/// Where the arguments of `envelope_matches` stand.
+mod at {
+    pub const RELATION: usize = 0;
+    pub const COLUMN: usize = 1;
+    pub const SEALED: usize = 2;
+    pub const INDEX_COLUMN: usize = 3;
+    pub const OP: usize = 4;
+    pub const VALUE: usize = 5;
+    pub const CONTEXT: usize = 6;
+    pub const INDEX_NAME: usize = 7;
+}
+
+row_function!(envelope_matches_wrapper, |fcinfo| {
+    let has_tokens = || {
+        // SAFETY: the call's own information.
+        let kind = unsafe { call::type_of_argument(fcinfo, at::INDEX_COLUMN as i32) };
+        kinds::base(kind, -1).0 == pg_sys::INT8ARRAYOID
+    };
+    matches(fcinfo, [at::OP, at::VALUE, at::CONTEXT, at::INDEX_NAME], has_tokens)
+});
+row_function!(envelope_recheck_wrapper, |fcinfo| matches(fcinfo, [4, 5, 6, 3], || false));
+support_function!(envelope_matches_support_wrapper, |request| match request {
+    Request::Simplify(call) => by_index(&call),
+    _ => None,
+});
+support_function!(envelope_recheck_support_wrapper, |request| match request {
+    // Those for which it is not true were left out before.
+    Request::Selectivity(rows) => rows.all(),
+    _ => None,
+});
+
+/// A question, and for which arguments it was put together.
+struct Kept {
+    given: kept::Given,
+    question: Option<Recheck>,
+}
+
+/// The first three arguments are `relation`, `column_name` and the sealed value; where the others stand is given.
+fn matches(
+    fcinfo: pg_sys::FunctionCallInfo,
+    [op, value, context, index_name]: [usize; 4],
+    has_tokens: impl FnOnce() -> bool,
+) -> Result<Option<pg_sys::Datum>> {
+    begin(fcinfo);
+    // SAFETY: the call's own information; declared (regclass, name, a sealed value, ...).
+    let (arguments, column, sealed) = unsafe {
+        let arguments = Arguments::of(fcinfo);
+        (arguments, arguments.name(at::COLUMN), arguments.varlena(at::SEALED))
+    };
+    let column = required(column, "column_name")?;
+    with_context(arguments, context, |relation, context| {
+        let table = table::get(relation)?;
+        let places = [at::RELATION, at::COLUMN, op, value, index_name];
+        // SAFETY: the call's own; nothing else is kept by these functions, and the places are each one's own.
+        let kept = unsafe {
+            let kept = kept::kept::<Kept>(fcinfo).get_or_insert_with(|| Kept {
+                given: kept::Given::of(fcinfo, &places),
+                question: None,
+            });
+            if kept.given.are_new(arguments, &places, table.number()) {
+                kept.question = None;
+            }
+            kept
+        };
+        if kept.question.is_none() {
+            // SAFETY: declared text and name; a value of the type that the call has there.
+            let (op, index_name, value) = unsafe {
+                let kind = call::type_of_argument(fcinfo, value as i32);
+                let value = arguments.datum(value).map(|datum| Given::of(datum, kind));
+                (arguments.varlena(op), arguments.name(index_name), value)
+            };
+            let op = Op::named(&required(op, "op")?)?;
+            let Some(value) = value else { return Ok(None) };
+            let question = Recheck::new(&table, column, index_name, has_tokens(), op, &value)?;
+            kept.question = Some(question);
+        }
+        let (Some(question), Some(sealed)) = (&kept.question, sealed) else { return Ok(None) };
+        let matches = values::open_for(relation, context, &sealed, |form| question.matches(form))?;
+        Ok(Some(pg_sys::Datum::from(matches)))
+    })
+}
+
+/// The call as the condition of an index column that every index of PostgreSQL's reads, and the recheck of what it finds.
+/// The condition gives nothing away, so that it is the index's under row security, too.
+fn by_index(call: &Simplify<'_>) -> Option<Node> {
+    let (relation, column) = (call.oid(at::RELATION)?, call.name(at::COLUMN)?);
+    let op = Op::named(&call.text(at::OP)?).ok()?;
+    let index_column = index_column(call, relation)?;
+    if !call.is_steady(at::VALUE) || call.is_null(at::VALUE) {
+        return None;
+    }
+    keyring::begin_statement(None);
+    call.depends_on(index::catalog_table().ok()?);
+    let table = table::get(relation).ok()?;
+    let condition = match way(&table, column, &index_column, op)? {
+        Way::Terms => Condition::AnyEqual(c"envelope.terms_asked"),
+        Way::AllTokens => Condition::Sets {
+            condition: c"envelope.all_tokens",
+            function: c"envelope.tokens_asked",
+        },
+        Way::AnyToken => {
+            Condition::Sets { condition: c"envelope.any_token", function: c"envelope.tokens_asked" }
+        }
+    };
+    let (same, name) = (Argument::Same, Argument::Name(&index_column));
+    let asked = [same(at::RELATION), same(at::COLUMN), name, same(at::OP), same(at::VALUE)];
+    let rechecked = [
+        same(at::RELATION),
+        same(at::COLUMN),
+        same(at::SEALED),
+        name,
+        same(at::OP),
+        same(at::VALUE),
+        same(at::CONTEXT),
+    ];
+    call.split(at::INDEX_COLUMN, condition, &asked, c"envelope.recheck", &rechecked)
+}
+
+/// The name of the index column, if it is one of the table, a partition of it, or of the table that it is one of.
+fn index_column(call: &Simplify<'_>, relation: pg_sys::Oid) -> Option<std::ffi::CString> {
+    let column = call.column(at::INDEX_COLUMN)?;
+    let is_its = column.relation == relation
+        || relation::partition_root(column.relation) == relation::partition_root(relation);
+    let has_type = [pg_sys::BYTEAOID, pg_sys::INT8ARRAYOID].contains(&column.kind);
+    let name = attribute::name(column.relation, column.number).filter(|_| is_its && has_type)?;
+    let is_named = match call.name(at::INDEX_NAME) {
+        Some(index_name) => index_name == name.as_c_str(),
+        None => call.is_null(at::INDEX_NAME),
+    };
+    is_named.then_some(name)
+}
+
+fn way(table: &Table, column: &CStr, index_column: &CStr, op: Op) -> Option<Way> {
+    let index = index::in_column(table, column, index_column).ok()?;
+    index::way(index, op)
+}

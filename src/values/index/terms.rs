@@ -1,0 +1,197 @@
+//! The terms and tokens to ask an index for.
+
+use std::cell::RefCell;
+
+use envelope::header::KeyId;
+use envelope::search::{
+    self, Boundaries, End, FormType, Hasher, Kind, Refused, Room, Scratch, Subject,
+};
+
+use super::question::{self, Op};
+use super::stored::hasher;
+use super::{Given, Searched};
+use crate::catalog::rows::Verb;
+use crate::error::{Error, Result, SearchError};
+use crate::kek;
+use crate::keyring::table::{self, ColumnIndex, Table};
+use crate::pg::encoding;
+use crate::values::FormBuf;
+
+/// A question to an index.
+pub enum Asked<'a> {
+    /// Of one value.
+    Value(Op, &'a Given),
+    /// From one value to another, both among them; `None`: to the end.
+    Range(Option<&'a Given>, Option<&'a Given>),
+}
+
+/// What is asked for, once it is known.
+enum Payloads<'a> {
+    Value(search::Op, FormType, &'a [u8]),
+    Range(End, End),
+}
+
+/// The terms of every index key that makes terms, side by side, and how long each is: a row has that of one.
+pub fn terms(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<(Vec<u8>, usize)> {
+    let mut terms = Vec::new();
+    let owner = key_owner(table, index)?;
+    // Asked before a value is looked at.
+    owner.require_right(Verb::Search)?;
+    with_payloads(table, index, asked, |payloads| {
+        for key in owner.index_keys() {
+            terms.extend(under(
+                &owner,
+                index,
+                &key.key_id,
+                payloads,
+                |hasher, payload, out: &mut Vec<u8>| {
+                    hasher.term(payload, out);
+                },
+            )?);
+        }
+        if owner.index_keys().is_empty() { Err(no_key(&owner)) } else { Ok(()) }
+    })?;
+    Ok((
+        terms,
+        search::TERM_PREFIX_LEN + usize::from(index.term_length.unwrap_or(search::TOKEN_LEN)),
+    ))
+}
+
+/// The tokens under the index key that the index is asked by, in order, each once. A row has all of them, or, of a range,
+/// one; a range without values gives one that no row has.
+pub fn tokens(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<Vec<i64>> {
+    let owner = key_owner(table, index)?;
+    owner.require_right(Verb::Search)?;
+    let active = || owner.index_keys().iter().find(|key| key.is_active).map(|key| key.key_id);
+    let key_id = index.key_id.or_else(active).ok_or_else(|| no_key(&owner))?;
+    let mut tokens = Vec::new();
+    with_payloads(table, index, asked, |payloads| {
+        tokens = under(&owner, index, &key_id, payloads, |hasher, payload, out: &mut Vec<i64>| {
+            out.push(hasher.token(payload));
+        })?;
+        if tokens.is_empty() {
+            if let Payloads::Value(..) = payloads {
+                return Err(refused(index, table, Refused::TooShort { least: 1 }));
+            }
+            let no_token = |key: &[u8; 32]| Ok(hasher(index, key, key_id)?.no_token());
+            tokens.push(kek::with_index_key(&owner, &key_id, Verb::Search, 0, no_token)?);
+        }
+        Ok(())
+    })?;
+    search::in_order(&mut tokens);
+    Ok(tokens)
+}
+
+/// The table whose index keys make the terms of an index of `table`.
+pub fn key_owner(table: &Table, index: &ColumnIndex) -> Result<Table> {
+    match index.keys_of()? {
+        pgrx::pg_sys::InvalidOid => Ok(table.clone()),
+        owner => table::get_as(owner, table.role()),
+    }
+}
+
+fn no_key(owner: &Table) -> Error {
+    Error::NoIndexKey { table: owner.name(), key: None }
+}
+
+/// Calls `use_payloads` with what the question is about.
+fn with_payloads(
+    table: &Table,
+    index: &ColumnIndex,
+    asked: &Asked<'_>,
+    use_payloads: impl FnOnce(&Payloads<'_>) -> Result<()>,
+) -> Result<()> {
+    question::require_built(index, table)?;
+    let column = index.column_name.as_c_str();
+    let policy = table.policy(column).ok_or_else(|| no_policy(table, index))?;
+    let searched = Searched::of(policy)?;
+    // A whole value is another one than what it is rounded to.
+    let is_rounded = matches!(index.rule.subject(), Subject::Ordered(_));
+    let form_of = |given: &Given, form: &mut FormBuf| {
+        searched.form_of(given, is_rounded, (table, column), form)
+    };
+    let end = |given: &Option<&Given>| -> Result<End> {
+        let Some(given) = given else { return Ok(End::Open) };
+        let (mut form, mut room) = (FormBuf::new(), Room::new());
+        form_of(given, &mut form)?;
+        let value =
+            search::value::of_form(searched.form_type(), form.as_slice(), &index.rule, &mut room);
+        let end = value.map(End::of).map_err(|why| refused(index, table, why))?;
+        end.ok_or_else(|| refused(index, table, Refused::NoAnswer))
+    };
+    match asked {
+        Asked::Value(op, given) => match op.of_one() {
+            Some(op) => {
+                let mut form = FormBuf::new();
+                form_of(given, &mut form)?;
+                use_payloads(&Payloads::Value(op, searched.form_type(), form.as_slice()))
+            }
+            None => {
+                let end = end(&Some(given))?;
+                use_payloads(&match op {
+                    Op::Less | Op::LessOrEqual => Payloads::Range(End::Open, end),
+                    _ => Payloads::Range(end, End::Open),
+                })
+            }
+        },
+        Asked::Range(low, high) => use_payloads(&Payloads::Range(end(low)?, end(high)?)),
+    }
+}
+
+fn no_policy(table: &Table, index: &ColumnIndex) -> Error {
+    let column = encoding::to_string(index.column_name.to_bytes());
+    crate::error::PolicyError::None { column, table: table.name() }.into()
+}
+
+/// What `hash` makes of each payload under one index key.
+fn under<T: Default>(
+    owner: &Table,
+    index: &ColumnIndex,
+    key_id: &KeyId,
+    payloads: &Payloads<'_>,
+    hash: impl Fn(&Hasher, &[u8], &mut T),
+) -> Result<T> {
+    let boundaries = boundaries(owner, index)?;
+    let scratch = RefCell::new(Scratch::new());
+    let made = kek::with_index_key(owner, key_id, Verb::Search, 0, |key| {
+        let hasher = hasher(index, key, *key_id)?;
+        let mut out = T::default();
+        let asked =
+            each(index, payloads, boundaries.as_ref(), &mut scratch.borrow_mut(), &mut |payload| {
+                hash(&hasher, payload, &mut out);
+            });
+        Ok(asked.map(|()| out))
+    })?;
+    made.map_err(|why| refused(index, owner, why))
+}
+
+fn each(
+    index: &ColumnIndex,
+    payloads: &Payloads<'_>,
+    boundaries: Option<&Boundaries>,
+    scratch: &mut Scratch,
+    each: &mut dyn FnMut(&[u8]),
+) -> std::result::Result<(), Refused> {
+    let rule = &index.rule;
+    match payloads {
+        Payloads::Range(low, high) => search::range(rule, *low, *high, boundaries, each),
+        Payloads::Value(op, of, form) => {
+            let mut room = Room::new();
+            let value = search::value::of_form(*of, form, rule, &mut room)?;
+            search::query(rule, *op, value, boundaries, scratch, each)
+        }
+    }
+}
+
+/// The boundary set of an index of kind buckets.
+fn boundaries(_owner: &Table, index: &ColumnIndex) -> Result<Option<Boundaries>> {
+    if index.rule.kind() != Kind::Buckets {
+        return Ok(None);
+    }
+    Ok(None)
+}
+
+fn refused(index: &ColumnIndex, table: &Table, why: Refused) -> Error {
+    let index_column = encoding::to_string(index.index_column.to_bytes());
+    SearchError::Refused { index_column, table: table.name(), why }.into()
+}
