@@ -1,7 +1,10 @@
 """Finding sealed values by ordinary indexes: what the planner makes of it, and what comes back."""
 
+import psycopg
 import pytest
 from conftest import Database
+from harness.index_keys import give, index_keys
+from sqlstate import fails
 
 
 def plan(connection, query, params=None):
@@ -14,6 +17,53 @@ def uses(connection, index, query, params=None):
     lines = plan(connection, query, params)
     at = [n for n, line in enumerate(lines) if f" on {index}" in line or f"using {index}" in line]
     return bool(at) and any("Index Cond:" in line for line in lines[at[0]:at[0] + 3])
+
+
+def table(db, name, kind, rows, form="sealed", **policy):
+    """A table whose column `v` is sealed, as values of that type."""
+    column = {"sealed": "envelope.sealed", "bytea": "bytea"}[form]
+    db.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, v {column})")
+    more = "".join(f", {key} => {value}" for key, value in policy.items())
+    kind = f"'{kind}'" if kind else "NULL"
+    db.sql(f"SELECT envelope.set_policy('{name}', 'v', form => '{form}', value_type => {kind}{more})")
+    db.sql(f"CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON {name} FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    with db.connect() as c, c.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {name} VALUES (%s, %s)", list(enumerate(rows, 1)))
+
+
+def index(db, name, kind, index_column="v_ix", **more):
+    """Adds an index to `v`, which has no terms yet, and says that it has all."""
+    named = "".join(f", {key} => %({key})s" for key in more)
+    db.sql(f"SELECT envelope.add_index('{name}', 'v', %(kind)s, index_column => %(index_column)s{named})",
+           {"kind": kind, "index_column": index_column, **more})
+    if not index_keys(db, f"public.{name}"):
+        give(db, name)
+    built(db, name, index_column)
+
+
+def built(db, name, index_column="v_ix", is_built=True):
+    db.sql("UPDATE envelope.column_index SET built = %s WHERE relation = %s::text::regclass::oid AND index_column = %s",
+           (is_built, name, index_column))
+
+
+def fill(db, name, terms, index_column="v_ix", where="true"):
+    """Writes the terms that queries ask for to rows, past the trigger."""
+    db.sql(f"ALTER TABLE {name} DISABLE TRIGGER USER; UPDATE {name} SET {index_column} = {terms} WHERE {where};"
+           f"ALTER TABLE {name} ENABLE TRIGGER USER; ANALYZE {name}")
+
+
+OPENED = "envelope_decrypt_text('{0}', v)"
+
+
+def refused(db, sqlstate, query, params=None, user="postgres"):
+    """The error of a query that fails with that SQLSTATE."""
+    with fails(sqlstate) as error:
+        db.sql(query, params, user=user)
+    return error.value
+
+
+def ids(connection, query, params=None):
+    return sorted(number for number, *_ in connection.execute(query, params).fetchall())
 
 
 # -- sets of tokens ---------------------------------------------------------------------------------------------------
@@ -132,3 +182,320 @@ def test_the_planner_expects_as_many_rows_as_of_the_operator(sets):
             expected = [c.execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM sets WHERE {condition}").fetchone()[0][0]["Plan"]
                         for condition in (f"envelope.{function}(tokens, '{{20003}}')", f"tokens {operator} '{{20003}}'")]
             assert expected[0]["Plan Rows"] == expected[1]["Plan Rows"] < 2000
+
+
+# -- one value --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def people(cluster):
+    """2,000 numbers, each twice as it is written and found by its digits."""
+    db = Database(cluster)
+    table(db, "people", "text", [f"{1000 + n // 2}-{'0' * (n % 2)}" for n in range(4000)])
+    db.sql("ALTER TABLE people ADD owner text DEFAULT 'me'")
+    index(db, "people", "exact", form="digits")
+    fill(db, "people", f"(envelope_search('people', 'v', {OPENED.format('people')}))[1]")
+    db.sql("CREATE INDEX people_ix ON people (v_ix); ANALYZE people")
+    return db
+
+
+MATCHES = "envelope_matches('people', 'v', v, v_ix, '=', {})"
+ANY = "v_ix = ANY (envelope_search('people', 'v', {}))"
+
+
+@pytest.mark.parametrize("condition", [MATCHES, ANY])
+def test_one_value_is_found_by_its_index(people, condition):
+    query = f"SELECT id FROM people WHERE {condition}"
+    with people.connect() as c:
+        for value in ("'1 0 0 7'", "'1007'::varchar(9)", "'1007'::text"):
+            assert uses(c, "people_ix", query.format(value))
+            assert ids(c, query.format(value)) == [15]
+        assert ids(c, query.format("'1007-1'")) == []
+        assert ids(c, query.format("'10070'")) == [16]
+        # A value that the client sends without a type.
+        assert ids(c, query.format("%s"), ("1007",)) == [15]
+        assert ids(c, query.format("NULL")) == []
+        assert ids(c, query.format("NULL::text")) == []
+
+
+@pytest.mark.parametrize("condition", [MATCHES, ANY])
+def test_the_index_is_read_in_prepared_statements_joins_and_alternatives(people, condition):
+    with people.connect() as c:
+        for mode in ("force_generic_plan", "force_custom_plan"):
+            c.execute(f"SET plan_cache_mode = {mode}")
+            c.execute(f"PREPARE asks(text) AS SELECT id FROM people WHERE {condition.format('$1')}")
+            assert uses(c, "people_ix", "EXECUTE asks('1007')")
+            assert [ids(c, f"EXECUTE asks('{value}')") for value in (1007, 1008, 1)] == [[15], [17], []]
+            c.execute("DEALLOCATE asks")
+        c.execute("CREATE TEMP TABLE asked AS VALUES ('1007'), ('1009'), (NULL), ('10090')")
+        joined = f"SELECT p.id FROM asked a JOIN people p ON {condition.format('a.column1')}"
+        assert uses(c, "people_ix", joined)
+        assert ids(c, joined) == [15, 19, 20]
+        either = f"SELECT id FROM people WHERE {condition.format(chr(39) + '1007' + chr(39))} OR id = 3 OR {condition.format('(SELECT 1008::text)')}"
+        assert any("BitmapOr" in line for line in plan(c, either))
+        assert ids(c, either) == [3, 15, 17]
+        # Not of what may be another value each time: one look-up would not do.
+        assert not uses(c, "people_ix", f"SELECT id FROM people WHERE {MATCHES.format('(random() * 9)::text')}")
+
+
+def test_every_index_that_compares_bytes_is_read(people):
+    query = f"SELECT id FROM people WHERE {MATCHES.format(chr(39) + '1007' + chr(39))}"
+    with people.connect(autocommit=False) as c:
+        c.execute("DROP INDEX people_ix; CREATE INDEX people_hash ON people USING hash (v_ix)")
+        assert uses(c, "people_hash", query)
+        assert ids(c, query) == [15]
+        c.execute("DROP INDEX people_hash; CREATE INDEX people_both ON people (owner, v_ix)")
+        assert uses(c, "people_both", f"{query} AND owner = 'me'")
+        c.execute("DROP INDEX people_both; CREATE INDEX people_part ON people (v_ix) WHERE owner = 'me'")
+        assert uses(c, "people_part", f"{query} AND owner = 'me'")
+        # Without one, what cannot match is not opened.
+        c.execute("DROP INDEX people_part; UPDATE people SET v_ix = NULL WHERE id = 16")
+        c.rollback()
+
+
+@pytest.mark.parametrize("condition", [MATCHES, ANY])
+def test_the_index_is_read_under_row_security_and_through_views(people, condition):
+    query = f"SELECT id FROM people WHERE {condition.format(chr(39) + '1007' + chr(39))}"
+    with people.connect(autocommit=False) as c:
+        # As row security has it, those of others are not even opened.
+        c.execute(f"UPDATE people SET owner = 'you' WHERE id % 2 = 0; GRANT SELECT ON people TO {people.low};"
+                  f"SELECT envelope.grant_key('people', '{people.low}', 'decrypt, search');"
+                  "ALTER TABLE people ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON people USING (owner = 'me')")
+        c.execute("CREATE VIEW barrier WITH (security_barrier) AS SELECT id, v, v_ix FROM people WHERE owner = 'me'")
+        c.execute("CREATE VIEW renamed AS SELECT id AS n, v AS sealed, v_ix AS ix FROM people LIMIT 100000")
+        assert uses(c, "people_ix", query.replace("FROM people", "FROM barrier"))
+        assert ids(c, query.replace("FROM people", "FROM barrier")) == [15]
+        renamed = query.replace("SELECT id FROM people", "SELECT n FROM renamed").replace("v_ix", "ix").replace(" v,", " sealed,")
+        assert ids(c, renamed) == [15]
+        c.execute(f"SET ROLE {people.low}")
+        assert uses(c, "people_ix", query)
+        assert ids(c, query) == [15]
+        assert ids(c, query.replace("1007", "10070")) == []
+        c.rollback()
+
+
+def test_the_index_is_read_through_a_view_of_opened_values(people):
+    with people.connect(autocommit=False) as c:
+        c.execute("SELECT envelope.open_view('people', 'opened', execute => true)")
+        query = "SELECT id, v FROM opened WHERE v_ix = ANY (envelope_search('people', 'v', '1007'))"
+        assert uses(c, "people_ix", query)
+        assert c.execute(query).fetchall() == [(15, "1007-")]
+        query = "SELECT id, v FROM opened WHERE envelope_matches('people', 'v', v_sealed, v_ix, '=', '1007')"
+        assert uses(c, "people_ix", query)
+        assert c.execute(query).fetchall() == [(15, "1007-")]
+        c.rollback()
+
+
+def test_partitions_are_searched_by_their_own_indexes(db):
+    db.sql("CREATE TABLE parted (id int, v envelope.sealed) PARTITION BY RANGE (id);"
+           "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (3000);"
+           "CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (3000) TO (6000);"
+           "SELECT envelope.set_policy('parted', 'v', value_type => 'bigint');"
+           "CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON parted FOR EACH ROW EXECUTE FUNCTION envelope_seal('v');"
+           "INSERT INTO parted SELECT i, i % 2500 FROM generate_series(0, 5999) i")
+    index(db, "parted", "exact")
+    fill(db, "parted", "(envelope_search('parted', 'v', id % 2500))[1]")
+    db.sql("CREATE INDEX ON parted (v_ix)")
+    query = "SELECT id FROM parted WHERE envelope_matches('parted', 'v', v, v_ix, '=', 77)"
+    with db.connect() as c:
+        assert uses(c, "parted_1_v_ix_idx", query) and uses(c, "parted_2_v_ix_idx", query)
+        assert ids(c, query) == [77, 2577, 5077]
+        # By the name of a partition, too.
+        by_part = "SELECT id FROM parted_2 WHERE envelope_matches('parted_2', 'v', v, v_ix, '=', 77)"
+        assert uses(c, "parted_2_v_ix_idx", by_part)
+        assert ids(c, by_part) == [5077]
+
+
+def test_what_is_no_index_column_of_the_table_is_no_condition(people):
+    people.sql("CREATE TABLE IF NOT EXISTS others AS SELECT id, v, v_ix, v_ix AS copy FROM people")
+    with people.connect() as c:
+        # Another table's column of the name, an expression: each value is compared.
+        for column in ("o.v_ix", "coalesce(o.v_ix)", "o.copy"):
+            query = f"SELECT id FROM others o WHERE envelope_matches('people', 'v', v, {column}, '=', '1007')"
+            assert not any("terms_asked" in line for line in plan(c, query))
+
+
+# -- which value ------------------------------------------------------------------------------------------------------
+
+def same(db, kind, stored, *asked, form="sealed", **more):
+    """Which of the `asked` SQL values are found as the one that is stored."""
+    name = "same"
+    db.sql(f"DROP TABLE IF EXISTS {name}")
+    table(db, name, kind, [stored], form=form, **more)
+    index(db, name, "exact")
+    found = []
+    with db.connect() as c:
+        c.execute("SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Kathmandu'; SET IntervalStyle = sql_standard")
+        c.execute(f"ALTER TABLE {name} DISABLE TRIGGER USER; UPDATE {name} SET v_ix = (envelope_search('{name}', 'v', {asked[0]}))[1]")
+        for value in asked:
+            by_term = c.execute(f"SELECT count(*) FROM {name} WHERE v_ix = ANY (envelope_search('{name}', 'v', {value}))").fetchone()[0]
+            matches = c.execute(f"SELECT envelope_matches('{name}', 'v', v, NULL::bytea, '=', {value}) FROM {name}").fetchone()[0]
+            assert (by_term == 1) is matches, value
+            found.append(matches)
+    return found
+
+
+@pytest.mark.parametrize("kind, stored, equal, other", [
+    ("integer", "7", ["7", "'7'", "7::smallint", "7::bigint", "' 7'"], ["8", "7000000000", "'-7'"]),
+    ("numeric", "5.50", ["5.5", "'5.50'", "5.500", "5.50::numeric(9,4)"], ["5", "5.51", "5.505"]),
+    ("numeric(6,2)", "5.50", ["5.5", "'5.5'"], ["5.501", "5.5049", "5"]),
+    ("double precision", "0.5", ["0.5", "0.5::real", "0.50::numeric", "'5e-1'"], ["1", "'NaN'"]),
+    ("date", "2026-11-30", ["'2026-11-30'", "date '30/11/2026'", "'20261130'"], ["'2026-11-29'"]),
+    ("timestamptz", "2026-11-30T05:00:00Z", ["'2026-11-30 05:00'", "timestamptz '2026-11-30 05:00+00'", "'2026-11-30T05:00:00Z'"],
+     ["timestamptz '2026-11-30 05:00'"]),
+    ("interval", "P1D", ["interval '1 day'", "interval '24 hours'", "'P1D'"], ["interval '25 hours'"]),
+    ("uuid", "c0ffee00-0102-0304-0506-070809aabbcf", ["'C0FFEE00-0102-0304-0506-070809AABBCF'"],
+     ["'c0ffee00-0102-0304-0506-070809aabbce'"]),
+    ("inet", "10.0.0.1/32", ["'10.0.0.1'", "inet '10.0.0.1'"], ["cidr '10.0.0.0/8'", "'10.0.0.1/8'"]),
+    ("char(5)", "ab", ["'ab'", "'ab   '", "'ab'::char(9)"], ["'abc'", "'a b'"]),
+    ("text", "ab", ["'ab'", "'ab'::char(2)"], ["'ab '", "'AB'", "''"]),
+    ("positive", "5", ["5", "'5'"], ["-5", "0"]),
+    (None, b"\xff\x00", ["'\\xff00'::bytea"], ["'\\xff'::bytea", "''"]),
+])
+def test_a_value_is_asked_for_as_the_columns_type_has_it(db, kind, stored, equal, other):
+    db.sql("CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
+    form = "sealed" if kind else "bytea"
+    assert same(db, kind, stored, *equal, *other, form=form) == [True] * len(equal) + [False] * len(other)
+
+
+@pytest.mark.parametrize("kind, value, sqlstate", [
+    ("date", "timestamp '2026-11-30 00:00'", "22023"),
+    ("date", "7", "22023"),
+    ("date", "'yesterday-ish'", "22007"),
+    ("timestamptz", "timestamp '2026-11-30 00:00'", "22023"),
+    ("integer", "7.0", "22023"),
+    ("integer", "'seven'", "22P02"),
+    ("text", "7", "22023"),
+    ("text", "'ab'::bytea", "22023"),
+    ("uuid", "ARRAY['a']", "22023"),
+])
+def test_a_value_of_another_type_is_refused(db, kind, value, sqlstate):
+    table(db, "other", kind, [])
+    index(db, "other", "exact")
+    for query in (f"SELECT envelope_search('other', 'v', {value})",
+                  f"SELECT envelope_matches('other', 'v', '\\x00'::bytea, '\\x00'::bytea, '=', {value})"):
+        error = refused(db, sqlstate, query)
+        assert "seven" not in str(error) and "yesterday" not in str(error)
+
+
+# -- which index ------------------------------------------------------------------------------------------------------
+
+def test_a_question_without_an_index_or_with_several_is_an_error(db):
+    table(db, "many", "text", ["Meier"])
+    ask = "SELECT envelope_search('many', 'v', 'Meier'{})"
+    assert "add_index" in refused(db, "42704", ask.format("")).diag.message_hint
+    index(db, "many", "exact", "v_ix")
+    db.value(ask.format(""))
+    index(db, "many", "exact", "v_fold", form="casefold", label="fold")
+    index(db, "many", "prefix(3)", "v_pre", form="casefold", label="pre")
+    hint = refused(db, "22023", ask.format("")).diag.message_hint
+    assert all(one in hint for one in ("v_ix (exact/1)", "v_fold (casefold/1)", "v_pre (prefix(3) casefold/1)"))
+    # By kind, by form, by rule, by column.
+    terms = {kind: db.value(ask.format(f", kind => '{kind}'"))
+             for kind in ("casefold", "casefold/1", "v_fold", "v_ix", "exact/1", "prefix", "prefix(3)", "v_pre")}
+    assert terms["casefold"] == terms["casefold/1"] == terms["v_fold"]
+    assert terms["v_ix"] == terms["exact/1"]
+    assert terms["prefix"] == terms["prefix(3)"] == terms["v_pre"]
+    assert len({terms[kind][0] for kind in ("v_fold", "v_ix", "v_pre")}) == 3
+    refused(db, "22023", ask.format(", kind => 'exact'"))
+    refused(db, "42704", ask.format(", kind => 'words'"))
+    # As a question it may be either's.
+    matches = "SELECT envelope_matches('many', 'v', v, '\\x00'::bytea, '=', 'MEIER'{}) FROM many"
+    refused(db, "22023", matches.format(""))
+    assert db.value(matches.format(", index_name => 'v_fold'")) is True
+    assert db.value(matches.format(", index_name => 'v_ix'")) is False
+    refused(db, "42704", matches.format(", index_name => 'v'"))
+    refused(db, "22023", matches.replace("'='", "'<'").format(", index_name => 'v_ix'"))
+    refused(db, "22023", matches.replace("'='", "'like'").format(""))
+    # The column that stands there says which.
+    by_column = "SELECT envelope_matches('many', 'v', v, {}, '=', 'MEIER') FROM many"
+    fill(db, "many", "(envelope_search('many', 'v', 'Meier', 'v_fold'))[1]", "v_fold")
+    fill(db, "many", "(envelope_search('many', 'v', 'Meier', 'v_ix'))[1]", "v_ix")
+    assert db.value(by_column.format("v_fold")) is True
+    assert db.value(by_column.format("v_ix")) is False
+
+
+def test_an_index_that_is_not_built_gives_no_terms_and_is_not_read(db):
+    table(db, "new", "text", ["a", "b"])
+    index(db, "new", "exact")
+    built(db, "new", is_built=False)
+    with db.connect() as c:
+        c.execute("SET plan_cache_mode = force_generic_plan")
+        c.execute("PREPARE asks(text) AS SELECT id FROM new WHERE envelope_matches('new', 'v', v, v_ix, '=', $1)")
+        assert not any("terms_asked" in line for line in plan(c, "EXECUTE asks('a')"))
+        assert ids(c, "EXECUTE asks('a')") == [1]
+        refused(db, "55000", "SELECT envelope_search('new', 'v', 'a')")
+        built(db, "new")
+        # Plans that are kept learn of it.
+        assert any("terms_asked" in line for line in plan(c, "EXECUTE asks('a')"))
+        db.sql("SELECT envelope.drop_index('new', 'v_ix')")
+        with pytest.raises(psycopg.errors.UndefinedObject):
+            c.execute("EXECUTE asks('a')")
+
+
+# -- rights, keys -----------------------------------------------------------------------------------------------------
+
+def test_a_missing_right_is_an_error(people):
+    search = "SELECT count(*) FROM people WHERE v_ix = ANY (envelope_search('people', 'v', '1007'))"
+    matches = "SELECT count(*) FROM people WHERE envelope_matches('people', 'v', v, v_ix, '=', '1007')"
+    role = f"other_{people.low}"
+    people.sql(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON people TO {role}")
+    refused(people, "42501", search, user=role)
+    refused(people, "42501", matches, user=role)
+    people.sql(f"SELECT envelope.grant_key('people', '{role}', 'search')")
+    assert people.value(search, user=role) == 1
+    refused(people, "42501", matches, user=role)
+    people.sql(f"SELECT envelope.grant_key('people', '{role}', 'decrypt')")
+    assert people.value(matches, user=role) == 1
+    people.sql(f"SELECT envelope.revoke_key('people', '{role}', 'search')")
+    # Whatever plan is made.
+    for way in ("on", "off"):
+        with people.connect(user=role) as c:
+            c.execute(f"SET enable_indexscan = {way}; SET enable_bitmapscan = {way}")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                c.execute(matches)
+
+
+def test_answers_are_right_while_the_index_key_is_rotated(db):
+    table(db, "t", "text", [f"n{i}" for i in range(100)])
+    index(db, "t", "exact")
+    fill(db, "t", "(envelope_search('t', 'v', 'n' || id - 1))[1]")
+    db.sql("CREATE INDEX t_ix ON t (v_ix)")
+    query = "SELECT id FROM t WHERE envelope_matches('t', 'v', v, v_ix, '=', %s)"
+    with db.connect() as c:
+        c.execute("SET enable_seqscan = off")
+        assert ids(c, query, ("n7",)) == [8]
+        db.sql("SELECT envelope.rotate_index_key('t')")
+        terms = c.execute("SELECT envelope_search('t', 'v', 'n7')").fetchone()[0]
+        assert len(terms) == len({term[:2] for term in terms}) == 2
+        # Half of the rows have the new key's, which comes first.
+        fill(db, "t", "(envelope_search('t', 'v', 'n' || id - 1))[1]", where="id % 2 = 0")
+        assert db.value("SELECT count(DISTINCT substr(v_ix, 1, 2)) FROM t") == 2
+        for number in (7, 8):
+            assert ids(c, query, (f"n{number}",)) == [number + 1]
+            assert uses(c, "t_ix", query, (f"n{number}",))
+
+
+def test_a_condition_is_asked_once_a_statement(people):
+    """Each use of a key counts: with few allowed, the KEK would be asked again and again."""
+    with people.connect() as c:
+        c.execute("SET envelope.cache_max_uses = 20; SET enable_indexscan = off; SET enable_bitmapscan = off")
+        used = "SELECT kms_requests FROM envelope.stats"
+        before = c.execute(used).fetchone()[0]
+        query = "SELECT count(*) FROM people WHERE v_ix = ANY (envelope_search('people', 'v', '1007'))"
+        assert c.execute(query).fetchone() == (1,)
+        assert c.execute(used).fetchone()[0] - before <= 2
+        # Other arguments are another question, in every row.
+        query = "SELECT count(*) FROM people WHERE id < 5 AND v_ix = ANY (envelope_search('people', 'v', (1000 + (id - 1) / 2)::text))"
+        assert c.execute(query).fetchone() == (2,)
+
+
+def test_an_answer_is_not_kept_for_another_role(people):
+    """PL/pgSQL keeps the state of its expressions for a whole transaction."""
+    with people.connect(autocommit=False) as c:
+        c.execute("CREATE FUNCTION asks() RETURNS int LANGUAGE plpgsql AS "
+                  "$$BEGIN RETURN cardinality(envelope_search('people', 'v', '1007')); END$$")
+        assert c.execute("SELECT asks()").fetchone() == (1,)
+        c.execute(f"CREATE ROLE nobody_{people.low}; GRANT ALL ON SCHEMA public TO nobody_{people.low}; SET LOCAL ROLE nobody_{people.low}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            c.execute("SELECT asks()")
+        c.rollback()
