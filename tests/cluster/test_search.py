@@ -432,6 +432,230 @@ def test_an_index_that_is_not_built_gives_no_terms_and_is_not_read(db):
             c.execute("EXECUTE asks('a')")
 
 
+# -- texts ------------------------------------------------------------------------------------------------------------
+
+NAMES = ["Meier", "meier", "Hans Meier", "Hans-Peter Müller", "MÜLLER", "Muller", "Straße", "STRASSE 7", "ﬁne", "  two   blanks ",
+         "İstanbul", "ilk", "Ａlpha", "Åse", "Øystein 44", "a", "ab", "", "!?", "x" * 3000, "Hans Hans Meiers", "e\u0301t\u00e9"]
+# Text columns, their rule, and what a query gives.
+TEXTS = {
+    "words": ("envelope_search_tokens('names', 'v', {v}, 'v_words')", "words", {}),
+    "parts": ("envelope_search_tokens('names', 'v', {v}, '=')", "parts(3)", {}),
+    "start": ("(envelope_search('names', 'v', {v}, 'v_start'))[1]", "prefix(3)", {"form": "casefold"}),
+    "stop": ("(envelope_search('names', 'v', {v}, 'v_stop'))[1]", "suffix(2)", {"form": "casefold"}),
+}
+
+
+@pytest.fixture(scope="module")
+def names(cluster):
+    db = Database(cluster)
+    table(db, "names", "text", NAMES + [f"filler {n}" for n in range(1000)])
+    for name, (_, kind, more) in TEXTS.items():
+        index(db, "names", kind, f"v_{name}", label=name, **more)
+    # What the trigger stores of a whole value, as queries ask for it; of those that have nothing nothing can be asked.
+    for name, (terms, _, _) in TEXTS.items():
+        has = {"words": "{v} ~ '[[:alnum:]]'", "parts": "length(btrim({v})) > 0", "start": "length({v}) > 2",
+               "stop": "length({v}) > 1"}[name].format(v=OPENED.format("names"))
+        fill(db, "names", terms.format(v=OPENED.format("names")), f"v_{name}", has)
+        using = "USING gin" if name in ("words", "parts") else ""
+        db.sql(f"CREATE INDEX names_{name} ON names {using} (v_{name})")
+    db.sql("ANALYZE names")
+    return db
+
+
+def by_index(c, name, op, asked, column=None):
+    condition = f"envelope_matches('names', 'v', v, v_{column or name}, %(op)s, %(asked)s)"
+    query = f"SELECT id FROM names WHERE {condition}"
+    # Parameters of a client are constants here, as in a custom plan.
+    text = psycopg.ClientCursor(c).mogrify(query, {"op": op, "asked": asked})
+    assert uses(c, f"names_{name}", text), plan(c, text)
+    return {NAMES[n - 1] for n in ids(c, text) if n <= len(NAMES)}
+
+
+@pytest.mark.parametrize("name, op, asked, found", [
+    ("words", "words", "meier", {"Meier", "meier", "Hans Meier"}),
+    ("words", "words", "MEIER, hans!", {"Hans Meier"}),
+    ("words", "words", "muller", {"Muller"}),
+    ("words", "words", "müller", {"Hans-Peter Müller", "MÜLLER"}),
+    ("words", "words", "strasse", {"Straße", "STRASSE 7"}),
+    ("words", "words", "alpha", {"Ａlpha"}),
+    ("words", "words", "44", {"Øystein 44"}),
+    ("words", "words", "mei", set()),
+    ("parts", "contains", "eier", {"Meier", "meier", "Hans Meier", "Hans Hans Meiers"}),
+    ("parts", "contains", "s-P", {"Hans-Peter Müller"}),
+    ("parts", "contains", "traß", {"Straße", "STRASSE 7"}),
+    ("parts", "contains", "fin", {"ﬁne"}),
+    ("parts", "contains", "xxxx", {"x" * 3000}),
+    ("parts", "contains", "été", {"e\u0301t\u00e9"}),
+    ("parts", "prefix", "ha", {"Hans Meier", "Hans-Peter Müller", "Hans Hans Meiers"}),
+    ("parts", "prefix", "hans ", {"Hans Meier", "Hans Hans Meiers"}),
+    ("parts", "suffix", "er", {"Meier", "meier", "Hans Meier", "Hans-Peter Müller", "MÜLLER", "Muller"}),
+    ("parts", "=", "MEIER", {"Meier", "meier"}),
+    ("parts", "=", "a", {"a"}),
+    ("start", "prefix", "mei", {"Meier", "meier"}),
+    ("start", "prefix", "hans m", {"Hans Meier"}),
+    ("start", "=", "meier", {"Meier", "meier"}),
+    ("stop", "suffix", "er", {"Meier", "meier", "Hans Meier", "Hans-Peter Müller", "MÜLLER", "Muller"}),
+    ("stop", "suffix", "sse", {"Straße"}),
+])
+def test_texts_are_found_by_their_normal_form(names, name, op, asked, found):
+    with names.connect() as c:
+        assert by_index(c, name, op, asked) == found
+        # Without the index the same.
+        for index_name in TEXTS:
+            built(names, "names", f"v_{index_name}", is_built=False)
+        try:
+            query = f"SELECT id FROM names WHERE envelope_matches('names', 'v', v, v_{name}, %s, %s, index_name => 'v_{name}')"
+            assert {NAMES[n - 1] for n in ids(c, query, (op, asked)) if n <= len(NAMES)} == found
+        finally:
+            for index_name in TEXTS:
+                built(names, "names", f"v_{index_name}")
+
+
+@pytest.mark.parametrize("name, op, asked", [
+    ("words", "words", ""), ("words", "words", " !?"), ("parts", "contains", "ab"), ("parts", "contains", ""),
+    ("parts", "contains", "a "), ("parts", "prefix", "a"), ("parts", "suffix", ""), ("start", "prefix", "me"),
+    ("stop", "suffix", "r"), ("start", "contains", "meier"), ("parts", "words", "meier"), ("words", "contains", "meier"),
+    ("parts", "<", "meier"),
+])
+def test_a_question_that_the_index_cannot_answer_is_refused(names, name, op, asked):
+    """Whatever plan is made: an answer without the index would be none with it."""
+    query = f"SELECT count(*) FROM names WHERE envelope_matches('names', 'v', v, v_{name}, %s, %s, index_name => 'v_{name}')"
+    error = refused(names, "22023", query, (op, asked))
+    assert error.diag.message_hint
+    terms = f"SELECT envelope.t{'okens' if name in ('words', 'parts') else 'erms'}_asked('names', 'v', 'v_{name}', %s, %s)"
+    assert refused(names, "22023", terms, (op, asked)).diag.message_hint
+
+
+def test_sets_of_tokens_are_asked_for_by_kind_and_by_question(names):
+    ask = "SELECT envelope_search_tokens('names', 'v', 'meier'{})"
+    refused(names, "22023", ask.format(""))
+    tokens = {kind: set(names.value(ask.format(f", '{kind}'"))) for kind in ("words", "parts", "contains", "prefix", "suffix", "=")}
+    assert tokens["parts"] == tokens["contains"] == tokens["prefix"] & tokens["suffix"]
+    assert tokens["="] == tokens["prefix"] | tokens["suffix"]
+    assert [len(tokens[kind]) for kind in ("words", "contains", "prefix", "suffix", "=")] == [1, 3, 4, 4, 5]
+    refused(names, "22023", "SELECT envelope_search_tokens('names', 'v', 'me', 'parts')")
+    assert names.value("SELECT envelope_search_tokens('names', 'v', NULL, 'parts')") is None
+    found = names.sql("SELECT id FROM names WHERE v_parts @> envelope_search_tokens('names', 'v', 'eier', 'parts')")
+    assert len(found) == 4
+
+
+def test_words_and_parts_are_found_by_the_index_under_row_security(names):
+    with names.connect(autocommit=False) as c:
+        c.execute(f"GRANT SELECT ON names TO {names.low}; SELECT envelope.grant_key('names', '{names.low}', 'decrypt, search');"
+                  "ALTER TABLE names ENABLE ROW LEVEL SECURITY; CREATE POLICY low ON names USING (id % 30 IN (1, 2))")
+        c.execute(f"SET ROLE {names.low}")
+        for name, op in (("parts", "contains"), ("words", "words"), ("start", "prefix")):
+            assert by_index(c, name, op, "meier") == {"Meier", "meier"}
+        c.rollback()
+
+
+# -- ranges -----------------------------------------------------------------------------------------------------------
+
+def numbers(db, kind="integer"):
+    """Numbers from -20 to 1100 of a tree whose domain is 0 to 1023, and of steps of 10; infinities where there are any."""
+    table(db, "numbers", kind, [])
+    db.sql("INSERT INTO numbers SELECT i, i - 21 FROM generate_series(1, 1121) i")
+    index(db, "numbers", "steps(10)", "v_steps", label="steps")
+    db.sql("ALTER TABLE numbers ADD v_tree bigint[]")
+    db.sql("INSERT INTO envelope.column_index (id, relation, column_name, index_column, rule, label, built) "
+           "VALUES (gen_random_uuid(), 'numbers', 'v', 'v_tree', 'tree(2,1,10,9223372036854775808) int/1', 'tree', true)")
+    fill(db, "numbers", "(envelope_search('numbers', 'v', id - 21, 'steps'))[1]", "v_steps")
+    # Each node is what a range of just its values asks for.
+    node = "envelope_search_range_tokens('numbers', 'v', (id - 21) >> {0} << {0}, ((id - 21) >> {0} << {0}) + (1 << {0}) - 1)"
+    fill(db, "numbers", " || ".join(node.format(height) for height in (0, 2, 4, 6, 8)), "v_tree")
+    db.sql("CREATE INDEX numbers_tree ON numbers USING gin (v_tree); CREATE INDEX numbers_steps ON numbers (v_steps); ANALYZE numbers")
+
+
+def test_ranges_are_found_by_their_index(db):
+    numbers(db)
+    value = "envelope_decrypt_as('numbers', v, NULL::int)"
+    with db.connect() as c:
+        c.execute("SET enable_seqscan = off")
+        for low, high in [(0, 1023), (5, 5), (7, 300), (-5, 3), (1000, 1200), (-100, 2000), (300, 7), (None, 12), (1015, None)]:
+            asked = {"low": low, "high": high}
+            expected = [n for n in range(-20, 1101) if (low is None or n >= low) and (high is None or n <= high)]
+            between = f"({value} >= %(low)s::int OR %(low)s::int IS NULL) AND ({value} <= %(high)s::int OR %(high)s::int IS NULL)"
+            tokens = "envelope_search_range_tokens('numbers', 'v', %(low)s::int, %(high)s::int)"
+            for condition in (f"envelope.any_token(v_tree, {tokens})", f"v_tree && {tokens}"):
+                query = psycopg.ClientCursor(c).mogrify(f"SELECT id - 21 FROM numbers WHERE {condition} AND {between}", asked)
+                assert uses(c, "numbers_tree", query)
+                assert ids(c, query) == expected, asked
+            if None in (low, high):
+                refused(db, "22023", "SELECT envelope_search_range('numbers', 'v', %(low)s::int, %(high)s::int)", asked)
+                continue
+            steps = f"v_steps = ANY (envelope_search_range('numbers', 'v', %(low)s::int, %(high)s::int)) AND {between}"
+            query = psycopg.ClientCursor(c).mogrify(f"SELECT id - 21 FROM numbers WHERE {steps}", asked)
+            assert uses(c, "numbers_steps", query)
+            assert ids(c, query) == expected, asked
+
+
+def test_questions_of_order_are_compared_as_the_type_does(db):
+    numbers(db)
+    compare = {"=": int.__eq__, "<": int.__lt__, "<=": int.__le__, ">": int.__gt__, ">=": int.__ge__}
+    with db.connect() as c:
+        c.execute("SET enable_seqscan = off")
+        for op, is_so in compare.items():
+            for asked in (-21, -3, 0, 5, 512, 1023, 1024, 1100, 5000):
+                for column in ("tree", "steps"):
+                    query = f"SELECT id - 21 FROM numbers WHERE envelope_matches('numbers', 'v', v, v_{column}, '{op}', {asked})"
+                    # A step is asked for by its number: there is no end of them.
+                    assert uses(c, f"numbers_{column}", query) is (column == "tree" or op == "=")
+                    assert ids(c, query) == [n for n in range(-20, 1101) if is_so(n, asked)], (op, asked, column)
+
+
+@pytest.mark.parametrize("kind, values", [
+    ("numeric(6,2)", ["-0.01", "0.00", "12.50", "12.51", "9999.99", "NaN"]),
+    ("double precision", ["-Infinity", "-1.5", "0", "1e300", "Infinity", "NaN"]),
+    ("timestamp", ["-infinity", "1999-12-31 23:59:59.999999", "2000-01-01 00:00:00", "infinity"]),
+    ("date", ["-infinity", "4714-11-24 BC", "1999-12-31", "2000-01-01", "infinity"]),
+    ("time", ["00:00:00", "12:00:00", "24:00:00"]),
+])
+def test_the_order_is_the_types_with_all_its_ends(db, kind, values):
+    table(db, "ends", kind, values)
+    db.sql("ALTER TABLE ends ADD v_ix bytea")
+    name = {"double precision": "float", "numeric(6,2)": "numeric(2)"}.get(kind, kind)
+    db.sql("INSERT INTO envelope.column_index (id, relation, column_name, index_column, rule, label, term_length) "
+           f"VALUES (gen_random_uuid(), 'ends', 'v', 'v_ix', 'buckets {name}/1', 'ends', 8)")
+    give(db, "ends")
+    more = ["12.505"] if kind == "numeric(6,2)" else []
+    for op in ("=", "<", "<=", ">", ">="):
+        for asked in values + more:
+            # PostgreSQL's own answers; the literal without the column's modifier.
+            base = kind.partition("(")[0]
+            expected = db.sql(f"SELECT n FROM unnest(%s::text[]) WITH ORDINALITY AS u (x, n) WHERE x::{kind} {op} %s::{base}", (values, asked))
+            query = f"SELECT id FROM ends WHERE envelope_matches('ends', 'v', v, v_ix, '{op}', %s::{base})"
+            assert db.sql(f"{query} ORDER BY id", (asked,)) == expected, (op, asked)
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+def test_a_value_that_is_bound_to_its_row_is_opened_by_its_context(db):
+    db.sql("CREATE TABLE bound (id int PRIMARY KEY, v envelope.sealed)")
+    db.sql("SELECT envelope.set_policy('bound', 'v', value_type => 'text', bind => '{id}')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON bound FOR EACH ROW EXECUTE FUNCTION envelope_seal('v')")
+    db.sql("INSERT INTO bound SELECT i, 'v' || i % 500 FROM generate_series(1, 1000) i")
+    index(db, "bound", "exact")
+    fill(db, "bound", "(envelope_search('bound', 'v', 'v' || id % 500))[1]")
+    db.sql("CREATE INDEX bound_ix ON bound (v_ix)")
+    query = "SELECT id FROM bound WHERE envelope_matches('bound', 'v', v, v_ix, '=', 'v7'{})"
+    context = ", envelope.row_context('bound', 'v', id::text)"
+    with db.connect() as c:
+        assert uses(c, "bound_ix", query.format(context))
+        assert ids(c, query.format(context)) == [7, 507]
+        with fails("22000"):
+            c.execute(query.format(""))
+        c.execute("SELECT envelope.open_view('bound', 'shown', execute => true)")
+        assert ids(c, "SELECT id FROM shown WHERE v_ix = ANY (envelope_search('bound', 'v', 'v7')) AND v = 'v7'") == [7, 507]
+
+
+def test_what_does_not_open_is_an_error_and_no_answer(people):
+    query = "SELECT envelope_matches('people', 'v', {}, v_ix, '=', '1007') FROM people WHERE id = 15"
+    assert people.value(query.format("v")) is True
+    assert people.value(query.format("NULL::bytea")) is None
+    refused(people, "22000", query.format("set_byte(v::bytea, 50, get_byte(v::bytea, 50) # 1)"))
+    refused(people, "22000", query.format("'1007'::bytea"))
+
+
 # -- rights, keys -----------------------------------------------------------------------------------------------------
 
 def test_a_missing_right_is_an_error(people):
