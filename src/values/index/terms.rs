@@ -15,7 +15,7 @@ use crate::error::{Error, Result, SearchError};
 use crate::kek;
 use crate::keyring::table::{self, ColumnIndex, Table};
 use crate::pg::encoding;
-use crate::values::FormBuf;
+use crate::values::{self, FormBuf};
 
 /// A question to an index.
 pub enum Asked<'a> {
@@ -184,11 +184,13 @@ fn each(
 }
 
 /// The boundary set of an index of kind buckets.
-fn boundaries(_owner: &Table, index: &ColumnIndex) -> Result<Option<Boundaries>> {
-    if index.rule.kind() != Kind::Buckets {
-        return Ok(None);
+fn boundaries(owner: &Table, index: &ColumnIndex) -> Result<Option<Boundaries>> {
+    match (index.rule.kind(), index.rule.subject()) {
+        (Kind::Buckets, Subject::Ordered(of)) => {
+            values::boundaries::open(owner, index, of, Verb::Search).map(Some)
+        }
+        _ => Ok(None),
     }
-    Ok(None)
 }
 
 fn refused(index: &ColumnIndex, table: &Table, why: Refused) -> Error {
