@@ -10,6 +10,7 @@ mod tokens;
 pub use asked::{Given, Searched};
 pub use question::{Op, Way, catalog_table, have_same_terms, in_column, is_named, the_one, way};
 pub use recheck::Recheck;
+#[allow(unused_imports, reason = "for what stores terms")]
 pub use stored::{hasher, payloads_of};
 pub use terms::{Asked, terms, tokens};
 pub use tokens::{has_all, has_any};

@@ -603,6 +603,38 @@ def test_questions_of_order_are_compared_as_the_type_does(db):
                     assert ids(c, query) == [n for n in range(-20, 1101) if is_so(n, asked)], (op, asked, column)
 
 
+def test_classes_are_asked_for_by_their_boundaries(db):
+    table(db, "born", "date", [])
+    db.sql("INSERT INTO born SELECT i, date '2000-01-01' + i FROM generate_series(1, 1000) i;"
+           "INSERT INTO born VALUES (1001, 'infinity'), (1002, '-infinity')")
+    bounds = '{"bounds": ["2000-01-08", "2000-02-01", "2000-02-02", "2001-01-01", "2002-01-01"]}'
+    index(db, "born", "buckets", options=bounds, force=True)
+    fill(db, "born", "(envelope_search('born', 'v', envelope_decrypt_as('born', v, NULL::date)))[1]")
+    db.sql("CREATE INDEX born_ix ON born (v_ix); ANALYZE born")
+    assert db.value("SELECT count(DISTINCT v_ix) FROM born") == 8
+    value = "envelope_decrypt_as('born', v, NULL::date)"
+    with db.connect() as c:
+        c.execute("SET enable_seqscan = off")
+        for low, high in [("2000-01-07", "2000-01-08"), ("2000-02-01", "2000-02-01"), (None, "2000-03-01"), ("2002-05-05", None),
+                          ("2001-01-01", "2001-12-31"), ("infinity", None), (None, "-infinity"), ("2001-01-01", "2000-01-01")]:
+            text = psycopg.ClientCursor(c).mogrify(
+                "SELECT id FROM born WHERE v_ix = ANY (envelope_search_range('born', 'v', %s::date, %s::date))", (low, high))
+            assert uses(c, "born_ix", text)
+            found = ids(c, text)
+            between = f"{value} BETWEEN coalesce(%s, '-infinity')::date AND coalesce(%s, 'infinity')::date"
+            expected = ids(c, f"SELECT id FROM born WHERE {between}", (low, high))
+            assert set(expected) <= set(found), (low, high)
+            assert ids(c, f"{text} AND {between}", (low, high)) == expected
+            # No more than whole classes.
+            assert len(found) < len(expected) + 700
+        for op in ("=", "<", "<=", ">", ">="):
+            for asked in ("2000-01-08", "2000-06-01", "infinity"):
+                query = f"SELECT id FROM born WHERE envelope_matches('born', 'v', v, v_ix, '{op}', date '{asked}')"
+                assert uses(c, "born_ix", query)
+                assert ids(c, query) == ids(c, f"SELECT id FROM born WHERE {value} {op} '{asked}'")
+    refused(db, "42704", "SELECT envelope_search_range_tokens('born', 'v', NULL::date, NULL)")
+
+
 @pytest.mark.parametrize("kind, values", [
     ("numeric(6,2)", ["-0.01", "0.00", "12.50", "12.51", "9999.99", "NaN"]),
     ("double precision", ["-Infinity", "-1.5", "0", "1e300", "Infinity", "NaN"]),

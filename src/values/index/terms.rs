@@ -185,12 +185,8 @@ fn each(
 
 /// The boundary set of an index of kind buckets.
 fn boundaries(owner: &Table, index: &ColumnIndex) -> Result<Option<Boundaries>> {
-    match (index.rule.kind(), index.rule.subject()) {
-        (Kind::Buckets, Subject::Ordered(of)) => {
-            values::boundaries::open(owner, index, of, Verb::Search).map(Some)
-        }
-        _ => Ok(None),
-    }
+    let has_boundaries = index.rule.kind() == Kind::Buckets;
+    has_boundaries.then(|| values::boundaries::open(owner, index, Verb::Search)).transpose()
 }
 
 fn refused(index: &ColumnIndex, table: &Table, why: Refused) -> Error {
