@@ -43,7 +43,7 @@ DECLARE
   trigger pg_catalog.text;
   definition pg_catalog.text;
   catalog_table pg_catalog.text;
-  cached pg_catalog.text[] := 
+  cached pg_catalog.text[] :=
     '{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column, column_index}';
   others pg_catalog.text[] := '{key_use, reencryption, followed_keyring}';
   of_this_node pg_catalog.text[] := '{reencryption, followed_keyring}';

@@ -96,7 +96,7 @@ COMMENT ON FUNCTION envelope.warm(regclass) IS
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
   'Sets a table''s own limits: of its cached keys, tighter than the settings; session_max_values, 1 to draw every nonce anew; and of its key''s turn: rotate_after, rotate_after_seals, rotate_after_bytes, cryptoperiod';
 COMMENT ON FUNCTION envelope.grant_key(regclass, name, text) IS
-  'Lets a role encrypt, decrypt, search or manage (which includes decrypt) with the keys of a table';
+  'Lets a role encrypt, decrypt, search or manage (which includes decrypt and search) with the keys of a table';
 COMMENT ON FUNCTION envelope.has_key_privilege(regclass, text) IS
   'Whether the current role has one of the given rights on the keys of a table';
 COMMENT ON FUNCTION envelope.has_key_privilege(name, regclass, text) IS
@@ -175,7 +175,8 @@ CREATE OR REPLACE VIEW envelope.key_privileges WITH (security_barrier) AS
     SELECT g.grantee, g.verb, 'grant' FROM envelope.key_grant g
     WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
     UNION ALL
-    SELECT g.grantee, 'decrypt', 'manage' FROM envelope.key_grant g
+    SELECT g.grantee, v.verb, 'manage' FROM envelope.key_grant g,
+           pg_catalog.unnest(ARRAY['decrypt', 'search']) AS v (verb)
     WHERE g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
       AND g.verb OPERATOR(pg_catalog.=) 'manage'
     UNION ALL
@@ -191,7 +192,7 @@ CREATE OR REPLACE VIEW envelope.key_privileges WITH (security_barrier) AS
                   AND m.verb OPERATOR(pg_catalog.=) 'manage'
                   AND pg_catalog.pg_has_role(m.grantee::pg_catalog.oid, 'USAGE'));
 COMMENT ON VIEW envelope.key_privileges IS
-  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
+  'Who may do what with the keys of a table, and why: as its owner, by a grant, since manage includes decrypt and search, or as owner of a table that the keyring is shared with; your own rights, and all rights on tables whose keys you may manage';
 
 -- OFFSET 0 has a value looked at once, not once for each column.
 CREATE OR REPLACE FUNCTION envelope.inspect(
@@ -414,8 +415,10 @@ COMMENT ON FUNCTION envelope.verify(regclass, name) IS
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
 --   is_sound    raises an error where the value as it is stored does not open; NULL: nobody looks
 --   by_rows     whether the headers of values do not say if anything is left, so that rows must be asked
+--   value       what may be there already, and is then for is_sound to look at
 -- In them $1 are the keys that values are brought from, $2 is the one that they are brought to, and %1$s stands for the
--- table's OID, so that any other percent sign is doubled. (tableoid is 0 where PostgreSQL evaluates an UPDATE anew, for a
+-- table's OID, so that any other percent sign is doubled. What changes a value opens what it has made, and compares:
+-- the old one is about to be overwritten. (tableoid is 0 where PostgreSQL evaluates an UPDATE anew, for a
 -- row that another transaction has changed meanwhile.)
 -- In schema envelope, where nobody can put one of the same name. They say in which row an error was.
 CREATE FUNCTION envelope.key_id_at(relation oid, value bytea, column_name name, row_at tid)
@@ -445,11 +448,11 @@ COMMENT ON FUNCTION envelope.is_sound(oid, bytea, text, text, name, tid) IS
 
 CREATE FUNCTION envelope.reencrypt_window(
     work text, relation regclass, column_name name, batch_size integer, begins boolean, within regclass,
-    by_rows boolean)
+    by_rows boolean, is_seen boolean DEFAULT false)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_window_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean) IS
+COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean) IS
   'For envelope.sweep: the pages that come next; without pages when all rows are to be looked at; none when all is done';
 
 CREATE FUNCTION envelope.reencrypt_note(
@@ -459,6 +462,12 @@ CREATE FUNCTION envelope.reencrypt_note(
   AS 'MODULE_PATHNAME', 'envelope_sweep_note_wrapper';
 COMMENT ON FUNCTION envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint) IS
   'For envelope.sweep: notes that pages are done, with what was found, changed and passed by there';
+
+CREATE FUNCTION envelope.sweep_begins(work text)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_begins_wrapper';
+COMMENT ON FUNCTION envelope.sweep_begins(text) IS
+  'For envelope.reencrypt and envelope.seal_column: an error in a transaction block, where they cannot commit';
 
 CREATE FUNCTION envelope.sweep_settle(work text, relation regclass, column_name name, is_left boolean)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -527,32 +536,57 @@ COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
 -- What follows runs with the rights of who calls it. The context is an SQL expression over the row,
 -- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
 -- search_path, so that these functions pin none and qualify all that is theirs.
+-- Its plan is kept for the next batch. PL/pgSQL's EXECUTE would make it anew each time.
+CREATE FUNCTION envelope.sweep_run(statement text, old_keys uuid[], active_key uuid, first tid, last tid)
+  RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_run_wrapper';
+COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid) IS
+  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with the other arguments as its parameters; how many rows it has changed';
+
+CREATE FUNCTION envelope.sweep_is_met(value bytea)
+  RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_is_met_wrapper';
+COMMENT ON FUNCTION envelope.sweep_is_met(bytea) IS
+  'For envelope.sweep: false; counts a value that envelope.sweep_run has met and leaves as it is';
+
+CREATE FUNCTION envelope.sweep_left_alone()
+  RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_left_alone_wrapper';
+COMMENT ON FUNCTION envelope.sweep_left_alone() IS
+  'For envelope.sweep: how many values the last envelope.sweep_run has met and left as they are';
+
 -- Rows that another transaction holds are passed by. To lock each row first costs a fifth of the time,
 -- so that the update is tried without: when it meets a row that is held it gives up at once, having held
 -- nobody up, and takes the long way. So it does when it meets a damaged value that is to be passed by. A row
 -- that moves to another partition meanwhile is a serialization failure to both: what cannot be had now is met
 -- again.
-CREATE FUNCTION envelope.reencrypt_rows(
-    relation regclass, is_left text, changes text, is_damaged text, is_sound text,
-    pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
-    OUT met bigint, OUT moved bigint, OUT damaged bigint)
-  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+CREATE FUNCTION envelope.sweep_statements(
+    relation regclass, value text, is_left text, changes text, is_damaged text, is_sound text,
+    OUT change text, OUT change_free text, OUT number text)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE
   AS $$
   DECLARE
-    pages pg_catalog.text := pg_catalog.format(
-      'ctid OPERATOR(pg_catalog.>=) %L::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) %L::pg_catalog.tid',
-      pg_catalog.format('(%s,0)', from_block), pg_catalog.format('(%s,0)', to_block));
+    pages pg_catalog.text := 'ctid OPERATOR(pg_catalog.>=) $3 AND ctid OPERATOR(pg_catalog.<) $4';
     -- Of this table.
     left_ pg_catalog.text := pg_catalog.format(is_left, relation::pg_catalog.oid);
     damaged_ pg_catalog.text := pg_catalog.format(is_damaged, relation::pg_catalog.oid);
     sound_ pg_catalog.text := pg_catalog.format(is_sound, relation::pg_catalog.oid);
     update pg_catalog.text := pg_catalog.format(
       'UPDATE ONLY %s SET %s WHERE ', relation, pg_catalog.format(changes, relation::pg_catalog.oid));
-    left_here pg_catalog.text := pg_catalog.format('%s AND (%s)', pages, left_);
-    sound_here pg_catalog.text := CASE WHEN damaged_ IS NULL THEN left_here ELSE
-      pg_catalog.format('%s AND CASE WHEN %s THEN NOT (%s) ELSE false END', pages, left_, damaged_) END;
+  BEGIN
+    -- What is met and not changed is counted where it is to be opened: if there is any, another pass opens it.
+    change := pg_catalog.format(
+      CASE WHEN sound_ IS NULL THEN '%1$s %2$s AND (%3$s)'
+           ELSE '%1$s %2$s AND CASE WHEN %3$s THEN true ELSE envelope.sweep_is_met(%4$s) END' END,
+      update, pages, left_, pg_catalog.format(value, relation::pg_catalog.oid));
+    change_free := pg_catalog.format(
+      '%1$s ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT ctid FROM ONLY %2$s WHERE %3$s AND %4$s FOR NO KEY UPDATE SKIP LOCKED))',
+      update, relation, pages,
+      CASE WHEN damaged_ IS NULL THEN pg_catalog.format('(%s)', left_)
+           ELSE pg_catalog.format('CASE WHEN %s THEN NOT (%s) ELSE false END', left_, damaged_) END);
     -- To verify is to have every value that is done opened by the query that counts the others.
-    number pg_catalog.text := pg_catalog.format(
+    number := pg_catalog.format(
       'SELECT pg_catalog.count(*) FILTER (WHERE s.code OPERATOR(pg_catalog.=) 1),
               pg_catalog.count(*) FILTER (WHERE s.code OPERATOR(pg_catalog.=) 2)
        FROM (SELECT CASE WHEN %1$s THEN %2$s %3$s END AS code FROM ONLY %4$s WHERE %5$s OFFSET 0) AS s',
@@ -561,43 +595,57 @@ CREATE FUNCTION envelope.reencrypt_rows(
            WHEN damaged_ IS NULL THEN 'WHEN ' OPERATOR(pg_catalog.||) sound_ OPERATOR(pg_catalog.||) ' THEN 0'
            ELSE 'WHEN ' OPERATOR(pg_catalog.||) damaged_ OPERATOR(pg_catalog.||) ' THEN 2' END,
       relation, pages);
-    role pg_catalog.text := pg_catalog.current_setting('session_replication_role');
+  END $$;
+COMMENT ON FUNCTION envelope.sweep_statements(regclass, text, text, text, text, text) IS
+  'For envelope.sweep: what is run for each batch of a table: the change, the change of rows that nobody holds, and the query that numbers what is left and what is damaged';
+
+-- is_seen: nothing that was met there is still to be opened.
+CREATE FUNCTION envelope.reencrypt_rows(
+    change text, change_free text, number text, skips boolean,
+    pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
+    OUT met bigint, OUT moved bigint, OUT damaged bigint, OUT is_seen boolean)
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
+  AS $$
+  DECLARE
+    low pg_catalog.tid := pg_catalog.format('(%s,0)', from_block);
+    high pg_catalog.tid := pg_catalog.format('(%s,0)', to_block);
+    role pg_catalog.text;
     timeout pg_catalog.text := pg_catalog.current_setting('lock_timeout');
     long_way boolean := false;
   BEGIN
     met := 0;
     moved := 0;
     damaged := 0;
+    is_seen := true;
     -- After the first pass there is mostly nothing left.
     IF pass OPERATOR(pg_catalog.>) 1 THEN
-      EXECUTE number INTO met, damaged USING old_keys, active_key;
+      EXECUTE number INTO met, damaged USING old_keys, active_key, low, high;
       IF met OPERATOR(pg_catalog.=) 0 THEN
         RETURN;
       END IF;
       met := 0;
     END IF;
     IF quiet THEN
+      role := pg_catalog.current_setting('session_replication_role');
       PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
     END IF;
     BEGIN
       PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-      EXECUTE update OPERATOR(pg_catalog.||) left_here USING old_keys, active_key;
-      GET DIAGNOSTICS moved = ROW_COUNT;
+      moved := envelope.sweep_run(change, old_keys, active_key, low, high);
+      is_seen := pass OPERATOR(pg_catalog.>) 1 OR envelope.sweep_left_alone() OPERATOR(pg_catalog.=) 0;
       PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
     EXCEPTION
       WHEN lock_not_available OR serialization_failure THEN
         long_way := true;
       WHEN data_exception OR object_not_in_prerequisite_state OR data_corrupted OR internal_error THEN
-        IF is_damaged IS NULL THEN
+        IF NOT skips THEN
           RAISE;
         END IF;
         long_way := true;
     END;
     IF long_way THEN
       BEGIN
-        EXECUTE pg_catalog.format('%s ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-            SELECT ctid FROM ONLY %s WHERE %s FOR NO KEY UPDATE SKIP LOCKED))', update, relation, sound_here)
-          USING old_keys, active_key;
+        EXECUTE change_free USING old_keys, active_key, low, high;
         GET DIAGNOSTICS moved = ROW_COUNT;
       EXCEPTION WHEN serialization_failure THEN
         moved := 0;
@@ -607,12 +655,23 @@ CREATE FUNCTION envelope.reencrypt_rows(
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
     IF long_way OR moved OPERATOR(pg_catalog.=) 0 THEN
-      EXECUTE number INTO met, damaged USING old_keys, active_key;
+      EXECUTE number INTO met, damaged USING old_keys, active_key, low, high;
+      is_seen := true;
+    ELSIF NOT is_seen AND NOT skips THEN
+      -- Mostly new versions of rows of this pass, which PostgreSQL has put on these pages.
+      BEGIN
+        EXECUTE number INTO met, damaged USING old_keys, active_key, low, high;
+        is_seen := true;
+      EXCEPTION WHEN data_exception OR object_not_in_prerequisite_state OR data_corrupted OR internal_error THEN
+        -- It stops the next pass, and not the change of all others.
+        met := 0;
+        damaged := 0;
+      END;
     END IF;
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
 COMMENT ON FUNCTION envelope.reencrypt_rows(
-    regclass, text, text, text, text, integer, bigint, bigint, uuid[], uuid, boolean) IS
+    text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
   'For envelope.sweep: changes the rows on some pages that are to be changed, and looks at the others';
 
 CREATE FUNCTION envelope.sweep_left(
@@ -636,8 +695,8 @@ COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
   'For envelope.sweep: those of some tables in which a row is left to be changed, all looked at as they are at one moment';
 
 CREATE PROCEDURE envelope.sweep(
-    work text, relation regclass, column_name name, is_left text, changes text, is_damaged text, is_sound text,
-    by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
+    work text, relation regclass, column_name name, value text, is_left text, changes text, is_damaged text,
+    is_sound text, by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
     strict boolean, INOUT complete boolean)
   LANGUAGE plpgsql
   AS $$
@@ -651,6 +710,11 @@ CREATE PROCEDURE envelope.sweep(
     idle boolean;
     looked boolean := false;
     idle_since pg_catalog.timestamptz;
+    named pg_catalog.text;
+    statements pg_catalog.record;
+    -- Whether this pass has left nothing to be opened, up to what page.
+    is_seen boolean;
+    seen_to bigint;
   BEGIN
     SELECT pg_catalog.array_agg(c.oid ORDER BY c.oid) INTO parts FROM pg_catalog.pg_class c
     WHERE c.oid OPERATOR(pg_catalog.=) sweep.relation AND c.relkind OPERATOR(pg_catalog.<>) 'p'
@@ -661,11 +725,13 @@ CREATE PROCEDURE envelope.sweep(
       FOREACH part IN ARRAY parts LOOP
         begins := part::pg_catalog.oid OPERATOR(pg_catalog.<>) ALL (begun);
         begun := pg_catalog.array_append(begun, part::pg_catalog.oid);
+        named := NULL;
+        is_seen := false;
         LOOP
           COMMIT;
           SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
           SELECT * INTO step
-            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows);
+            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows, is_seen);
           EXIT WHEN step.pass IS NULL;
           begins := false;
           idle := step.is_idle;
@@ -692,9 +758,20 @@ CREATE PROCEDURE envelope.sweep(
           END IF;
           CONTINUE WHEN step.to_block IS NULL;
           looked := false;
-          SELECT r.met, r.moved, r.damaged INTO done
-            FROM envelope.reencrypt_rows(part, is_left, changes, is_damaged, is_sound, step.pass, step.from_block,
-                                     step.to_block, step.old_keys, step.active_key, quiet) r;
+          -- From here on it keeps its name to the end of the transaction.
+          IF (named OPERATOR(pg_catalog.=) part::pg_catalog.text) IS NOT TRUE THEN
+            named := part::pg_catalog.text;
+            SELECT * INTO statements
+              FROM envelope.sweep_statements(part, value, is_left, changes, is_damaged, is_sound);
+          END IF;
+          SELECT * INTO done
+            FROM envelope.reencrypt_rows(statements.change, statements.change_free, statements.number,
+                                     is_damaged IS NOT NULL, step.pass, step.from_block, step.to_block,
+                                     step.old_keys, step.active_key, quiet);
+          -- How many values were passed by, only a pass knows that asks of each.
+          is_seen := done.is_seen AND is_damaged IS NULL
+                     AND (step.from_block OPERATOR(pg_catalog.=) 0 OR is_seen AND step.from_block OPERATOR(pg_catalog.=) seen_to);
+          seen_to := step.to_block;
           PERFORM envelope.reencrypt_note(work, part, column_name, batch_size, step.from_block, step.to_block,
                                       done.met, done.moved, done.damaged);
           COMMIT;
@@ -718,7 +795,7 @@ CREATE PROCEDURE envelope.sweep(
     complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
   'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
@@ -772,7 +849,8 @@ CREATE PROCEDURE envelope.reencrypt(
     key pg_catalog.text;
     complete boolean;
   BEGIN
-    COMMIT;  -- in a transaction block an error, before anything is done
+    PERFORM envelope.sweep_begins('reencrypt');
+    COMMIT;  -- in a function an error, before anything is done
     IF strict IS NULL OR verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters context and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -781,7 +859,7 @@ CREATE PROCEDURE envelope.reencrypt(
                 THEN pg_catalog.format('envelope.key_id_at(%s, ctid)', expressions.read)
                 ELSE pg_catalog.format('envelope.key_id_if_read(%s)', expressions.value) END;
     CALL envelope.sweep(
-      'reencrypt', relation, column_name,
+      'reencrypt', relation, column_name, expressions.value,
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
       pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
       expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,
@@ -1138,7 +1216,8 @@ CREATE PROCEDURE envelope.seal_column(
     since pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     is_alone boolean := false;
   BEGIN
-    COMMIT;  -- in a transaction block an error, before anything is done
+    PERFORM envelope.sweep_begins('seal');
+    COMMIT;  -- in a function an error, before anything is done
     IF verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters source and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -1186,7 +1265,7 @@ CREATE PROCEDURE envelope.seal_column(
         plain.expression, is_left);
     END IF;
     CALL envelope.sweep(
-      'seal', relation, column_name, is_left,
+      'seal', relation, column_name, it.value, is_left,
       pg_catalog.format('%s = %s', it.target, changed)
         OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
       is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,
@@ -1275,6 +1354,231 @@ CREATE EVENT TRIGGER envelope_watch_policies ON ddl_command_end
   EXECUTE FUNCTION envelope.watch_policies();
 COMMENT ON EVENT TRIGGER envelope_watch_policies IS
   'Refuses sealing triggers that would not seal a column as its policy says';
+
+-- Index keys.
+
+-- Index keys: the data keys under which index terms are made.
+CREATE FUNCTION envelope.rotate_index_key(relation regclass, reason text DEFAULT NULL)
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_rotate_index_key_wrapper';
+COMMENT ON FUNCTION envelope.rotate_index_key(regclass, text) IS
+  'Makes the next version of a table''s index key, under which index terms are written from now on; searches ask for those of the one before as well; gives the key id';
+
+-- Search indexes.
+
+CREATE TABLE envelope.column_index (
+  id            uuid PRIMARY KEY,
+  relation      envelope.table_ref NOT NULL,
+  column_name   name NOT NULL,
+  index_column  name NOT NULL,
+  rule          text NOT NULL,
+  label         text NOT NULL,
+  term_length   integer CHECK (term_length OPERATOR(pg_catalog.>=) 8 AND term_length OPERATOR(pg_catalog.<=) 32),
+  keys_of       envelope.table_ref,
+  key_id        uuid,
+  is_unique     boolean NOT NULL DEFAULT false,
+  boundaries    bytea,
+  built         boolean NOT NULL DEFAULT false
+);
+
+CREATE INDEX column_index_relation ON envelope.column_index (relation);
+
+CREATE INDEX column_index_keys_of ON envelope.column_index (keys_of);
+
+CREATE UNIQUE INDEX column_index_once ON envelope.column_index (relation, index_column)
+  WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
+COMMENT ON TABLE envelope.column_index IS
+  'Columns that hold the terms or tokens of sealed values, so that those can be searched, and how they are made';
+COMMENT ON COLUMN envelope.column_index.column_name IS 'The column whose sealed values are indexed';
+COMMENT ON COLUMN envelope.column_index.index_column IS 'The column that holds their terms or tokens';
+COMMENT ON COLUMN envelope.column_index.rule IS
+  'What is computed from a value, frozen: the kind of index, its parameters, the normal form or type';
+COMMENT ON COLUMN envelope.column_index.label IS
+  'The column''s name in its terms, frozen: two columns with other labels have other terms of equal values';
+COMMENT ON COLUMN envelope.column_index.term_length IS 'Bytes of a term after its two bytes of key id; NULL: the column holds tokens';
+COMMENT ON COLUMN envelope.column_index.keys_of IS
+  'The table whose index keys are used; NULL: this one''s, "-": one that is gone';
+COMMENT ON COLUMN envelope.column_index.key_id IS
+  'The index key that terms are pinned to, or that queries ask tokens of; NULL: the active one';
+COMMENT ON COLUMN envelope.column_index.is_unique IS 'A unique index stands, or is to stand, on the index column';
+COMMENT ON COLUMN envelope.column_index.boundaries IS 'Of buckets: the boundaries of the classes, sealed under the index key';
+COMMENT ON COLUMN envelope.column_index.built IS 'Every row has its terms or tokens';
+-- Dumps carry the rows, and the database's owner may take them.
+GRANT SELECT ON envelope.column_index TO pg_database_owner;
+
+SELECT pg_catalog.pg_extension_config_dump('envelope.column_index', '');
+
+CREATE FUNCTION envelope.add_index(
+    relation regclass, column_name name, kind text, index_column name DEFAULT NULL, form text DEFAULT NULL,
+    options jsonb DEFAULT '{}', label text DEFAULT NULL, share_label boolean DEFAULT false,
+    keys_of regclass DEFAULT NULL, force boolean DEFAULT false)
+  RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_add_index_wrapper';
+COMMENT ON FUNCTION envelope.add_index(
+    regclass, name, text, name, text, jsonb, text, boolean, regclass, boolean) IS
+  'Adds a search index to a sealed column, which the sealing trigger keeps from then on; gives the statements to run next';
+
+CREATE FUNCTION envelope.index_leakage(relation regclass, column_name name, kind text, options jsonb DEFAULT '{}')
+  RETURNS TABLE (measure text, value text, remark text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_leakage_wrapper';
+COMMENT ON FUNCTION envelope.index_leakage(regclass, name, text, jsonb) IS
+  'What a search index would give away of the values that a column has, before it is added';
+
+CREATE FUNCTION envelope.drop_index(relation regclass, index_column name)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_drop_index_wrapper';
+COMMENT ON FUNCTION envelope.drop_index(regclass, name) IS
+  'Ends a search index; its column stays, and may be dropped; false if there is no such index';
+
+CREATE FUNCTION envelope.swap_index(relation regclass, index_column name, new_index_column name)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_swap_index_wrapper';
+COMMENT ON FUNCTION envelope.swap_index(regclass, name, name) IS
+  'Lets the second column of a unique search index, built under the rotated index key, take the place of the first, and ends that one';
+
+CREATE FUNCTION envelope.split_classes(relation regclass, index_column name)
+  RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_split_classes_wrapper';
+COMMENT ON FUNCTION envelope.split_classes(regclass, name) IS
+  'Splits the classes of a search index of kind buckets that have outgrown the others; how many. Its rows get the new ones when it is built again';
+
+-- The keyring of an index is that of the topmost table, its own or the one whose keys it uses.
+CREATE VIEW envelope.indexes WITH (security_barrier) AS
+  SELECT c.oid::pg_catalog.regclass::envelope.table_ref::pg_catalog.text AS relation, i.column_name, i.index_column,
+         CASE WHEN pg_catalog.strpos(i.rule, ' ') OPERATOR(pg_catalog.=) 0 THEN 'exact'
+              ELSE pg_catalog.split_part(i.rule, ' ', 1) END AS kind,
+         pg_catalog.split_part(
+           CASE WHEN pg_catalog.strpos(i.rule, ' ') OPERATOR(pg_catalog.=) 0 THEN i.rule
+                ELSE pg_catalog.split_part(i.rule, ' ', 2) END, '/', 1) AS form,
+         i.rule, i.label, i.term_length, i.is_unique, i.built,
+         i.keys_of::pg_catalog.text AS keys_of, i.key_id,
+         EXISTS (SELECT FROM envelope.keyring_table r
+                 JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                  AND k.purpose OPERATOR(pg_catalog.=) 'index' AND k.state OPERATOR(pg_catalog.=) 'decrypt-only'
+                 WHERE r.relation OPERATOR(pg_catalog.=) COALESCE(i.keys_of, i.relation) AND r.seals) AS waiting
+  FROM envelope.column_index i
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.relation::pg_catalog.oid
+  WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+     OR EXISTS (SELECT FROM envelope.keyring_table r
+                JOIN envelope.key_grant g ON g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
+                 AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
+                WHERE r.relation OPERATOR(pg_catalog.=) i.relation AND r.seals);
+COMMENT ON VIEW envelope.indexes IS
+  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: some rows may have terms of an index key that was rotated';
+GRANT SELECT ON envelope.indexes TO PUBLIC;
+
+-- Questions to search indexes.
+
+-- Search: from a value to the terms and tokens that stand in index columns, and what compares them.
+-- As && and @> of bigint[], which are not leakproof: under row security and security barriers conditions that may show
+-- values of rows are no index conditions.
+CREATE FUNCTION envelope.any_token_support(internal)
+  RETURNS internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_any_token_support_wrapper';
+COMMENT ON FUNCTION envelope.any_token_support(internal) IS
+  'For the planner: envelope.any_token is the condition && of a GIN index';
+
+CREATE FUNCTION envelope.any_token(stored bigint[], asked bigint[])
+  RETURNS boolean LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+  SUPPORT envelope.any_token_support
+  AS 'MODULE_PATHNAME', 'envelope_any_token_wrapper';
+COMMENT ON FUNCTION envelope.any_token(bigint[], bigint[]) IS
+  'Whether a row has one of the tokens, as && by a GIN index, and by the index under row security, too: for ranges';
+
+CREATE FUNCTION envelope.all_tokens_support(internal)
+  RETURNS internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_all_tokens_support_wrapper';
+COMMENT ON FUNCTION envelope.all_tokens_support(internal) IS
+  'For the planner: envelope.all_tokens is the condition @> of a GIN index';
+
+CREATE FUNCTION envelope.all_tokens(stored bigint[], asked bigint[])
+  RETURNS boolean LANGUAGE c IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
+  SUPPORT envelope.all_tokens_support
+  AS 'MODULE_PATHNAME', 'envelope_all_tokens_wrapper';
+COMMENT ON FUNCTION envelope.all_tokens(bigint[], bigint[]) IS
+  'Whether a row has all of the tokens, as @> by a GIN index, and by the index under row security, too: for words and parts of words; false where none is asked for';
+
+-- Only a value's own type tells how it is written: of an untyped literal and of an untyped parameter that is text, which
+-- is then read as the column's type.
+CREATE FUNCTION envelope_search(relation regclass, column_name name, value anycompatible, kind text DEFAULT NULL)
+  RETURNS bytea[] LANGUAGE c STABLE PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_search_wrapper';
+COMMENT ON FUNCTION envelope_search(regclass, name, anycompatible, text) IS
+  'The terms that a row has one of whose sealed value is this one, or begins or ends like it: WHERE ssn_ix = ANY (envelope_search(...))';
+
+CREATE FUNCTION envelope_search_range(
+    relation regclass, column_name name, low anycompatible, high anycompatible, kind text DEFAULT NULL)
+  RETURNS bytea[] LANGUAGE c STABLE PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_search_range_wrapper';
+COMMENT ON FUNCTION envelope_search_range(regclass, name, anycompatible, anycompatible, text) IS
+  'The terms that a row has one of whose sealed value is from low to high (NULL: no end): WHERE born_ix = ANY (envelope_search_range(...)), and the opened value compared';
+
+CREATE FUNCTION envelope_search_tokens(relation regclass, column_name name, value anycompatible, kind text DEFAULT NULL)
+  RETURNS bigint[] LANGUAGE c STABLE PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_search_tokens_wrapper';
+COMMENT ON FUNCTION envelope_search_tokens(regclass, name, anycompatible, text) IS
+  'The tokens that a row has all of whose sealed text has these words or this part: WHERE name_ix @> envelope_search_tokens(...), and the opened value compared';
+
+CREATE FUNCTION envelope_search_range_tokens(
+    relation regclass, column_name name, low anycompatible, high anycompatible, kind text DEFAULT NULL)
+  RETURNS bigint[] LANGUAGE c STABLE PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_search_range_tokens_wrapper';
+COMMENT ON FUNCTION envelope_search_range_tokens(regclass, name, anycompatible, anycompatible, text) IS
+  'The tokens that a row has one of whose sealed value is from low to high (NULL: no end): WHERE pay_ix && envelope_search_range_tokens(...)';
+
+-- What the planner puts in the place of envelope_matches.
+CREATE FUNCTION envelope.terms_asked(
+    relation regclass, column_name name, index_column name, op text, value anycompatible)
+  RETURNS bytea[] LANGUAGE c STABLE PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_terms_asked_wrapper';
+COMMENT ON FUNCTION envelope.terms_asked(regclass, name, name, text, anycompatible) IS
+  'For envelope_matches: the terms that a row has one of that may match';
+
+CREATE FUNCTION envelope.tokens_asked(
+    relation regclass, column_name name, index_column name, op text, value anycompatible)
+  RETURNS bigint[] LANGUAGE c STABLE PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_tokens_asked_wrapper';
+COMMENT ON FUNCTION envelope.tokens_asked(regclass, name, name, text, anycompatible) IS
+  'For envelope_matches: the tokens that a row has all of that may match; of an order, one of';
+
+CREATE FUNCTION envelope.recheck_support(internal)
+  RETURNS internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_recheck_support_wrapper';
+COMMENT ON FUNCTION envelope.recheck_support(internal) IS
+  'For the planner: envelope.recheck is true of nearly all rows that it is asked of';
+
+CREATE FUNCTION envelope.recheck(
+    relation regclass, column_name name, sealed anyelement, index_column name, op text, value anycompatible, context text)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 100
+  SUPPORT envelope.recheck_support
+  AS 'MODULE_PATHNAME', 'envelope_recheck_wrapper';
+COMMENT ON FUNCTION envelope.recheck(regclass, name, anyelement, name, text, anycompatible, text) IS
+  'For envelope_matches: whether the opened value matches, by what the index in that column keeps of it';
+
+CREATE FUNCTION envelope.matches_support(internal)
+  RETURNS internal LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_matches_support_wrapper';
+COMMENT ON FUNCTION envelope.matches_support(internal) IS
+  'For the planner: envelope_matches is a condition of the index column, and a recheck of the rows found';
+
+CREATE FUNCTION envelope_matches(
+    relation regclass, column_name name, sealed bytea, index_column anyelement, op text, value anycompatible,
+    context text DEFAULT '', index_name name DEFAULT NULL)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 100
+  SUPPORT envelope.matches_support
+  AS 'MODULE_PATHNAME', 'envelope_matches_wrapper';
+COMMENT ON FUNCTION envelope_matches(regclass, name, bytea, anyelement, text, anycompatible, text, name) IS
+  'Whether the sealed value is =, <, <=, >, >= the value, or has it as prefix, suffix, part (contains) or words; finds such rows by the index on index_column';
+
+CREATE FUNCTION envelope_matches(
+    relation regclass, column_name name, sealed envelope.sealed, index_column anyelement, op text, value anycompatible,
+    context text DEFAULT '', index_name name DEFAULT NULL)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 100
+  SUPPORT envelope.matches_support
+  AS 'MODULE_PATHNAME', 'envelope_matches_wrapper';
+COMMENT ON FUNCTION envelope_matches(regclass, name, envelope.sealed, anyelement, text, anycompatible, text, name) IS
+  'Whether the sealed value is =, <, <=, >, >= the value, or has it as prefix, suffix, part (contains) or words; finds such rows by the index on index_column';
 
 -- Whether columns are protected.
 
@@ -1417,18 +1721,23 @@ REVOKE ALL ON FUNCTION envelope.keep_destroyed() FROM PUBLIC;
 COMMENT ON FUNCTION envelope.keep_destroyed() IS
   'Trigger: refuses that a destroyed data key is used again';
 
--- As sql/finalize.sql has them. The tables of 0.1.0 have those of envelope.invalidate().
+-- As sql/finalize.sql has them. The tables of 0.1.0 have those of envelope.invalidate() that fire AFTER.
 DO $$
 DECLARE
   tables pg_catalog.text[];
   trigger pg_catalog.text;
   definition pg_catalog.text;
   catalog_table pg_catalog.text;
-  cached pg_catalog.text[] := '{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column}';
+  cached pg_catalog.text[] := '{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column, column_index}';
   others pg_catalog.text[] := '{key_use, reencryption, followed_keyring}';
   of_this_node pg_catalog.text[] := '{reencryption, followed_keyring}';
+  added pg_catalog.text[] := '{column_index}';
 BEGIN
   FOR tables, trigger, definition IN VALUES
+    (added, 'invalidate', 'AFTER INSERT OR UPDATE OR DELETE ON envelope.%I
+       FOR EACH ROW EXECUTE FUNCTION envelope.invalidate()'),
+    (added, 'invalidate_truncate', 'AFTER TRUNCATE ON envelope.%I
+       FOR EACH STATEMENT EXECUTE FUNCTION envelope.invalidate()'),
     (others, 'keep_out', 'AFTER INSERT OR UPDATE OR DELETE ON envelope.%I
        FOR EACH ROW EXECUTE FUNCTION envelope.keep_out()'),
     (cached OPERATOR(pg_catalog.||) others, 'keep_out_before', 'BEFORE INSERT OR UPDATE OR DELETE ON envelope.%I
@@ -1483,11 +1792,11 @@ DECLARE
 BEGIN
   FOR old, new IN VALUES
     ('envelope.reencrypt_window(regclass, name, integer, boolean)'::pg_catalog.regprocedure,
-     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean)'::pg_catalog.regprocedure),
+     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean)'::pg_catalog.regprocedure),
     ('envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint)',
      'envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint)'),
     ('envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean)',
-     'envelope.reencrypt_rows(regclass, text, text, text, text, integer, bigint, bigint, uuid[], uuid, boolean)'),
+     'envelope.reencrypt_rows(text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean)'),
     ('envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean)',
      'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text)')
   LOOP
