@@ -1922,6 +1922,8 @@ BEGIN
     -- PostgreSQL has noted by role which rights the extension gives, and notes it anew.
     IF made.type OPERATOR(pg_catalog.=) 'view' THEN
       EXECUTE pg_catalog.format('GRANT SELECT ON %s TO PUBLIC', made.identity);
+    ELSIF made.identity OPERATOR(pg_catalog.=) 'envelope.column_index' THEN
+      EXECUTE pg_catalog.format('GRANT SELECT ON %s TO pg_database_owner', made.identity);
     ELSIF EXISTS (SELECT FROM pg_catalog.pg_init_privs i
                WHERE i.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
                  AND made.classid OPERATOR(pg_catalog.=) i.classoid AND i.objoid OPERATOR(pg_catalog.=) made.objid) THEN
