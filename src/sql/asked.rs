@@ -24,14 +24,10 @@ row_function!(envelope_search_range_tokens_wrapper, |fcinfo| {
     kept_answer(fcinfo, &[0, 1, 2, 3, 4], tokens_of_range)
 });
 row_function!(envelope_terms_asked_wrapper, |fcinfo| {
-    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| {
-        by_index(call, |table, index, asked| terms(table, index, asked))
-    })
+    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, terms))
 });
 row_function!(envelope_tokens_asked_wrapper, |fcinfo| {
-    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| {
-        by_index(call, |table, index, asked| tokens(table, index, asked))
-    })
+    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, tokens))
 });
 
 /// A call with its first two arguments, `relation` and `column_name`.
@@ -68,10 +64,9 @@ fn kept_answer(
     let kept = unsafe {
         let kept = kept::kept::<Kept>(fcinfo)
             .get_or_insert_with(|| Kept { given: kept::Given::of(fcinfo, places), answer: None });
-        if !kept.given.are_new(arguments, places, table.number()) {
-            if let Some(answer) = &kept.answer {
-                return Ok(answer.datum());
-            }
+        let is_same = !kept.given.are_new(arguments, places, table.number());
+        if let Some(answer) = kept.answer.as_ref().filter(|_| is_same) {
+            return Ok(answer.datum());
         }
         kept
     };

@@ -13,12 +13,12 @@ row_function!(envelope_all_tokens_wrapper, |fcinfo| two_sets(fcinfo, has_all));
 // `@>` finds all rows where nothing is asked for, the function none.
 support_function!(envelope_any_token_support_wrapper, |request| match request {
     Request::IndexCondition(index) => index.by_operator(SetOperator::Overlap, false),
-    Request::Selectivity(rows) => rows.as_of(SetOperator::Overlap),
+    Request::Selectivity(rows) => rows.like(SetOperator::Overlap),
     _ => None,
 });
 support_function!(envelope_all_tokens_support_wrapper, |request| match request {
     Request::IndexCondition(index) => index.by_operator(SetOperator::Contains, true),
-    Request::Selectivity(rows) => rows.as_of(SetOperator::Contains),
+    Request::Selectivity(rows) => rows.like(SetOperator::Contains),
     _ => None,
 });
 

@@ -347,7 +347,7 @@ def same(db, kind, stored, *asked, form="sealed", **more):
      ["'c0ffee00-0102-0304-0506-070809aabbce'"]),
     ("inet", "10.0.0.1/32", ["'10.0.0.1'", "inet '10.0.0.1'"], ["cidr '10.0.0.0/8'", "'10.0.0.1/8'"]),
     ("char(5)", "ab", ["'ab'", "'ab   '", "'ab'::char(9)"], ["'abc'", "'a b'"]),
-    ("text", "ab", ["'ab'", "'ab'::char(2)"], ["'ab '", "'AB'", "''"]),
+    ("text", "ab", ["'ab'", "'ab'::char(4)"], ["'ab '", "'AB'", "''"]),
     ("positive", "5", ["5", "'5'"], ["-5", "0"]),
     (None, b"\xff\x00", ["'\\xff00'::bytea"], ["'\\xff'::bytea", "''"]),
 ])

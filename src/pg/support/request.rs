@@ -100,7 +100,7 @@ impl Selectivity<'_> {
     }
 
     /// As many as of `column operator value`, by what ANALYZE has found.
-    pub fn as_of(self, operator: SetOperator) -> Option<Node> {
+    pub fn like(self, operator: SetOperator) -> Option<Node> {
         let request = self.0;
         let number = operator.number();
         // SAFETY: the planner's own; the arguments are those of the operator, as many and in their order.

@@ -196,12 +196,20 @@ unsafe fn variable<'a>(mut node: *mut pg_sys::Node) -> Option<&'a pg_sys::Var> {
     }
 }
 
+/// The number of its table in the query.
+fn number(variable: &pg_sys::Var) -> i32 {
+    #[cfg(feature = "pg14")]
+    return i32::try_from(variable.varno).unwrap_or(0);
+    #[cfg(not(feature = "pg14"))]
+    variable.varno
+}
+
 /// # Safety
 /// `variable` is one of `query`'s own level.
 unsafe fn column_of(query: *mut pg_sys::Query, variable: &pg_sys::Var) -> Option<Column> {
     // SAFETY: by contract; a query's tables and a subquery's columns are lists, counted from 1.
     unsafe {
-        let at = i32::try_from(variable.varno).ok()?.checked_sub(1)?;
+        let at = number(variable).checked_sub(1)?;
         let tables = query.as_ref()?.rtable.as_ref()?;
         if at < 0 || at >= tables.length || variable.varattno <= 0 {
             return None;

@@ -103,7 +103,9 @@ impl Searched {
             return Ok(());
         };
         if let (Some(text), FormType::Text) = (given.text(), kind.form_type()) {
-            let text = if self.base == pg_sys::BPCHAROID { without_blanks(&text) } else { &*text };
+            // As PostgreSQL's own casts to text and to char(n) have it.
+            let has_blanks = [self.base, given.kind].contains(&pg_sys::BPCHAROID);
+            let text = if has_blanks { without_blanks(&text) } else { &*text };
             put(&encoding::to_utf8(text).map_err(not_utf8)?, out);
             return Ok(());
         }
@@ -111,9 +113,10 @@ impl Searched {
         match given.text() {
             Some(text) => put(&encoding::to_utf8(&text).map_err(not_utf8)?, &mut form),
             None if !is_narrower(given.kind, self.base) => return Err(self.is_other(given, of)),
-            // SAFETY: a value of that type.
             None => {
-                unsafe { ValueType::known(given.kind, -1)?.form_of(given.datum, 1, &mut form) }?
+                let kind = ValueType::known(given.kind, -1)?;
+                // SAFETY: a value of that type.
+                unsafe { kind.form_of(given.datum, 1, &mut form) }?;
             }
         }
         let to = if is_rounded { ValueType::known(self.base, self.modifier)? } else { *kind };
