@@ -41,6 +41,9 @@ unsafe extern "C-unwind" fn drop_kept<T>(place: *mut c_void) {
     drop(unsafe { Box::from_raw(place.cast::<Option<T>>()) });
 }
 
+/// Of a type that cannot be told.
+const UNKNOWN: Storage = Storage { len: 0, by_value: false, align: 0 };
+
 /// Arguments of any types, as they were given last.
 pub struct Given {
     storages: Vec<Storage>,
@@ -55,9 +58,9 @@ impl Given {
     /// `fcinfo` is the call's own.
     pub unsafe fn of(fcinfo: pg_sys::FunctionCallInfo, places: &[usize]) -> Given {
         let storage = |at: &usize| {
-            // SAFETY: by contract. Arguments of a type that cannot be told are compared as words.
+            // SAFETY: by contract.
             match unsafe { call::type_of_argument(fcinfo, *at as i32) } {
-                pg_sys::InvalidOid => Storage { len: 8, by_value: true, align: 0 },
+                pg_sys::InvalidOid => UNKNOWN,
                 kind => kinds::storage(kind),
             }
         };
@@ -78,6 +81,7 @@ impl Given {
         places: &[usize],
         also: u64,
     ) -> bool {
+        let mut is_known = true;
         std::mem::swap(&mut self.bytes, &mut self.before);
         self.bytes.clear();
         self.bytes.extend_from_slice(&also.to_ne_bytes());
@@ -98,15 +102,17 @@ impl Given {
                         self.bytes.extend_from_slice(&value.len().to_ne_bytes());
                         self.bytes.extend_from_slice(&value);
                     }
-                    Storage { len, .. } => {
-                        let len = usize::try_from(*len).unwrap_or(0);
+                    Storage { len: 1.., .. } => {
+                        let len = storage.len.unsigned_abs().into();
                         let value = std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), len);
                         self.bytes.extend_from_slice(value);
                     }
+                    // Nothing is known of it: it may be another each time.
+                    _ => is_known = false,
                 }
             }
         }
-        self.bytes != self.before
+        !is_known || self.bytes != self.before
     }
 }
 

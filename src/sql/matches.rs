@@ -4,13 +4,13 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
 use crate::pg::call::{self, Arguments, row_function};
 use crate::pg::kept;
 use crate::pg::support::{Argument, Condition, Node, Request, Simplify, support_function};
-use crate::pg::{attribute, kinds, relation};
+use crate::pg::{attribute, column, kinds, relation};
 use crate::sql::arguments::required;
 use crate::sql::begin;
 use crate::sql::values::with_context;
@@ -37,7 +37,16 @@ row_function!(envelope_matches_wrapper, |fcinfo| {
     };
     matches(fcinfo, [at::OP, at::VALUE, at::CONTEXT, at::INDEX_NAME], has_tokens)
 });
-row_function!(envelope_recheck_wrapper, |fcinfo| matches(fcinfo, [4, 5, 6, 3], || false));
+row_function!(envelope_recheck_wrapper, |fcinfo| {
+    // Declared with any type there, and anybody may call it.
+    // SAFETY: the call's own information.
+    let kind = unsafe { call::type_of_argument(fcinfo, at::SEALED as i32) };
+    if !column::is_sealable(kind) {
+        let message = "sealed must be of type bytea or envelope.sealed";
+        return Err(Error::BadArgument(message.into()));
+    }
+    matches(fcinfo, [4, 5, 6, 3], || false)
+});
 support_function!(envelope_matches_support_wrapper, |request| match request {
     Request::Simplify(call) => by_index(&call),
     _ => None,

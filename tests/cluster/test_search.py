@@ -688,6 +688,29 @@ def test_what_does_not_open_is_an_error_and_no_answer(people):
     refused(people, "22000", query.format("'1007'::bytea"))
 
 
+def test_what_is_no_sealed_value_is_not_taken_for_one(people):
+    """The planner's own function takes any type there, and anybody may call it."""
+    recheck = "SELECT envelope.recheck('people', 'v', {}, 'v_ix', '=', '1007', '')"
+    for value in ("5", "5::bigint", "'text'::text", "ARRAY[1]", "ROW(1)", "NULL::int"):
+        refused(people, "22023", recheck.format(value))
+    refused(people, "22000", recheck.format("'1007'::bytea"))
+
+
+def test_rows_are_changed_by_what_they_match(people):
+    with people.connect(autocommit=False) as c:
+        condition = MATCHES.format("'1007'")
+        assert uses(c, "people_ix", f"UPDATE people SET owner = 'x' WHERE {condition}")
+        assert c.execute(f"UPDATE people SET owner = 'x' WHERE {condition}").rowcount == 1
+        # NOT and NULL as of any condition.
+        assert c.execute(f"SELECT count(*) FROM people WHERE NOT {condition}").fetchone() == (3999,)
+        assert c.execute(f"SELECT count(*), count({condition}) FROM people").fetchone() == (4000, 4000)
+        outer = f"SELECT count(*), count(p.id) FROM (VALUES (1), (2)) a LEFT JOIN people p ON a.column1 = 1 AND {condition}"
+        assert c.execute(outer).fetchone() == (2, 1)
+        assert uses(c, "people_ix", f"DELETE FROM people WHERE {condition}")
+        assert c.execute(f"DELETE FROM people WHERE {condition}").rowcount == 1
+        c.rollback()
+
+
 # -- rights, keys -----------------------------------------------------------------------------------------------------
 
 def test_a_missing_right_is_an_error(people):
