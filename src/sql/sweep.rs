@@ -138,7 +138,11 @@ row_function!(envelope_sweep_left_alone_wrapper, |_| {
 });
 
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+#[allow(
+    clippy::type_complexity,
+    clippy::too_many_arguments,
+    reason = "pgrx takes both from the signature"
+)]
 fn envelope_sweep_window(
     work: Option<&str>,
     relation: Option<pg_sys::Oid>,

@@ -203,17 +203,6 @@ fn seal_for_and_wipe(table: &Table, context: &[u8], opened: VarlenaBuf) -> Resul
     sealed
 }
 
-/// As [`seal`], of what was opened for it.
-pub fn seal_and_wipe(
-    relation: pg_sys::Oid,
-    context: &[u8],
-    opened: VarlenaBuf,
-) -> Result<VarlenaBuf> {
-    let sealed = seal(relation, context, opened.as_slice());
-    opened.wipe_and_free();
-    sealed
-}
-
 /// 42501 unless the current role may open values of `relation`.
 pub fn require_open_right(relation: pg_sys::Oid) -> Result<()> {
     settings::check_unplanted()?;
