@@ -7,6 +7,7 @@ mod back;
 mod carried;
 mod facts;
 mod in_place;
+mod indexes;
 mod obstacles;
 mod online;
 mod options;

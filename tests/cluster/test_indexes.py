@@ -682,3 +682,46 @@ def test_check_tells_of_errors(db):
     assert db.sql("SELECT message FROM envelope.check() WHERE NOT ok") == []
     db.sql("UPDATE envelope.column_index SET keys_of = '-'")
     assert len(db.sql("SELECT message FROM envelope.check() WHERE NOT ok")) == 1
+
+
+@pytest.mark.parametrize("online", ["true", "false"])
+def test_the_steps_of_a_plan(db, online):
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn text, born date)")
+    db.sql("INSERT INTO people SELECT g, 'person ' || g, date '1950-01-01' + g FROM generate_series(1, 1100) g")
+    options = f"""{{"online": {online}, "ssn": {{"indexes": [{{"kind": "exact", "form": "casefold", "unique": true}},
+        {{"kind": "parts", "index_column": "Stücke", "label": "it's", "force": true}}]}},
+        "born": {{"indexes": [{{"kind": "buckets", "classes": 16}}]}}}}"""
+
+    def steps():
+        return [sql for sql, in db.sql("SELECT sql FROM envelope.plan('people', '{ssn,born}', %s)", (options,))]
+
+    def build(sql):
+        # What building it sets.
+        name = sql.split("'")[-2]
+        db.sql("UPDATE envelope.column_index SET built = true WHERE index_column = %s", (name,))
+
+    printed = steps()
+    assert [sql.split("(")[0] for sql in printed[-9:]] == [
+        "SELECT envelope.add_index", "CALL envelope.build_index", "CREATE UNIQUE INDEX CONCURRENTLY ON public.people ",
+        "SELECT envelope.add_index", "CALL envelope.build_index", "CREATE INDEX CONCURRENTLY ON public.people USING gin ",
+        "SELECT envelope.add_index", "CALL envelope.build_index", "CREATE INDEX CONCURRENTLY ON public.people "]
+    for sql in printed:
+        if sql is not None:
+            build(sql) if "build_index" in sql else db.sql(sql)
+    assert sorted(indexes(db, "column_name, index_column, rule, label, is_unique")) == [
+        ("born_sealed", "born_sealed_ix", "buckets date/1", "people.born_sealed", False),
+        ("ssn", "Stücke", "parts(3) casefold/1", "it's", False), ("ssn", "ssn_ix", "casefold/1", "people.ssn", True)]
+    assert steps() == []
+    db.sql("UPDATE envelope.column_index SET built = false WHERE index_column = 'ssn_ix'")
+    assert [sql.split("(")[0] for sql in steps()] == ["CALL envelope.build_index",
+                                                      "CREATE UNIQUE INDEX CONCURRENTLY ON public.people "]
+    db.sql("SELECT envelope.drop_index('people', 'ssn_ix'); ALTER TABLE people DROP ssn_ix")
+    assert len(steps()) == 3
+
+
+@pytest.mark.parametrize("indexes", ['{"kind": "exact"}', '[{}]', '["exact"]', '[{"kind": 1}]',
+                                     '[{"kind": "exact", "force": 1}]'])
+def test_a_plan_of_indexes_that_are_none(db, indexes):
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn text)")
+    with fails("22023"):
+        db.sql("SELECT envelope.plan('people', '{ssn}', %s)", (f'{{"indexes": {indexes}}}',))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::indexes::OfIndex;
 use crate::error::{Error, Result};
 
 /// Of all columns, and of each that has more to say.
@@ -28,6 +29,7 @@ pub struct OfColumn {
     pub bind: Option<Vec<String>>,
     pub block: Option<i32>,
     pub mask: Option<String>,
+    pub indexes: Option<Vec<OfIndex>>,
 }
 
 /// Those that only one column can have.
@@ -75,6 +77,7 @@ impl Options {
             bind: own.bind.or(all.bind),
             block: own.block.or(all.block),
             mask: own.mask.or(all.mask),
+            indexes: own.indexes.or(all.indexes),
         }
     }
 }
@@ -91,9 +94,10 @@ impl OfColumn {
                 "mask" => of.mask = Some(text(key, value)?),
                 "block" => of.block = Some(number(key, value)?),
                 "bind" => of.bind = Some(texts(key, value)?),
+                "indexes" => of.indexes = Some(OfIndex::parse_all(value)?),
                 _ => {
                     return Err(Error::BadArgument(
-                        "options has a key that is none of form, online, bind, tag, block, mask, type, target, \
+                        "options has a key that is none of form, online, bind, tag, block, mask, type, target, indexes, \
                          view, quiet, batch_size, nor a column of the plan with an object of its own"
                             .into(),
                     ));

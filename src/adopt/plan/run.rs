@@ -9,7 +9,7 @@ use super::options::{OfColumn, Options};
 use super::step::{EXCLUSIVE, Step};
 use super::text::{as_one, literal};
 use super::wish::{Form, ValueType as Wanted, Wish, no_column};
-use super::{back, in_place, obstacles, online, read, triggers};
+use super::{back, in_place, indexes, obstacles, online, read, triggers};
 use crate::adopt::index;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
@@ -43,9 +43,10 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
     let is_big = facts.rows > MANY_ROWS || facts.bytes > MANY_BYTES;
     let is_begun = |name: &String| facts.policies.iter().any(|it| it.source.as_ref() == Some(name));
     let online = options.online.unwrap_or(is_big || columns.iter().any(is_begun));
-    let mut wishes: Vec<Wish<'_>> = Vec::new();
+    let (mut wishes, mut wanted): (Vec<Wish<'_>>, Vec<_>) = (Vec::new(), Vec::new());
     for name in columns {
-        let of = options.of(name);
+        let mut of = options.of(name);
+        wanted.push(of.indexes.take().unwrap_or_default());
         let value = of.value_type.as_deref().map(value_named).transpose()?;
         let column = facts.column(name).ok_or_else(|| no_column(&facts, name))?;
         if wishes.iter().any(|wish| wish.column.name == *name) {
@@ -53,12 +54,16 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
         }
         wishes.push(wish(&facts, column, of, value, online)?);
     }
+    let with_indexes: Vec<_> = wishes.iter().zip(wanted).collect();
+    let last = indexes::steps(relation, &facts, &with_indexes)?;
     if wishes.iter().all(|wish| is_done(&facts, wish)) {
-        return Ok(Vec::new());
+        return Ok(last);
     }
     obstacles::check(&facts, &wishes, online)?;
     if online {
-        return online::steps(&facts, &wishes, &options);
+        let mut steps = online::steps(&facts, &wishes, &options)?;
+        steps.extend(last);
+        return Ok(steps);
     }
     let mut steps = online::keys(&facts, &wishes);
     steps.push(Step::run(
@@ -70,6 +75,7 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
             obstacles::and_defaults(&facts, &wishes, online::seen_by_others(&facts))
         ),
     ));
+    steps.extend(last);
     Ok(steps)
 }
 

@@ -1,0 +1,199 @@
+//! The search indexes of columns that are to be protected: the last steps, once all values are sealed.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+
+use super::facts::Facts;
+use super::step::{BATCHES, EXCLUSIVE, Step};
+use super::text::{joined, literal};
+use super::wish::{Form, Wish};
+use crate::catalog::rows::{self, IndexRow};
+use crate::error::{Error, Result};
+use crate::pg::encoding;
+
+const READ_TWICE: &str =
+    "SHARE UPDATE EXCLUSIVE, while the table is read twice; reads and writes go on";
+const NO_WRITES_MEANWHILE: &str = "SHARE, while the table is read; writes wait";
+/// What `envelope.add_index` takes beside its options.
+const TEXTS: [&str; 5] = ["kind", "form", "index_column", "label", "keys_of"];
+const FLAGS: [&str; 2] = ["share_label", "force"];
+
+/// An index that a column is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfIndex {
+    kind: String,
+    index_column: Option<String>,
+    form: Option<String>,
+    /// The other arguments, by name, as SQL.
+    others: Vec<(String, String)>,
+    /// As JSON.
+    options: Map<String, Value>,
+}
+
+impl OfIndex {
+    /// From an array of objects.
+    pub fn parse_all(value: &Value) -> Result<Vec<OfIndex>> {
+        let bad = || {
+            Error::BadArgument(
+                "option indexes must be an array of objects, each with a kind, and with other arguments and options of \
+                 envelope.add_index"
+                    .into(),
+            )
+        };
+        let all = value.as_array().ok_or_else(bad)?;
+        let parsed = all.iter().map(|one| one.as_object().and_then(OfIndex::parse).ok_or_else(bad));
+        parsed.collect()
+    }
+
+    fn parse(entries: &Map<String, Value>) -> Option<OfIndex> {
+        let text = |key: &str| entries.get(key).map(|value| value.as_str().map(str::to_owned));
+        let mut index = OfIndex {
+            kind: text("kind")??,
+            index_column: None,
+            form: None,
+            others: Vec::new(),
+            options: Map::new(),
+        };
+        for (key, value) in entries {
+            match key.as_str() {
+                "kind" => {}
+                "index_column" => index.index_column = Some(value.as_str()?.to_owned()),
+                "form" => index.form = Some(value.as_str()?.to_owned()),
+                key if TEXTS.contains(&key) => {
+                    index.others.push((key.to_owned(), literal(value.as_str()?)));
+                }
+                key if FLAGS.contains(&key) => {
+                    index.others.push((key.to_owned(), value.as_bool()?.to_string()));
+                }
+                key => {
+                    index.options.insert(key.to_owned(), value.clone());
+                }
+            }
+        }
+        Some(index)
+    }
+
+    fn is_tokens(&self) -> bool {
+        ["words", "parts", "tree"].iter().any(|kind| self.kind.starts_with(kind))
+    }
+
+    fn is_unique(&self) -> bool {
+        self.options.get("unique").and_then(Value::as_bool) == Some(true)
+    }
+
+    /// Whether it is that one, which is there.
+    fn is(&self, index: &IndexRow) -> bool {
+        let (kind, form) = index.rule.split_once(' ').unwrap_or(("exact", &index.rule));
+        let form = form.trim_end_matches("/1");
+        let is_named = self
+            .index_column
+            .as_ref()
+            .is_none_or(|name| *name == encoding::to_string(index.index_column.to_bytes()));
+        let is_kind = match self.kind.as_str() {
+            "parts" => kind == "parts(3)",
+            "tree" => kind.starts_with("tree("),
+            its => kind == its,
+        };
+        is_named && is_kind && self.form.as_ref().is_none_or(|its| its == form)
+    }
+}
+
+/// The steps that add them to the columns of `wishes`, as far as they are not there.
+pub fn steps(
+    relation: pg_sys::Oid,
+    facts: &Facts,
+    wishes: &[(&Wish<'_>, Vec<OfIndex>)],
+) -> Result<Vec<Step>> {
+    let there = rows::indexes(relation)?;
+    let mut taken: Vec<String> = facts.columns.iter().map(|column| column.name.clone()).collect();
+    let mut steps = Vec::new();
+    for (wish, wanted) in wishes {
+        let column = match wish.form {
+            Form::Source => &wish.target.plain,
+            _ => &wish.column.name,
+        };
+        for index in wanted {
+            let is_of = |row: &&IndexRow| {
+                encoding::to_string(row.column_name.to_bytes()) == *column && index.is(row)
+            };
+            let found = there.iter().find(is_of);
+            let name = match found {
+                Some(row) => encoding::to_string(row.index_column.to_bytes()),
+                None => name(index, column, &taken)?,
+            };
+            taken.push(name.clone());
+            if found.is_none() {
+                steps.push(add(facts, column, index, &name));
+            }
+            if found.is_none_or(|row| !row.built) {
+                steps.extend(built(facts, column, index, &name));
+            }
+        }
+    }
+    Ok(steps)
+}
+
+fn name(index: &OfIndex, column: &str, taken: &[String]) -> Result<String> {
+    if let Some(name) = &index.index_column {
+        CString::new(name.as_str())
+            .map_err(|_| Error::BadArgument("index_column is no name".into()))?;
+        return Ok(name.clone());
+    }
+    let kind = index.kind.split('(').next().unwrap_or_default();
+    let names = ["_ix".to_owned(), format!("_{kind}")];
+    let mut names = names.iter().map(|tail| joined(column, tail));
+    names.find(|name| !taken.contains(name)).ok_or_else(|| {
+        Error::BadArgument(format!("option indexes must name an index_column for kind {kind}"))
+    })
+}
+
+fn add(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> Step {
+    let mut arguments = vec![
+        facts.literal(),
+        literal(column),
+        literal(&index.kind),
+        format!("index_column => {}", literal(name)),
+    ];
+    arguments.extend(index.form.as_ref().map(|form| format!("form => {}", literal(form))));
+    if !index.options.is_empty() {
+        let options = Value::Object(index.options.clone()).to_string();
+        arguments.push(format!("options => {}", literal(&options)));
+    }
+    arguments.extend(index.others.iter().map(|(key, value)| format!("{key} => {value}")));
+    Step::run(
+        format!("SELECT envelope.add_index({})", arguments.join(", ")),
+        EXCLUSIVE,
+        "from here on the trigger fills the index column; also prints rights to be granted and revoked",
+    )
+}
+
+fn built(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> [Step; 2] {
+    let build = format!(
+        "CALL envelope.build_index({}, {}, {})",
+        facts.literal(),
+        literal(column),
+        literal(name)
+    );
+    let unique = if index.is_unique() { "UNIQUE " } else { "" };
+    let using = if index.is_tokens() { "USING gin " } else { "" };
+    let (concurrently, lock) = if facts.is_partitioned {
+        ("", NO_WRITES_MEANWHILE)
+    } else {
+        ("CONCURRENTLY ", READ_TWICE)
+    };
+    let create = format!(
+        "CREATE {unique}INDEX {concurrently}ON {} {using}({})",
+        facts.name,
+        (facts.quote)(name)
+    );
+    [
+        Step::run(
+            build,
+            BATCHES,
+            "fills it for the rows that are there; not in a transaction block",
+        ),
+        Step::run(create, lock, "PostgreSQL's own index; not in a transaction block"),
+    ]
+}
