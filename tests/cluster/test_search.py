@@ -511,6 +511,21 @@ def test_texts_are_found_by_their_normal_form(names, name, op, asked, found):
                 built(names, "names", f"v_{index_name}")
 
 
+def test_without_its_column_the_only_index_of_its_kind_answers(names):
+    for column, op, asked in (("v_parts", "contains", "eier"), ("v_words", "words", "meier"), ("v_stop", "suffix", "er")):
+        query = f"SELECT count(*) FROM names WHERE envelope_matches('names', 'v', v, coalesce({column}), '{op}', '{asked}')"
+        assert names.value(query) == names.value(query.replace(f"coalesce({column})", column)) > 2
+
+
+def test_a_value_that_the_index_cannot_hold_is_none_that_is_asked_for(db):
+    table(db, "old", "text", ["none", "a@b", "12"])
+    index(db, "old", "exact", form="digits", label="digits")
+    index(db, "old", "exact", "v_mail", form="email", label="mail")
+    matches = "SELECT array_agg(envelope_matches('old', 'v', v, '\\x00'::bytea, '=', %s, index_name => %s) ORDER BY id) FROM old"
+    assert db.value(matches, ("1-2", "v_ix")) == [False, False, True]
+    assert db.value(matches, ("A@B.", "v_mail")) == [False, True, False]
+
+
 @pytest.mark.parametrize("name, op, asked", [
     ("words", "words", ""), ("words", "words", " !?"), ("parts", "contains", "ab"), ("parts", "contains", ""),
     ("parts", "contains", "a "), ("parts", "prefix", "a"), ("parts", "suffix", ""), ("start", "prefix", "me"),
@@ -719,6 +734,8 @@ def test_a_missing_right_is_an_error(people):
     role = f"other_{people.low}"
     people.sql(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON people TO {role}")
     refused(people, "42501", search, user=role)
+    # Before anything is said of the value, or of the index.
+    refused(people, "42501", "SELECT envelope_search('people', 'v', 7)", user=role)
     refused(people, "42501", matches, user=role)
     people.sql(f"SELECT envelope.grant_key('people', '{role}', 'search')")
     assert people.value(search, user=role) == 1
