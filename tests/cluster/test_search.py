@@ -4,6 +4,8 @@ import psycopg
 import pytest
 from conftest import Database
 from harness.index_keys import give, index_keys
+from interop import open as reader
+from interop import search as reference
 from sqlstate import fails
 
 
@@ -672,6 +674,61 @@ def test_the_order_is_the_types_with_all_its_ends(db, kind, values):
             expected = db.sql(f"SELECT n FROM unnest(%s::text[]) WITH ORDINALITY AS u (x, n) WHERE x::{kind} {op} %s::{base}", (values, asked))
             query = f"SELECT id FROM ends WHERE envelope_matches('ends', 'v', v, v_ix, '{op}', %s::{base})"
             assert db.sql(f"{query} ORDER BY id", (asked,)) == expected, (op, asked)
+
+
+# -- bytes ------------------------------------------------------------------------------------------------------------
+
+def key(db, name):
+    """The index key of a table, outside the database."""
+    wrapped, context, kek = db.sql(
+        "SELECT w.wrapped, w.kms_context, w.kek FROM envelope.wrapped_key w JOIN envelope.keys k USING (key_id) "
+        "WHERE k.relation = %s AND k.purpose = 'index' AND k.state = 'active'", (f"public.{name}",))[0]
+    with open(kek.removeprefix("file://"), "rb") as f:
+        return reference.Key(reader.unwrap(f.read(), bytes(wrapped), context))
+
+
+@pytest.mark.parametrize("name, op, asked", [
+    ("words", "words", "Müller, STRASSE 7"), ("parts", "contains", " Hans  Peter"), ("parts", "prefix", "ﬁ"),
+    ("parts", "suffix", "xE\u0301"), ("parts", "=", "ab"), ("start", "prefix", "Straße"), ("stop", "suffix", "ABCß"),
+])
+def test_the_terms_of_texts_are_those_of_the_format(names, name, op, asked):
+    rule = names.value("SELECT rule FROM envelope.indexes WHERE index_column = %s", (f"v_{name}",))
+    payloads = reference.asked(rule, op, asked)
+    its = key(names, "names")
+    if name in ("words", "parts"):
+        expected = sorted({its.token(name, rule, payload) for payload in payloads})
+        assert names.value("SELECT envelope.tokens_asked('names', 'v', %s, %s, %s)", (f"v_{name}", op, asked)) == expected
+    else:
+        expected = [its.term(name, rule, 16, payload) for payload in payloads]
+        assert names.value("SELECT envelope.terms_asked('names', 'v', %s, %s, %s)", (f"v_{name}", op, asked)) == expected
+
+
+@pytest.mark.parametrize("kind, value, form", [
+    ("integer", "-7", "-7"), ("numeric(6,2)", "5.50", "5.50"), ("double precision", "1e23", "9.999999999999999e+22"),
+    ("date", "'0044-03-15 BC'", "0044-03-15 BC"), ("interval", "interval '1 mon -1 day'", "P1M-1D"),
+    ("uuid", "'C0FFEE00-0102-0304-0506-070809AABBCF'", "c0ffee00-0102-0304-0506-070809aabbcf"), ("inet", "'10.0.0.1'", "10.0.0.1/32"),
+])
+def test_the_terms_of_values_are_those_of_the_format(db, kind, value, form):
+    table(db, "one", kind, [])
+    index(db, "one", "exact", label="a label")
+    if not index_keys(db, "public.one"):
+        give(db, "one")
+    base = {"integer": "int8", "double precision": "float8"}.get(kind, kind.partition("(")[0])
+    [payload] = reference.of_form("exact/1", base, form)
+    assert db.value(f"SELECT envelope_search('one', 'v', {value})") == [key(db, "one").term("a label", "exact/1", 16, payload)]
+
+
+def test_the_terms_of_ranges_are_those_of_the_format(db):
+    numbers(db)
+    its, half = key(db, "numbers"), 1 << 63
+    for low, high in [(7, 300), (-5, 3), (1000, 5000), (5, 5)]:
+        found = reference.asked_between("steps(10) int/1", low + half, high + half)
+        assert set(db.value("SELECT envelope_search_range('numbers', 'v', %s::int, %s::int)", (low, high))) == {
+            its.term("steps", "steps(10) int/1", 8, payload) for payload in found}
+        rule = "tree(2,1,10,9223372036854775808) int/1"
+        found = reference.asked_between(rule, low + half, high + half)
+        assert set(db.value("SELECT envelope_search_range_tokens('numbers', 'v', %s::int, %s::int)", (low, high))) == {
+            its.token("tree", rule, payload) for payload in found}
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------
