@@ -3,6 +3,7 @@
 use pgrx::PgSqlErrorCode;
 
 use envelope::header::KeyId;
+use envelope::search::Refused;
 
 use super::{Place, identifier, literal};
 
@@ -111,6 +112,22 @@ pub enum IndexError {
         place: Option<Place>,
     },
 
+    /// A statement sets it.
+    #[error(
+        "column \"{index_column}\" of table {table} holds the terms of column \"{column}\", and only the sealing trigger sets it"
+    )]
+    SetByStatement { index_column: String, table: String, column: String },
+
+    /// The value has no terms of that kind.
+    #[error(
+        "column \"{column}\" of table {table} has a search index in column \"{index_column}\", which cannot take the value: {why}"
+    )]
+    Unindexable { column: String, table: String, index_column: String, why: Refused },
+
+    /// What a row holds is not what its value has.
+    #[error("column \"{index_column}\" of table {table} {what}")]
+    OtherTerms { index_column: String, table: String, what: &'static str },
+
     /// They are missing, or do not open.
     #[error(
         "the boundaries of the search index in column \"{index_column}\" of table {table} cannot be read"
@@ -147,6 +164,10 @@ impl IndexError {
                 ERRCODE_DATATYPE_MISMATCH
             }
             IndexError::NoBoundaries { .. } => ERRCODE_DATA_CORRUPTED,
+            IndexError::OtherTerms { .. } => ERRCODE_INDEX_CORRUPTED,
+            IndexError::SetByStatement { .. } | IndexError::Unindexable { .. } => {
+                ERRCODE_INVALID_PARAMETER_VALUE
+            }
             IndexError::NoClasses { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             IndexError::NoName { .. } => ERRCODE_DUPLICATE_COLUMN,
             IndexError::Twice { .. } | IndexError::Taken { .. } | IndexError::LabelTaken { .. } => {
@@ -246,7 +267,20 @@ impl IndexError {
                     .into()
             }
             IndexError::NoClasses { .. } => "Other kinds have none that could grow.".into(),
-            IndexError::Never { .. } | IndexError::NoSwap { .. } => return None,
+            IndexError::SetByStatement { index_column, .. } => format!(
+                "Leave {} out of the statement: it follows the value.",
+                identifier(index_column)
+            ),
+            IndexError::Unindexable { why: Refused::Empty, .. } => {
+                "The index keeps digits, or letters and digits, alone. Store a value that has some, or NULL.".into()
+            }
+            IndexError::Unindexable { why: Refused::NotEmail, .. } => {
+                "The index is one of e-mail addresses. Store one, or NULL.".into()
+            }
+            IndexError::Never { .. }
+            | IndexError::NoSwap { .. }
+            | IndexError::Unindexable { .. }
+            | IndexError::OtherTerms { .. } => return None,
         })
     }
 }

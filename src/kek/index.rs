@@ -14,39 +14,61 @@ use crate::settings;
 /// How often a look-up starts again: unwrapped, read again, and once more since the catalog may change meanwhile.
 const ATTEMPTS: usize = 4;
 
+/// Who uses an index key, and for what.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Whoever has that right on the table whose keyring holds the key: [`Verb::Search`] for a query, [`Verb::Manage`]
+    /// where an index is added.
+    Right(Verb),
+    /// Who writes a row, and has been asked for the right to seal on its table. The terms may be under the keys of
+    /// another one: whoever added the index may manage those.
+    Writer,
+    /// Who compares the terms of a row with a value that was opened for it.
+    Reader,
+}
+
+impl By {
+    /// What is written under a key is so that nobody else can read it: its KEKs must be allowed, as in sealing.
+    fn writes(self) -> bool {
+        !matches!(self, By::Right(Verb::Search) | By::Reader)
+    }
+}
+
+impl From<Verb> for By {
+    fn from(verb: Verb) -> By {
+        By::Right(verb)
+    }
+}
+
 /// Calls `use_key` with the key that makes terms under `key_id`, one of [`Table::index_keys`], for a value of `bytes`
-/// bytes. The KMS is asked for it when it is not in memory.
-///
-/// `verb` is what the current role does, and must have the right to on `table`, whose keyring holds the key (of an
-/// index with the keys of another table, that one): [`Verb::Search`] for a query; [`Verb::Encrypt`] where a row's terms
-/// are written; [`Verb::Manage`] where an index is built. What writes terms asks that the KEKs of the key are allowed,
-/// as sealing does.
+/// bytes. The KMS is asked for it when it is not in memory. `table` is the one whose keyring holds the key.
+#[inline]
 pub fn with_index_key<T>(
     table: &Table,
     key_id: &KeyId,
-    verb: Verb,
+    by: impl Into<By>,
     bytes: usize,
     use_key: impl Fn(&[u8; 32]) -> RowResult<T>,
 ) -> Result<T> {
-    with_keys(table, key_id, verb, bytes, |keys| use_key(keys.terms()))
+    with_keys(table, key_id, by.into(), bytes, |keys| use_key(keys.terms()))
 }
 
 /// As [`with_index_key`], the key that seals boundary sets.
 pub fn with_boundaries_key<T>(
     table: &Table,
     key_id: &KeyId,
-    verb: Verb,
+    by: impl Into<By>,
     bytes: usize,
     use_key: impl Fn(&[u8; 32]) -> RowResult<T>,
 ) -> Result<T> {
-    with_keys(table, key_id, verb, bytes, |keys| use_key(keys.boundaries()))
+    with_keys(table, key_id, by.into(), bytes, |keys| use_key(keys.boundaries()))
 }
 
 #[inline]
 fn with_keys<T>(
     table: &Table,
     key_id: &KeyId,
-    verb: Verb,
+    by: By,
     bytes: usize,
     use_keys: impl Fn(&IndexKeys) -> RowResult<T>,
 ) -> Result<T> {
@@ -54,9 +76,11 @@ fn with_keys<T>(
     let mut read_again = None;
     for _ in 0..ATTEMPTS {
         let table = read_again.as_ref().unwrap_or(table);
-        table.require_right(verb)?;
+        if let By::Right(verb) = by {
+            table.require_right(verb)?;
+        }
         let index_key = in_use(table, key_id)?;
-        if verb != Verb::Search {
+        if by.writes() {
             require_allowed(*key_id, &index_key.holders, table)?;
         }
         let place = &index_key.place;

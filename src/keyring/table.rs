@@ -161,11 +161,16 @@ impl Table {
     /// The search indexes of the column of that name, in the server's encoding; of a partition, by the nearest table
     /// above it that has some.
     pub fn indexes(&self, column: &CStr) -> &[ColumnIndex] {
+        self.indexes_at(column).1
+    }
+
+    /// As [`Self::indexes`], and where they begin among [`Self::all_indexes`].
+    pub fn indexes_at(&self, column: &CStr) -> (usize, &[ColumnIndex]) {
         let all = self.all_indexes();
         let is_of = |index: &ColumnIndex| index.column_name.as_c_str() == column;
         let from = all.iter().position(is_of).unwrap_or(all.len());
         let of_it = all[from..].iter().take_while(|index| is_of(index)).count();
-        &all[from..from + of_it]
+        (from, &all[from..from + of_it])
     }
 
     /// The search indexes of all its columns, those of one column side by side.

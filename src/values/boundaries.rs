@@ -10,15 +10,15 @@ use zeroize::Zeroizing;
 use crate::catalog::rows::{IndexRow, Verb};
 use crate::catalog::write;
 use crate::error::{Error, IndexError, Result, RowResult};
-use crate::kek;
+use crate::kek::{self, By};
 use crate::keyring::table::Table;
 use crate::memory::fresh_nonce;
 use crate::pg::encoding;
 use crate::pg::relation::display_name;
 
-/// The boundary set of an index of kind buckets. `owner` is the table whose index keys it uses, and `verb` what the
+/// The boundary set of an index of kind buckets. `owner` is the table whose index keys it uses, and `by` what the
 /// current role does. It costs a parse of all bounds: what needs it for every row keeps it.
-pub fn open(owner: &Table, index: &IndexRow, verb: Verb) -> Result<Boundaries> {
+pub fn open(owner: &Table, index: &IndexRow, by: impl Into<By>) -> Result<Boundaries> {
     let unreadable = || {
         Error::from(IndexError::NoBoundaries {
             index_column: encoding::to_string(index.index_column.to_bytes()),
@@ -32,7 +32,7 @@ pub fn open(owner: &Table, index: &IndexRow, verb: Verb) -> Result<Boundaries> {
     let sealed = Sealed::parse(stored).map_err(|_| unreadable())?;
     let context = context(&index.label, &index.rule);
     let key_id = sealed.key_id();
-    kek::with_boundaries_key(owner, &key_id, verb, stored.len(), |key| {
+    kek::with_boundaries_key(owner, &key_id, by, stored.len(), |key| {
         let key = SealKey::from_boundaries_key(key_id, key);
         let mut text = Zeroizing::new(vec![0; sealed.ciphertext.len()]);
         key.open(&mut Opening::none(), &sealed, context.as_bytes(), &mut text)

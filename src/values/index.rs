@@ -1,6 +1,7 @@
 //! Index terms and tokens: made of values that are stored and of questions, and compared.
 
 mod asked;
+mod held;
 mod question;
 mod recheck;
 mod stored;
@@ -8,9 +9,10 @@ mod terms;
 mod tokens;
 
 pub use asked::{Given, Searched};
+pub use held::{
+    Indexed, Standing, Stored, is_request, is_under_key, request_of, type_of, writing_key,
+};
 pub use question::{Op, Way, catalog_table, have_same_terms, in_column, is_named, the_one, way};
 pub use recheck::Recheck;
-#[allow(unused_imports, reason = "for what stores terms")]
-pub use stored::{hasher, payloads_of};
 pub use terms::{Asked, terms, tokens};
 pub use tokens::{has_all, has_any};

@@ -196,13 +196,6 @@ fn opened(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<
     })
 }
 
-/// As [`seal_for`], of what was opened for it.
-fn seal_for_and_wipe(table: &Table, context: &[u8], opened: VarlenaBuf) -> Result<VarlenaBuf> {
-    let sealed = seal_for(table, context, opened.as_slice());
-    opened.wipe_and_free();
-    sealed
-}
-
 /// 42501 unless the current role may open values of `relation`.
 pub fn require_open_right(relation: pg_sys::Oid) -> Result<()> {
     settings::check_unplanted()?;

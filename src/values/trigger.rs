@@ -7,6 +7,7 @@
 mod argument;
 mod bound;
 mod in_place;
+mod indexed;
 mod plain;
 mod rule;
 mod source;

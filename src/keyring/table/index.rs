@@ -1,8 +1,9 @@
 //! Search indexes as the trigger needs them for every row.
 
+use std::cell::OnceCell;
 use std::ops::Deref;
 
-use envelope::search::Rule;
+use envelope::search::{Boundaries, Rule};
 
 use pgrx::pg_sys;
 
@@ -14,6 +15,8 @@ pub struct ColumnIndex {
     row: IndexRow,
     /// What is computed from a value.
     pub rule: Rule,
+    /// The classes of buckets, once they were needed. They are wiped when the table is read anew.
+    boundaries: OnceCell<Boundaries>,
 }
 
 impl ColumnIndex {
@@ -22,7 +25,18 @@ impl ColumnIndex {
         let rule = Rule::parse(&row.rule).ok_or_else(|| {
             Error::Corrupt("envelope.column_index.rule holds what cannot be there".into())
         })?;
-        Ok(ColumnIndex { row, rule })
+        Ok(ColumnIndex { row, rule, boundaries: OnceCell::new() })
+    }
+
+    /// The classes of buckets: those that `open` gives, when it is the first time.
+    pub fn boundaries(&self, open: impl FnOnce() -> Result<Boundaries>) -> Result<&Boundaries> {
+        match self.boundaries.get() {
+            Some(boundaries) => Ok(boundaries),
+            None => {
+                let opened = open()?;
+                Ok(self.boundaries.get_or_init(|| opened))
+            }
+        }
     }
 
     /// The table whose index keys make the terms; 0: this table's own are meant. 42704 when it is gone: those of another

@@ -182,6 +182,7 @@ fn compares(op: Op, value: &[u8], asked: &[u8]) -> bool {
     }
 }
 
-fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
+/// Memory for a value that is taken apart, which is kept.
+pub(super) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with_borrow_mut(f)
 }

@@ -21,7 +21,6 @@ pub fn hasher(index: &ColumnIndex, key: &[u8; 32], key_id: KeyId) -> Result<Hash
 /// [`FormType::Bytea`]. `drawn` is for buckets.
 ///
 /// A value that cannot be indexed is [`Refused`], which says why and never shows it.
-#[allow(dead_code, reason = "for what stores terms")]
 pub fn payloads_of(
     index: &ColumnIndex,
     of: FormType,

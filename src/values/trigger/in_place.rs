@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 
 use super::argument::{Argument, Target};
 use super::bound::{self, Context};
-use super::plain;
 use super::rule::Rule;
+use super::{indexed, plain};
 use crate::error::{Error, Place, PolicyError, Result};
 use crate::keyring::table::{self, Policy, Table, Whose};
 use crate::pg::encoding;
@@ -21,7 +21,7 @@ use crate::{settings, values};
 pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, argument: &mut Argument<'_>) -> Result<()> {
     let target = argument.target;
     if row.is_null(target.column) {
-        return Ok(());
+        return indexed::none(call, row, argument);
     }
     if call.is_insert() {
         row.take_apart();
@@ -31,7 +31,7 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, argument: &mut Argument<'
     let rule = argument.rule(call, table)?;
     let is_moved = is_moved(call, row, rule)?;
     if !is_moved && is_kept_from_before(call, table, target.column, new)? {
-        return Ok(());
+        return indexed::stays(call, row, table, argument);
     }
     let context = context(call, row, rule)?;
     // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
@@ -41,13 +41,21 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, argument: &mut Argument<'
         if is_sealed_here(table, target, key_id, &value).map_err(at)? {
             match find(call, row, rule, &context, is_moved, &value).map_err(at)? {
                 Found::Before(opened) => {
-                    let bound = values::seal_for_and_wipe(table, context.bytes()?, opened)?;
-                    row.replace(target.column, bound);
+                    let bound = values::seal_for(table, context.bytes()?, opened.as_slice());
+                    let set = bound.and_then(|bound| {
+                        row.replace(target.column, bound);
+                        indexed::set(call, row, table, target, rule, opened.as_slice())
+                    });
+                    opened.wipe_and_free();
+                    set?;
                 }
                 Found::Here(opened) => {
-                    let is_one = plain::require_form(call, policy(rule), target, opened.as_slice());
+                    let form = opened.as_slice();
+                    let set = plain::require_form(call, policy(rule), target, form)
+                        .map_err(at)
+                        .and_then(|()| indexed::set(call, row, table, target, rule, form));
                     opened.wipe_and_free();
-                    is_one.map_err(at)?;
+                    set?;
                 }
             }
             return Ok(());
@@ -61,7 +69,7 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, argument: &mut Argument<'
         error => error,
     })?;
     row.replace(target.column, values::seal_for(table, context.bytes()?, &plaintext)?);
-    Ok(())
+    indexed::set(call, row, table, target, rule, &plaintext)
 }
 
 /// Whether UPDATE leaves the column as it is stored, and what it is bound to, too.
@@ -228,7 +236,7 @@ fn require_nobodys(call: &TriggerCall<'_>, target: Target<'_>, key_id: KeyId) ->
 
 /// Where the value stands that a row is to have.
 #[cold]
-fn place(call: &TriggerCall<'_>, target: Target<'_>, key: Option<KeyId>) -> Place {
+pub fn place(call: &TriggerCall<'_>, target: Target<'_>, key: Option<KeyId>) -> Place {
     Place {
         table: display_name(call.relation_oid()),
         column: encoding::to_string(target.name.to_bytes()),

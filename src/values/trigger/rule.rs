@@ -5,11 +5,12 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
-use crate::keyring::table::{Binding, Policy, Table};
+use crate::keyring::table::{Binding, ColumnIndex, Policy, Table};
 use crate::pg::encoding;
 use crate::pg::memory::Memory;
 use crate::pg::relation::display_name;
 use crate::pg::trigger::TriggerCall;
+use crate::values::trigger::indexed;
 
 /// What is kept of it from row to row: that of one reading of the catalog.
 #[derive(Clone, Copy)]
@@ -20,6 +21,16 @@ pub struct Said<'a> {
     policy: Option<usize>,
     now: &'a [BoundColumn],
     former: &'a [BoundColumn],
+    /// Where the column's indexes begin among the table's.
+    first_index: usize,
+    index_columns: &'a [IndexColumn],
+}
+
+/// A column that holds terms.
+#[derive(Clone, Copy)]
+pub struct IndexColumn {
+    pub number: i16,
+    pub kind: pg_sys::Oid,
 }
 
 /// A column that values are bound to.
@@ -37,6 +48,9 @@ pub struct Rule<'t> {
     pub now: Bound<'t>,
     /// What some of them may still be bound to.
     pub former: Option<Bound<'t>>,
+    first_index: usize,
+    /// The columns of its indexes.
+    pub index_columns: &'t [IndexColumn],
 }
 
 /// The columns of a binding.
@@ -48,7 +62,8 @@ pub struct Bound<'t> {
 
 impl<'a> Said<'a> {
     /// Of nothing that was read.
-    pub const NOTHING: Said<'static> = Said { by: 0, policy: None, now: &[], former: &[] };
+    pub const NOTHING: Said<'static> =
+        Said { by: 0, policy: None, now: &[], former: &[], first_index: 0, index_columns: &[] };
 
     /// Whether it is what `table` says.
     #[inline(always)]
@@ -71,6 +86,11 @@ impl<'a> Said<'a> {
             if let Some(former) = &policy.former {
                 said.former = columns(call, memory, former)?;
             }
+            let (first, indexes) = table.indexes_at(name);
+            if !indexes.is_empty() {
+                let columns = indexes.iter().map(|index| indexed::column(call, index));
+                (said.first_index, said.index_columns) = (first, memory.filled(columns)?);
+            }
         }
         Ok(said)
     }
@@ -87,7 +107,19 @@ impl<'a> Said<'a> {
             policy,
             now: Bound { binding: &policy.binding, columns: self.now },
             former: former.map(|binding| Bound { binding, columns: self.former }),
+            first_index: self.first_index,
+            index_columns: self.index_columns,
         })
+    }
+}
+
+impl<'t> Rule<'t> {
+    /// The indexes of the column, each with its own.
+    pub fn indexes<'i>(
+        self,
+        table: &'i Table,
+    ) -> impl Iterator<Item = (&'i ColumnIndex, &'t IndexColumn)> + use<'i, 't> {
+        table.all_indexes().iter().skip(self.first_index).zip(self.index_columns)
     }
 }
 

@@ -6,7 +6,7 @@ use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys;
 
 use super::argument::{Argument, Source, Target};
-use super::{in_place, plain};
+use super::{in_place, indexed, plain};
 use crate::catalog::rows::Verb;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
@@ -60,15 +60,15 @@ pub fn mirror(
     let target = argument.target;
     let (plaintext, sealed) = (row.value(source.column), row.value(target.column));
     match (given(call, row, target, source), plaintext, sealed) {
-        (_, None, None) => Ok(()),
+        (_, None, None) => indexed::none(call, row, argument),
         // Erased, by either name.
         (Given::Source, None, Some(_)) => {
             row.empty(target.column);
-            Ok(())
+            indexed::none(call, row, argument)
         }
         (Given::Target, Some(_), None) => {
             row.empty(source.column);
-            Ok(())
+            indexed::none(call, row, argument)
         }
         (Given::Neither, None, Some(_)) if means_to_erase(call, target, source) => {
             Err(source_null(call, target, source))
@@ -90,7 +90,7 @@ pub fn mirror(
         (Given::Neither, Some(_), Some(_))
             if !must_hide_sameness(call, source)? && in_place::stays(call, row, argument)? =>
         {
-            Ok(())
+            indexed::stays(call, row, &table::get(call.relation_oid())?, argument)
         }
         (_, Some(plaintext), _) => seal_into(call, row, argument, source, plaintext),
     }
@@ -143,7 +143,7 @@ fn seal_into(
     in_place::require_plaintext(call, target, &plaintext)?;
     let context = in_place::context(call, row, rule)?;
     row.replace(target.column, values::seal_for(table, context.bytes()?, &plaintext)?);
-    Ok(())
+    indexed::set(call, row, table, target, rule, &plaintext)
 }
 
 /// Whether the sealed value opens to `plaintext`, however its form is filled.
