@@ -235,8 +235,8 @@ def test_the_index_is_read_in_prepared_statements_joins_and_alternatives(people,
         either = f"SELECT id FROM people WHERE {condition.format(chr(39) + '1007' + chr(39))} OR id = 3 OR {condition.format('(SELECT 1008::text)')}"
         assert any("BitmapOr" in line for line in plan(c, either))
         assert ids(c, either) == [3, 15, 17]
-        # Not of what may be another value each time: one look-up would not do.
-        assert not uses(c, "people_ix", f"SELECT id FROM people WHERE {MATCHES.format('(random() * 9)::text')}")
+        # What may be another value each time is not computed twice.
+        assert not any("terms_asked" in line for line in plan(c, f"SELECT id FROM people WHERE {MATCHES.format('random()::text')}"))
 
 
 def test_every_index_that_compares_bytes_is_read(people):
@@ -847,8 +847,9 @@ def test_an_answer_is_not_kept_for_another_role(people):
     with people.connect(autocommit=False) as c:
         c.execute("CREATE FUNCTION asks() RETURNS int LANGUAGE plpgsql AS "
                   "$$BEGIN RETURN cardinality(envelope_search('people', 'v', '1007')); END$$")
+        c.execute(f"CREATE ROLE nobody_{people.low}; GRANT ALL ON SCHEMA public TO nobody_{people.low}")
         assert c.execute("SELECT asks()").fetchone() == (1,)
-        c.execute(f"CREATE ROLE nobody_{people.low}; GRANT ALL ON SCHEMA public TO nobody_{people.low}; SET LOCAL ROLE nobody_{people.low}")
+        c.execute(f"SET LOCAL ROLE nobody_{people.low}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             c.execute("SELECT asks()")
         c.rollback()
