@@ -241,7 +241,7 @@ CREATE TABLE envelope.reencryption (
   rows_destroyed  bigint NOT NULL DEFAULT 0,
   rows_damaged    bigint NOT NULL DEFAULT 0,
   work            text NOT NULL DEFAULT 'reencrypt'
-                  CHECK (work OPERATOR(pg_catalog.=) ANY (ARRAY['reencrypt', 'seal']))
+                  CHECK (work OPERATOR(pg_catalog.=) ANY (ARRAY['reencrypt', 'seal', 'index']))
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name, work)
   WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
@@ -258,7 +258,8 @@ COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that 
 COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_damaged IS
   'Other values under keys of the table that do not open, and were passed by: in this pass, or the last one';
-COMMENT ON COLUMN envelope.reencryption.work IS 'What is done: values are re-encrypted, or sealed';
+COMMENT ON COLUMN envelope.reencryption.work IS
+  'What is done: values are re-encrypted, or sealed, or the column of a search index gets their terms';
 
 -- Written by sessions that seal, one row for many values; nobody's cache depends on it.
 CREATE TABLE envelope.key_use (

@@ -1,5 +1,5 @@
--- Going through a table in batches, with a commit each: what CALL envelope.reencrypt and CALL envelope.seal_column are
--- built of. What they do with a row is said in SQL over that row:
+-- Going through a table in batches, with a commit each: what CALL envelope.reencrypt, CALL envelope.seal_column and CALL
+-- envelope.build_index are built of. What they do with a row is said in SQL over that row:
 --   is_left     it is to be changed
 --   changes     how, as in UPDATE ... SET
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
@@ -350,7 +350,7 @@ CREATE PROCEDURE envelope.sweep(
             idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
             IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
               RAISE EXCEPTION 'some values in column "%" of table % could not be %', column_name, part,
-                  CASE WHEN work OPERATOR(pg_catalog.=) 'reencrypt' THEN 'brought to the active key' ELSE 'sealed' END
+                  CASE work WHEN 'reencrypt' THEN 'brought to the active key' WHEN 'seal' THEN 'sealed' ELSE 'indexed' END
                 USING ERRCODE = 'lock_not_available',
                       DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
                       HINT = 'What was done stays done: CALL it again when they have ended.';

@@ -60,6 +60,11 @@ pgrx::extension_sql_file!("../sql/sweep.sql", name = "sweep", requires = ["verif
 pgrx::extension_sql_file!("../sql/reencrypt.sql", name = "reencrypt", requires = ["sweep"]);
 pgrx::extension_sql_file!("../sql/seal_column.sql", name = "seal_column", requires = ["sweep"]);
 pgrx::extension_sql_file!(
+    "../sql/build_index.sql",
+    name = "build_index",
+    requires = ["sweep", "indexes"]
+);
+pgrx::extension_sql_file!(
     "../sql/sealed_type.sql",
     name = "sealed_type",
     requires = ["columns", "reencrypt"]

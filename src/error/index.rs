@@ -124,6 +124,12 @@ pub enum IndexError {
     )]
     Unindexable { column: String, table: String, index_column: String, why: Refused },
 
+    /// Nothing would make the terms.
+    #[error(
+        "column \"{column}\" of table {table} has no sealing trigger, which makes the terms of its values"
+    )]
+    NoTrigger { column: String, table: String },
+
     /// What a row holds is not what its value has.
     #[error("column \"{index_column}\" of table {table} {what}")]
     OtherTerms { index_column: String, table: String, what: &'static str },
@@ -177,6 +183,7 @@ impl IndexError {
             IndexError::NotOwner { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             IndexError::LabelDiffers { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             IndexError::NotTheTriggers { .. }
+            | IndexError::NoTrigger { .. }
             | IndexError::HoldsValues { .. }
             | IndexError::GivesAway { .. }
             | IndexError::NoSwap { .. }
@@ -267,6 +274,10 @@ impl IndexError {
                     .into()
             }
             IndexError::NoClasses { .. } => "Other kinds have none that could grow.".into(),
+            IndexError::NoTrigger { column, table } => format!(
+                "CREATE TRIGGER envelope_seal BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION envelope_seal({}).",
+                literal(column)
+            ),
             IndexError::SetByStatement { index_column, .. } => format!(
                 "Leave {} out of the statement: it follows the value.",
                 identifier(index_column)

@@ -6,6 +6,7 @@
 mod admin;
 mod arguments;
 mod asked;
+mod build_index;
 mod columns;
 mod context;
 mod destroy;

@@ -68,7 +68,7 @@ row_function!(envelope_is_as_source_wrapper, |fcinfo| with_cell(fcinfo, |cell, a
     }
 }));
 
-fn with_cell(
+pub(super) fn with_cell(
     fcinfo: pg_sys::FunctionCallInfo,
     work: impl FnOnce(Cell<'_>, Arguments<'_>) -> Result<Option<pg_sys::Datum>>,
 ) -> Result<Option<pg_sys::Datum>> {

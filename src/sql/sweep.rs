@@ -276,7 +276,7 @@ fn envelope_sweep_ended(
 }
 
 fn named(work: Option<&str>) -> Result<Work> {
-    let unknown = || Error::BadArgument("work must be \"reencrypt\" or \"seal\"".into());
+    let unknown = || Error::BadArgument("work must be \"reencrypt\", \"seal\" or \"index\"".into());
     Work::named(required(work, "work")?).ok_or_else(unknown)
 }
 

@@ -1,12 +1,17 @@
 //! What `envelope.verify` is built of, and what of it other functions use that read a whole table.
 
+use std::ffi::{CStr, CString};
+
 use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::datum::IntoDatum;
-use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
+use crate::keyring::{self, table};
 use crate::pg::call::{Arguments, row_function};
 use crate::pg::datum::UuidBuf;
+use crate::pg::encoding;
 use crate::pg::encoding::RowText;
 use crate::pg::subxact::Undone;
 use crate::sql::arguments::{LONGEST_CONTEXT, required};
@@ -14,16 +19,22 @@ use crate::sql::begin;
 use crate::sql::sweep::place;
 use crate::sql::values::utf8;
 use crate::sweep::faults::{self, Fault};
+use crate::sweep::indexing;
 use crate::values;
 
 // NULL for a value that opens, and for none; else its key id, SQLSTATE, message.
-row_function!(envelope_fault_of_wrapper, |fcinfo| fault_of(fcinfo).map(|fault| {
-    fault.and_then(|Fault { key_id, error, .. }| {
-        let key_id = key_id.map(|key_id| RowText(key_id.to_string()));
-        let (sqlstate, message) = (RowText(error.sqlstate_text()), RowText(error.to_string()));
-        vec![key_id, Some(sqlstate), Some(message)].into_datum()
-    })
-}));
+row_function!(envelope_fault_of_wrapper, |fcinfo| fault_of(fcinfo)
+    .map(|fault| { fault.and_then(told) }));
+
+// As that, with the names of index columns, and behind them what stands in each.
+row_function!(envelope_row_fault_wrapper, |fcinfo| row_fault(fcinfo)
+    .map(|fault| { fault.and_then(told) }));
+
+fn told(Fault { key_id, error, .. }: Fault) -> Option<pg_sys::Datum> {
+    let key_id = key_id.map(|key_id| RowText(key_id.to_string()));
+    let (sqlstate, message) = (RowText(error.sqlstate_text()), RowText(error.to_string()));
+    vec![key_id, Some(sqlstate), Some(message)].into_datum()
+}
 
 row_function!(envelope_is_damaged_wrapper, |fcinfo| {
     fault_of(fcinfo).map(|fault| fault.is_some_and(|fault| fault.is_damage).into_datum())
@@ -46,6 +57,44 @@ row_function!(envelope_key_id_if_read_wrapper, |fcinfo| {
         Some(Err(Undone::Failed(_))) | None => Ok(None),
     }
 });
+
+fn row_fault(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<Fault>> {
+    begin(fcinfo);
+    // SAFETY: the call's own information; declared (oid, bytea, text, text, text[], ...).
+    let (arguments, relation, value, context, former, names) = unsafe {
+        let arguments = Arguments::of(fcinfo);
+        let value = arguments.survived_varlena(1);
+        let (context, former) = (arguments.varlena(2), arguments.varlena(3));
+        (arguments, arguments.oid(0), value, context, former, arguments.texts(4))
+    };
+    let (relation, context) = (required(relation, "relation")?, required(context, "context")?);
+    let names = required(names, "index_columns")?;
+    values::require_open_right(relation)?;
+    if context.len().max(former.as_ref().map_or(0, |former| former.len())) > LONGEST_CONTEXT {
+        return Err(Error::ContextTooLong);
+    }
+    let context = utf8(&context)?;
+    let former = former.as_deref().map(utf8).transpose()?;
+    let contexts = [&*context, former.as_deref().unwrap_or_default()];
+    let names = names.iter().flatten().map(|name| CString::new(&*name));
+    let names = names.collect::<std::result::Result<Vec<_>, _>>();
+    let names = names.map_err(|_| Error::BadArgument("index_columns must be names".into()))?;
+    let columns =
+        names.iter().enumerate().map(|(at, name)| (name.as_c_str(), arguments.datum(5 + at)));
+    indexing::fault(relation, &contexts[..1 + usize::from(former.is_some())], value, columns)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_index_columns(
+    relation: Option<pg_sys::Oid>,
+    column_name: Option<&CStr>,
+) -> std::result::Result<Vec<RowText>, ErrorReport> {
+    keyring::begin_statement(None);
+    let table = table::get(required(relation, "relation")?)?;
+    let indexes = table.indexes(required(column_name, "column_name")?).iter();
+    let name = |name: &CString| RowText(encoding::to_string(name.to_bytes()));
+    Ok(indexes.map(|index| name(&index.index_column)).collect())
+}
 
 fn fault_of(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<Fault>> {
     begin(fcinfo);

@@ -3,6 +3,7 @@
 pub mod batch;
 mod family;
 pub mod faults;
+pub mod indexing;
 mod left;
 pub mod sealing;
 pub mod source;

@@ -6,25 +6,25 @@ use pgrx::pg_sys;
 
 use crate::catalog::tables;
 use crate::catalog::write::reencryption::{self, Subject, Work};
-use crate::census::columns;
 use crate::error::{Error, Passed, Result};
 use crate::keyring::table;
 use crate::pg::relation::{self, display_name};
 use crate::pg::{encoding, lock, report, table_scan};
+use crate::sweep::indexing;
 use crate::sweep::left::{self, Keys};
-use crate::sweep::windows::work_on;
+use crate::sweep::windows::{value_column, work_on};
 
 /// Tells which values of `column` were left alone in `relation`, by a WARNING; when it is to be `strict`, by an
 /// error. Whether none was.
 pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result<bool> {
-    work_on(work, relation)?;
     if tables::is_distributed(relation)? {
         return Err(Error::Distributed(display_name(relation)));
     }
     let (foreign, read): (Vec<_>, Vec<_>) = relation::partitions(relation)
         .into_iter()
         .partition(|member| relation::is_foreign(*member));
-    let name = encoding::to_string(column.to_bytes());
+    let table = work_on(work, relation)?;
+    let mut name = encoding::to_string(column.to_bytes());
     let mut passed =
         Passed { foreign: foreign.into_iter().map(display_name).collect(), ..Passed::default() };
     for member in read.into_iter().filter(|member| relation::pages(*member).is_some()) {
@@ -33,6 +33,9 @@ pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: boo
             None if strict => return Err(Error::ChangedMeanwhile(display_name(relation))),
             None => {}
         }
+    }
+    if work == Work::Index {
+        name = encoding::to_string(indexing::index_in(&table, column)?.column_name.to_bytes());
     }
     let (table, column) = (display_name(relation), name);
     if passed.is_none() {
@@ -59,11 +62,12 @@ fn passed_in(
     let table = table::get(relation)?;
     let Some(active_key) = table.active_key() else { return Ok(None) };
     let subject = Subject { work, relation, column: name };
-    if let Some(passed) = reencryption::passed(subject, active_key)? {
+    let brought_to = if work == Work::Index { indexing::key(&table, column)? } else { active_key };
+    if let Some(passed) = reencryption::passed(subject, brought_to)? {
         return Ok(Some(passed));
     }
     lock::keep_relation(relation);
-    let (number, keys) = (columns::sealable(relation, column)?, Keys::of(&table, active_key)?);
+    let (number, keys) = (value_column(work, &table, column)?, Keys::of(&table, active_key)?);
     let left = table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, false))?;
     Ok((!left.is_to_do).then_some(left.passed))
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
 use crate::pg::relation::{self, display_name};
 use crate::pg::{encoding, lock, table_scan, xact};
+use crate::sweep::indexing;
 use crate::sweep::left::{self, Keys, Left};
 use crate::{kek, life};
 
@@ -41,7 +42,7 @@ const ROWS_A_BLOCK: i32 = 40;
 /// More than a page of any size holds: what is noted for one is not more.
 const MOST_ROWS_A_BLOCK: i64 = 4096;
 
-/// A call of `CALL envelope.reencrypt` or `CALL envelope.seal_column` for one table.
+/// A call of `CALL envelope.reencrypt`, `seal_column` or `build_index` for one table.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     pub work: Work,
@@ -73,7 +74,7 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
     }
     // The column stays what it is while others are waited for.
     lock::keep_relation(relation);
-    let number = columns::sealable(relation, call.column)?;
+    let number = value_column(work, &table, call.column)?;
     if call.batch_size < 1 {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));
     }
@@ -84,8 +85,12 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
     }
     let pages = || relation::pages(relation).ok_or_else(|| table::no_table(relation));
     let active = active_key(work, &table)?;
+    let brought_to = match work {
+        Work::Index => indexing::key(&table, call.column)?,
+        _ => active,
+    };
     let window = (call.batch_size / ROWS_A_BLOCK).clamp(1, MOST_BLOCKS);
-    let new = || -> Result<Job> { Ok(Job::new(active, pages()?, window)) };
+    let new = || -> Result<Job> { Ok(Job::new(brought_to, pages()?, window)) };
     let column = encoding::to_string(call.column.to_bytes());
     let subject = Subject { work, relation, column: &column };
     let mut job = loop {
@@ -94,7 +99,7 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
             None => new()?.insert(subject)?,
         }
     };
-    let is_other = work == Work::Reencrypt && job.key_id != active;
+    let is_other = work != Work::Seal && job.key_id != brought_to;
     if is_other || job.is_finished && begins {
         job.start_over(new()?)?;
     } else if begins {
@@ -133,13 +138,14 @@ fn called(work: Work) -> &'static str {
     match work {
         Work::Reencrypt => "envelope.reencrypt",
         Work::Seal => "envelope.seal_column",
+        Work::Index => "envelope.build_index",
     }
 }
 
 /// `relation`, for whoever may do that to its values.
 pub(super) fn work_on(work: Work, relation: pg_sys::Oid) -> Result<Table> {
     match work {
-        Work::Reencrypt => table::to_change(relation),
+        Work::Reencrypt | Work::Index => table::to_change(relation),
         Work::Seal => {
             table::require_writable()?;
             let table = table::get(relation)?;
@@ -147,6 +153,15 @@ pub(super) fn work_on(work: Work, relation: pg_sys::Oid) -> Result<Table> {
             table.require_any_open_right()?;
             Ok(table)
         }
+    }
+}
+
+/// The number of the column whose values it is about.
+pub(super) fn value_column(work: Work, table: &Table, column: &CStr) -> Result<i16> {
+    let relation = table.relation();
+    match work {
+        Work::Index => columns::sealable(relation, &indexing::index_in(table, column)?.column_name),
+        _ => columns::sealable(relation, column),
     }
 }
 
@@ -168,7 +183,7 @@ fn active_key(work: Work, table: &Table) -> Result<KeyId> {
 pub fn settle(work: Work, relation: pg_sys::Oid, column: &CStr, is_left: bool) -> Result<bool> {
     let table = work_on(work, relation)?;
     lock::keep_relation(relation);
-    let number = columns::sealable(relation, column)?;
+    let number = value_column(work, &table, column)?;
     let column = encoding::to_string(column.to_bytes());
     let Some(mut job) = Job::lock(Subject { work, relation, column: &column })? else {
         return Err(none_under_way());
@@ -179,7 +194,8 @@ pub fn settle(work: Work, relation: pg_sys::Oid, column: &CStr, is_left: bool) -
         next_pass(&mut job, i64::from(pages).max(1))?;
         return Ok(false);
     }
-    let keys = Keys::of(&table, job.key_id)?;
+    let active = if work == Work::Index { active_key(work, &table)? } else { job.key_id };
+    let keys = Keys::of(&table, active)?;
     let found = table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, true))?;
     job.finish(&found.passed)?;
     Ok(true)

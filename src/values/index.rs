@@ -10,7 +10,7 @@ mod tokens;
 
 pub use asked::{Given, Searched};
 pub use held::{
-    Indexed, Standing, Stored, is_request, is_under_key, request_of, type_of, writing_key,
+    Indexed, Standing, Stored, is_asked, is_request, is_under_key, type_of, writing_key,
 };
 pub use question::{Op, Way, catalog_table, have_same_terms, in_column, is_named, the_one, way};
 pub use recheck::Recheck;

@@ -1,4 +1,4 @@
-//! How far a re-encryption, or the sealing of a column, has come. The row is locked while a part of the table is being worked
+//! How far a re-encryption, the sealing of a column or the building of an index has come. The row is locked while a part of the table is being worked
 //! on, so that two sessions take turns instead of doing the same.
 
 use envelope::header::KeyId;
@@ -20,6 +20,8 @@ pub enum Work {
     Reencrypt,
     /// Sealed, where it is not.
     Seal,
+    /// Given its terms, in the column of an index: that column is the job's.
+    Index,
 }
 
 impl Work {
@@ -28,12 +30,13 @@ impl Work {
         match self {
             Work::Reencrypt => "reencrypt",
             Work::Seal => "seal",
+            Work::Index => "index",
         }
     }
 
     /// The one of that name.
     pub fn named(name: &str) -> Option<Work> {
-        [Work::Reencrypt, Work::Seal].into_iter().find(|work| work.name() == name)
+        [Work::Reencrypt, Work::Seal, Work::Index].into_iter().find(|work| work.name() == name)
     }
 }
 

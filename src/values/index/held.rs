@@ -16,8 +16,8 @@ use crate::pg::encoding;
 use crate::values::{ValueType, boundaries};
 
 pub use made::Term;
-pub use standing::{Standing, is_under_key};
-pub use stored::{Stored, is_request, request_of};
+pub use standing::{Standing, is_asked, is_under_key};
+pub use stored::{Stored, is_request};
 
 /// A value, and the index whose column it has terms in.
 pub struct Indexed<'a> {

@@ -11,6 +11,7 @@ use pgrx::pg_sys::{self, Datum};
 use super::argument::{Argument, Target};
 use super::in_place;
 use super::rule::{IndexColumn, Rule};
+use crate::catalog::rows::Verb;
 use crate::error::{Error, IndexError, Result};
 use crate::kek::By;
 use crate::keyring::table::{self, ColumnIndex, Table};
@@ -162,6 +163,9 @@ fn all_stay(
             _ => false,
         };
         if is_same {
+            // SAFETY: a non-null value of the index's column.
+            let is_request = new.is_some_and(|new| unsafe { is_request(&index.rule, new) });
+            is_asked |= is_request && call.names(column.number);
             continue;
         }
         match given(call, row, index, *column) {
@@ -183,7 +187,10 @@ fn make(
     rule: Rule<'_>,
     argument: &mut Argument<'_>,
 ) -> Result<()> {
-    table.require_seal_right()?;
+    // Whoever may manage the table's keys may build its indexes, too.
+    if !table.allows(Verb::Manage) {
+        table.require_seal_right()?;
+    }
     let (kind, target) = (type_of(rule.policy)?, argument.target);
     let opened = in_place::open(call, row, argument).map_err(|error| at(call, target, error))?;
     let mut made = Ok(());

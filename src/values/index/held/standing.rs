@@ -152,6 +152,16 @@ pub fn is_under_key(table: &Table, index: &ColumnIndex, stored: &Stored<'_>) -> 
     }
 }
 
+/// Whether queries find what stands there: tokens are asked for under one key.
+pub fn is_asked(table: &Table, index: &ColumnIndex, stored: &Stored<'_>) -> Result<bool> {
+    let Stored::Tokens(tokens) = stored else { return Ok(true) };
+    let asked = match index.key_id {
+        Some(key_id) => key_id,
+        None => writing_key(&key_owner(table, index)?, index)?,
+    };
+    Ok(tokens.present().any(|token| token == marker(asked)))
+}
+
 thread_local! {
     /// The terms of the classes of now, and whose they are.
     static CLASSES: RefCell<Option<((u64, Uuid), HashSet<Vec<u8>>)>> = const { RefCell::new(None) };

@@ -3,8 +3,8 @@
 use envelope::search::Rule;
 use pgrx::pg_sys::Datum;
 
-use crate::pg::array::{self, Numbers};
-use crate::pg::varlena::{Varlena, VarlenaBuf, stored_len};
+use crate::pg::array::Numbers;
+use crate::pg::varlena::{Varlena, stored_len};
 
 /// What stands in an index column that is not NULL.
 pub enum Stored<'a> {
@@ -38,9 +38,4 @@ pub unsafe fn is_request(rule: &Rule, datum: Datum) -> bool {
     // SAFETY: both types are varlenas.
     let len = unsafe { stored_len(datum) };
     len <= if rule.is_tokens() { OF_NONE } else { 0 }
-}
-
-/// Such a value.
-pub fn request_of(rule: &Rule) -> Datum {
-    if rule.is_tokens() { array::of_numbers(&[]) } else { VarlenaBuf::copy_of(&[]).into_datum() }
 }

@@ -1,0 +1,298 @@
+//! What the building of an index does with a row, and when all have their terms.
+
+use std::ffi::{CStr, CString};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use envelope::header::{KeyId, peek_key_id};
+use envelope::search::Kind;
+use pgrx::pg_sys::{self, Datum};
+
+use crate::catalog::rows::{self, IndexRow, Purpose, State};
+use crate::catalog::{self, write};
+use crate::error::{Error, IndexError, Result};
+use crate::kek::By;
+use crate::keyring::table::{self, ColumnIndex, Table, Whose};
+use crate::keyring::{self};
+use crate::pg::relation::display_name;
+use crate::pg::varlena::VarlenaBuf;
+use crate::pg::{encoding, lock};
+use crate::sweep::faults::{self, Fault, Stored};
+use crate::sweep::sealing::Cell;
+use crate::values::boundaries;
+use crate::values::index::{self, Indexed, Standing, Stored as Terms};
+
+/// The index in that column of `table`; 42704 when there is none.
+pub fn index_in<'t>(table: &'t Table, index_column: &CStr) -> Result<&'t ColumnIndex> {
+    let found = table.all_indexes().iter().find(|it| it.index_column.as_c_str() == index_column);
+    found.ok_or_else(|| {
+        let index_column = encoding::to_string(index_column.to_bytes());
+        IndexError::None { index_column, table: table.name() }.into()
+    })
+}
+
+/// The index key under which its terms are written; of tokens, the active one.
+pub fn key(table: &Table, index_column: &CStr) -> Result<KeyId> {
+    let index = index_in(table, index_column)?;
+    index::writing_key(&owner_of(table, index)?, index)
+}
+
+fn owner_of(table: &Table, index: &ColumnIndex) -> Result<Table> {
+    match index.keys_of()? {
+        pg_sys::InvalidOid => Ok(table.clone()),
+        owner => table::get_as(owner, table.role()),
+    }
+}
+
+/// What an index is brought to: another text whenever rows need other terms.
+pub fn goal(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    index_column: &CStr,
+    quiet: bool,
+) -> Result<String> {
+    let table = table::to_change(relation)?;
+    let index = index_in(&table, index_column)?;
+    if index.column_name.as_c_str() != column {
+        let index_column = encoding::to_string(index_column.to_bytes());
+        return Err(IndexError::None { index_column, table: table.name() }.into());
+    }
+    owner_of(&table, index)?.require_manage_right()?;
+    if !quiet && !has_trigger(relation, column) {
+        let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
+        return Err(IndexError::NoTrigger { column, table }.into());
+    }
+    goal_of(&table, index)
+}
+
+fn goal_of(table: &Table, index: &ColumnIndex) -> Result<String> {
+    let mut boundaries = DefaultHasher::new();
+    index.boundaries.hash(&mut boundaries);
+    let key_id = index::writing_key(&owner_of(table, index)?, index)?;
+    Ok(format!("{key_id} {} {:x}", index.id, boundaries.finish()))
+}
+
+fn has_trigger(relation: pg_sys::Oid, column: &CStr) -> bool {
+    catalog::sealing_triggers(relation).iter().any(|trigger| {
+        trigger.arguments.iter().any(|argument| {
+            argument.to_bytes().split(|byte| *byte == b'=').next() == Some(column.to_bytes())
+        })
+    })
+}
+
+/// All rows were brought to `goal`: notes it, unless rows need other terms by now; whether they do not. Of a partition
+/// there is nothing to note.
+pub fn built(relation: pg_sys::Oid, index_column: &CStr, goal: &str) -> Result<bool> {
+    table::to_change(relation)?;
+    lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
+    keyring::look_again();
+    let table = table::get(relation)?;
+    let index = index_in(&table, index_column)?;
+    if goal_of(&table, index)? != goal {
+        return Ok(false);
+    }
+    if index.relation != relation {
+        return Ok(true);
+    }
+    let (row, owner): (&IndexRow, _) = (index, owner_of(&table, index)?);
+    let key_id = index::writing_key(&owner, index)?;
+    if row.boundaries.is_some() {
+        boundaries::renew(&owner, row, key_id, true)?;
+    }
+    if index.rule.is_tokens() && row.key_id != Some(key_id) {
+        write::indexes::set_key(row.id, Some(key_id))?;
+    }
+    if !row.built {
+        write::indexes::set_built(row.id, true)?;
+    }
+    Ok(true)
+}
+
+/// A row of an index column: the cell of its value, and the index.
+pub struct IndexCell<'a> {
+    pub cell: Cell<'a>,
+    pub index_column: &'a CStr,
+}
+
+impl IndexCell<'_> {
+    /// Whether the terms beside `value` are to be made: those that are there are none of its, or not of now. Not where the
+    /// value is in clear, or under a key that is none of the table's or is destroyed: those have none.
+    pub fn is_left(&self, value: Option<Stored<'_>>, terms: Option<Datum>) -> Result<bool> {
+        let table = table::get(self.cell.relation)?;
+        let index = index_in(&table, self.index_column)?;
+        let Some(value) = value else { return Ok(terms.is_some()) };
+        let Ok(value) = value else { return Ok(terms.is_none()) };
+        let Some(key_id) = peek_key_id(&value) else { return Ok(false) };
+        if !has_terms(&table, key_id)? {
+            return Ok(false);
+        }
+        if let Some(terms) = terms {
+            // SAFETY: a non-null value of the index's column, which outlives this call.
+            let stored = unsafe { Terms::of(&index.rule, terms) };
+            return Ok(!index::is_under_key(&table, index, &stored)?);
+        }
+        match index.rule.kind() {
+            // Shorter values have none.
+            Kind::Prefix(_) | Kind::Suffix(_) => match self.made(&table, index, Ok(value))? {
+                Some(made) => Ok(made.is_some()),
+                None => Ok(true),
+            },
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether the value has no terms that could be made: it does not open, or the index cannot take it.
+    pub fn is_damaged(&self, value: Option<Stored<'_>>) -> Result<bool> {
+        let Some(value) = value else { return Ok(false) };
+        let table = table::get(self.cell.relation)?;
+        let index = index_in(&table, self.index_column)?;
+        Ok(self.made(&table, index, value)?.is_none())
+    }
+
+    /// The terms of `value`.
+    pub fn terms(&self, value: Stored<'_>) -> Result<Option<Datum>> {
+        let table = table::to_change(self.cell.relation)?;
+        let index = index_in(&table, self.index_column)?;
+        let opened = match self.open(value)? {
+            Ok(opened) => opened,
+            Err(fault) => return Err(fault.error),
+        };
+        let made = self.made_of(&table, index, &opened);
+        opened.wipe_and_free();
+        made
+    }
+
+    /// As [`Self::terms`]; `None` for a value that has none that could be made.
+    fn made(
+        &self,
+        table: &Table,
+        index: &ColumnIndex,
+        value: Stored<'_>,
+    ) -> Result<Option<Option<Datum>>> {
+        let Ok(opened) = self.open(value)? else { return Ok(None) };
+        let made = self.made_of(table, index, &opened);
+        opened.wipe_and_free();
+        match made {
+            Err(error) if is_unindexable(&error) => Ok(None),
+            made => made.map(Some),
+        }
+    }
+
+    fn made_of(
+        &self,
+        table: &Table,
+        index: &ColumnIndex,
+        opened: &VarlenaBuf,
+    ) -> Result<Option<Datum>> {
+        let policy = table.policy(self.cell.column);
+        let kind = policy.map(index::type_of).transpose()?.flatten();
+        Indexed::of(table, index, By::Writer, kind.as_ref(), opened.as_slice())?.datum()
+    }
+
+    fn open(&self, value: Stored<'_>) -> Result<std::result::Result<VarlenaBuf, Fault>> {
+        let contexts = self.cell.contexts;
+        match contexts.former {
+            None => faults::open(self.cell.relation, &[contexts.now], value),
+            Some(former) => faults::open(self.cell.relation, &[contexts.now, former], value),
+        }
+    }
+}
+
+/// What is wrong with a row: `value` does not open under any of `contexts`, or one of the index columns does not hold its
+/// terms. The value is opened once.
+pub fn fault<'a>(
+    relation: pg_sys::Oid,
+    contexts: &[&[u8]],
+    value: Option<Stored<'_>>,
+    columns: impl Iterator<Item = (&'a CStr, Option<Datum>)>,
+) -> Result<Option<Fault>> {
+    let (table, mut key_id) = (table::get(relation)?, None);
+    let opened = match value {
+        None => None,
+        Some(value) => {
+            key_id = value.as_ref().ok().and_then(|value| peek_key_id(value));
+            match faults::open(relation, contexts, value)? {
+                Ok(opened) => Some(opened),
+                Err(fault) => return Ok(Some(fault)),
+            }
+        }
+    };
+    let mut found = Ok(None);
+    for (index_column, terms) in columns {
+        let form = opened.as_ref().map(VarlenaBuf::as_slice);
+        found =
+            index_in(&table, index_column).and_then(|index| fault_in(&table, index, form, terms));
+        if !matches!(found, Ok(None)) {
+            break;
+        }
+    }
+    if let Some(opened) = opened {
+        opened.wipe_and_free();
+    }
+    let to_fault = |what: &'static str, index_column: &CStr| Fault {
+        key_id,
+        error: IndexError::OtherTerms {
+            index_column: encoding::to_string(index_column.to_bytes()),
+            table: display_name(relation),
+            what,
+        }
+        .into(),
+        is_damage: false,
+    };
+    Ok(found?.map(|(index_column, what)| to_fault(what, &index_column)))
+}
+
+/// What is wrong with the terms of one index beside the value whose form that is.
+fn fault_in(
+    table: &Table,
+    index: &ColumnIndex,
+    form: Option<&[u8]>,
+    terms: Option<Datum>,
+) -> Result<Option<(CString, &'static str)>> {
+    let fault = |what| Ok(Some((index.index_column.clone(), what)));
+    let Some(form) = form else {
+        return if terms.is_some() {
+            fault("holds terms, and the row has no value")
+        } else {
+            Ok(None)
+        };
+    };
+    let kind = table.policy(&index.column_name).map(index::type_of).transpose()?.flatten();
+    let indexed = Indexed::of(table, index, By::Reader, kind.as_ref(), form)?;
+    let Some(terms) = terms else {
+        return match indexed.datum() {
+            // A value that the index cannot take is found by no question either.
+            Ok(None) => Ok(None),
+            Err(error) if is_unindexable(&error) => Ok(None),
+            Ok(Some(_)) if !index.built => Ok(None),
+            Ok(Some(_)) => fault("does not hold the terms of the row's value"),
+            Err(error) => Err(error),
+        };
+    };
+    // SAFETY: a non-null value of the index's column, which outlives this call.
+    let stored = unsafe { Terms::of(&index.rule, terms) };
+    let standing = match indexed.standing(&stored) {
+        Err(error) if is_unindexable(&error) => Standing::Wrong,
+        standing => standing?,
+    };
+    match standing {
+        Standing::Wrong => fault("holds other terms than those of the row's value"),
+        _ if index.built && !index::is_asked(table, index, &stored)? => {
+            fault("lacks the tokens that queries ask for")
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether it is the index that cannot take the value.
+fn is_unindexable(error: &Error) -> bool {
+    matches!(error, Error::Index(why) if matches!(**why, IndexError::Unindexable { .. }))
+}
+
+/// Whether a value under that key may have terms.
+fn has_terms(table: &Table, key_id: KeyId) -> Result<bool> {
+    if table.whose(key_id)? != Whose::Ours {
+        return Ok(false);
+    }
+    let row = rows::data_key(key_id)?;
+    Ok(row.is_some_and(|row| row.purpose == Purpose::Seal && row.state != State::Destroyed))
+}
