@@ -12,6 +12,7 @@ unpinned=(
     'envelope.sweep_left(relations oid[],is_left text,is_damaged text,old_keys uuid[],active_key uuid)'
     'envelope.sweep(work text,relation regclass,column_name name,is_left text,changes text,is_damaged text,is_sound text,by_rows boolean,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,strict boolean,INOUT complete boolean)'
     'envelope.seal_column(relation regclass,column_name name,source text,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean,on_damage text)'
+    'envelope.build_index(relation regclass,column_name name,index_column name,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,on_damage text)'
     'envelope.reencrypt(relation regclass,column_name name,batch_size integer,context text,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean,strict boolean,on_damage text)'
 )
 flags=()
