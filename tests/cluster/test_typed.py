@@ -97,6 +97,9 @@ VALUES = [
     ("birthday[]", "ARRAY['1999-12-31'::birthday, NULL]", '["1999-12-31",null]', 1),
     ("days", "'{1999-12-31}'", '["1999-12-31"]', 1),
 ]
+# 14 cannot read the least interval, not even as it prints it.
+if place.major() < 15:
+    VALUES = [row for row in VALUES if "-2147483648 days" not in row[1]]
 
 TYPES = """
     CREATE TYPE mood AS ENUM ('sad', 'Grüße', '', 'ends in a space ');
