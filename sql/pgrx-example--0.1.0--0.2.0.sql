@@ -50,7 +50,7 @@ ALTER TABLE envelope.reencryption
   ADD COLUMN rows_destroyed  bigint NOT NULL DEFAULT 0,
   ADD COLUMN rows_damaged    bigint NOT NULL DEFAULT 0,
   ADD COLUMN work            text NOT NULL DEFAULT 'reencrypt'
-    CHECK (work OPERATOR(pg_catalog.=) ANY (ARRAY['reencrypt', 'seal']));
+    CHECK (work OPERATOR(pg_catalog.=) ANY (ARRAY['reencrypt', 'seal', 'index']));
 
 -- It gains a column.
 DROP INDEX envelope.reencryption_once;
@@ -63,7 +63,8 @@ COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that 
 COMMENT ON COLUMN envelope.reencryption.rows_destroyed IS 'Values under destroyed keys, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_damaged IS
   'Other values under keys of the table that do not open, and were passed by: in this pass, or the last one';
-COMMENT ON COLUMN envelope.reencryption.work IS 'What is done: values are re-encrypted, or sealed';
+COMMENT ON COLUMN envelope.reencryption.work IS
+  'What is done: values are re-encrypted, or sealed, or the column of a search index gets their terms';
 
 CREATE TABLE envelope.followed_keyring (
   keyring_id  uuid PRIMARY KEY,
@@ -346,6 +347,19 @@ CREATE FUNCTION envelope.sweep_contexts(relation regclass, column_name name)
 COMMENT ON FUNCTION envelope.sweep_contexts(regclass, name) IS
   'For functions that read a whole table: SQL expressions over its row, of the context of a column''s values and of the one that they had before';
 
+CREATE FUNCTION envelope.row_fault(
+    relation oid, value bytea, context text, former_context text, index_columns text[], VARIADIC terms "any")
+  RETURNS text[] LANGUAGE c STABLE PARALLEL UNSAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_row_fault_wrapper';
+COMMENT ON FUNCTION envelope.row_fault(oid, bytea, text, text, text[], "any") IS
+  'For envelope.verify: as envelope.fault_of, and what is wrong with the first index column that does not hold the terms of the value';
+
+CREATE FUNCTION envelope.index_columns(relation regclass, column_name name)
+  RETURNS text[] LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_columns_wrapper';
+COMMENT ON FUNCTION envelope.index_columns(regclass, name) IS
+  'For envelope.verify: the columns that hold terms of a column''s values';
+
 -- A row's key is shown as its output functions give it: a cast could be anybody's function. row_security is off so
 -- that a policy that would hide rows is an error.
 CREATE FUNCTION envelope.verify(relation regclass, column_name name)
@@ -359,6 +373,7 @@ CREATE FUNCTION envelope.verify(relation regclass, column_name name)
     keys name[];
     shown text;
     contexts record;
+    indexed text[];
   BEGIN
     IF verify.relation IS NULL OR verify.column_name IS NULL THEN
       RAISE EXCEPTION 'relation and column_name must not be NULL' USING ERRCODE = 'invalid_parameter_value';
@@ -385,13 +400,14 @@ CREATE FUNCTION envelope.verify(relation regclass, column_name name)
                      pg_catalog.format('%L, pg_catalog.format(''%%s'', s.key_%s)', k.name, k.number), ', '
                      ORDER BY k.number) OPERATOR(pg_catalog.||) ')'
                    FROM pg_catalog.unnest(keys) WITH ORDINALITY AS k (name, number)) END;
+    indexed := envelope.index_columns(verify.relation, verify.column_name);
     SELECT * INTO contexts FROM envelope.sweep_contexts(verify.relation, verify.column_name);
     RETURN QUERY EXECUTE pg_catalog.format(
       $query$
       SELECT s.row_at, %1$s::pg_catalog.text, s.fault[1]::pg_catalog.uuid, s.fault[2],
              s.fault[3] OPERATOR(pg_catalog.||) %2$s
       FROM (SELECT t.ctid AS row_at, t.tableoid AS part %3$s,
-                   envelope.fault_of(t.tableoid, t.%4$I::pg_catalog.bytea, %5$s, %6$s) AS fault
+                   envelope.%9$s(t.tableoid, t.%4$I::pg_catalog.bytea, %5$s, %6$s %10$s) AS fault
             FROM %7$s %8$s AS t OFFSET 0) AS s
       WHERE s.fault IS NOT NULL
       $query$,
@@ -401,15 +417,19 @@ CREATE FUNCTION envelope.verify(relation regclass, column_name name)
       (SELECT pg_catalog.string_agg(pg_catalog.format(', t.%I AS key_%s', k.name, k.number), '' ORDER BY k.number)
        FROM pg_catalog.unnest(keys) WITH ORDINALITY AS k (name, number)),
       verify.column_name, contexts.context, COALESCE(contexts.former_context, 'NULL'),
-      CASE WHEN partitioned THEN '' ELSE 'ONLY' END, verify.relation);
+      CASE WHEN partitioned THEN '' ELSE 'ONLY' END, verify.relation,
+      CASE pg_catalog.cardinality(indexed) WHEN 0 THEN 'fault_of' ELSE 'row_fault' END,
+      (SELECT pg_catalog.format(', %L::pg_catalog.text[]', indexed) OPERATOR(pg_catalog.||)
+              pg_catalog.string_agg(pg_catalog.format(', t.%I', k.name), '' ORDER BY k.number)
+       FROM pg_catalog.unnest(indexed) WITH ORDINALITY AS k (name, number)));
   END $$;
 COMMENT ON FUNCTION envelope.verify(regclass, name) IS
-  'Opens every value of a column and gives a row for each that does not open, without stopping: where it stands, its row''s primary key, its key id, why';
+  'Opens every value of a column and gives a row for each that does not open, or whose index columns hold other terms, without stopping: where it stands, its row''s primary key, its key id, why';
 
 -- Going through a table.
 
--- Going through a table in batches, with a commit each: what CALL envelope.reencrypt and CALL envelope.seal_column are
--- built of. What they do with a row is said in SQL over that row:
+-- Going through a table in batches, with a commit each: what CALL envelope.reencrypt, CALL envelope.seal_column and CALL
+-- envelope.build_index are built of. What they do with a row is said in SQL over that row:
 --   is_left     it is to be changed
 --   changes     how, as in UPDATE ... SET
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
@@ -747,7 +767,7 @@ CREATE PROCEDURE envelope.sweep(
             idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
             IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
               RAISE EXCEPTION 'some values in column "%" of table % could not be %', column_name, part,
-                  CASE WHEN work OPERATOR(pg_catalog.=) 'reencrypt' THEN 'brought to the active key' ELSE 'sealed' END
+                  CASE work WHEN 'reencrypt' THEN 'brought to the active key' WHEN 'seal' THEN 'sealed' ELSE 'indexed' END
                 USING ERRCODE = 'lock_not_available',
                       DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
                       HINT = 'What was done stays done: CALL it again when they have ended.';
@@ -1467,6 +1487,113 @@ CREATE VIEW envelope.indexes WITH (security_barrier) AS
 COMMENT ON VIEW envelope.indexes IS
   'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: some rows may have terms of an index key that was rotated';
 GRANT SELECT ON envelope.indexes TO PUBLIC;
+
+-- Building search indexes.
+
+-- The terms of rows that are there, online.
+-- In schema envelope, where nobody can put one of the same name. terms: what stands in the index column.
+CREATE FUNCTION envelope.is_unindexed(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid, index_column name,
+    terms anyelement)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_is_unindexed_wrapper';
+COMMENT ON FUNCTION envelope.is_unindexed(oid, bytea, text, text, name, tid, name, anyelement) IS
+  'For envelope.build_index: whether the terms of a value are to be made, because there are none, or none of now';
+
+CREATE FUNCTION envelope.is_unindexable(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid, index_column name)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE COST 20
+  AS 'MODULE_PATHNAME', 'envelope_is_unindexable_wrapper';
+COMMENT ON FUNCTION envelope.is_unindexable(oid, bytea, text, text, name, tid, name) IS
+  'For envelope.build_index: whether a value does not open, or is none that the index can take';
+
+CREATE FUNCTION envelope.indexed(
+    relation oid, value bytea, context text, former_context text, column_name name, row_at tid, index_column name,
+    terms anyelement)
+  RETURNS anyelement LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_indexed_wrapper';
+COMMENT ON FUNCTION envelope.indexed(oid, bytea, text, text, name, tid, name, anyelement) IS
+  'For envelope.build_index, where no trigger fires: the terms of a value; for whoever may manage the table''s keys';
+
+CREATE FUNCTION envelope.index_goal(relation regclass, column_name name, index_column name, quiet boolean)
+  RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_goal_wrapper';
+COMMENT ON FUNCTION envelope.index_goal(regclass, name, name, boolean) IS
+  'For envelope.build_index: what the rows are brought to, the index key and the classes';
+
+CREATE FUNCTION envelope.index_built(relation regclass, index_column name, goal text)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_built_wrapper';
+COMMENT ON FUNCTION envelope.index_built(regclass, name, text) IS
+  'For envelope.build_index: notes that all rows have their terms; false when they need others by now';
+
+-- The sealing trigger makes the terms, where it is given no bytes, or no elements. Where none fires they are made here.
+CREATE PROCEDURE envelope.build_index(
+    relation regclass, column_name name, index_column name, batch_size integer DEFAULT 1000,
+    pause interval DEFAULT '0', max_lag bigint DEFAULT NULL, row_lock_timeout interval DEFAULT '10 s',
+    quiet boolean DEFAULT false, on_damage text DEFAULT 'error')
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    it pg_catalog.record;
+    goal pg_catalog.text;
+    target pg_catalog.text;
+    terms pg_catalog.text;
+    cell pg_catalog.text;
+    since pg_catalog.timestamptz;
+    is_alone boolean;
+    complete boolean;
+    built boolean := false;
+  BEGIN
+    PERFORM envelope.sweep_begins('index');
+    COMMIT;  -- in a function an error, before anything is done
+    IF index_column IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
+      RAISE EXCEPTION 'only the parameter max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO it FROM envelope.sweep_expressions(relation, column_name, NULL, on_damage);
+    target := pg_catalog.replace(pg_catalog.format('%I', index_column), '%', '%%');
+    cell := pg_catalog.format('%s, ctid, %s', it.cell, pg_catalog.replace(pg_catalog.format('%L', index_column), '%', '%%'));
+    WHILE NOT built LOOP
+      goal := envelope.index_goal(relation, column_name, index_column, quiet);
+      SELECT CASE a.atttypid WHEN 'pg_catalog.bytea'::pg_catalog.regtype THEN '''''::pg_catalog.bytea'
+                             ELSE '''{}''::pg_catalog.int8[]' END INTO terms
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
+      COMMIT;
+      -- Who had begun to write before the index was added, or its key rotated, writes none of these terms, and is waited
+      -- for.
+      since := pg_catalog.clock_timestamp();
+      is_alone := false;
+      WHILE NOT is_alone LOOP
+        BEGIN
+          PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
+          EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+          is_alone := true;
+        EXCEPTION WHEN lock_not_available THEN
+          IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
+            RAISE EXCEPTION 'the index in column "%" of table % cannot be built yet', index_column, relation
+              USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
+                    HINT = 'CALL it again when they have ended.';
+          END IF;
+        END;
+        COMMIT;
+        IF NOT is_alone THEN
+          PERFORM pg_catalog.pg_sleep(0.1);
+        END IF;
+      END LOOP;
+      CALL envelope.sweep(
+        'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
+        pg_catalog.format('%s = %s', target,
+                          CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
+        CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
+        NULL, true, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      built := envelope.index_built(relation, index_column, goal);
+      COMMIT;
+    END LOOP;
+  END $$;
+COMMENT ON PROCEDURE envelope.build_index(
+    regclass, name, name, integer, interval, bigint, interval, boolean, text) IS
+  'Gives every row the terms that a search index has of its value, in batches with a commit each; goes on where it was cut off';
 
 -- Questions to search indexes.
 
