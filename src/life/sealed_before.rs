@@ -8,7 +8,7 @@ use crate::census::look;
 use crate::keyring::table::{self, Whose};
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
-use crate::pg::{column, lock, report};
+use crate::pg::{column, lock, report, xact};
 
 /// Of so many partitions at most a sample is looked at.
 const MEMBERS: usize = 16;
@@ -16,6 +16,10 @@ const MEMBERS: usize = 16;
 /// Says so where a sample of the table has one: the new key does not open it, and what is sealed from now on is under
 /// another key than what is to be restored. No key is refused for it, and what cannot be looked at is passed by.
 pub fn warn_of(root: pg_sys::Oid) {
+    // There a look at rows is in the way of all who write them.
+    if xact::is_serializable() {
+        return;
+    }
     let family = relation::family(root, pg_sys::NoLock as pg_sys::LOCKMODE);
     // ALTER TABLE may be what seals the first value.
     let whole = family.into_iter().filter(|member| !lock::is_ours_alone(*member));

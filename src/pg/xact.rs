@@ -133,6 +133,12 @@ pub fn is_block() -> bool {
     unsafe { pg_sys::IsTransactionBlock() }
 }
 
+/// Whether what the transaction reads can end others, or itself, for what they write.
+pub fn is_serializable() -> bool {
+    // SAFETY: a variable of this backend.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as std::ffi::c_int }
+}
+
 /// Whether every statement of this transaction sees what others have committed before it.
 pub fn is_read_committed() -> bool {
     // SAFETY: reads a variable of this backend.

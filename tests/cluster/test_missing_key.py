@@ -101,3 +101,13 @@ def test_a_first_key_is_told_of_nothing_else(db):
         got = notices(c)
         c.execute("SELECT envelope.create_key('empty'), envelope.create_key('plain'), envelope.create_key('copy')")
         assert got == []
+
+
+def test_the_look_for_sealed_values_reads_nothing_that_others_may_not_write(db):
+    """A serializable transaction that makes the first key is not in the way of those that insert."""
+    db.people()
+    with db.connect() as c:
+        c.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+        c.execute("INSERT INTO people VALUES (1, '123-45-6789')")
+        held = c.execute("SELECT count(*) FROM pg_locks WHERE mode = 'SIReadLock' AND relation = 'people'::regclass").fetchone()
+        assert held == (0,)
