@@ -59,6 +59,11 @@ CREATE PROCEDURE envelope.seal_column(
       RAISE EXCEPTION 'only the parameters source and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT * INTO it FROM envelope.sweep_expressions(relation, column_name, NULL, on_damage);
+    IF quiet AND envelope.index_columns(relation, column_name) OPERATOR(pg_catalog.<>) '{}' THEN
+      RAISE EXCEPTION 'column "%" of table % has search indexes, whose terms no trigger would make', column_name, relation
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'CALL it without quiet => true: the sealing trigger makes them.';
+    END IF;
     IF it.former IS NOT NULL AND NOT envelope.has_key_privilege(relation, 'manage') THEN
       RAISE EXCEPTION 'permission denied to end the binding of column "%" of table %', column_name, relation
         USING ERRCODE = 'insufficient_privilege',

@@ -321,6 +321,30 @@ def test_a_trigger_must_be_there(db):
     assert is_built(db) and faults(db) == []
 
 
+def test_values_that_are_sealed_later(db):
+    """What was in clear, or beside the column, gets its terms with its seal."""
+    protect(db, form="source")
+    past_the_trigger(db, "INSERT INTO t (id, plain) VALUES (1, 'one'), (2, NULL)")
+    add(db)
+    db.sql(build())
+    assert is_built(db)
+    with fails("55000"):
+        db.sql("CALL envelope.seal_column('t', 'v', quiet => true)")
+    db.sql("CALL envelope.seal_column('t', 'v')")
+    assert found(db, "one") == [1] and faults(db) == []
+
+
+def test_reencryption_leaves_terms_as_they_are(db):
+    fill(db, rows=50)
+    add(db)
+    db.sql(build())
+    before = db.sql("SELECT id, ix FROM t ORDER BY id")
+    for quiet in (False, True):
+        db.sql("SELECT envelope.rotate_key('t')")
+        db.sql(f"CALL envelope.reencrypt('t', 'v', quiet => {quiet})")
+        assert db.sql("SELECT id, ix FROM t ORDER BY id") == before and faults(db) == []
+
+
 def test_classes_that_were_split(db):
     protect(db, "date")
     db.sql("INSERT INTO t (id, v) SELECT g, (date '1990-01-01' + g)::text::envelope.sealed FROM generate_series(1, 400) g")

@@ -188,6 +188,17 @@ def test_upserts(rows):
         rows.sql("INSERT INTO t (id, v) VALUES (2, 'four') ON CONFLICT (id) DO UPDATE SET ix = EXCLUDED.ix")
 
 
+def test_merge(rows):
+    merge = ("MERGE INTO t USING (VALUES (1, 'new'), (7, 'one')) AS s (id, v) ON t.id = s.id "
+             "WHEN MATCHED THEN UPDATE SET v = s.v::envelope.sealed, ix = {} "
+             "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.id, s.v::envelope.sealed)")
+    rows.sql(merge.format("t.ix"))
+    assert (same(rows, "one"), same(rows, "new")) == ([7], [1])
+    rows.sql(merge.format("NULL"))
+    with fails("22023"):
+        rows.sql(merge.format("'\\x00'"))
+
+
 def test_copy(rows):
     with rows.connect() as c:
         with c.cursor().copy("COPY t (id, v) FROM STDIN") as copy:
