@@ -64,8 +64,8 @@ CREATE PROCEDURE envelope.build_index(
     cell := pg_catalog.format('%s, ctid, %s', it.cell, pg_catalog.replace(pg_catalog.format('%L', index_column), '%', '%%'));
     WHILE NOT built LOOP
       goal := envelope.index_goal(relation, column_name, index_column, quiet);
-      SELECT CASE a.atttypid WHEN 'pg_catalog.bytea'::pg_catalog.regtype THEN '''''::pg_catalog.bytea'
-                             ELSE '''{}''::pg_catalog.int8[]' END INTO terms
+      SELECT CASE WHEN a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.bytea'::pg_catalog.regtype THEN '''''::pg_catalog.bytea'
+                  ELSE '''{}''::pg_catalog.int8[]' END INTO terms
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
       COMMIT;

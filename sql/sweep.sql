@@ -350,7 +350,8 @@ CREATE PROCEDURE envelope.sweep(
             idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
             IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
               RAISE EXCEPTION 'some values in column "%" of table % could not be %', column_name, part,
-                  CASE work WHEN 'reencrypt' THEN 'brought to the active key' WHEN 'seal' THEN 'sealed' ELSE 'indexed' END
+                  CASE WHEN work OPERATOR(pg_catalog.=) 'reencrypt' THEN 'brought to the active key'
+                       WHEN work OPERATOR(pg_catalog.=) 'seal' THEN 'sealed' ELSE 'indexed' END
                 USING ERRCODE = 'lock_not_available',
                       DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
                       HINT = 'What was done stays done: CALL it again when they have ended.';

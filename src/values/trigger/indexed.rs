@@ -83,9 +83,10 @@ fn set_one(
         Given::Nothing => None,
         // A value that has several classes keeps the one that it has.
         Given::Before(_) if !indexed.is_drawn() => None,
-        // SAFETY: a non-null value of the index's column, in a row that outlives this call.
         Given::Before(datum) | Given::Other(datum) => {
-            Some(indexed.standing(&unsafe { Stored::of(&index.rule, datum) })?)
+            // SAFETY: a non-null value of the index's column, in a row that outlives this call.
+            let stored = unsafe { Stored::of(&index.rule, datum) };
+            Some(indexed.standing(&stored)?)
         }
     };
     match (standing, given) {

@@ -162,9 +162,15 @@ pub fn is_asked(table: &Table, index: &ColumnIndex, stored: &Stored<'_>) -> Resu
     Ok(tokens.present().any(|token| token == marker(asked)))
 }
 
+/// The terms of the classes of now.
+struct Classes {
+    /// Of one reading of a table, and one of its indexes.
+    of: (u64, Uuid),
+    terms: HashSet<Vec<u8>>,
+}
+
 thread_local! {
-    /// The terms of the classes of now, and whose they are.
-    static CLASSES: RefCell<Option<((u64, Uuid), HashSet<Vec<u8>>)>> = const { RefCell::new(None) };
+    static CLASSES: RefCell<Option<Classes>> = const { RefCell::new(None) };
 }
 
 fn is_of_classes(
@@ -176,7 +182,7 @@ fn is_of_classes(
     term: &[u8],
 ) -> Result<bool> {
     let of = (table.number(), index.id);
-    let is_known = CLASSES.with_borrow(|known| known.as_ref().is_some_and(|(it, _)| *it == of));
+    let is_known = CLASSES.with_borrow(|known| known.as_ref().is_some_and(|known| known.of == of));
     if !is_known {
         let terms = kek::with_index_key(owner, &key_id, By::Right(Verb::Manage), 0, |key| {
             let hasher = hasher(index, key, key_id)?;
@@ -200,7 +206,7 @@ fn is_of_classes(
             .map_err(|_| crate::error::Error::Corrupt("a boundary set has no classes".into()))?;
             Ok(terms)
         })?;
-        CLASSES.set(Some((of, terms)));
+        CLASSES.set(Some(Classes { of, terms }));
     }
-    Ok(CLASSES.with_borrow(|known| known.as_ref().is_some_and(|(_, terms)| terms.contains(term))))
+    Ok(CLASSES.with_borrow(|known| known.as_ref().is_some_and(|known| known.terms.contains(term))))
 }
