@@ -8,9 +8,10 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 # These run with their caller's rights and read the caller's expression with the caller's search_path. A procedure that
 # commits cannot set one either.
 unpinned=(
-    'envelope.reencrypt_rows(relation regclass,is_left text,changes text,is_damaged text,is_sound text,pass integer,from_block bigint,to_block bigint,old_keys uuid[],active_key uuid,quiet boolean,OUT met bigint,OUT moved bigint,OUT damaged bigint)'
+    'envelope.sweep_statements(relation regclass,value text,is_left text,changes text,is_damaged text,is_sound text,OUT change text,OUT change_free text,OUT number text)'
+    'envelope.reencrypt_rows(change text,change_free text,number text,skips boolean,pass integer,from_block bigint,to_block bigint,old_keys uuid[],active_key uuid,quiet boolean,OUT met bigint,OUT moved bigint,OUT damaged bigint,OUT is_seen boolean)'
     'envelope.sweep_left(relations oid[],is_left text,is_damaged text,old_keys uuid[],active_key uuid)'
-    'envelope.sweep(work text,relation regclass,column_name name,is_left text,changes text,is_damaged text,is_sound text,by_rows boolean,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,strict boolean,INOUT complete boolean)'
+    'envelope.sweep(work text,relation regclass,column_name name,value text,is_left text,changes text,is_damaged text,is_sound text,by_rows boolean,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,strict boolean,INOUT complete boolean)'
     'envelope.seal_column(relation regclass,column_name name,source text,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean,on_damage text)'
     'envelope.build_index(relation regclass,column_name name,index_column name,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,on_damage text)'
     'envelope.reencrypt(relation regclass,column_name name,batch_size integer,context text,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,verify boolean,strict boolean,on_damage text)'
