@@ -24,10 +24,10 @@ row_function!(envelope_search_range_tokens_wrapper, |fcinfo| {
     kept_answer(fcinfo, &[0, 1, 2, 3, 4], tokens_of_range)
 });
 row_function!(envelope_terms_asked_wrapper, |fcinfo| {
-    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, terms))
+    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, false, terms))
 });
 row_function!(envelope_tokens_asked_wrapper, |fcinfo| {
-    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, tokens))
+    kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, true, tokens))
 });
 
 /// A call with its first two arguments, `relation` and `column_name`.
@@ -149,9 +149,11 @@ fn tokens_of_range(call: &Call<'_>) -> Result<Option<pg_sys::Datum>> {
     tokens(&call.table, index, &Asked::Range(low.as_ref(), high.as_ref()))
 }
 
-/// The further arguments are `index_column`, `op` and `value`.
+/// The further arguments are `index_column`, `op` and `value`; the planner has seen to it that the index has tokens, or
+/// terms, but anybody may call.
 fn by_index(
     call: &Call<'_>,
+    wants_tokens: bool,
     ask: impl FnOnce(&Table, &ColumnIndex, &Asked<'_>) -> Result<Option<pg_sys::Datum>>,
 ) -> Result<Option<pg_sys::Datum>> {
     // SAFETY: declared name and text.
@@ -159,6 +161,9 @@ fn by_index(
     let index_column = required(index_column, "index_column")?;
     let op = Op::named(&required(op, "op")?)?;
     let index = index::in_column(&call.table, call.column, index_column)?;
+    if index.rule.is_tokens() != wants_tokens {
+        return Err(index::no_answer(&call.table, index));
+    }
     let Some(given) = call.given(4) else { return Ok(None) };
     ask(&call.table, index, &Asked::Value(op, &given))
 }

@@ -9,11 +9,11 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::keyring;
-use crate::pg::call::{Arguments, row_function};
+use crate::pg::call::{self, Arguments, row_function};
 use crate::sql::arguments::required;
 use crate::sql::seal_column::with_cell;
 use crate::sql::sweep::place;
-use crate::sweep::indexing::{self, IndexCell};
+use crate::sweep::indexing::{self, GivenTerms, IndexCell};
 
 // The arguments of all are: relation, a value, context, former_context, column_name, the row's ctid, index_column, and
 // what stands there, or a value of its type.
@@ -22,7 +22,7 @@ row_function!(envelope_is_unindexed_wrapper, |fcinfo| with_index_cell(
     |cell, arguments| {
         // SAFETY: declared bytea.
         let value = unsafe { arguments.survived_varlena(1) };
-        Ok(cell.is_left(value, arguments.datum(7))?.into_datum())
+        Ok(cell.is_left(value, given_terms(fcinfo, arguments, 7))?.into_datum())
     }
 ));
 
@@ -38,9 +38,22 @@ row_function!(envelope_is_unindexable_wrapper, |fcinfo| with_index_cell(
 row_function!(envelope_indexed_wrapper, |fcinfo| with_index_cell(fcinfo, |cell, arguments| {
     // SAFETY: declared bytea.
     let Some(value) = (unsafe { arguments.survived_varlena(1) }) else { return Ok(None) };
+    // SAFETY: the call's own information.
+    let kind = unsafe { call::type_of_argument(fcinfo, 7) };
     let key_id = value.as_ref().ok().and_then(|value| peek_key_id(value));
-    cell.terms(value).map_err(|error| error.at(place(fcinfo, 4, key_id)))
+    cell.terms(value, kind).map_err(|error| error.at(place(fcinfo, 4, key_id)))
 }));
+
+/// The argument at `at`, which is declared with any type.
+pub(super) fn given_terms(
+    fcinfo: pg_sys::FunctionCallInfo,
+    arguments: Arguments<'_>,
+    at: usize,
+) -> Option<GivenTerms> {
+    // SAFETY: the call's own information.
+    let kind = unsafe { call::type_of_argument(fcinfo, at as i32) };
+    arguments.datum(at).map(|datum| GivenTerms { datum, kind })
+}
 
 fn with_index_cell(
     fcinfo: pg_sys::FunctionCallInfo,

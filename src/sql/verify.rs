@@ -16,6 +16,7 @@ use crate::pg::encoding::RowText;
 use crate::pg::subxact::Undone;
 use crate::sql::arguments::{LONGEST_CONTEXT, required};
 use crate::sql::begin;
+use crate::sql::build_index::given_terms;
 use crate::sql::sweep::place;
 use crate::sql::values::utf8;
 use crate::sweep::faults::{self, Fault};
@@ -79,8 +80,10 @@ fn row_fault(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<Fault>> {
     let names = names.iter().flatten().map(|name| CString::new(&*name));
     let names = names.collect::<std::result::Result<Vec<_>, _>>();
     let names = names.map_err(|_| Error::BadArgument("index_columns must be names".into()))?;
-    let columns =
-        names.iter().enumerate().map(|(at, name)| (name.as_c_str(), arguments.datum(5 + at)));
+    let columns = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (name.as_c_str(), given_terms(fcinfo, arguments, 5 + at)));
     indexing::fault(relation, &contexts[..1 + usize::from(former.is_some())], value, columns)
 }
 

@@ -14,8 +14,8 @@ use crate::kek::By;
 use crate::keyring::table::{self, ColumnIndex, Table, Whose};
 use crate::keyring::{self};
 use crate::pg::relation::display_name;
-use crate::pg::varlena::VarlenaBuf;
-use crate::pg::{encoding, lock};
+use crate::pg::varlena::{Varlena, VarlenaBuf};
+use crate::pg::{encoding, lock, types};
 use crate::sweep::faults::{self, Fault, Stored};
 use crate::sweep::sealing::Cell;
 use crate::values::boundaries;
@@ -107,6 +107,39 @@ pub fn built(relation: pg_sys::Oid, index_column: &CStr, goal: &str) -> Result<b
     Ok(true)
 }
 
+/// What a call gives as what stands in an index column. Anybody may call, with a value of any type.
+#[derive(Clone, Copy)]
+pub struct GivenTerms {
+    pub datum: Datum,
+    pub kind: pg_sys::Oid,
+}
+
+impl GivenTerms {
+    /// 42804 when it is of another type than the column.
+    fn read<'a>(&self, index: &ColumnIndex) -> Result<Terms<'a>> {
+        require_kind(index, self.kind)?;
+        // SAFETY: a non-null value of the index column's type, which outlives this call.
+        Ok(unsafe { Terms::of(&index.rule, self.datum) })
+    }
+}
+
+fn require_kind(index: &ColumnIndex, kind: pg_sys::Oid) -> Result<()> {
+    let (needs, needed) = match index.rule.is_tokens() {
+        true => (pg_sys::INT8ARRAYOID, "bigint[]"),
+        false => (pg_sys::BYTEAOID, "bytea"),
+    };
+    if kind == needs {
+        return Ok(());
+    }
+    Err(IndexError::WrongColumn {
+        index_column: encoding::to_string(index.index_column.to_bytes()),
+        table: display_name(index.relation),
+        is: types::display_name(kind, -1),
+        needs: needed,
+    }
+    .into())
+}
+
 /// A row of an index column: the cell of its value, and the index.
 pub struct IndexCell<'a> {
     pub cell: Cell<'a>,
@@ -116,7 +149,7 @@ pub struct IndexCell<'a> {
 impl IndexCell<'_> {
     /// Whether the terms beside `value` are to be made: those that are there are none of its, or not of now. Not where the
     /// value is in clear, or under a key that is none of the table's or is destroyed: those have none.
-    pub fn is_left(&self, value: Option<Stored<'_>>, terms: Option<Datum>) -> Result<bool> {
+    pub fn is_left(&self, value: Option<Stored<'_>>, terms: Option<GivenTerms>) -> Result<bool> {
         let table = table::get(self.cell.relation)?;
         let index = index_in(&table, self.index_column)?;
         let Some(value) = value else { return Ok(terms.is_some()) };
@@ -126,9 +159,14 @@ impl IndexCell<'_> {
             return Ok(false);
         }
         if let Some(terms) = terms {
-            // SAFETY: a non-null value of the index's column, which outlives this call.
-            let stored = unsafe { Terms::of(&index.rule, terms) };
-            return Ok(!index::is_under_key(&table, index, &stored)?);
+            let stored = terms.read(index)?;
+            let is_of_now = index::is_under_key(&table, index, &stored)?;
+            if index.built || !is_of_now {
+                return Ok(!is_of_now);
+            }
+            // What stands there may be of another index, which had the column before, or of a row that came with a
+            // partition: the value says it.
+            return self.is_other(&table, index, value, &stored);
         }
         match index.rule.kind() {
             // Shorter values have none.
@@ -140,6 +178,26 @@ impl IndexCell<'_> {
         }
     }
 
+    /// Whether those are other terms than those of `value`, or it does not open.
+    fn is_other(
+        &self,
+        table: &Table,
+        index: &ColumnIndex,
+        value: Varlena<'_>,
+        stored: &Terms<'_>,
+    ) -> Result<bool> {
+        let Ok(opened) = self.open(Ok(value))? else { return Ok(true) };
+        let policy = table.policy(self.cell.column);
+        let kind = policy.map(index::type_of).transpose()?.flatten();
+        let standing = Indexed::of(table, index, By::Reader, kind.as_ref(), opened.as_slice())
+            .and_then(|indexed| indexed.standing(stored));
+        opened.wipe_and_free();
+        match standing {
+            Err(error) if is_unindexable(&error) => Ok(true),
+            standing => Ok(standing? != Standing::Current),
+        }
+    }
+
     /// Whether the value has no terms that could be made: it does not open, or the index cannot take it.
     pub fn is_damaged(&self, value: Option<Stored<'_>>) -> Result<bool> {
         let Some(value) = value else { return Ok(false) };
@@ -148,10 +206,11 @@ impl IndexCell<'_> {
         Ok(self.made(&table, index, value)?.is_none())
     }
 
-    /// The terms of `value`.
-    pub fn terms(&self, value: Stored<'_>) -> Result<Option<Datum>> {
+    /// The terms of `value`, which are of type `kind`.
+    pub fn terms(&self, value: Stored<'_>, kind: pg_sys::Oid) -> Result<Option<Datum>> {
         let table = table::to_change(self.cell.relation)?;
         let index = index_in(&table, self.index_column)?;
+        require_kind(index, kind)?;
         let opened = match self.open(value)? {
             Ok(opened) => opened,
             Err(fault) => return Err(fault.error),
@@ -203,7 +262,7 @@ pub fn fault<'a>(
     relation: pg_sys::Oid,
     contexts: &[&[u8]],
     value: Option<Stored<'_>>,
-    columns: impl Iterator<Item = (&'a CStr, Option<Datum>)>,
+    columns: impl Iterator<Item = (&'a CStr, Option<GivenTerms>)>,
 ) -> Result<Option<Fault>> {
     let (table, mut key_id) = (table::get(relation)?, None);
     let opened = match value {
@@ -246,7 +305,7 @@ fn fault_in(
     table: &Table,
     index: &ColumnIndex,
     form: Option<&[u8]>,
-    terms: Option<Datum>,
+    terms: Option<GivenTerms>,
 ) -> Result<Option<(CString, &'static str)>> {
     let fault = |what| Ok(Some((index.index_column.clone(), what)));
     let Some(form) = form else {
@@ -268,8 +327,7 @@ fn fault_in(
             Err(error) => Err(error),
         };
     };
-    // SAFETY: a non-null value of the index's column, which outlives this call.
-    let stored = unsafe { Terms::of(&index.rule, terms) };
+    let stored = terms.read(index)?;
     let standing = match indexed.standing(&stored) {
         Err(error) if is_unindexable(&error) => Standing::Wrong,
         standing => standing?,

@@ -14,5 +14,5 @@ pub use held::{
 };
 pub use question::{Op, Way, catalog_table, have_same_terms, in_column, is_named, the_one, way};
 pub use recheck::Recheck;
-pub use terms::{Asked, terms, tokens};
+pub use terms::{Asked, no_answer, terms, tokens};
 pub use tokens::{has_all, has_any};

@@ -189,6 +189,11 @@ fn boundaries(owner: &Table, index: &ColumnIndex) -> Result<Option<Boundaries>> 
     has_boundaries.then(|| values::boundaries::open(owner, index, Verb::Search)).transpose()
 }
 
+/// The error of a question that the index does not answer.
+pub fn no_answer(table: &Table, index: &ColumnIndex) -> Error {
+    refused(index, table, Refused::NoAnswer)
+}
+
 fn refused(index: &ColumnIndex, table: &Table, why: Refused) -> Error {
     let index_column = encoding::to_string(index.index_column.to_bytes());
     SearchError::Refused { index_column, table: table.name(), why }.into()
