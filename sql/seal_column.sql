@@ -58,6 +58,15 @@ CREATE PROCEDURE envelope.seal_column(
     IF verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters source and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF quiet AND EXISTS (
+        SELECT FROM envelope.indexes i
+        WHERE i.built AND i.column_name OPERATOR(pg_catalog.=) seal_column.column_name
+          AND i.relation OPERATOR(pg_catalog.=)
+              COALESCE(pg_catalog.pg_partition_root(seal_column.relation), seal_column.relation)::envelope.table_ref::pg_catalog.text) THEN
+      RAISE EXCEPTION 'column "%" of table % has search indexes, and no trigger would make the terms of what is sealed',
+        column_name, relation
+        USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'CALL it without quiet.';
+    END IF;
     SELECT * INTO it FROM envelope.sweep_expressions(relation, column_name, NULL, on_damage);
     IF quiet AND envelope.index_columns(relation, column_name) OPERATOR(pg_catalog.<>) '{}' THEN
       RAISE EXCEPTION 'column "%" of table % has search indexes, whose terms no trigger would make', column_name, relation

@@ -4,6 +4,7 @@
 //! The trigger keeps them, queries ask them. What is in the catalog must be so that neither needs a look of its own: a
 //! [`wish`] becomes a rule that goes with the [`subject`], a [`label`] and a [`column`] of its own.
 
+mod attached;
 mod classes;
 mod column;
 mod counts;
@@ -41,6 +42,7 @@ use crate::pg::relation::{self, display_name};
 use crate::pg::{attribute, encoding, lock};
 use crate::values::boundaries;
 
+pub use attached::attached;
 pub use follow::{altered, dropped, require_none, require_none_of};
 pub use leakage::Measure;
 pub use split::split;
@@ -135,6 +137,7 @@ fn checked(wanted: &Wanted<'_>) -> Result<Checked> {
         is_unique: options.unique,
         boundaries: None,
         built: false,
+        writer: pg_sys::InvalidTransactionId,
     };
     label::require_own(&index, &rule, wanted.share_label)?;
     Ok(Checked { policy, index, rule, options, column })

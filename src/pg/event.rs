@@ -15,6 +15,8 @@ pub enum Statement {
     CreateTrigger { relation: pg_sys::Oid, name: CString },
     /// `ALTER TABLE … ALTER COLUMN … TYPE … USING`, once or more.
     MakeAnew { relation: pg_sys::Oid, columns: Vec<MadeAnew> },
+    /// `ALTER TABLE … ATTACH PARTITION`.
+    Attach { relation: pg_sys::Oid, partition: pg_sys::Oid },
 }
 
 /// A column whose values an expression makes anew.
@@ -57,6 +59,10 @@ pub unsafe fn statement(fcinfo: pg_sys::FunctionCallInfo) -> Option<Statement> {
             }
             pg_sys::NodeTag::T_AlterTableStmt => {
                 let alter = &*event.parsetree.cast::<pg_sys::AlterTableStmt>();
+                if let Some(partition) = attached(alter.cmds) {
+                    let (relation, partition) = (table(alter.relation)?, table(partition)?);
+                    return Some(Statement::Attach { relation, partition });
+                }
                 let columns = made_anew(alter.cmds);
                 if columns.is_empty() {
                     return None;
@@ -82,6 +88,21 @@ unsafe fn table(named: *mut pg_sys::RangeVar) -> Option<pg_sys::Oid> {
         )
     };
     (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
+/// The partition that is attached.
+///
+/// # Safety
+/// `commands` are those of an ALTER TABLE, as the parser gives them.
+unsafe fn attached(commands: *mut pg_sys::List) -> Option<*mut pg_sys::RangeVar> {
+    // SAFETY: by contract; that command has a definition, and is the only one.
+    unsafe {
+        let first = commands.as_ref().filter(|list| list.length > 0)?;
+        let command = &*pg_sys::list_nth(first, 0).cast::<pg_sys::AlterTableCmd>();
+        let attaches = command.subtype == pg_sys::AlterTableType::AT_AttachPartition;
+        let definition = command.def.cast::<pg_sys::PartitionCmd>().as_ref();
+        definition.filter(|_| attaches).map(|definition| definition.name)
+    }
 }
 
 /// # Safety

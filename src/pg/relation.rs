@@ -229,6 +229,12 @@ pub fn may_have_heirs(relation: pg_sys::Oid) -> bool {
     .unwrap_or(false)
 }
 
+/// Whether `relation` is a partitioned table.
+pub fn is_partitioned(relation: pg_sys::Oid) -> bool {
+    class(relation, |class| class.relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE)
+        .unwrap_or(false)
+}
+
 /// How many columns `relation` has had, dropped ones and all.
 pub fn column_count(relation: pg_sys::Oid) -> i16 {
     class(relation, |class| class.relnatts).unwrap_or(0)

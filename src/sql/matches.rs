@@ -149,6 +149,12 @@ fn index_column(call: &Simplify<'_>, relation: pg_sys::Oid) -> Option<std::ffi::
     let column = call.column(at::INDEX_COLUMN)?;
     let is_its = column.relation == relation
         || relation::partition_root(column.relation) == relation::partition_root(relation);
+    // What stands in its heirs is kept by their own triggers, or by none.
+    let has_heirs =
+        relation::may_have_heirs(column.relation) && !relation::is_partitioned(column.relation);
+    if has_heirs {
+        return None;
+    }
     let has_type = [pg_sys::BYTEAOID, pg_sys::INT8ARRAYOID].contains(&column.kind);
     let name = attribute::name(column.relation, column.number).filter(|_| is_its && has_type)?;
     let is_named = match call.name(at::INDEX_NAME) {

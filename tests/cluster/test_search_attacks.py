@@ -63,3 +63,83 @@ def test_terms_are_no_tokens(db):
                  "envelope.terms_asked('t', 'v', 'words', 'words', 'one'::text)"):
         with fails("22023"):
             db.sql(f"SELECT {call}")
+
+
+# -- rows that would not be found -------------------------------------------------------------------------------------
+
+def test_terms_of_an_ended_index_are_made_anew(db):
+    protected(db, rows=("One", "Two", "Three"))
+    indexed(db)
+    db.sql("SELECT envelope.drop_index('t', 'ix')")
+    db.sql("UPDATE t SET v = 'Four' WHERE id = 3")
+    # Of the same rule, and of another one: both have the same index key.
+    indexed(db, force=True)
+    with db.connect() as c:
+        assert (found(c, "Four"), found(c, "Three"), found(c, "One")) == ([3], [], [1])
+    db.sql("SELECT envelope.drop_index('t', 'ix')")
+    indexed(db, form="casefold", force=True)
+    with db.connect() as c:
+        assert (found(c, "FOUR"), found(c, "one")) == ([3], [1])
+    assert not db.sql("SELECT * FROM envelope.verify('t', 'v')")
+
+
+def test_a_partition_that_comes_with_rows_is_built_first(db):
+    protected(db, columns="id int, v envelope.sealed", how="PARTITION BY RANGE (id)")
+    db.sql("CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    db.sql("INSERT INTO t VALUES (1, 'one')")
+    indexed(db)
+    db.sql("CREATE TABLE t_2 (LIKE t)")
+    db.sql("ALTER TABLE t ATTACH PARTITION t_2 FOR VALUES FROM (10) TO (20)")
+    assert is_built(db)
+    db.sql("INSERT INTO t VALUES (11, 'one')")
+    # What is written while it is none is nobody's terms.
+    db.sql("ALTER TABLE t DETACH PARTITION t_2")
+    db.sql("INSERT INTO t_2 VALUES (12, envelope_encrypt('t', 'one')::envelope.sealed, NULL)")
+    db.sql("UPDATE t_2 SET v = envelope_encrypt('t', 'two')::envelope.sealed WHERE id = 11")
+    db.sql("ALTER TABLE t ATTACH PARTITION t_2 FOR VALUES FROM (10) TO (20)")
+    assert not is_built(db)
+    with db.connect() as c:
+        with fails("55000"):
+            found(c, "one")
+        assert c.execute("SELECT id FROM t WHERE envelope_matches('t', 'v', v, ix, '=', 'one') ORDER BY id").fetchall() == [
+            (1,), (12,)]
+        c.execute("CALL envelope.build_index('t', 'v', 'ix')")
+        assert (found(c, "one"), found(c, "two")) == ([1, 12], [11])
+
+
+def test_a_quiet_sealing_leaves_no_row_without_terms(db):
+    protected(db, columns="id int PRIMARY KEY, v envelope.sealed, plain text", rows=())
+    db.sql("DROP TRIGGER seal ON t; INSERT INTO t VALUES (1, NULL, 'one')")
+    db.sql("SELECT envelope.set_policy('t', 'v', form => 'source', value_type => 'text', source => 'plain')")
+    db.sql(SEAL.format("t", "v=plain"))
+    indexed(db)
+    with db.connect() as c:
+        with fails("55000"):
+            c.execute("CALL envelope.seal_column('t', 'v', 'plain', quiet => true)")
+        c.execute("CALL envelope.seal_column('t', 'v', 'plain')")
+        assert found(c, "one") == [1]
+
+
+@pytest.mark.parametrize("expression, sqlstate", [("envelope_encrypt('t', 'same')", "55000"), ("v::bytea", None)])
+def test_values_are_not_made_anew_beside_their_terms(db, expression, sqlstate):
+    protected(db)
+    indexed(db)
+    statement = f"ALTER TABLE t ALTER v TYPE bytea USING {expression}"
+    if sqlstate:
+        with fails(sqlstate):
+            db.sql(statement)
+    else:
+        db.sql(statement)
+    with db.connect() as c:
+        assert found(c, "one") == [1]
+
+
+def test_rows_of_heirs_are_not_left_out(db):
+    protected(db)
+    indexed(db)
+    db.sql("CREATE INDEX ON t (ix); CREATE TABLE heir () INHERITS (t)")
+    db.sql("INSERT INTO heir VALUES (9, envelope_encrypt('t', 'one')::envelope.sealed, NULL)")
+    with db.connect() as c:
+        c.execute("SET enable_seqscan = off")
+        assert c.execute("SELECT id FROM t WHERE envelope_matches('t', 'v', v, ix, '=', 'one') ORDER BY id").fetchall() == [
+            (1,), (9,)]
