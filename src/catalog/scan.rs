@@ -18,7 +18,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use crate::catalog::{TABLES, oid_of};
 use crate::error::Result;
 use crate::pg::varlena::VarlenaBuf;
-use crate::pg::{self, lock};
+use crate::pg::{self, lock, snapshot};
 
 thread_local! {
     /// By which rows are seen while [`at_one_moment`] runs; else null, and each scan takes its own.
@@ -84,6 +84,7 @@ pub enum Key<'a> {
 pub struct Row {
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
+    writer: pg_sys::TransactionId,
 }
 
 /// Calls `each` for every row of `table` whose column number `column` (from 1; it must be the
@@ -149,8 +150,11 @@ fn scan(
         );
         let descriptor = (*relation).rd_att;
         let columns = (*descriptor).natts as usize;
-        let mut row =
-            Row { values: vec![pg_sys::Datum::null(); columns], nulls: vec![true; columns] };
+        let mut row = Row {
+            values: vec![pg_sys::Datum::null(); columns],
+            nulls: vec![true; columns],
+            writer: pg_sys::InvalidTransactionId,
+        };
         let mut outcome = Ok(true);
         while let Ok(true) = outcome {
             let tuple = pg_sys::systable_getnext(scan);
@@ -166,6 +170,7 @@ fn scan(
                 row.values.as_mut_ptr(),
                 row.nulls.as_mut_ptr(),
             );
+            row.writer = snapshot::writer_of(tuple);
             outcome = each(&row);
         }
         pg_sys::systable_endscan(scan);
@@ -196,6 +201,11 @@ impl Row {
     fn datum(&self, column: i16) -> Option<pg_sys::Datum> {
         let at = usize::from(column.unsigned_abs()).checked_sub(1)?;
         if *self.nulls.get(at)? { None } else { self.values.get(at).copied() }
+    }
+
+    /// The transaction that has written this version of the row.
+    pub fn writer(&self) -> pg_sys::TransactionId {
+        self.writer
     }
 
     /// A uuid column.

@@ -24,6 +24,12 @@ pub enum SearchError {
     )]
     NotBuilt { index_column: String, column: String, table: String },
 
+    /// Rows as they were before it was built lack its terms, and such the transaction sees.
+    #[error(
+        "the search index in column \"{index_column}\" of table {table} has changed since this transaction began to read"
+    )]
+    TooNew { index_column: String, table: String },
+
     /// A value that is none of the column's.
     #[error(
         "values of column \"{column}\" of table {table} are of type {needs}, and this one is of type {is}"
@@ -44,6 +50,7 @@ impl SearchError {
         use PgSqlErrorCode::*;
         match self {
             SearchError::NoIndex { .. } => ERRCODE_UNDEFINED_OBJECT,
+            SearchError::TooNew { .. } => ERRCODE_T_R_SERIALIZATION_FAILURE,
             SearchError::NotBuilt { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             SearchError::Several { .. }
             | SearchError::OtherType { .. }
@@ -93,6 +100,7 @@ impl SearchError {
                 Refused::NoForm | Refused::NoBoundaries => return None,
             }
             .into(),
+            SearchError::TooNew { .. } => "Run the transaction again: it then sees the terms as they are now.".into(),
             SearchError::NoOp => return None,
         })
     }

@@ -41,6 +41,7 @@ pub mod row_key;
 pub mod saved_plan;
 pub mod scalars;
 pub mod sealing;
+pub mod snapshot;
 pub mod spi;
 pub mod stack;
 pub mod state;

@@ -143,3 +143,44 @@ def test_rows_of_heirs_are_not_left_out(db):
         c.execute("SET enable_seqscan = off")
         assert c.execute("SELECT id FROM t WHERE envelope_matches('t', 'v', v, ix, '=', 'one') ORDER BY id").fetchall() == [
             (1,), (9,)]
+
+
+# -- transactions that see rows as they were --------------------------------------------------------------------------
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("tokens", [False, True])
+def test_an_index_is_not_asked_for_rows_from_before_it(db, level, tokens):
+    protected(db)
+    indexed(db, kind="words" if tokens else "exact", build=False)
+    question = "SELECT id FROM t WHERE envelope_matches('t', 'v', v, ix, %s, 'one')", ("words" if tokens else "=",)
+    with db.connect(autocommit=False) as c, db.connect() as other:
+        c.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        c.execute("SELECT count(*) FROM pg_class").fetchall()
+        other.execute("CALL envelope.build_index('t', 'v', 'ix')")
+        assert c.execute(*question).fetchall() == [(1,)]
+        with fails("40001"):
+            found(c, "one", tokens=tokens)
+        c.rollback()
+        assert found(c, "one", tokens=tokens) == [1]
+
+
+def test_tokens_of_a_rotated_key_are_not_asked_for_rows_from_before(db):
+    protected(db)
+    indexed(db, kind="words")
+    with db.connect(autocommit=False) as c, db.connect() as other:
+        c.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        assert found(c, "one", tokens=True) == [1]
+        other.execute("SELECT envelope.rotate_index_key('t')")
+        assert found(c, "one", tokens=True) == [1]
+        other.execute("CALL envelope.build_index('t', 'v', 'ix')")
+        with fails("40001"):
+            found(c, "one", tokens=True)
+
+
+def test_a_transaction_sees_the_index_that_it_adds(db):
+    protected(db, rows=())
+    with db.connect(autocommit=False) as c:
+        c.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        c.execute("SELECT envelope.add_index('t', 'v', 'exact', index_column => 'ix')")
+        c.execute("UPDATE envelope.column_index SET built = true; INSERT INTO t VALUES (1, 'one')")
+        assert found(c, "one") == [1]

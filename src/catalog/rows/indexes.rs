@@ -38,6 +38,8 @@ pub struct IndexRow {
     pub boundaries: Option<Vec<u8>>,
     /// Every row has its terms.
     pub built: bool,
+    /// The transaction that has said all that: whose snapshot is older does not see the terms that were made before.
+    pub writer: pg_sys::TransactionId,
 }
 
 impl IndexRow {
@@ -143,5 +145,6 @@ fn index_row(row: &Row) -> Result<IndexRow> {
         is_unique: required(row.bool(10), "column_index.is_unique")?,
         boundaries: row.bytes(11),
         built: required(row.bool(12), "column_index.built")?,
+        writer: row.writer(),
     })
 }

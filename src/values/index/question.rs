@@ -7,7 +7,7 @@ use envelope::search::{self, Kind, Subject};
 use crate::catalog;
 use crate::error::{Error, Result, SearchError};
 use crate::keyring::table::{ColumnIndex, Table};
-use crate::pg::encoding;
+use crate::pg::{encoding, snapshot};
 
 /// What is asked of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,12 +158,16 @@ fn described(index: &ColumnIndex) -> String {
     format!("{} ({})", encoding::to_string(index.index_column.to_bytes()), (**index).rule)
 }
 
-/// An error unless every row has its terms.
+/// An error unless every row that the statement sees has its terms.
 pub fn require_built(index: &ColumnIndex, table: &Table) -> Result<()> {
+    let text = |name: &CStr| encoding::to_string(name.to_bytes());
+    if index.built && !snapshot::sees(index.writer) {
+        let (index_column, table) = (text(&index.index_column), table.name());
+        return Err(SearchError::TooNew { index_column, table }.into());
+    }
     if index.built {
         return Ok(());
     }
-    let text = |name: &CStr| encoding::to_string(name.to_bytes());
     let error = SearchError::NotBuilt {
         index_column: text(&index.index_column),
         column: text(&index.column_name),
@@ -185,7 +189,7 @@ pub enum Way {
 
 /// How an index finds the rows for which a question may be true; `None` when it does not know all of them.
 pub fn way(index: &ColumnIndex, op: Op) -> Option<Way> {
-    if !index.built || !op.has_terms_in(index) {
+    if !index.built || !snapshot::sees(index.writer) || !op.has_terms_in(index) {
         return None;
     }
     Some(match index.rule.kind() {
