@@ -88,6 +88,10 @@ pub enum IndexError {
     #[error("column \"{new}\" of table {table} cannot take the place of column \"{old}\": {why}")]
     NoSwap { old: String, new: String, table: String, why: &'static str },
 
+    /// It would be read on, under another name.
+    #[error("column \"{index_column}\" of table {table} cannot end: it is needed by {by}")]
+    StillRead { index_column: String, table: String, by: String },
+
     /// An index needs the policy as it is.
     #[error(
         "column \"{column}\" of table {table} has search indexes, which need its policy as it is"
@@ -180,6 +184,7 @@ impl IndexError {
                 ERRCODE_DUPLICATE_OBJECT
             }
             IndexError::KeyNeeded { .. } => ERRCODE_OBJECT_IN_USE,
+            IndexError::StillRead { .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
             IndexError::NotOwner { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             IndexError::LabelDiffers { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             IndexError::NotTheTriggers { .. }
@@ -241,6 +246,11 @@ impl IndexError {
             }
             IndexError::NotOwner { .. } => {
                 "Only the table's owner can name a column that is there already.".into()
+            }
+            IndexError::StillRead { .. } => {
+                "PostgreSQL keeps columns there by number, not by name: it would read terms that nothing keeps. In one \
+                 transaction drop what is named, swap, and make it anew."
+                    .into()
             }
             IndexError::None { .. } => "envelope.indexes shows which there are.".into(),
             IndexError::Needs { table, index_columns, .. } => {

@@ -184,3 +184,63 @@ def test_a_transaction_sees_the_index_that_it_adds(db):
         c.execute("SELECT envelope.add_index('t', 'v', 'exact', index_column => 'ix')")
         c.execute("UPDATE envelope.column_index SET built = true; INSERT INTO t VALUES (1, 'one')")
         assert found(c, "one") == [1]
+
+
+# -- the second column of a unique index ------------------------------------------------------------------------------
+
+def unique(db):
+    """A unique index, and the column that is to take its place."""
+    protected(db)
+    indexed(db, options='{"unique": true}')
+    db.sql("CREATE UNIQUE INDEX t_ix ON t (ix)")
+    db.sql("SELECT envelope.rotate_index_key('t')")
+
+
+def second(db):
+    indexed(db, column="ix2", options='{"unique": true}')
+
+
+@pytest.mark.parametrize("index", ["(id, ix2)", "(id) INCLUDE (ix2)", "(ix2) WHERE id > 1", "(ix2, id)"])
+def test_a_unique_index_of_more_is_none_of_the_column(db, index):
+    unique(db)
+    second(db)
+    db.sql(f"CREATE UNIQUE INDEX ON t {index}")
+    with fails("55000"):
+        db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
+    db.sql("CREATE UNIQUE INDEX ON t (ix2)")
+    db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
+    with fails("23505"):
+        db.sql("INSERT INTO t VALUES (9, 'one')")
+
+
+def test_uniqueness_within_a_group_is_kept_as_it_is(db):
+    protected(db, columns="id int PRIMARY KEY, v envelope.sealed, tenant int DEFAULT 1")
+    indexed(db, options='{"unique": true}')
+    db.sql("CREATE UNIQUE INDEX ON t (tenant, ix)")
+    db.sql("SELECT envelope.rotate_index_key('t')")
+    second(db)
+    db.sql("CREATE UNIQUE INDEX ON t (id, ix2)")
+    with fails("55000"):
+        db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
+    db.sql("CREATE UNIQUE INDEX ON t (ix2, tenant)")
+    db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
+
+
+READERS = [
+    "CREATE VIEW reader AS SELECT id FROM t WHERE ix = ANY (envelope_search('t', 'v', 'one'))",
+    "CREATE FUNCTION reader() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t WHERE ix IS NULL; END",
+    "ALTER TABLE t ADD g bytea GENERATED ALWAYS AS (ix) STORED",
+    "CREATE POLICY reader ON t USING (ix IS NOT NULL)",
+    "CREATE TABLE child (id int, ix bytea REFERENCES t (ix))",
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_reads_the_column_by_its_number_stops_the_swap(db, reader):
+    unique(db)
+    db.sql(reader)
+    second(db)
+    db.sql("CREATE UNIQUE INDEX ON t (ix2)")
+    with fails("2BP01"):
+        db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
+    assert db.value("SELECT count(*) FROM envelope.column_index") == 2

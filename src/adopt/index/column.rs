@@ -8,9 +8,9 @@ use crate::adopt::plan::text::joined;
 use crate::catalog;
 use crate::catalog::rows::{self, PolicyRow};
 use crate::error::{Error, IndexError, Result};
-use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
+use crate::pg::local_settings::{ALL_ROWS, CATALOG_PATH, LocalSettings};
 use crate::pg::relation::{display_name, quoted};
-use crate::pg::{acl, attribute, encoding, spi, types};
+use crate::pg::{acl, attribute, encoding, relation, spi, types};
 
 /// The column of an index that is being added.
 pub struct IndexColumn {
@@ -145,14 +145,58 @@ fn require_ours_alone(relation: pg_sys::Oid, column: &IndexColumn) -> Result<()>
     Ok(())
 }
 
-/// Whether a valid unique index stands on that column alone.
-pub fn has_unique_index(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
-    let number = super::number(relation, column)?;
+/// Whether `new` has, for each valid unique index that `old` is a column of, one that lets no more through; where there
+/// is none, one of its own. A unique index of a partitioned table has the columns of the partition key, too.
+pub fn is_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<bool> {
+    let (old, new) = (super::number(relation, old)?, super::number(relation, new)?);
+    let relation = relation.to_u32();
     let sql = format!(
-        "SELECT ''::pg_catalog.bytea FROM pg_catalog.pg_index i
-         WHERE i.indrelid OPERATOR(pg_catalog.=) {}::pg_catalog.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-           AND {number}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[])",
-        relation.to_u32()
+        "WITH u AS (
+           SELECT (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1] AS columns
+           FROM pg_catalog.pg_index i
+           WHERE i.indrelid OPERATOR(pg_catalog.=) {relation}::pg_catalog.oid AND i.indisunique AND i.indisvalid
+             AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL),
+         o AS (
+           SELECT pg_catalog.array_remove(u.columns, {old}::pg_catalog.int2) AS others FROM u
+           WHERE {old}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)
+           UNION ALL
+           SELECT COALESCE((SELECT p.partattrs::pg_catalog.int2[] FROM pg_catalog.pg_partitioned_table p
+                            WHERE p.partrelid OPERATOR(pg_catalog.=) {relation}::pg_catalog.oid), '{{}}')
+           WHERE NOT EXISTS (SELECT FROM u WHERE {old}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)))
+         SELECT ''::pg_catalog.bytea
+         WHERE NOT EXISTS (
+           SELECT FROM o WHERE NOT EXISTS (
+             SELECT FROM u
+             WHERE {new}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)
+               AND pg_catalog.array_remove(u.columns, {new}::pg_catalog.int2) OPERATOR(pg_catalog.<@) o.others))",
     );
     Ok(spi::bytes(&sql, &[]).map_err(Error::Corrupt)?.is_some())
+}
+
+/// What reads that column, or those of it in partitions, by its number: it would go on with it under another name.
+pub fn needed_by(relation: pg_sys::Oid, column: &CStr) -> Result<Option<String>> {
+    let mut found = Vec::new();
+    for member in relation::family(relation, pg_sys::NoLock as pg_sys::LOCKMODE) {
+        let Some(number) = attribute::number(member, column) else { continue };
+        let sql = format!(
+            "SELECT pg_catalog.convert_to(pg_catalog.string_agg(d.name, ', ' ORDER BY d.name), 'UTF8')
+             FROM (SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS name
+                   FROM pg_catalog.pg_depend d
+                   WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                     AND d.refobjid OPERATOR(pg_catalog.=) {}::pg_catalog.oid
+                     AND d.refobjsubid OPERATOR(pg_catalog.=) {number}
+                     AND (d.classid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) ANY (
+                            '{{pg_rewrite,pg_policy,pg_proc,pg_trigger,pg_publication_rel,pg_attrdef}}'::pg_catalog.text[])
+                          OR EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                                     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                                       AND c.oid OPERATOR(pg_catalog.=) d.objid
+                                       AND c.contype OPERATOR(pg_catalog.=) 'f'))) d",
+            member.to_u32()
+        );
+        let _path = LocalSettings::of(&[CATALOG_PATH]);
+        if let Some(names) = spi::bytes(&sql, &[]).map_err(Error::Corrupt)? {
+            found.push(String::from_utf8_lossy(&names).into_owned());
+        }
+    }
+    Ok((!found.is_empty()).then(|| found.join(", ")))
 }

@@ -42,8 +42,13 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     if from.is_unique && !to.is_unique {
         return refused("it is not unique");
     }
-    if from.is_unique && !column::has_unique_index(relation, new)? {
-        return refused("it has no valid unique index: CREATE UNIQUE INDEX CONCURRENTLY");
+    if from.is_unique && !column::is_as_unique(relation, old, new)? {
+        return refused(
+            "it has no valid unique index of the same columns: CREATE UNIQUE INDEX CONCURRENTLY",
+        );
+    }
+    if let Some(by) = column::needed_by(relation, old)? {
+        return Err(IndexError::StillRead { index_column: text(old), table, by }.into());
     }
     write::indexes::delete(from.id)?;
     let (old, new) = (text(old), text(new));
