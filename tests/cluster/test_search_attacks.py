@@ -244,3 +244,28 @@ def test_what_reads_the_column_by_its_number_stops_the_swap(db, reader):
     with fails("2BP01"):
         db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
     assert db.value("SELECT count(*) FROM envelope.column_index") == 2
+
+
+# -- who may write, and no more ---------------------------------------------------------------------------------------
+
+@pytest.fixture
+def writer(db):
+    """A role that may write values, and neither open, search, nor read terms; and the term of the value `one`."""
+    protected(db)
+    indexed(db)
+    db.sql(f"SELECT envelope.grant_key('t', '{db.low}', 'encrypt')")
+    db.sql(f"GRANT INSERT ON t TO {db.low}; GRANT SELECT (id), UPDATE ON t TO {db.low}")
+    return db.value("SELECT ix FROM t WHERE id = 1")
+
+
+def test_who_may_only_write_is_not_told_whether_a_term_is_that_of_a_value(db, writer):
+    db.sql("INSERT INTO t (id, v, ix) VALUES (11, 'one', %s), (12, 'other', %s)", (writer, writer), user=db.low)
+    db.sql("UPDATE t SET v = 'other', ix = %s WHERE id = 2", (writer,), user=db.low)
+    with db.connect() as c:
+        assert (found(c, "one"), found(c, "other")) == ([1, 11], [2, 12])
+    # Who may open or search, or read the terms made, is told.
+    for more in (f"SELECT envelope.grant_key('t', '{db.low}', 'search')", f"GRANT SELECT (ix) ON t TO {db.low}"):
+        db.sql(more)
+        with fails("22023"):
+            db.sql("INSERT INTO t (id, v, ix) VALUES (13, 'other', %s)", (writer,), user=db.low)
+        db.sql(f"SELECT envelope.revoke_key('t', '{db.low}', 'search')")

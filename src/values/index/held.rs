@@ -9,6 +9,7 @@ use envelope::header::KeyId;
 use envelope::search::{Boundaries, FormType, Kind, Refused};
 
 use super::terms::key_owner;
+use crate::catalog::rows::Verb;
 use crate::error::{Error, IndexError, Result};
 use crate::kek::By;
 use crate::keyring::table::{ColumnIndex, Policy, Table};
@@ -46,6 +47,11 @@ impl<'a> Indexed<'a> {
             None => (FormType::Bytea, sealed_form),
         };
         Ok(Indexed { table, index, owner, by, of, form })
+    }
+
+    /// Whether the role may compare terms with values: it may search, or open them.
+    pub fn may_be_compared(&self) -> bool {
+        self.owner.allows(Verb::Search) || self.table.allows(Verb::Decrypt)
     }
 
     /// Whether its term is drawn from several.

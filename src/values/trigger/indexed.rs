@@ -15,9 +15,9 @@ use crate::catalog::rows::Verb;
 use crate::error::{Error, IndexError, Result};
 use crate::kek::By;
 use crate::keyring::table::{self, ColumnIndex, Table};
-use crate::pg::encoding;
 use crate::pg::relation::display_name;
 use crate::pg::trigger::{Row, TriggerCall, is_replica, is_same_stored_value};
+use crate::pg::{acl, encoding};
 use crate::values::ValueType;
 use crate::values::index::{Indexed, Standing, Stored, is_request, type_of};
 
@@ -91,7 +91,10 @@ fn set_one(
     };
     match (standing, given) {
         (Some(Standing::Current), _) => return Ok(()),
-        (Some(Standing::Wrong), Given::Other(_)) => return Err(set_by_statement(call, index)),
+        // To be told is to compare a term with a value of one's choice: who may not, gets the right terms.
+        (Some(Standing::Wrong), Given::Other(_)) if may_compare(call, &indexed, column) => {
+            return Err(set_by_statement(call, index));
+        }
         _ => {}
     }
     match indexed.datum()? {
@@ -100,6 +103,13 @@ fn set_one(
         None => row.empty(column.number),
     }
     Ok(())
+}
+
+/// Whether the role may ask for terms, open values, or read the terms that it has made.
+#[cold]
+fn may_compare(call: &TriggerCall<'_>, indexed: &Indexed<'_>, column: IndexColumn) -> bool {
+    let may_read = || acl::may_read_column(acl::current_role(), call.relation_oid(), column.number);
+    indexed.may_be_compared() || may_read()
 }
 
 /// The row has no value.
