@@ -269,3 +269,16 @@ def test_who_may_only_write_is_not_told_whether_a_term_is_that_of_a_value(db, wr
         with fails("22023"):
             db.sql("INSERT INTO t (id, v, ix) VALUES (13, 'other', %s)", (writer,), user=db.low)
         db.sql(f"SELECT envelope.revoke_key('t', '{db.low}', 'search')")
+
+
+# -- columns that are compared ----------------------------------------------------------------------------------------
+
+def test_a_column_of_several_indexes_can_be_joined_by_one(db):
+    protected(db)
+    indexed(db, kind="words", column="words")
+    indexed(db)
+    protected(db, name="u")
+    with fails("22023"):
+        indexed(db, name="u", kind="prefix(2)", column="words", keys_of="t", label="t.v", share_label=True)
+    indexed(db, name="u", keys_of="t", label="t.v", share_label=True)
+    assert db.value("SELECT count(*) FROM t JOIN u USING (ix)") == 3

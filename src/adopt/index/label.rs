@@ -32,6 +32,7 @@ pub fn check(label: &str) -> Result<()> {
 /// both have the same terms.
 pub fn require_own(index: &IndexRow, rule: &Rule, is_shared: bool) -> Result<()> {
     let Some(keyring) = keyring_of(index)? else { return Ok(()) };
+    let mut differs = None;
     for other in rows::all_indexes()? {
         let is_same_column =
             other.relation == index.relation && other.column_name == index.column_name;
@@ -44,12 +45,14 @@ pub fn require_own(index: &IndexRow, rule: &Rule, is_shared: bool) -> Result<()>
         if !is_shared {
             return Err(IndexError::LabelTaken { label, column, table }.into());
         }
-        if other.rule != rule.to_string() || other.term_length != index.term_length {
-            let (rule, term_length) = (other.rule, other.term_length);
-            return Err(IndexError::LabelDiffers { label, column, table, rule, term_length }.into());
+        if other.rule == rule.to_string() && other.term_length == index.term_length {
+            return Ok(());
         }
+        // A column has the same label in all its indexes: one of them has to be the same.
+        let (rule, term_length) = (other.rule, other.term_length);
+        differs = Some(IndexError::LabelDiffers { label, column, table, rule, term_length });
     }
-    Ok(())
+    differs.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The keyring whose index keys an index uses; `None` while there is none, or when its table is gone.
