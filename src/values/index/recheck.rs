@@ -8,7 +8,9 @@ use envelope::search::{self, Extent, FormType, Refused, Room, Rule, Scratch, Sub
 use zeroize::Zeroizing;
 
 use super::question::{have_same_answers, in_column, the_one};
+use super::terms::key_owner;
 use super::{Given, Op, Searched};
+use crate::catalog::rows::Verb;
 use crate::error::{Error, PolicyError, Result, SearchError};
 use crate::keyring::table::{ColumnIndex, Table};
 use crate::pg::compare::compare;
@@ -52,6 +54,8 @@ impl Recheck {
             let index_column = encoding::to_string(index.index_column.to_bytes());
             Error::from(SearchError::Refused { index_column, table: table.name(), why })
         };
+        // A comparison tells as much as terms do: it needs the same right, whether they are asked for or not.
+        key_owner(table, index)?.require_right(Verb::Search)?;
         if !op.is_for(index) {
             return Err(refused(Refused::NoAnswer));
         }
