@@ -5,7 +5,7 @@
 //! log alone, without the statement and its context, which may hold plaintext. It says what was
 //! done, at the moment it was; the transaction may still roll back.
 
-mod opened;
+mod counted;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::pg::{acl, guc, report};
 use crate::settings::{self, AuditLevel};
 
-pub use opened::{end_statement, opened};
+pub use counted::{end_statement, opened, searched};
 
 /// What every line begins with.
 const PREFIX: &str = "envelope audit: ";
@@ -65,6 +65,8 @@ pub enum Action {
     Rewrap,
     /// The next version of a data key was made.
     Rotate,
+    /// Terms were made to ask search indexes for: how many in one statement.
+    Search,
     /// The limits of a table's keys were changed.
     SetLimits,
     /// It was said what a column is.
@@ -90,7 +92,7 @@ impl Action {
     fn level(self) -> AuditLevel {
         match self {
             Action::Refuse => AuditLevel::Off,
-            Action::Open => AuditLevel::All,
+            Action::Open | Action::Search => AuditLevel::All,
             _ => AuditLevel::Ddl,
         }
     }

@@ -193,7 +193,7 @@ pub fn init(reactions: Reactions) {
         c"envelope.audit",
         c"What the server's log is told of keys and their use.",
         c"One line of JSON for each event. off: what was refused. ddl: also what happens to keys, rights and \
-          limits. all: also how many values each statement opened.",
+          limits. all: also how many values each statement opened, and terms it searched by.",
         &AUDIT,
         GucContext::Suset,
         GucFlags::empty(),

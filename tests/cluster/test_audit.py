@@ -261,6 +261,35 @@ class TestOpened:
         assert sum(line["count"] for line in audit.lines("open")) == 140
 
 
+def test_terms_asked_for_are_counted_by_table_key_and_role(db):
+    """So that whoever tries one value after the other is seen."""
+    db.sql("CREATE TABLE t (id int, v envelope.sealed, w envelope.sealed);"
+           "SELECT envelope.set_policy('t', 'v', value_type => 'int'), envelope.set_policy('t', 'w', value_type => 'text');"
+           "CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION envelope_seal('v', 'w');"
+           "INSERT INTO t VALUES (1, '7', 'seven');"
+           f"SELECT envelope.grant_key('t', '{db.low}', 'search');"
+           "SELECT envelope.add_index('t', 'v', 'exact'), envelope.add_index('t', 'w', 'words');"
+           "UPDATE envelope.column_index SET built = true")
+    key_id = db.value("SELECT key_id::text FROM envelope.keys WHERE purpose = 'index'")
+    with level(db.cluster, "all") as audit, db.connect(db.low) as c:
+        c.execute("SELECT envelope_search('t', 'v', i) FROM generate_series(1, 1000) i")
+        # The same question is answered once.
+        c.execute("SELECT envelope_search('t', 'v', 7) FROM generate_series(1, 1000) i")
+        c.execute("SELECT envelope_search_tokens('t', 'w', 'two words and two')")
+        with fails("22P02"):
+            c.execute("SELECT envelope_search('t', 'v', i::text || CASE i WHEN 5 THEN 'x' ELSE '' END) FROM generate_series(1, 9) i")
+        c.execute("SELECT 1")
+        db.sql("SELECT envelope.rotate_index_key('t')")
+        c.execute("SELECT envelope_search('t', 'v', i) FROM generate_series(1, 10) i")
+        lines = audit.lines("search")
+    assert [of(line, "role", "table", "count") for line in lines] == [
+        (db.low, "public.t", count) for count in (1000, lines[1]["count"], 3, 4, 10, 10)]
+    assert lines[1]["count"] <= 2
+    assert [line["key_id"] == key_id for line in lines[:4]] == 4 * [True]
+    assert {line["key_id"] for line in lines[4:]} == {key_id, db.value(
+        "SELECT key_id::text FROM envelope.keys WHERE purpose = 'index' AND state = 'active'")}
+
+
 def test_a_line_goes_to_the_log_alone_and_says_nothing_else(db):
     """Neither the statement nor its context, which hold what the client sent."""
     db.people()

@@ -809,6 +809,26 @@ def test_a_missing_right_is_an_error(people):
                 c.execute(matches)
 
 
+@pytest.mark.parametrize("what", ["not built", "no plain column", "by name"])
+def test_a_comparison_without_terms_needs_the_same_rights(db, what):
+    """It tells of a value as much as its terms do."""
+    table(db, "t", "text", ["a", "b"])
+    index(db, "t", "exact")
+    built(db, "t", is_built=what != "not built")
+    column = {"not built": "v_ix", "no plain column": "coalesce(v_ix)", "by name": "NULL::bytea"}[what]
+    by_name = ", index_name => 'v_ix'" if what == "by name" else ""
+    matches = f"SELECT id FROM t WHERE envelope_matches('t', 'v', v, {column}, '=', 'a'{by_name})"
+    db.sql(f"GRANT SELECT ON t TO {db.low}; SELECT envelope.grant_key('t', '{db.low}', 'decrypt')")
+    assert not any("terms_asked" in line for line in plan(db.connect(), matches))
+    refused(db, "42501", matches, user=db.low)
+    # Of a row that holds nothing, too.
+    refused(db, "42501", f"SELECT envelope_matches('t', 'v', NULL::bytea, NULL::bytea, '=', 'a'{by_name})", user=db.low)
+    db.sql(f"SELECT envelope.grant_key('t', '{db.low}', 'search')")
+    assert db.sql(matches, user=db.low) == [(1,)]
+    db.sql(f"SELECT envelope.revoke_key('t', '{db.low}', 'decrypt')")
+    refused(db, "42501", matches, user=db.low)
+
+
 def test_answers_are_right_while_the_index_key_is_rotated(db):
     table(db, "t", "text", [f"n{i}" for i in range(100)])
     index(db, "t", "exact")
@@ -854,3 +874,69 @@ def test_an_answer_is_not_kept_for_another_role(people):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             c.execute("SELECT asks()")
         c.rollback()
+
+
+# -- rows that the trigger wrote --------------------------------------------------------------------------------------
+
+WRITTEN = [
+    ("exact", "text", {}, "=", ["Meier", "meier", "Meier ", "", "Müller"]),
+    ("exact", "text", {"form": "casefold"}, "=", ["Meier", "MEIER", "Straße", "STRASSE", "Muller"]),
+    ("exact", "text", {"form": "email"}, "=", ["A@b.de", "a@B.de.", "a@c.de"]),
+    ("exact", "integer", {}, "=", ["1", "-1", "10"]),
+    ("prefix(2)", "text", {}, "prefix", ["Meier", "Meyer", "meier", "M"]),
+    ("suffix(2)", "text", {}, "suffix", ["Meier", "Meyer", "meie", "r"]),
+    ("words", "text", {}, "words", ["Hans Meier", "meier, hans", "Hans", "Meiers"]),
+    ("parts(3)", "text", {}, "contains", ["Meier", "Hausmeierei", "Meyer", "eie"]),
+    ("buckets", "date", {"options": '{"bounds": ["1970-01-01", "1980-06-30"]}'}, "=", ["1975-01-01", "1969-12-31", "infinity"]),
+    ("days", "date", {}, "=", ["1975-01-01", "1969-12-31", "-infinity"]),
+    ("tree", "date", {"options": '{"low": "1900-01-01", "high": "2079-06-05"}'}, "=", ["1975-01-01", "1800-01-01", "infinity"]),
+]
+
+
+@pytest.mark.parametrize("kind, of, more, op, values", WRITTEN)
+def test_what_the_trigger_writes_is_found(db, kind, of, more, op, values):
+    table(db, "t", of, [])
+    index(db, "t", kind, force=True, **more)
+    with db.connect() as c:
+        c.cursor().executemany("INSERT INTO t (id, v) VALUES (%s, %s)", list(enumerate(values, 1)))
+        # With more beside them, so that an index is worth it.
+        filler = {"text": "'x' || i || '@y'", "integer": "1000 + i", "date": "date '2001-01-01' + i"}[of]
+        c.execute(f"INSERT INTO t (id, v) SELECT 100 + i, ({filler})::text::envelope.sealed FROM generate_series(1, 500) i")
+        using = "USING gin" if kind in ("words", "parts(3)", "tree") else ""
+        c.execute(f"CREATE INDEX t_ix ON t {using} (v_ix); ANALYZE t; SET enable_seqscan = off")
+        query = f"SELECT id FROM t WHERE id + 0 < 100 AND envelope_matches('t', 'v', v, {{}}, '{op}', %s::{of}, index_name => 'v_ix')"
+        found = 0
+        for asked in values:
+            if kind in ("prefix(2)", "suffix(2)") and len(asked) < 2:
+                continue
+            text = psycopg.ClientCursor(c).mogrify(query, (asked,))
+            assert uses(c, "t_ix", text.format("v_ix"))
+            by_index = ids(c, text.format("v_ix"))
+            # As without it: every row is opened and compared.
+            array = "bigint[]" if using else "bytea"
+            assert by_index == ids(c, text.format(f"NULL::{array}")), asked
+            assert values.index(asked) + 1 in by_index
+            found += len(by_index)
+        # What the trigger writes for another value is another row's.
+        first = c.execute("SELECT v_ix FROM t WHERE id = 1").fetchone()[0]
+        c.execute("UPDATE t SET v = (SELECT v FROM t WHERE id = 101) WHERE id = 1")
+        assert c.execute("SELECT v_ix FROM t WHERE id = 1").fetchone()[0] != first
+        text = psycopg.ClientCursor(c).mogrify(query, (values[0],))
+        assert 1 not in ids(c, text.format("v_ix"))
+
+
+def test_a_boundary_set_is_read_once(db):
+    """Every value that a join asks for is a question of its own. With few uses of a key allowed, the KEK would be asked for
+    the set's key as often as for that of the terms."""
+    table(db, "born", "date", [])
+    index(db, "born", "buckets", options='{"bounds": ["1970-01-01", "1980-06-30"]}', force=True)
+    db.sql("INSERT INTO born (id, v) SELECT i, (date '1960-01-01' + 100 * i)::text::envelope.sealed FROM generate_series(1, 100) i;"
+           "CREATE INDEX born_ix ON born (v_ix); ANALYZE born")
+    with db.connect() as c:
+        c.execute("SELECT envelope_search('born', 'v', date '1975-01-01')")
+        c.execute("SET envelope.cache_max_uses = 10")
+        used = "SELECT kms_requests FROM envelope.stats"
+        before = c.execute(used).fetchone()[0]
+        assert c.execute("SELECT count(DISTINCT envelope_search('born', 'v', date '1960-01-01' + 100 * i)) "
+                         "FROM generate_series(1, 100) i").fetchone() == (3,)
+        assert c.execute(used).fetchone()[0] - before <= 10

@@ -10,6 +10,7 @@ use envelope::search::{
 use super::question::{self, Op};
 use super::stored::hasher;
 use super::{Given, Searched};
+use crate::audit;
 use crate::catalog::rows::Verb;
 use crate::error::{Error, Result, SearchError};
 use crate::kek;
@@ -34,11 +35,13 @@ enum Payloads<'a> {
 /// The terms of every index key that makes terms, side by side, and how long each is: a row has that of one.
 pub fn terms(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<(Vec<u8>, usize)> {
     let mut terms = Vec::new();
+    let len = search::TERM_PREFIX_LEN + usize::from(index.term_length.unwrap_or(search::TOKEN_LEN));
     let owner = key_owner(table, index)?;
     // Asked before a value is looked at.
     owner.require_right(Verb::Search)?;
     with_payloads(table, index, asked, |payloads| {
         for key in owner.index_keys() {
+            let before = terms.len();
             terms.extend(under(
                 &owner,
                 index,
@@ -48,13 +51,11 @@ pub fn terms(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<(V
                     hasher.term(payload, out);
                 },
             )?);
+            audit::searched(table.relation(), key.key_id, (terms.len() - before) / len);
         }
         if owner.index_keys().is_empty() { Err(no_key(&owner)) } else { Ok(()) }
     })?;
-    Ok((
-        terms,
-        search::TERM_PREFIX_LEN + usize::from(index.term_length.unwrap_or(search::TOKEN_LEN)),
-    ))
+    Ok((terms, len))
 }
 
 /// The tokens under the index key that the index is asked by, in order, each once. A row has all of them, or, of a range,
@@ -79,6 +80,7 @@ pub fn tokens(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<V
         Ok(())
     })?;
     search::in_order(&mut tokens);
+    audit::searched(table.relation(), key_id, tokens.len());
     Ok(tokens)
 }
 
@@ -156,10 +158,9 @@ fn under<T: Default>(
     let made = kek::with_index_key(owner, key_id, Verb::Search, 0, |key| {
         let hasher = hasher(index, key, *key_id)?;
         let mut out = T::default();
-        let asked =
-            each(index, payloads, boundaries.as_ref(), &mut scratch.borrow_mut(), &mut |payload| {
-                hash(&hasher, payload, &mut out);
-            });
+        let asked = each(index, payloads, boundaries, &mut scratch.borrow_mut(), &mut |payload| {
+            hash(&hasher, payload, &mut out);
+        });
         Ok(asked.map(|()| out))
     })?;
     made.map_err(|why| refused(index, owner, why))
@@ -183,10 +184,11 @@ fn each(
     }
 }
 
-/// The boundary set of an index of kind buckets.
-fn boundaries(owner: &Table, index: &ColumnIndex) -> Result<Option<Boundaries>> {
+/// The boundary set of an index of kind buckets: parsed once, and kept while what is known of the table is.
+fn boundaries<'a>(owner: &Table, index: &'a ColumnIndex) -> Result<Option<&'a Boundaries>> {
+    let open = || values::boundaries::open(owner, index, Verb::Search);
     let has_boundaries = index.rule.kind() == Kind::Buckets;
-    has_boundaries.then(|| values::boundaries::open(owner, index, Verb::Search)).transpose()
+    has_boundaries.then(|| index.boundaries(open)).transpose()
 }
 
 /// The error of a question that the index does not answer.
