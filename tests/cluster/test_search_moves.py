@@ -162,6 +162,39 @@ def test_a_table_that_is_restored_alone_is_searched_again(source, target):
     assert answers(source.connect) == expected()
 
 
+@pytest.mark.parametrize("keys", ["shared", "adopted"])
+def test_a_copy_is_searched_once_its_indexes_are_added(source, keys):
+    """What moving-tables.md says of index columns that come along."""
+    source.sql("CREATE TABLE copy (LIKE people INCLUDING ALL)")
+    if keys == "shared":
+        source.sql("SELECT envelope.share_keyring('people', 'copy')")
+    source.sql("INSERT INTO copy TABLE people")
+    if keys == "adopted":
+        source.sql("DROP TABLE people")
+        source.sql("SELECT envelope.adopt_keyring(keyring_id, 'copy') FROM envelope.keys GROUP BY keyring_id")
+    source.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON copy FOR EACH ROW EXECUTE FUNCTION envelope_seal('name', 'born')")
+    source.sql("SELECT envelope.set_policy('copy', 'name', value_type => 'text'), envelope.set_policy('copy', 'born', value_type => 'date')")
+    with fails("42704"):
+        source.sql("SELECT envelope_search('copy', 'name', 'x', 'name_ix')")
+    source.sql("ALTER TABLE copy DROP COLUMN class")
+    for column, (of, kind, form, options, _) in INDEXES.items():
+        source.sql("SELECT envelope.add_index('copy', %s, %s, index_column => %s, form => %s, options => %s, label => %s, force => true)",
+                   (of, kind, column, form, json.dumps(options), column if column != "class" else "class 2"))
+        before = source.sql("SELECT id, xmin::text FROM copy ORDER BY id")
+        source.sql(f"CALL envelope.build_index('copy', '{of}', '{column}')")
+        is_same = source.sql("SELECT id, xmin::text FROM copy ORDER BY id") == before
+        assert is_same is (keys == "adopted" and column != "class"), column
+    source.sql("CREATE INDEX copy_class ON copy (class)")
+    source.sql("DROP TABLE IF EXISTS people")
+    source.sql("ALTER TABLE copy RENAME TO people; ANALYZE people")
+    for column in INDEXES:
+        named, = source.sql("SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a "
+                            "ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = 'people'::regclass AND a.attname = %s", (column,))
+        source.sql(f'ALTER INDEX "{named[0]}" RENAME TO people_{column}')
+    assert answers(source.connect) == expected()
+    goes_on(source.sql, source.connect)
+
+
 # -- a standby --------------------------------------------------------------------------------------------------------
 
 def test_a_standby_answers_and_goes_on_when_promoted(own_cluster):
