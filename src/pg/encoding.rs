@@ -83,6 +83,11 @@ pub fn to_string(text: &[u8]) -> String {
     }
 }
 
+/// [`to_string`] of a name.
+pub fn text(name: &CStr) -> String {
+    to_string(name.to_bytes())
+}
+
 /// A message as every server encoding can show it: characters beyond ASCII become `?` where the
 /// server's is not UTF-8.
 pub fn shown(message: String) -> String {

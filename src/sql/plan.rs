@@ -9,7 +9,7 @@ use pgrx::{name, pg_extern, pg_sys};
 use crate::adopt::plan::{self, Asked, OfColumn};
 use crate::error::{Error, Result};
 use crate::pg::array::NameArray;
-use crate::pg::encoding::{self, RowText};
+use crate::pg::encoding::{RowText, text};
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 use crate::sql::arguments::{LONGEST_JSONB, bounded_text, required, too_long};
@@ -89,10 +89,6 @@ fn envelope_unprotect(
     begin(fcinfo);
     let relation = required(relation, "relation")?;
     Ok(plan::unprotect(relation, &text(required(column_name, "column_name")?), to_type)?)
-}
-
-fn text(name: &CStr) -> String {
-    encoding::to_string(name.to_bytes())
 }
 
 fn names(names: NameArray, what: &'static str) -> Result<Vec<String>> {

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use crate::catalog::{rows, write};
 use crate::error::{IndexError, Result};
-use crate::pg::encoding;
+use crate::pg::encoding::{self, text};
 use crate::pg::relation::display_name;
 
 /// An index ends with its column, or with the column of its values.
@@ -65,8 +65,4 @@ pub fn require_none_of(relation: pg_sys::Oid, column: &str) -> Result<()> {
         Some(name) => require_none(relation, &name),
         None => Ok(()),
     }
-}
-
-fn text(name: &CStr) -> String {
-    encoding::to_string(name.to_bytes())
 }

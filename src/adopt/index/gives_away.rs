@@ -1,14 +1,13 @@
 //! What an index would give away, and whether that is too much.
 
-use std::ffi::CStr;
-
 use envelope::search::{Kind, NormalForm, Ordered, Rule, Subject};
 
 use super::counts::{Counts, ENOUGH};
 use crate::catalog::rows::{self, IndexRow, PolicyRow};
 use crate::error::{IndexError, Result};
+use crate::pg::encoding::text;
 use crate::pg::relation::display_name;
-use crate::pg::{encoding, report};
+use crate::pg::report;
 
 /// Distinct values, and the share of the largest class, at which an exact index is refused.
 const FEW: u64 = 16;
@@ -161,8 +160,4 @@ fn nests(one: &Rule, other: &Rule) -> bool {
         (Some(one), Some(other)) => one.max(other) % one.min(other).max(1) == 0,
         _ => false,
     }
-}
-
-fn text(name: &CStr) -> String {
-    encoding::to_string(name.to_bytes())
 }

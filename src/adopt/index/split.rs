@@ -11,8 +11,9 @@ use crate::catalog::{self, write};
 use crate::error::{IndexError, Result};
 use crate::keyring::{self, table};
 use crate::life;
+use crate::pg::encoding::text;
 use crate::pg::relation::display_name;
-use crate::pg::{encoding, lock, report};
+use crate::pg::{lock, report};
 use crate::values::boundaries;
 
 /// A class with so many times the values of the others, on average, is split.
@@ -48,8 +49,7 @@ pub fn split(relation: pg_sys::Oid, index_column: &CStr) -> Result<i32> {
     }
     let sealed = boundaries::seal(&owner, key_id, &index, &set)?;
     write::indexes::set_boundaries(index.id, &sealed)?;
-    let (table, column) =
-        (display_name(relation), encoding::to_string(index.column_name.to_bytes()));
+    let (table, column) = (display_name(relation), text(&index.column_name));
     report::notice(format!(
         "rows keep their former classes, which queries ask for as well, until the index is built anew: CALL \
          envelope.build_index for column \"{column}\" of table {table}"
@@ -58,7 +58,6 @@ pub fn split(relation: pg_sys::Oid, index_column: &CStr) -> Result<i32> {
 }
 
 fn buckets(relation: pg_sys::Oid, index_column: &CStr) -> Result<(IndexRow, Rule)> {
-    let text = |name: &CStr| encoding::to_string(name.to_bytes());
     let index = super::index_of(relation, index_column)?;
     let rule = Rule::parse(&index.rule).filter(|rule| rule.kind() == Kind::Buckets);
     match rule {

@@ -6,14 +6,14 @@ use crate::adopt::plan::text::literal;
 use crate::catalog::rows::IndexRow;
 use crate::catalog::views;
 use crate::error::Result;
+use crate::pg::encoding::text;
 use crate::pg::relation::{self, display_name, quoted};
-use crate::pg::{acl, attribute, encoding};
+use crate::pg::{acl, attribute};
 
 /// The statements, in their order: the terms of the rows that are there, PostgreSQL's own index, rights.
 pub fn after(index: &IndexRow, rule: &Rule) -> Result<Vec<String>> {
     let table = display_name(index.relation);
-    let plain = |name: &std::ffi::CString| encoding::to_string(name.to_bytes());
-    let (column, index_column) = (plain(&index.column_name), plain(&index.index_column));
+    let (column, index_column) = (text(&index.column_name), text(&index.index_column));
     let quoted_index = quoted(&index_column);
     let mut statements = vec![format!(
         "CALL envelope.build_index({}, {}, {})",
@@ -39,10 +39,10 @@ fn rights(index: &IndexRow, table: &str, quoted_index: &str) -> Result<Vec<Strin
         .filter(|number| attribute::type_of(index.relation, *number).0 != pgrx::pg_sys::InvalidOid)
         .filter_map(|number| attribute::name(index.relation, number))
         .filter(|name| *name != index.index_column)
-        .map(|name| quoted(&encoding::to_string(name.to_bytes())))
+        .map(|name| quoted(&text(&name)))
         .collect();
     for (role, rights) in views::grants(index.relation)? {
-        let rights = encoding::to_string(rights.to_bytes());
+        let rights = text(&rights);
         if !rights.split(", ").any(|right| right == "SELECT") {
             continue;
         }

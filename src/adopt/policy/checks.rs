@@ -12,9 +12,10 @@ use crate::census::look;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::keyring::{self, users};
+use crate::pg::encoding::{self, text};
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::Extent;
-use crate::pg::{acl, attribute, column, encoding, kinds, lock, types};
+use crate::pg::{acl, attribute, column, kinds, lock, types};
 use crate::values::ValueType;
 
 /// Bytes of a tag: more than two names have.
@@ -212,10 +213,6 @@ fn check_mask(mask: Option<&str>) -> Result<()> {
 /// Whether `policy` has that column as its source, or binds to it.
 fn bears(policy: &PolicyRow, column: &CStr) -> bool {
     policy.source.as_deref() == Some(column) || policy.bound_columns.contains(&text(column))
-}
-
-fn text(name: &CStr) -> String {
-    encoding::to_string(name.to_bytes())
 }
 
 /// The table that a policy is about.

@@ -13,10 +13,11 @@ use crate::catalog::rows::{self, PolicyRow};
 use crate::catalog::{self, write};
 use crate::error::{Error, Need, PolicyError, Result};
 use crate::pg::column::{base_type, is_sealable};
+use crate::pg::encoding::text;
 use crate::pg::event::{self, MadeAnew, Statement};
 use crate::pg::hook::{self, ColumnChange};
 use crate::pg::relation::display_name;
-use crate::pg::{attribute, encoding, kinds, relation, report, types};
+use crate::pg::{attribute, kinds, relation, report, types};
 
 /// What a change is looked up in. With one of them missing the extension is not installed, or is half gone.
 const LOOKED_UP: [&CStr; 2] = [c"sealed_column", c"sealed_column_relation"];
@@ -186,10 +187,6 @@ fn need(policy: &PolicyRow, name: &CStr) -> Option<Need> {
     }
     let former = policy.former.as_ref()?;
     former.bound_columns.contains(&text).then_some(Need::BoundBefore)
-}
-
-fn text(name: &CStr) -> String {
-    encoding::to_string(name.to_bytes())
 }
 
 /// Before a command, told by an event trigger: 0A000 for another name of an enum's value, under which sealed values

@@ -1,6 +1,6 @@
 //! Search indexes: which columns hold the terms of which.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{execute, pg_uuid, table_ref, touch};
 use crate::catalog::rows::{IndexRow, KeysOf};
 use crate::error::Result;
-use crate::pg::encoding;
+use crate::pg::encoding::text;
 
 /// A new index.
 pub fn insert(index: &IndexRow) -> Result<()> {
@@ -49,11 +49,7 @@ pub fn rename(id: Uuid, column: &CStr, index_column: &CStr) -> Result<()> {
         "UPDATE envelope.column_index SET column_name = convert_from($2, 'UTF8')::name,
                                           index_column = convert_from($3, 'UTF8')::name
          WHERE id = $1",
-        &[
-            pg_uuid(id),
-            encoding::to_string(column.to_bytes()).as_bytes().into(),
-            encoding::to_string(index_column.to_bytes()).as_bytes().into(),
-        ],
+        &[pg_uuid(id), text(column).as_bytes().into(), text(index_column).as_bytes().into()],
     )
 }
 
@@ -101,8 +97,4 @@ pub fn forget_table(relation: pg_sys::Oid) -> Result<()> {
 
 fn key_uuid(key_id: KeyId) -> pgrx::datum::Uuid {
     pgrx::datum::Uuid::from_bytes(key_id.0)
-}
-
-fn text(name: &CString) -> String {
-    encoding::to_string(name.to_bytes())
 }
