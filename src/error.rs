@@ -249,8 +249,8 @@ pub enum Error {
     #[error("no data key of table {table} is wrapped by KEK {kek}")]
     NotUnderKek { table: String, kek: String },
 
-    /// Another session changed the keys between the KMS's answer and the lock.
-    #[error("the data keys of table {0} were changed by another session meanwhile")]
+    /// Another session changed the keys, or a column, between the KMS's answer and the lock.
+    #[error("the data keys or a column of table {0} were changed by another session meanwhile")]
     ChangedMeanwhile(String),
 
     /// Another session is changing the keys now, and there was to be no wait for it.
@@ -449,7 +449,7 @@ pub enum Error {
     Policy(Box<PolicyError>),
 
     /// About a search index.
-    #[error("{0}")]
+    #[error(transparent)]
     Index(Box<IndexError>),
 
     /// Of a question to a search index.

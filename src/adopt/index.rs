@@ -38,8 +38,9 @@ use crate::error::{Error, IndexError, PolicyError, Result};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
 use crate::life;
+use crate::pg::encoding::text;
 use crate::pg::relation::{self, display_name};
-use crate::pg::{attribute, encoding, lock};
+use crate::pg::{attribute, lock};
 use crate::values::boundaries;
 
 pub use attached::attached;
@@ -67,15 +68,15 @@ pub struct Wanted<'a> {
 /// Adds an index to a column: from then on the trigger keeps it. The statements that are to be run next.
 pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     // What asks the KMS comes first: no lock is held over that.
-    let wish = checked(wanted)?;
-    let mut counts = counts::count(&wish.policy, &wish.rule)?;
-    gives_away::check(&wish.policy, &wish.rule, &counts, wanted.force)?;
-    let owner = wish.index.keys_table()?;
+    let seen = checked(wanted)?;
+    let mut counts = counts::count(&seen.policy, &seen.rule)?;
+    gives_away::check(&seen.policy, &seen.rule, &counts, wanted.force)?;
+    let owner = seen.index.keys_table()?;
     let key_id = life::index_key::ensure(owner)?;
     let mut sealed = None;
-    if let (Kind::Buckets, Subject::Ordered(of)) = (wish.rule.kind(), wish.rule.subject()) {
-        let set = classes::boundaries(&wish.policy, of, &wish.options, &mut counts)?;
-        sealed = Some(boundaries::seal(&table::get(owner)?, key_id, &wish.index, &set)?);
+    if let (Kind::Buckets, Subject::Ordered(of)) = (seen.rule.kind(), seen.rule.subject()) {
+        let set = classes::boundaries(&seen.policy, of, &seen.options, &mut counts)?;
+        sealed = Some(boundaries::seal(&table::get(owner)?, key_id, &seen.index, &set)?);
     }
     drop(counts);
 
@@ -84,6 +85,10 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     keyring::look_again();
     // Another session may have taken the label or the column meanwhile, or have changed the policy.
     let wish = checked(wanted)?;
+    // What was counted, and sealed under the label and the rule, is of the index as it was seen.
+    if !wish.index.is_made_as(&seen.index) {
+        return Err(Error::ChangedMeanwhile(display_name(wanted.relation)));
+    }
     if !wanted.force {
         wish.column.require_empty(wanted.relation)?;
     }
@@ -210,7 +215,7 @@ pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> 
     Ok(key_id)
 }
 
-/// As [`table::to_change`], for a table that has indexes of its own: no partition.
+/// As [`table::to_change`], for a table that has indexes and index keys of its own: no partition.
 fn to_change(relation: pg_sys::Oid) -> Result<Table> {
     let table = table::to_change(relation)?;
     table::require_can_have_keys(relation)?;
@@ -224,7 +229,7 @@ fn to_change(relation: pg_sys::Oid) -> Result<Table> {
 fn policy_of(relation: pg_sys::Oid, column: &CStr) -> Result<PolicyRow> {
     number(relation, column)?;
     rows::policy(relation, column)?.ok_or_else(|| {
-        let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
+        let (column, table) = (text(column), display_name(relation));
         PolicyError::None { column, table }.into()
     })
 }
@@ -234,23 +239,20 @@ fn index_of(relation: pg_sys::Oid, index_column: &CStr) -> Result<IndexRow> {
     let indexes = rows::indexes(relation)?;
     let found = indexes.into_iter().find(|index| index.index_column.as_c_str() == index_column);
     found.ok_or_else(|| {
-        let index_column = encoding::to_string(index_column.to_bytes());
+        let index_column = text(index_column);
         IndexError::None { index_column, table: display_name(relation) }.into()
     })
 }
 
 /// The number of a column that is there.
 fn number(relation: pg_sys::Oid, name: &CStr) -> Result<i16> {
-    attribute::number(relation, name).ok_or_else(|| Error::NoSuchColumn {
-        column: encoding::to_string(name.to_bytes()),
-        table: display_name(relation),
-    })
+    attribute::number(relation, name)
+        .ok_or_else(|| Error::NoSuchColumn { column: text(name), table: display_name(relation) })
 }
 
 /// 42710 when the column has the index already, or the index column another use. A unique index has a second column
 /// while its index key is being rotated.
 fn require_new(index: &IndexRow) -> Result<()> {
-    let text = |name: &CStr| encoding::to_string(name.to_bytes());
     let table = display_name(index.relation);
     for other in rows::indexes(index.relation)? {
         let index_column = text(&other.index_column);
@@ -258,12 +260,8 @@ fn require_new(index: &IndexRow) -> Result<()> {
             let column = text(&other.column_name);
             return Err(IndexError::Taken { index_column, table, column }.into());
         }
-        let is_same = other.column_name == index.column_name
-            && other.rule == index.rule
-            && other.label == index.label
-            && other.keys == index.keys;
         let takes_its_place = other.is_unique && index.is_unique && other.key_id != index.key_id;
-        if is_same && !takes_its_place {
+        if other.is_made_as(index) && !takes_its_place {
             let column = text(&index.column_name);
             return Err(IndexError::Twice { column, table, index_column }.into());
         }
@@ -276,8 +274,8 @@ fn tell(action: Action, index: &IndexRow) {
         event.table = Some(display_name(index.relation));
         event.detail = Some(format!(
             "{} of {}: {}",
-            encoding::to_string(index.index_column.to_bytes()),
-            encoding::to_string(index.column_name.to_bytes()),
+            text(&index.index_column),
+            text(&index.column_name),
             index.rule
         ));
     });

@@ -536,6 +536,17 @@ def test_a_second_column_takes_the_place_of_the_first(db):
     assert len(indexes(db)) == 2
 
 
+def test_terms_of_other_keys_take_no_place(db):
+    people(db)
+    people(db, name="staff")
+    add(db, "exact", label="both")
+    add(db, "exact", index_column="theirs", label="both", keys_of="staff")
+    db.sql("UPDATE envelope.column_index SET built = true")
+    with fails("55000"):
+        db.sql("SELECT envelope.swap_index('people', 'ssn_ix', 'theirs')")
+    assert {column for column, in indexes(db, "index_column")} == {"ssn_ix", "theirs"}
+
+
 def test_classes_that_grew_are_split(db):
     """And the set is sealed under the active index key, before and after its rotation."""
     people(db, "integer")

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow};
 use crate::error::{Error, IndexError, Result};
-use crate::keyring::table;
 use crate::pg::encoding;
 use crate::pg::relation::{self, display_name};
 
@@ -68,11 +67,6 @@ pub fn keyring_of(index: &IndexRow) -> Result<Option<Uuid>> {
 /// its terms can be compared with those of that table.
 pub fn keys_of(relation: pg_sys::Oid, asked: Option<pg_sys::Oid>) -> Result<KeysOf> {
     let Some(asked) = asked.filter(|asked| *asked != relation) else { return Ok(KeysOf::Own) };
-    let table = table::to_change(asked)?;
-    table::require_can_have_keys(asked)?;
-    if table.root() != asked {
-        let (table, root) = (display_name(asked), display_name(table.root()));
-        return Err(Error::IsPartition { table, root });
-    }
+    super::to_change(asked)?;
     Ok(KeysOf::Table(asked))
 }

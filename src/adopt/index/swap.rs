@@ -10,16 +10,18 @@ use crate::audit::Action;
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, Result};
 use crate::keyring;
+use crate::pg::encoding::{self, text};
 use crate::pg::relation::{display_name, quoted};
-use crate::pg::{attribute, encoding, lock, spi};
+use crate::pg::{attribute, lock, spi};
 
 /// Gives the column `new` the name of `old`, and `old` that of `new`, where both hold the terms of one column by one rule;
 /// the index that was in `old` ends.
 pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     to_change(relation)?;
     let table = display_name(relation);
-    run(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))?;
+    // In the order in which an index is added, which changes the table last.
     lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
+    run(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))?;
     keyring::look_again();
     let (from, to) = (index_of(relation, old)?, index_of(relation, new)?);
     let refused = |why| {
@@ -29,11 +31,7 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     if from.id == to.id {
         return refused("they are one");
     }
-    let is_same = from.column_name == to.column_name
-        && from.rule == to.rule
-        && from.label == to.label
-        && from.term_length == to.term_length;
-    if !is_same {
+    if !from.is_made_as(&to) || from.term_length != to.term_length {
         return refused("its terms are other ones");
     }
     if !to.built {
@@ -76,8 +74,4 @@ fn between(relation: pg_sys::Oid, name: &str) -> Result<String> {
 
 fn run(sql: &str) -> Result<()> {
     spi::run(sql).map_err(Error::Corrupt)
-}
-
-fn text(name: &CStr) -> String {
-    encoding::to_string(name.to_bytes())
 }

@@ -43,6 +43,15 @@ pub struct IndexRow {
 }
 
 impl IndexRow {
+    /// Whether both are of one column of one table, and under one index key have the same terms but for their length.
+    pub fn is_made_as(&self, other: &IndexRow) -> bool {
+        self.relation == other.relation
+            && self.column_name == other.column_name
+            && self.rule == other.rule
+            && self.label == other.label
+            && self.keys == other.keys
+    }
+
     /// The table whose index keys make the terms. 42704 when it is gone: those of another key would find nothing.
     pub fn keys_table(&self) -> Result<pg_sys::Oid> {
         match self.keys {
