@@ -41,6 +41,31 @@ unsafe extern "C-unwind" fn drop_kept<T>(place: *mut c_void) {
     drop(unsafe { Box::from_raw(place.cast::<Option<T>>()) });
 }
 
+/// An array that was the answer, or NULL. It is let go with what is kept, and so with the answer that takes its place.
+pub struct Array(Option<Vec<u64>>);
+
+impl Array {
+    /// A copy of `array`.
+    ///
+    /// # Safety
+    /// It is an array that is not toasted.
+    pub unsafe fn copy_of(array: Option<pg_sys::Datum>) -> Array {
+        // SAFETY: by contract; there is room for all of it, in words, by which arrays are aligned.
+        Array(array.map(|array| unsafe {
+            let from = array.cast_mut_ptr::<pg_sys::varlena>();
+            let size = pgrx::varsize_any(from);
+            let mut copy = vec![0; size.div_ceil(size_of::<u64>())];
+            std::ptr::copy_nonoverlapping(from.cast::<u8>(), copy.as_mut_ptr().cast(), size);
+            copy
+        }))
+    }
+
+    /// It, which is there until it is let go; `None` for NULL.
+    pub fn datum(&self) -> Option<pg_sys::Datum> {
+        self.0.as_ref().map(|array| pg_sys::Datum::from(array.as_ptr()))
+    }
+}
+
 /// Of a type that cannot be told.
 const UNKNOWN: Storage = Storage { len: 0, by_value: false, align: 0 };
 

@@ -41,7 +41,7 @@ struct Call<'a> {
 /// What a call answered last, and to what.
 struct Kept {
     given: kept::Given,
-    answer: Option<array::Kept>,
+    answer: Option<kept::Array>,
 }
 
 /// As a filter it is called for every row: what the arguments at `places` give is kept for as long as they, the role and
@@ -74,10 +74,8 @@ fn kept_answer(
     kept.answer = None;
     let made = answer(&Call { fcinfo, arguments, table, column })?;
     // SAFETY: an array or NULL, just made.
-    let answer = unsafe { array::Kept::copy_of(fcinfo, made) };
-    let datum = answer.datum();
-    kept.answer = Some(answer);
-    Ok(datum)
+    kept.answer = Some(unsafe { kept::Array::copy_of(made) });
+    Ok(made)
 }
 
 impl Call<'_> {

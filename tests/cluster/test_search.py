@@ -940,3 +940,14 @@ def test_a_boundary_set_is_read_once(db):
         assert c.execute("SELECT count(DISTINCT envelope_search('born', 'v', date '1960-01-01' + 100 * i)) "
                          "FROM generate_series(1, 100) i").fetchone() == (3,)
         assert c.execute(used).fetchone()[0] - before <= 10
+
+
+def test_answers_that_are_not_asked_for_again_are_let_go(people):
+    """One statement that asks for many values, as a join does."""
+    size = "(SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name = 'ExecutorState')"
+    with people.connect() as c:
+        few, many = (c.execute(
+            f"SELECT max(CASE WHEN g = %(count)s THEN {size} END) FROM generate_series(1, %(count)s) g "
+            "WHERE envelope_search('people', 'v', 'x' || g) IS NOT NULL", {"count": count}).fetchone()[0]
+            for count in (100, 20_000))
+    assert many < few + 500_000
