@@ -37,10 +37,7 @@ pub fn key(table: &Table, index_column: &CStr) -> Result<KeyId> {
 }
 
 fn owner_of(table: &Table, index: &ColumnIndex) -> Result<Table> {
-    match index.keys_of()? {
-        pg_sys::InvalidOid => Ok(table.clone()),
-        owner => table::get_as(owner, table.role()),
-    }
+    index.key_owner(table)
 }
 
 /// What an index is brought to: another text whenever rows need other terms.

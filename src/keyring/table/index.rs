@@ -5,8 +5,7 @@ use std::ops::Deref;
 
 use envelope::search::{Boundaries, Rule};
 
-use pgrx::pg_sys;
-
+use super::{Table, get_as};
 use crate::catalog::rows::{IndexRow, KeysOf};
 use crate::error::{Error, Result};
 
@@ -39,12 +38,12 @@ impl ColumnIndex {
         }
     }
 
-    /// The table whose index keys make the terms; 0: this table's own are meant. 42704 when it is gone: those of another
-    /// key would find nothing.
-    pub fn keys_of(&self) -> Result<pg_sys::Oid> {
+    /// The table whose index keys make the terms, as the role of `table` sees it; `table` has the index. 42704 when it is
+    /// gone: those of another key would find nothing.
+    pub fn key_owner(&self, table: &Table) -> Result<Table> {
         match self.row.keys {
-            KeysOf::Own => Ok(pg_sys::InvalidOid),
-            _ => self.row.keys_table(),
+            KeysOf::Own => Ok(table.clone()),
+            _ => get_as(self.row.keys_table()?, table.role()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::audit;
 use crate::catalog::rows::Verb;
 use crate::error::{Error, Result, SearchError};
 use crate::kek;
-use crate::keyring::table::{self, ColumnIndex, Table};
+use crate::keyring::table::{ColumnIndex, Table};
 use crate::pg::encoding;
 use crate::values::{self, FormBuf};
 
@@ -86,10 +86,7 @@ pub fn tokens(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<V
 
 /// The table whose index keys make the terms of an index of `table`.
 pub fn key_owner(table: &Table, index: &ColumnIndex) -> Result<Table> {
-    match index.keys_of()? {
-        pgrx::pg_sys::InvalidOid => Ok(table.clone()),
-        owner => table::get_as(owner, table.role()),
-    }
+    index.key_owner(table)
 }
 
 fn no_key(owner: &Table) -> Error {
