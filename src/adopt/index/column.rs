@@ -16,7 +16,8 @@ use crate::pg::{acl, attribute, encoding, relation, spi, types};
 pub struct IndexColumn {
     pub name: CString,
     pub is_new: bool,
-    needs: &'static str,
+    /// It is to hold tokens, not a term.
+    is_tokens: bool,
 }
 
 impl IndexColumn {
@@ -27,14 +28,13 @@ impl IndexColumn {
         kind: &str,
         is_tokens: bool,
     ) -> Result<IndexColumn> {
-        let needs = if is_tokens { "bigint[]" } else { "bytea" };
         let relation = policy.relation;
         let name = match named {
             Some(name) => name.to_owned(),
             None => free(policy, kind)?,
         };
         let is_new = attribute::number(relation, &name).is_none();
-        let column = IndexColumn { name, is_new, needs };
+        let column = IndexColumn { name, is_new, is_tokens };
         encoding::to_exact_string(column.name.to_bytes())
             .map_err(|why| Error::NotUtf8 { untranslatable: why.is_untranslatable() })?;
         if !column.is_new {
@@ -54,8 +54,8 @@ impl IndexColumn {
             return Ok(());
         }
         let (table, column) = (display_name(relation), quoted(&self.plain()));
-        let sql =
-            format!("ALTER TABLE {table} ADD COLUMN {column} pg_catalog.{}", self.type_name());
+        let needs = if self.is_tokens { "int8[]" } else { "bytea" };
+        let sql = format!("ALTER TABLE {table} ADD COLUMN {column} pg_catalog.{needs}");
         spi::run(&sql).map_err(Error::Corrupt)
     }
 
@@ -74,10 +74,6 @@ impl IndexColumn {
             None => Ok(()),
             Some(_) => Err(IndexError::HoldsValues { index_column, table }.into()),
         }
-    }
-
-    fn type_name(&self) -> &'static str {
-        if self.needs == "bytea" { "bytea" } else { "int8[]" }
     }
 }
 
@@ -110,12 +106,6 @@ fn require_ours_alone(relation: pg_sys::Oid, column: &IndexColumn) -> Result<()>
     if attribute::is_made(relation, number) {
         return not_the_triggers("is generated");
     }
-    let is_sealed = catalog::sealing_triggers(relation).iter().any(|trigger| {
-        let arguments = trigger.arguments.iter();
-        arguments.map(|argument| crate::adopt::policy::parts(argument)).any(|(target, source)| {
-            target == column.name.to_bytes() || source == Some(column.name.to_bytes())
-        })
-    });
     for policy in rows::nearest_policies(relation)? {
         let name = column.plain();
         let former = policy.former.iter().flat_map(|former| &former.bound_columns);
@@ -126,14 +116,22 @@ fn require_ours_alone(relation: pg_sys::Oid, column: &IndexColumn) -> Result<()>
             return not_the_triggers("is one of a policy");
         }
     }
+    let is_sealed = catalog::sealing_triggers(relation).iter().any(|trigger| {
+        let arguments = trigger.arguments.iter();
+        arguments.map(|argument| crate::adopt::policy::parts(argument)).any(|(target, source)| {
+            target == column.name.to_bytes() || source == Some(column.name.to_bytes())
+        })
+    });
     if is_sealed {
         return not_the_triggers("is sealed by a trigger");
     }
     let (kind, modifier) = attribute::type_of(relation, number);
-    let right = if column.needs == "bytea" { pg_sys::BYTEAOID } else { pg_sys::INT8ARRAYOID };
+    let (right, needs) = match column.is_tokens {
+        true => (pg_sys::INT8ARRAYOID, "bigint[]"),
+        false => (pg_sys::BYTEAOID, "bytea"),
+    };
     if kind != right {
         let is = types::display_name(kind, modifier);
-        let needs = column.needs;
         return Err(IndexError::WrongColumn { index_column, table, is, needs }.into());
     }
     if attribute::is_not_null(relation, number) {
