@@ -45,7 +45,6 @@ const SHORT: usize = 64;
 /// current role may.
 #[inline(always)]
 pub fn seal(relation: pg_sys::Oid, context: &[u8], plaintext: &[u8]) -> Result<VarlenaBuf> {
-    settings::check_unplanted()?;
     seal_for(&table::get(relation)?, context, plaintext)
 }
 
