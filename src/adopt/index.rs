@@ -44,9 +44,11 @@ use crate::pg::{attribute, lock};
 use crate::values::boundaries;
 
 pub use attached::attached;
+pub use column::usual_names;
 pub use follow::{altered, dropped, require_none, require_none_of};
 pub use leakage::Measure;
 pub use split::split;
+pub use statements::{OwnIndex, build_statement};
 pub use swap::swap;
 
 /// What is asked for; all names in the server's encoding.

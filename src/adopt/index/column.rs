@@ -77,11 +77,15 @@ impl IndexColumn {
     }
 }
 
-/// A name that no column of the table bears.
+/// The names that the column of an index may get where none is given: the first of these that no column bears.
+pub fn usual_names(column: &str, kind: &str) -> [String; 2] {
+    ["_ix".to_owned(), format!("_{kind}")].map(|tail| joined(column, &tail))
+}
+
 fn free(policy: &PolicyRow, kind: &str) -> Result<CString> {
     let column = encoding::to_string(policy.column_name.to_bytes());
-    for suffix in ["_ix".to_owned(), format!("_{kind}")] {
-        let name = encoding::from_utf8(joined(&column, &suffix).as_bytes())
+    for name in usual_names(&column, kind) {
+        let name = encoding::from_utf8(name.as_bytes())
             .ok()
             .and_then(|name| CString::new(&*name).ok())
             .ok_or(Error::Untranslatable("the name of the index column"))?;

@@ -15,20 +15,43 @@ pub fn after(index: &IndexRow, rule: &Rule) -> Result<Vec<String>> {
     let table = display_name(index.relation);
     let (column, index_column) = (text(&index.column_name), text(&index.index_column));
     let quoted_index = quoted(&index_column);
-    let mut statements = vec![format!(
-        "CALL envelope.build_index({}, {}, {})",
-        literal(&table),
-        literal(&column),
-        literal(&index_column)
-    )];
-    // PostgreSQL has no CONCURRENTLY for partitioned tables.
-    let concurrently = if relation::pages(index.relation).is_some() { "CONCURRENTLY " } else { "" };
-    let unique = if index.is_unique { "UNIQUE " } else { "" };
-    let using = if rule.is_tokens() { "USING gin " } else { "" };
-    statements
-        .push(format!("CREATE {unique}INDEX {concurrently}ON {table} {using}({quoted_index})"));
+    let make = OwnIndex {
+        is_unique: index.is_unique,
+        is_tokens: rule.is_tokens(),
+        is_partitioned: relation::pages(index.relation).is_none(),
+    };
+    let mut statements =
+        vec![build_statement(&table, &column, &index_column), make.create(&table, &quoted_index)];
     statements.extend(rights(index, &table, &quoted_index)?);
     Ok(statements)
+}
+
+/// The statement that fills the column of an index; `table` is its name as SQL quotes it.
+pub fn build_statement(table: &str, column: &str, index_column: &str) -> String {
+    format!(
+        "CALL envelope.build_index({}, {}, {})",
+        literal(table),
+        literal(column),
+        literal(index_column)
+    )
+}
+
+/// PostgreSQL's own index of such a column.
+pub struct OwnIndex {
+    pub is_unique: bool,
+    pub is_tokens: bool,
+    /// PostgreSQL has no CONCURRENTLY for partitioned tables.
+    pub is_partitioned: bool,
+}
+
+impl OwnIndex {
+    /// The statement that makes it; the names as SQL quotes them.
+    pub fn create(&self, table: &str, index_column: &str) -> String {
+        let unique = if self.is_unique { "UNIQUE " } else { "" };
+        let concurrently = if self.is_partitioned { "" } else { "CONCURRENTLY " };
+        let using = if self.is_tokens { "USING gin " } else { "" };
+        format!("CREATE {unique}INDEX {concurrently}ON {table} {using}({index_column})")
+    }
 }
 
 /// Whoever writes to the table and reads terms can find out what any value of a list is. Who may read all columns of the

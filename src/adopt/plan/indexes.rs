@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::step::{BATCHES, EXCLUSIVE, Step};
-use super::text::{joined, literal};
+use super::text::literal;
 use super::wish::{Form, Wish};
+use crate::adopt::index::{OwnIndex, build_statement, usual_names};
 use crate::catalog::rows::{self, IndexRow};
 use crate::error::{Error, Result};
 use crate::pg::encoding;
@@ -142,9 +143,7 @@ fn name(index: &OfIndex, column: &str, taken: &[String]) -> Result<String> {
         return Ok(name.clone());
     }
     let kind = index.kind.split('(').next().unwrap_or_default();
-    let names = ["_ix".to_owned(), format!("_{kind}")];
-    let mut names = names.iter().map(|tail| joined(column, tail));
-    names.find(|name| !taken.contains(name)).ok_or_else(|| {
+    usual_names(column, kind).into_iter().find(|name| !taken.contains(name)).ok_or_else(|| {
         Error::BadArgument(format!("option indexes must name an index_column for kind {kind}"))
     })
 }
@@ -170,30 +169,21 @@ fn add(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> Step {
 }
 
 fn built(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> [Step; 2] {
-    let build = format!(
-        "CALL envelope.build_index({}, {}, {})",
-        facts.literal(),
-        literal(column),
-        literal(name)
-    );
-    let unique = if index.is_unique() { "UNIQUE " } else { "" };
-    let using = if index.is_tokens() { "USING gin " } else { "" };
-    let (concurrently, lock) = if facts.is_partitioned {
-        ("", NO_WRITES_MEANWHILE)
-    } else {
-        ("CONCURRENTLY ", READ_TWICE)
+    let make = OwnIndex {
+        is_unique: index.is_unique(),
+        is_tokens: index.is_tokens(),
+        is_partitioned: facts.is_partitioned,
     };
-    let create = format!(
-        "CREATE {unique}INDEX {concurrently}ON {} {using}({})",
-        facts.name,
-        (facts.quote)(name)
-    );
     [
         Step::run(
-            build,
+            build_statement(&facts.name, column, name),
             BATCHES,
             "fills it for the rows that are there; not in a transaction block",
         ),
-        Step::run(create, lock, "PostgreSQL's own index; not in a transaction block"),
+        Step::run(
+            make.create(&facts.name, &(facts.quote)(name)),
+            if facts.is_partitioned { NO_WRITES_MEANWHILE } else { READ_TWICE },
+            "PostgreSQL's own index; not in a transaction block",
+        ),
     ]
 }
