@@ -35,7 +35,7 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Of terms whose hash is `n` bytes long. `index_key` is what [`crate::derive::index_key`] gives.
+    /// Of terms whose hash is `n` bytes long; of tokens, [`TOKEN_LEN`]. `index_key` is what [`crate::derive::index_key`] gives.
     ///
     /// # Errors
     /// [`WrongTermLength`] unless `n` is 1 to 32.
@@ -57,16 +57,6 @@ impl Hasher {
         put_part(&mut |bytes: &[u8]| before.update(bytes), rule.as_bytes());
         before.update(&[n]);
         Ok(Hasher { before, key_id, n })
-    }
-
-    /// Of tokens.
-    pub fn of_tokens(
-        index_key: &[u8; KEY_LEN],
-        key_id: KeyId,
-        label: &str,
-        rule: &str,
-    ) -> Result<Hasher, WrongTermLength> {
-        Hasher::new(index_key, key_id, label, rule, TOKEN_LEN)
     }
 
     /// Appends the term of `payload`: 2 + n bytes.

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use envelope::search::{Hasher, in_order, marker};
+use envelope::search::{Hasher, TOKEN_LEN, in_order, marker};
 use envelope::{DataKey, KeyId};
 
 /// An index key, ready.
@@ -29,7 +29,7 @@ impl Key {
 
     /// Ascending, each once.
     pub fn tokens(&self, label: &str, rule: &str, payloads: &[Vec<u8>]) -> Vec<i64> {
-        let hasher = Hasher::of_tokens(&self.index_key, self.id, label, rule).unwrap();
+        let hasher = Hasher::new(&self.index_key, self.id, label, rule, TOKEN_LEN).unwrap();
         let mut tokens = payloads.iter().map(|payload| hasher.token(payload)).collect();
         in_order(&mut tokens);
         tokens
