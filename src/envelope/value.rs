@@ -48,15 +48,9 @@ impl SealKey {
         SealKey { key_id: derive::key_id(data_key), xaes: XaesKey::new(&key) }
     }
 
-    /// The key that seals the boundary sets under the index key `data_key`, in the layout of values; they bear its id.
-    pub fn of_boundaries(data_key: &DataKey) -> SealKey {
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        derive::boundaries_key(data_key, &mut key);
-        SealKey { key_id: derive::key_id(data_key), xaes: XaesKey::new(&key) }
-    }
-
-    /// As [`SealKey::of_boundaries`], from the key that [`derive::boundaries_key`] gives and the id of its index key.
-    pub fn from_boundaries_key(key_id: KeyId, key: &[u8; KEY_LEN]) -> SealKey {
+    /// The key that seals boundary sets in the layout of values, which bear the id of the index key. `key` is what
+    /// [`derive::boundaries_key`] makes of that.
+    pub fn of_boundaries(key_id: KeyId, key: &[u8; KEY_LEN]) -> SealKey {
         SealKey { key_id, xaes: XaesKey::new(key) }
     }
 

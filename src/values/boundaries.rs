@@ -33,7 +33,7 @@ pub fn open(owner: &Table, index: &IndexRow, by: impl Into<By>) -> Result<Bounda
     let context = context(&index.label, &index.rule);
     let key_id = sealed.key_id();
     kek::with_boundaries_key(owner, &key_id, by, stored.len(), |key| {
-        let key = SealKey::from_boundaries_key(key_id, key);
+        let key = SealKey::of_boundaries(key_id, key);
         let mut text = Zeroizing::new(vec![0; sealed.ciphertext.len()]);
         key.open(&mut Opening::none(), &sealed, context.as_bytes(), &mut text)
             .map_err(|_| Box::new(unreadable()))?;
@@ -68,7 +68,7 @@ pub fn seal(
     boundaries.write(&mut *text);
     let nonce = fresh_nonce()?;
     let seal = |key: &[u8; 32]| -> RowResult<Vec<u8>> {
-        let key = SealKey::from_boundaries_key(key_id, key);
+        let key = SealKey::of_boundaries(key_id, key);
         let mut session = Session::none();
         session.begin(&key, &nonce, 1);
         let mut frame = vec![0; text.len() + OVERHEAD];

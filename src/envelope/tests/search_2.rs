@@ -4,6 +4,7 @@
 
 mod terms;
 
+use envelope::index_key::IndexKeys;
 use envelope::search::{
     Boundaries, End, Extent, FormType, Kind, NormalForm, Op, Ordered, Refused, Room, Rule, Scratch,
     Subject, Value, boundaries, normal_form, payloads, query, range, value,
@@ -254,7 +255,8 @@ fn ranges() {
 fn boundary_sets() {
     let vectors = vectors();
     let dek = DataKey::try_from_slice(&hex::decode(&vectors.index_dek).unwrap()).unwrap();
-    let key = SealKey::of_boundaries(&dek);
+    let keys = IndexKeys::from_index_key(&dek);
+    let key = SealKey::of_boundaries(keys.key_id(), keys.boundaries());
     for vector in vectors.boundary_sets {
         let rule = rule(&vector.rule);
         let Subject::Ordered(of) = rule.subject() else { panic!("{}", vector.rule) };
