@@ -7,12 +7,13 @@ use envelope::header::{KeyId, peek_key_id};
 use envelope::search::Kind;
 use pgrx::pg_sys::{self, Datum};
 
-use crate::catalog::rows::{self, IndexRow, Purpose, State};
+use crate::catalog::rows::{IndexRow, Purpose, State};
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, Result};
 use crate::kek::By;
 use crate::keyring::table::{self, ColumnIndex, Table, Whose};
 use crate::keyring::{self};
+use crate::memory::cache;
 use crate::pg::relation::display_name;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::pg::{encoding, lock, types};
@@ -348,6 +349,6 @@ fn has_terms(table: &Table, key_id: KeyId) -> Result<bool> {
     if table.whose(key_id)? != Whose::Ours {
         return Ok(false);
     }
-    let row = rows::data_key(key_id)?;
+    let row = cache::row(key_id)?;
     Ok(row.is_some_and(|row| row.purpose == Purpose::Seal && row.state != State::Destroyed))
 }
