@@ -767,7 +767,8 @@ CREATE PROCEDURE envelope.sweep(
             idle_since := COALESCE(idle_since, pg_catalog.clock_timestamp());
             IF idle_since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
               RAISE EXCEPTION 'some values in column "%" of table % could not be %', column_name, part,
-                  CASE work WHEN 'reencrypt' THEN 'brought to the active key' WHEN 'seal' THEN 'sealed' ELSE 'indexed' END
+                  CASE WHEN work OPERATOR(pg_catalog.=) 'reencrypt' THEN 'brought to the active key'
+                       WHEN work OPERATOR(pg_catalog.=) 'seal' THEN 'sealed' ELSE 'indexed' END
                 USING ERRCODE = 'lock_not_available',
                       DETAIL = 'Other transactions hold their rows, or a trigger keeps them as they are.',
                       HINT = 'What was done stays done: CALL it again when they have ended.';
@@ -1241,7 +1242,21 @@ CREATE PROCEDURE envelope.seal_column(
     IF verify IS NULL OR quiet IS NULL OR pause IS NULL OR row_lock_timeout IS NULL THEN
       RAISE EXCEPTION 'only the parameters source and max_lag may be NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF quiet AND EXISTS (
+        SELECT FROM envelope.indexes i
+        WHERE i.built AND i.column_name OPERATOR(pg_catalog.=) seal_column.column_name
+          AND i.relation OPERATOR(pg_catalog.=)
+              COALESCE(pg_catalog.pg_partition_root(seal_column.relation), seal_column.relation)::envelope.table_ref::pg_catalog.text) THEN
+      RAISE EXCEPTION 'column "%" of table % has search indexes, and no trigger would make the terms of what is sealed',
+        column_name, relation
+        USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'CALL it without quiet.';
+    END IF;
     SELECT * INTO it FROM envelope.sweep_expressions(relation, column_name, NULL, on_damage);
+    IF quiet AND envelope.index_columns(relation, column_name) OPERATOR(pg_catalog.<>) '{}' THEN
+      RAISE EXCEPTION 'column "%" of table % has search indexes, whose terms no trigger would make', column_name, relation
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'CALL it without quiet => true: the sealing trigger makes them.';
+    END IF;
     IF it.former IS NOT NULL AND NOT envelope.has_key_privilege(relation, 'manage') THEN
       RAISE EXCEPTION 'permission denied to end the binding of column "%" of table %', column_name, relation
         USING ERRCODE = 'insufficient_privilege',
@@ -1555,8 +1570,8 @@ CREATE PROCEDURE envelope.build_index(
     cell := pg_catalog.format('%s, ctid, %s', it.cell, pg_catalog.replace(pg_catalog.format('%L', index_column), '%', '%%'));
     WHILE NOT built LOOP
       goal := envelope.index_goal(relation, column_name, index_column, quiet);
-      SELECT CASE a.atttypid WHEN 'pg_catalog.bytea'::pg_catalog.regtype THEN '''''::pg_catalog.bytea'
-                             ELSE '''{}''::pg_catalog.int8[]' END INTO terms
+      SELECT CASE WHEN a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.bytea'::pg_catalog.regtype THEN '''''::pg_catalog.bytea'
+                  ELSE '''{}''::pg_catalog.int8[]' END INTO terms
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
       COMMIT;
