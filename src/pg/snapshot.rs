@@ -12,7 +12,7 @@ pub unsafe fn writer_of(tuple: pg_sys::HeapTuple) -> pg_sys::TransactionId {
         let header = (*tuple).t_data;
         let frozen = pg_sys::HEAP_XMIN_FROZEN as u16;
         if (*header).t_infomask & frozen == frozen {
-            return pg_sys::TransactionId::from(pg_sys::FrozenTransactionId);
+            return pg_sys::FrozenTransactionId;
         }
         (*header).t_choice.t_heap.t_xmin
     }
