@@ -1,4 +1,4 @@
-"""Line plots as SVG, with nothing to install."""
+"""Plots as SVG, with nothing to install."""
 
 import math
 
@@ -53,4 +53,25 @@ def lines(title, x_label, y_label, series, log=True, shown=lambda value: f"{valu
         out.extend(f'<circle cx="{x_at(px):.1f}" cy="{y_at(py):.1f}" r="3" fill="{colour}"/>' for px, py in points)
         out.append(f'<line x1="{WIDTH - RIGHT + 12}" y1="{y - 4}" x2="{WIDTH - RIGHT + 32}" y2="{y - 4}" '
                    f'stroke="{colour}" stroke-width="2"/><text x="{WIDTH - RIGHT + 38}" y="{y}">{name}</text>')
+    return "\n".join([*out, "</svg>\n"])
+
+
+def bars(title, groups, shown=lambda value: f"{value:,.3g}", whole=None):
+    """An SVG of horizontal bars: `groups` is {what is measured: {name: value}}, each with a scale of its own, or up to `whole`."""
+    label, row = 360, 18
+    height = 46 + sum(row * len(found) + 34 for found in groups.values())
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" '
+           f'font-size="12"><rect width="100%" height="100%" fill="white"/>', f'<text x="12" y="22" font-size="15">{title}</text>']
+    y = 36
+    for number, (group, found) in enumerate(groups.items()):
+        y += 20
+        out.append(f'<text x="12" y="{y}" font-weight="bold">{group}</text>')
+        most = whole or max(found.values())
+        for name, value in found.items():
+            y += row
+            long = (WIDTH - label - 90) * value / most
+            out.append(f'<text x="{label - 8}" y="{y}" text-anchor="end">{name}</text>'
+                       f'<rect x="{label}" y="{y - 11}" width="{long:.1f}" height="13" fill="{COLOURS[number % len(COLOURS)]}"/>'
+                       f'<text x="{label + long + 6:.1f}" y="{y}">{shown(value)}</text>')
+        y += 14
     return "\n".join([*out, "</svg>\n"])
