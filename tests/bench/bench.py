@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""All that is measured, into docs/bench: tests/run/python.sh release -m bench.bench"""
+"""All that is measured, into docs/bench: tests/run/python.sh release -m bench.bench. With names of parts, these alone are measured
+again, and take the place of what stands there."""
 
+import json
+import sys
 import time
 
 from . import (
     cold,
     columns,
     keyrings,
+    leakage,
     lint,
     peers,
     place,
@@ -14,6 +18,7 @@ from . import (
     report,
     scale,
     sealing,
+    search,
     sizes,
     timing,
     views,
@@ -35,14 +40,20 @@ PARTS = {
     "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws()},
     "peers": peers.measure,
     "views": views.writes,
+    "search": search.measure,
+    "leakage": leakage.measure,
 }
 
 
 def main():
     with place.server() as cluster:
         version = cluster.sql("SHOW server_version")[0][0].split()[0]
-    results = {"machine": report.machine(f"PostgreSQL {version}"), "repetitions": timing.REPETITIONS}
+    again = sys.argv[1:]
+    results = json.loads((report.PLACE / "results.json").read_text()) if again else {}
+    results |= {"machine": report.machine(f"PostgreSQL {version}"), "repetitions": timing.REPETITIONS}
     for name, measure in PARTS.items():
+        if again and name not in again:
+            continue
         print(f"{name} …", flush=True)
         started = time.monotonic()
         results[name] = measure()

@@ -22,7 +22,32 @@ def write(results):
     for way in ("seal", "open"):
         (PLACE / f"{way}.svg").write_text(by_size(results, way))
     (PLACE / "cold.svg").write_text(cold_start(results))
+    if "search" in results:
+        (PLACE / "search.svg").write_text(search(results["search"]))
+    if "leakage" in results:
+        (PLACE / "leakage.svg").write_text(leakage(results["leakage"]))
     (PLACE / "README.md").write_text("\n".join(text(results)) + "\n")
+
+
+def of_search(results):
+    if "search" in results:
+        found = results["search"]
+        yield from ("", "## Search", "", f"{found['rows']:,} rows. Milliseconds of a question on the processor, its rows opened. "
+                    f"A backend makes {found['terms a second']:,.0f} terms a second for whoever may search.", "",
+                    "![search by kind](search.svg)", "", "| question | ms |", "|---|--:|")
+        for name, ms in found["ms"].items():
+            yield f"| {name} | {ms:,.3g} |"
+        yield from ("", "| index | bytes a row in it | in the table |", "|---|--:|--:|")
+        column = found["bytes a row"]["column"]
+        for name, size in found["bytes a row"]["index"].items():
+            yield f"| {name} | {size:.1f} | {f'{column[name]:.0f}' if name in column else ''} |"
+    if "leakage" in results:
+        found = results["leakage"]
+        yield from ("", "## What search indexes give away", "", f"Columns of {found['rows']:,} rows; [Search](../search.md#measured) says "
+                    "of what, and what each attack is.", "", "![leakage by kind](leakage.svg)", "",
+                    "| kind | column | what the thief has | right |", "|---|---|---|--:|")
+        for one in found["attacks"]:
+            yield f"| {one['kind']} | {one['column']} | {one['attack']} | {one['share']:.1%} |"
 
 
 def by_size(results, way):
@@ -36,6 +61,24 @@ def cold_start(results):
     series["KMS requests so far"] = list(enumerate(results["cold"]["aws"]["requests"], 1))
     return plot.lines("The first statements of a new backend that seal", "statement", "milliseconds, requests", series,
                       log=False, shown=lambda value: f"{value:g}")
+
+
+def search(found):
+    """Time and bytes, by kind."""
+    ms = found["ms"]
+    asked = {"look-up of a row": ["plain look-up", "exact"], "range of 0.01 %": ["plain range 0.01 %", "tree 0.01 %"],
+             **{f"range of {part}": [f"plain range {part}", f"buckets {part}"] for part in ("0.1 %", "1 %", "10 %")},
+             "part of 5 letters": ["pg_trgm", "parts(3)", "opening every row"]}
+    groups = {f"{what}, ms": {name: ms[name] for name in names} for what, names in asked.items()}
+    return plot.bars(f"Search by kind, {found['rows']:,} rows: time, and bytes a row",
+                     groups | {"bytes a row in the index": found["bytes a row"]["index"]})
+
+
+def leakage(found):
+    groups = {}
+    for one in found["attacks"]:
+        groups.setdefault(f"{one['kind']}", {})[f"{one['column']}: {one['attack']}"] = one["share"] * 100
+    return plot.bars("What a thief of the disk has right, % of the rows (of neighbours, of pieces)", groups, shown=lambda value: f"{value:.1f} %", whole=100)
 
 
 def text(results):
@@ -76,6 +119,7 @@ def text(results):
                 "| | store | read |", "|---|--:|--:|")
     for name, took in results["peers"].items():
         yield f"| {name} | {took['store']:,.0f} | {took['read']:,.0f} |"
+    yield from of_search(results)
     aws = results["cold"]["aws"]
     yield from ("", "## KMS", "",
                 f"With a KMS that answers in {aws['round trip ms']:.1f} ms, a new backend's first value takes "

@@ -15,11 +15,7 @@ def rows(results):
     found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
     found.append(reported("the same with the sealing trigger, of NULLs, which leave nothing to seal",
                           f"{inserts['NULL ratio']:.2f}"))
-    forms, opening = results["columns"]["seal"], results["columns"]["open"]
-    found.append(at_most("the trigger on a column of type <code>envelope.sealed</code>: of type <code>bytea</code>",
-                         forms["envelope.sealed"] / forms["bytea"], 1.1))
-    found.append(at_most("the trigger with a source column: without one", forms["source"] / forms["bytea"], 1.1))
-    found.append(at_most("open as a date: as bytes", opening["date"] / opening["bytes"], 1.15))
+    found += of_columns(results["columns"]) if "columns" in results else []
     found.append(at_least("speed of a parallel scan that opens, with two workers: with one", parallel["open 1"] / parallel["open 2"], 1.8))
     found.append(reported("the same: without workers", f"{parallel['open 0'] / parallel['open 2']:.2f}"))
     found.append(reported("the same with <code>sha512</code> in place of opening: with one",
@@ -33,9 +29,11 @@ def rows(results):
     found += of_reencryption(results["reencrypt"])
     found += of_sealing(results["sealing"]) if "sealing" in results else []
     found += of_keyrings(results["keyrings"])
-    found += of_views(results["views"])
-    lint = results["lint"]
-    found.append(at_most(f"seconds of envelope.lint() in a database with {lint['tables']:,} tables", lint["seconds"], 2))
+    found += of_views(results["views"]) if "views" in results else []
+    found += of_search(results["search"]) if "search" in results else []
+    if "lint" in results:
+        lint = results["lint"]
+        found.append(at_most(f"seconds of envelope.lint() in a database with {lint['tables']:,} tables", lint["seconds"], 2))
     found.append(reported("memory for each key", f"{results['many keys']['bytes a key']:,.0f} B"))
     for kms in ("file", "aws"):
         cold = results["cold"][kms]
@@ -44,6 +42,38 @@ def rows(results):
         found.append(reported(f"memory of a backend before and after first use, {kms}",
                               f"{cold['kB before'] / 1024:.1f} and {cold['kB after'] / 1024:.1f} MB"))
     return found
+
+
+def of_columns(result):
+    forms, opening = result["seal"], result["open"]
+    yield at_most("the trigger on a column of type <code>envelope.sealed</code>: of type <code>bytea</code>",
+                  forms["envelope.sealed"] / forms["bytea"], 1.1)
+    yield at_most("the trigger with a source column: without one", forms["source"] / forms["bytea"], 1.1)
+    yield at_most("open as a date: as bytes", opening["date"] / opening["bytes"], 1.15)
+
+
+def of_search(result):
+    ms, size = result["ms"], result["bytes a row"]["index"]
+    yield at_most("look-up of a row by <code>exact</code>, opened: by a plain B-tree", ms["exact"] / ms["plain look-up"], 1.2)
+    yield reported("the same by <code>envelope_matches</code>", f"{ms['exact, envelope_matches'] / ms['plain look-up']:.2f}")
+    for part, bound in (("0.1 %", 5), ("1 %", 2), ("10 %", 1.5)):
+        yield at_most(f"range of {part} by <code>buckets</code>, opened: by a plain B-tree",
+                      ms[f"buckets {part}"] / ms[f"plain range {part}"], bound)
+    yield at_most("range of 0.01 % by <code>tree</code>, opened: by a plain B-tree", ms["tree 0.01 %"] / ms["plain range 0.01 %"], 5)
+    yield at_most("part of 5 letters by <code>parts(3)</code>, opened: by pg_trgm on plaintext", ms["parts(3)"] / ms["pg_trgm"], 2)
+    yield at_most("the same: opening every row", ms["parts(3)"] / ms["opening every row"], 0.01, "{:.4f}")
+    yield at_most("bytes a row of a B-tree over <code>exact</code>, values all different", size["exact"], 42, "{:.1f}")
+    yield at_most("bytes a row of a B-tree over <code>buckets</code>", size["buckets"], 8, "{:.1f}")
+    took = result["trigger µs"]
+    yield at_most("time that the sealing trigger adds to a row with an index <code>exact</code>: without", took["exact"] / took["sealed"], 1.5)
+    whole = {kind: took["without"] + took[kind] for kind in ("sealed", "exact")}
+    yield reported("the same, of the whole INSERT", f"{whole['exact'] / whole['sealed']:.2f}")
+    for kind in ("words", "parts(3)"):
+        yield reported(f"time that it adds with an index <code>{kind}</code>, of texts of 16 letters: without",
+                       f"{took[kind] / took['sealed']:.2f}")
+    build = result["build s"]
+    yield at_most(f"building <code>exact</code> on {result['rows']:,} rows: UPDATE t SET c = c in the same batches",
+                  build["build"] / build["update"], 1.3)
 
 
 def of_reencryption(result):
@@ -99,8 +129,8 @@ def named(size):
     return f"{size} B"
 
 
-def at_most(work, ratio, bound):
-    return work, f"at most {bound}", f"{ratio:.2f}", ratio <= bound
+def at_most(work, ratio, bound, shown="{:.2f}"):
+    return work, f"at most {bound}", shown.format(ratio), ratio <= bound
 
 
 def at_least(work, ratio, bound):
