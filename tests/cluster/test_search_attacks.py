@@ -282,3 +282,14 @@ def test_a_column_of_several_indexes_can_be_joined_by_one(db):
         indexed(db, name="u", kind="prefix(2)", column="words", keys_of="t", label="t.v", share_label=True)
     indexed(db, name="u", keys_of="t", label="t.v", share_label=True)
     assert db.value("SELECT count(*) FROM t JOIN u USING (ix)") == 3
+
+
+def test_a_table_that_is_gone_has_no_label(db):
+    protected(db)
+    indexed(db)
+    protected(db, name="u")
+    indexed(db, name="u", keys_of="t", label="t.v", share_label=True)
+    db.sql("DROP TABLE u")
+    indexed(db, kind="words", column="words")
+    with db.connect() as c:
+        assert found(c, "two", column="words", tokens=True) == [2]

@@ -20,15 +20,20 @@ pub fn attached(relation: pg_sys::Oid, partition: pg_sys::Oid) -> Result<()> {
         return Ok(());
     }
     let (table, part) = (display_name(root), display_name(partition));
-    // As PostgreSQL is about to: until then nobody adds a row.
-    spi::run(&format!("LOCK TABLE {part} IN ACCESS EXCLUSIVE MODE")).map_err(Error::Corrupt)?;
+    // Nothing is known of rows elsewhere.
+    let is_foreign = relation::is_foreign(partition);
+    if !is_foreign {
+        // As PostgreSQL is about to: until then nobody adds a row.
+        let lock = format!("LOCK TABLE {part} IN ACCESS EXCLUSIVE MODE");
+        spi::run(&lock).map_err(Error::Corrupt)?;
+    }
     for index in indexes {
         let column = encoding::to_string(index.column_name.to_bytes());
         let sql = format!(
             "SELECT ''::pg_catalog.bytea WHERE EXISTS (SELECT FROM {part} WHERE {} IS NOT NULL)",
             quoted(&column)
         );
-        let has_values = {
+        let has_values = is_foreign || {
             let _all = LocalSettings::of(&[ALL_ROWS]);
             spi::bytes(&sql, &[]).map_err(Error::Corrupt)?.is_some()
         };

@@ -35,7 +35,10 @@ pub fn require_own(index: &IndexRow, rule: &Rule, is_shared: bool) -> Result<()>
     for other in rows::all_indexes()? {
         let is_same_column =
             other.relation == index.relation && other.column_name == index.column_name;
-        if other.label != index.label || is_same_column || keyring_of(&other)? != Some(keyring) {
+        // The columns of a table that is gone are compared with nothing.
+        let is_gone = other.relation == pg_sys::InvalidOid;
+        let is_other = other.label != index.label || is_same_column || is_gone;
+        if is_other || keyring_of(&other)? != Some(keyring) {
             continue;
         }
         let label = index.label.clone();
