@@ -226,6 +226,16 @@ def test_uniqueness_within_a_group_is_kept_as_it_is(db):
     db.sql("SELECT envelope.swap_index('t', 'ix', 'ix2')")
 
 
+@pytest.mark.parametrize("column", ["a", "z"])
+def test_the_first_column_answers_while_the_second_is_filled(db, column):
+    unique(db)
+    indexed(db, column=column, options='{"unique": true}', build=False)
+    question = "SELECT id FROM t WHERE ix = ANY (envelope_search('t', 'v', 'one'))"
+    assert db.sql(question) == [(1,)]
+    with db.connect() as c, fails("55000"):
+        found(c, "one", column=column)
+
+
 READERS = [
     "CREATE VIEW reader AS SELECT id FROM t WHERE ix = ANY (envelope_search('t', 'v', 'one'))",
     "CREATE FUNCTION reader() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t WHERE ix IS NULL; END",

@@ -120,7 +120,9 @@ pub fn the_one<'a>(
         return Err(SearchError::NoIndex { column, table, others }.into());
     };
     if fitting.all(|other| are_alike(first, other)) {
-        return Ok(first);
+        // While the second column of a unique index is being filled, the first one answers.
+        let answers = |index: &&ColumnIndex| index.built && snapshot::sees(index.writer);
+        return Ok(all.iter().filter(|index| fits(index)).find(answers).unwrap_or(first));
     }
     let which = all.iter().filter(|index| fits(index)).map(described).collect();
     let (column, table) = (encoding::to_string(column.to_bytes()), table.name());
