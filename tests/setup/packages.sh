@@ -32,7 +32,8 @@ packages=(
     libclang-dev             # bindgen over PostgreSQL's headers
     "postgresql-$pg" "postgresql-server-dev-$pg"
     python3 python3-venv # the tests that drive clusters, the demo, the bench
-    iso-codes            # the demo's data
+    iso-codes            # the demo's data, and names to search
+    tzdata               # names to search
     pgbouncer            # sessions that share a backend
     "$@"
 )
