@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod found;
+
 use std::collections::BTreeSet;
 
 use envelope::search::{Boundaries, Drawn};
@@ -560,5 +562,42 @@ fn bounds_of_floats_come_back() {
         assert_eq!(again.interval_of(ordinal), set.interval_of(ordinal));
         let below = (again.interval_of(ordinal), again.interval_of(ordinal - 1));
         assert!(below.0 == 0 || below.0 == below.1 + 1, "{form}");
+    }
+}
+
+/// What the catalog holds, and what is near it.
+#[test]
+fn texts_of_the_catalog_are_read_in_one_way() {
+    for right in [
+        "exact/1",
+        "prefix(4) digits/1",
+        "parts(3) casefold/1",
+        "buckets numeric(-2)/1",
+        "tree(2,1,16,9223372036854775808) date/1",
+        r#"{"set":1,"bounds":["1","5"],"classes":[[0],[1,2],[3]]}"#,
+        r#"{"set":7,"bounds":["2000-01-01"],"classes":[[1],[2]],"former":[[0],[0]]}"#,
+        r#"{"set":7,"bounds":["-Infinity"],"classes":[[1],[2]]}"#,
+    ] {
+        found::catalog(right.as_bytes());
+        for at in 0..right.len() {
+            for other in ["", "0", "1", "-", " ", ",", "\u{663}", "\u{ff11}", "\"", "[", "]"] {
+                found::catalog([&right[..at], other, &right[at..]].concat().as_bytes());
+                found::catalog([&right[..at], other, &right[at + 1..]].concat().as_bytes());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn what_is_true_is_found(first in any::<char>(), second in any::<char>(), text in text()) {
+        found::check(format!("{first}{second}{text}").as_bytes());
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        found::check(&bytes);
     }
 }
