@@ -3,7 +3,7 @@
 use envelope::search::Refused;
 use pgrx::PgSqlErrorCode;
 
-use super::literal;
+use super::{identifier, literal};
 
 /// Why an index gives no answer.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,16 @@ pub enum SearchError {
     #[error("the search index in column \"{index_column}\" of table {table} cannot answer: {why}")]
     Refused { index_column: String, table: String, why: Refused },
 
+    /// No row would match, or every row be opened.
+    #[error("argument {argument} is column \"{is}\", {}", other_column(argument, column, table))]
+    OtherColumn {
+        argument: &'static str,
+        is: String,
+        column: String,
+        table: String,
+        indexes: Vec<String>,
+    },
+
     /// A question that nobody knows.
     #[error("op must be one of =, <, <=, >, >=, prefix, suffix, contains, words")]
     NoOp,
@@ -55,6 +65,7 @@ impl SearchError {
             SearchError::Several { .. }
             | SearchError::OtherType { .. }
             | SearchError::Refused { .. }
+            | SearchError::OtherColumn { .. }
             | SearchError::NoOp => ERRCODE_INVALID_PARAMETER_VALUE,
         }
     }
@@ -101,7 +112,21 @@ impl SearchError {
             }
             .into(),
             SearchError::TooNew { .. } => "Run the transaction again: it then sees the terms as they are now.".into(),
+            SearchError::OtherColumn { argument: "sealed", column, .. } => format!(
+                "Give column {} there, or name the column whose values are asked for.",
+                identifier(column)
+            ),
+            SearchError::OtherColumn { indexes, .. } => {
+                format!("Columns that hold them: {}.", indexes.join(", "))
+            }
             SearchError::NoOp => return None,
         })
+    }
+}
+
+fn other_column(argument: &str, column: &str, table: &str) -> String {
+    match argument {
+        "sealed" => format!("not column \"{column}\" of table {table}"),
+        _ => format!("which holds no terms of column \"{column}\" of table {table}"),
     }
 }

@@ -1,16 +1,17 @@
 //! `envelope_matches`: whether a sealed value is what is asked for, and by which index the planner finds such rows.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SearchError};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
 use crate::pg::call::{self, Arguments, row_function};
 use crate::pg::kept;
+use crate::pg::report::raise;
 use crate::pg::support::{Argument, Condition, Node, Request, Simplify, support_function};
-use crate::pg::{attribute, column, kinds, relation};
+use crate::pg::{attribute, column, encoding, kinds, relation};
 use crate::sql::arguments::required;
 use crate::sql::begin;
 use crate::sql::values::with_context;
@@ -48,7 +49,7 @@ row_function!(envelope_recheck_wrapper, |fcinfo| {
     matches(fcinfo, [4, 5, 6, 3], || false)
 });
 support_function!(envelope_matches_support_wrapper, |request| match request {
-    Request::Simplify(call) => by_index(&call),
+    Request::Simplify(call) => by_index(&call).unwrap_or_else(|error| raise(error.into())),
     _ => None,
 });
 support_function!(envelope_recheck_support_wrapper, |request| match request {
@@ -109,18 +110,31 @@ fn matches(
 }
 
 /// The call as the condition of an index column that every index of PostgreSQL's reads, and the recheck of what it finds.
-/// The condition gives nothing away, so that it is the index's under row security, too.
-fn by_index(call: &Simplify<'_>) -> Option<Node> {
-    let (relation, column) = (call.oid(at::RELATION)?, call.name(at::COLUMN)?);
+/// The condition gives nothing away, so that it is the index's under row security, too. An error where a column of the
+/// table stands there that is another one: no row would match, or all be opened.
+fn by_index(call: &Simplify<'_>) -> Result<Option<Node>> {
+    let (Some(relation), Some(column)) = (call.oid(at::RELATION), call.name(at::COLUMN)) else {
+        return Ok(None);
+    };
+    keyring::begin_statement(None);
+    let Ok(table) = table::get(relation) else { return Ok(None) };
+    require_its_columns(call, &table, relation, column)?;
+    Ok(condition(call, &table, relation, column))
+}
+
+fn condition(
+    call: &Simplify<'_>,
+    table: &Table,
+    relation: pg_sys::Oid,
+    column: &CStr,
+) -> Option<Node> {
     let op = Op::named(&call.text(at::OP)?).ok()?;
     let index_column = index_column(call, relation)?;
     if !call.is_steady(at::VALUE) || call.is_null(at::VALUE) {
         return None;
     }
-    keyring::begin_statement(None);
     call.depends_on(index::catalog_table().ok()?);
-    let table = table::get(relation).ok()?;
-    let condition = match way(&table, column, &index_column, op)? {
+    let condition = match way(table, column, &index_column, op)? {
         Way::Terms => Condition::AnyEqual(c"envelope.terms_asked"),
         Way::AllTokens => Condition::Sets {
             condition: c"envelope.all_tokens",
@@ -144,24 +158,61 @@ fn by_index(call: &Simplify<'_>) -> Option<Node> {
     call.split(at::INDEX_COLUMN, condition, &asked, c"envelope.recheck", &rechecked)
 }
 
-/// The name of the index column, if it is one of the table, a partition of it, or of the table that it is one of.
-fn index_column(call: &Simplify<'_>, relation: pg_sys::Oid) -> Option<std::ffi::CString> {
-    let column = call.column(at::INDEX_COLUMN)?;
+/// An error where an argument is a column of the table, and not the one that belongs to `column`.
+fn require_its_columns(
+    call: &Simplify<'_>,
+    table: &Table,
+    relation: pg_sys::Oid,
+    column: &CStr,
+) -> Result<()> {
+    let error = |argument, is: &CStr| {
+        let text = |name: &CStr| encoding::to_string(name.to_bytes());
+        let indexes = table.indexes(column).iter().map(|index| text(&index.index_column)).collect();
+        let (is, column, table) = (text(is), text(column), table.name());
+        Error::from(SearchError::OtherColumn { argument, is, column, table, indexes })
+    };
+    let of_table = |at| its_column(call, at, relation).map(|(name, _)| name);
+    if let Some(is) = of_table(at::SEALED).filter(|is| is.as_c_str() != column) {
+        return Err(error("sealed", &is));
+    }
+    let has_terms = |name: &CStr| {
+        table.indexes(column).iter().any(|index| index.index_column.as_c_str() == name)
+    };
+    match of_table(at::INDEX_COLUMN).filter(|is| !has_terms(is)) {
+        Some(is) if !table.indexes(column).is_empty() => Err(error("index_column", &is)),
+        // Without any index the question is an error by itself.
+        _ => Ok(()),
+    }
+}
+
+/// The name and the type of the argument, if it is a column of the table, a partition of it, or of the table that it is
+/// one of.
+fn its_column(
+    call: &Simplify<'_>,
+    at: usize,
+    relation: pg_sys::Oid,
+) -> Option<(CString, pg_sys::Oid)> {
+    let column = call.column(at)?;
     let is_its = column.relation == relation
         || relation::partition_root(column.relation) == relation::partition_root(relation);
+    let name = attribute::name(column.relation, column.number).filter(|_| is_its)?;
+    Some((name, column.kind))
+}
+
+/// The name of the index column, if it is one of the table's.
+fn index_column(call: &Simplify<'_>, relation: pg_sys::Oid) -> Option<CString> {
+    let (name, kind) = its_column(call, at::INDEX_COLUMN, relation)?;
+    let from = call.column(at::INDEX_COLUMN)?.relation;
     // What stands in its heirs is kept by their own triggers, or by none.
-    let has_heirs =
-        relation::may_have_heirs(column.relation) && !relation::is_partitioned(column.relation);
-    if has_heirs {
+    if relation::may_have_heirs(from) && !relation::is_partitioned(from) {
         return None;
     }
-    let has_type = [pg_sys::BYTEAOID, pg_sys::INT8ARRAYOID].contains(&column.kind);
-    let name = attribute::name(column.relation, column.number).filter(|_| is_its && has_type)?;
+    let has_type = [pg_sys::BYTEAOID, pg_sys::INT8ARRAYOID].contains(&kind);
     let is_named = match call.name(at::INDEX_NAME) {
         Some(index_name) => index_name == name.as_c_str(),
         None => call.is_null(at::INDEX_NAME),
     };
-    is_named.then_some(name)
+    (is_named && has_type).then_some(name)
 }
 
 fn way(table: &Table, column: &CStr, index_column: &CStr, op: Op) -> Option<Way> {

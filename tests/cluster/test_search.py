@@ -769,6 +769,29 @@ def test_what_is_no_sealed_value_is_not_taken_for_one(people):
     refused(people, "22000", recheck.format("'1007'::bytea"))
 
 
+def test_another_column_of_the_table_is_an_error_and_no_answer(db):
+    """No row would match, or every row be opened."""
+    table(db, "people", "text", ["1007"])
+    db.sql("ALTER TABLE people ADD mail envelope.sealed; SELECT envelope.set_policy('people', 'mail', value_type => 'text')")
+    db.sql("CREATE TRIGGER seals BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('mail')")
+    index(db, "people", "exact")
+    db.sql("SELECT envelope.add_index('people', 'mail', 'exact', index_column => 'mail_ix')")
+    db.sql("CREATE VIEW shown AS SELECT id, mail AS v, v_ix, mail_ix, v AS sealed FROM people")
+    query = "SELECT id FROM {} WHERE envelope_matches('people', 'v', {}, {}, '=', '1007')"
+    for name, sealed, index_column in (("people", "mail", "v_ix"), ("people p", "p.mail", "p.v_ix"), ("people", "v", "mail_ix"),
+                                       ("people", "v", "v"), ("people", "v", "id"), ("shown", "v", "v_ix"),
+                                       ("shown", "sealed", "mail_ix")):
+        refused(db, "22023", query.format(name, sealed, index_column))
+    hint = refused(db, "22023", query.format("people", "v", "mail_ix")).diag.message_hint
+    assert "v_ix" in hint and "mail_ix" not in hint
+    # Of another table, or no column at all, it may be any.
+    fill(db, "people", "(envelope_search('people', 'v', '1007'))[1]")
+    db.sql("CREATE TABLE others AS SELECT v AS mail, v_ix AS mail_ix FROM people")
+    for name, sealed, index_column in (("shown", "sealed", "v_ix"), ("people", "coalesce(v)", "coalesce(v_ix)")):
+        assert db.value(query.format(name, sealed, index_column)) == 1
+    assert db.value(query.format("others", "mail", "mail_ix").replace("id", "1")) == 1
+
+
 def test_rows_are_changed_by_what_they_match(people):
     with people.connect(autocommit=False) as c:
         condition = MATCHES.format("'1007'")
