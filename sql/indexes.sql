@@ -97,5 +97,5 @@ CREATE VIEW envelope.indexes WITH (security_barrier) AS
                  AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
                 WHERE r.relation OPERATOR(pg_catalog.=) i.relation AND r.seals);
 COMMENT ON VIEW envelope.indexes IS
-  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: some rows may have terms of an index key that was rotated';
+  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: the index key before is not retired yet';
 GRANT SELECT ON envelope.indexes TO PUBLIC;

@@ -645,6 +645,65 @@ def test_lint_of_rotation(db):
     assert len([row for row in db.sql("SELECT sqlstate FROM envelope.lint('people')") if row == ("55000",)]) == 1
 
 
+def told(db):
+    """What lint says is to be done about index keys."""
+    rows = db.sql("SELECT remedy FROM envelope.lint('people') WHERE (severity, sqlstate) = ('notice', '55000')")
+    return [remedy for remedy, in rows if "build_index" in remedy or "retire_key" in remedy or "add_index" in remedy]
+
+
+def test_lint_tells_what_is_next_after_a_rotation(db):
+    people(db, rows=["1-2", "3"])
+    builds = [add(db, "exact")[0], add(db, "words", index_column="tokens")[0]]
+    for build in builds:
+        db.sql(build)
+    assert told(db) == []
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    assert sorted(told(db)) == builds
+    for build in builds:
+        # What is built is not told of, and the key stays as long as one is left.
+        assert build in told(db)
+        db.sql(build)
+        assert build not in told(db)
+    retire, = told(db)
+    db.sql(retire)
+    assert told(db) == []
+    assert db.sql("SELECT DISTINCT waiting FROM envelope.indexes") == [(False,)]
+
+
+def test_lint_tells_of_parts_that_are_not_built(db):
+    db.sql("CREATE TABLE people (id int, ssn envelope.sealed) PARTITION BY LIST (id)")
+    db.sql("CREATE TABLE one PARTITION OF people FOR VALUES IN (1); CREATE TABLE two PARTITION OF people FOR VALUES IN (2)")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', value_type => 'text')")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION envelope_seal('ssn')")
+    db.sql("INSERT INTO people VALUES (1, 'a'), (2, 'b')")
+    build = add(db, "exact")[0]
+    db.sql(build)
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    db.sql(build.replace("public.people", "public.one"))
+    assert told(db) == [build]
+    db.sql(build)
+    assert [remedy[:26] for remedy in told(db)] == ["SELECT envelope.retire_key"]
+
+
+def test_lint_gives_the_second_column_of_a_unique_index(db):
+    people(db, rows=["1-2", "3"])
+    people(db, name="others")
+    run = add(db, "exact", form="digits", label="both", options='{"unique": true, "term_length": 20}')
+    db.sql(run[0])
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    add(db, "exact", "others", keys_of="people", form="digits", label="both", share_label=True, options='{"term_length": 20}')
+    # Building it does not bring it to the new key, and says so.
+    with db.connect() as c:
+        said = notices(c)
+        c.execute(run[0])
+    assert any("swap_index" in f"{notice.message_primary} {notice.message_hint}" for notice in said)
+    remedy, = told(db)
+    db.sql(remedy)
+    assert told(db) == []
+    first, second = db.sql("SELECT rule, label, term_length, is_unique FROM envelope.indexes WHERE relation = 'public.people'")
+    assert first == second == ("digits/1", "both", 20, True)
+
+
 def test_lint_of_labels(db):
     indexed(db)
     people(db, name="visitors")

@@ -16,10 +16,11 @@ pub fn findings(columns: &Columns) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-const QUERIES: [&str; 8] =
-    [GONE, OTHERS_SET_IT, KEYS, NOT_BUILT, ROTATING, LABELS, READERS, UNEVEN];
+const QUERIES: [&str; 9] =
+    [GONE, OTHERS_SET_IT, KEYS, NOT_BUILT, ROTATING, TO_RETIRE, LABELS, READERS, UNEVEN];
 
-/// The indexes that are looked at, and the keyring of each.
+/// The indexes that are looked at, and the keyring of each. Those of all tables that are `behind`: of a row it is not known
+/// that its terms are under the active index key. Of terms the building tells, table by table, of tokens the index itself.
 const INDEX: &str = r"
 WITH ix AS (
   SELECT i.*, v.tab, v.relowner, i.relation::oid AS table_id, k.keyring_id,
@@ -28,6 +29,20 @@ WITH ix AS (
   FROM envelope.column_index i JOIN visible v ON v.oid = i.relation::oid
   LEFT JOIN envelope.keyring_table k ON k.seals AND k.relation::oid = COALESCE(i.keys_of::oid, i.relation::oid)
   LEFT JOIN pg_attribute a ON a.attrelid = v.oid AND a.attname = i.index_column AND a.attnum > 0
+), behind AS (
+  SELECT i.id, k.keyring_id
+  FROM envelope.column_index i
+  JOIN envelope.keyring_table k ON k.seals AND k.relation::oid = COALESCE(i.keys_of::oid, i.relation::oid)
+  JOIN pg_class c ON c.oid = i.relation::oid
+  JOIN envelope.data_key d ON d.keyring_id = k.keyring_id AND d.purpose = 'index' AND d.state = 'active'
+  WHERE NOT i.built OR CASE
+    WHEN i.is_unique OR i.term_length IS NULL THEN i.key_id IS DISTINCT FROM d.key_id
+    ELSE EXISTS (
+      SELECT FROM (SELECT c.oid WHERE c.relkind <> 'p'
+                   UNION ALL SELECT p.relid FROM pg_partition_tree(c.oid) p WHERE p.isleaf AND c.relkind = 'p') AS m (oid)
+      WHERE NOT EXISTS (SELECT FROM envelope.reencryption r
+                        WHERE r.relation::oid = m.oid AND r.column_name = i.index_column AND r.work = 'index'
+                          AND r.key_id = d.key_id AND r.finished_at IS NOT NULL)) END
 )";
 
 /// Nothing keeps the terms of what is gone.
@@ -89,9 +104,15 @@ const ROTATING: &str = r"
 SELECT i.table_id, i.column_name::text, 'notice', '55000',
        format(CASE WHEN i.is_unique THEN 'the unique search index in column %I is pinned to an index key that was rotated'
                    ELSE 'some rows may have terms of an index key that was rotated in column %I' END, i.index_column),
-       CASE WHEN i.is_unique
-            THEN format('Add a second column by envelope.add_index, build it, make it unique, and let it take the place of '
-                        || 'this one: envelope.swap_index(%s, ...).', i.named)
+       CASE WHEN i.is_unique THEN format(
+              'SELECT envelope.add_index(%L, %L, %L, index_column => %L, form => %L, options => %L, label => %L%s%s)',
+              i.tab, i.column_name, 'exact', left(i.index_column::text, 59) || '_new', split_part(i.rule, '/', 1),
+              jsonb_build_object('unique', true, 'term_length', i.term_length), i.label,
+              CASE WHEN EXISTS (SELECT FROM envelope.column_index o WHERE o.label = i.label
+                                AND (o.relation::oid <> i.table_id OR o.column_name <> i.column_name))
+                   THEN ', share_label => true' ELSE '' END,
+              ', keys_of => ' || quote_literal(i.keys_of::text))
+            || ' -- then what it gives, and SELECT envelope.swap_index(...)'
             ELSE format('CALL envelope.build_index(%L, %L, %L)', i.tab, i.column_name, i.index_column) END
 FROM ix i
 WHERE i.built AND CASE WHEN i.is_unique
@@ -99,7 +120,18 @@ WHERE i.built AND CASE WHEN i.is_unique
    AND NOT EXISTS (SELECT FROM ix o JOIN envelope.data_key k ON k.key_id = o.key_id AND k.state = 'active'
                    WHERE o.table_id = i.table_id AND o.column_name = i.column_name AND o.rule = i.rule AND o.is_unique)
   ELSE EXISTS (SELECT FROM envelope.data_key k WHERE k.keyring_id = i.keyring_id AND k.purpose = 'index'
-                 AND k.state = 'decrypt-only') END";
+                 AND k.state = 'decrypt-only')
+   AND EXISTS (SELECT FROM behind b WHERE b.id = i.id) END";
+
+/// A key that was rotated, where all that was under it is built anew.
+const TO_RETIRE: &str = r"
+SELECT DISTINCT ON (k.key_id) i.table_id, i.column_name::text, 'notice', '55000',
+       format('index key %s is not retired, and every index is built under the one after it: queries ask for terms of both', k.key_id),
+       format('SELECT envelope.retire_key(%L)', k.key_id)
+FROM ix i
+JOIN envelope.data_key k ON k.keyring_id = i.keyring_id AND k.purpose = 'index' AND k.state = 'decrypt-only'
+WHERE NOT EXISTS (SELECT FROM behind b WHERE b.keyring_id = i.keyring_id)
+ORDER BY k.key_id, i.table_id, i.index_column";
 
 /// As an import or a restore may leave it.
 const LABELS: &str = r"
