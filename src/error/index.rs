@@ -269,8 +269,9 @@ impl IndexError {
                  '{{\"bounds\": [...]}}', an ascending list of the first values of all classes but the lowest."
             ),
             IndexError::KeyNeeded { index_column, table, .. } => format!(
-                "First build the index anew, CALL envelope.build_index, or end it: SELECT envelope.drop_index({}, {}). To \
-                 destroy the key all the same: envelope.destroy_key(..., shred => true).",
+                "First build the index anew, CALL envelope.build_index; a unique one stays under its key, add a second column \
+                 that takes its place: envelope.swap_index. Or end it: SELECT envelope.drop_index({}, {}). To destroy the key \
+                 all the same: envelope.destroy_key(..., shred => true).",
                 literal(table),
                 literal(index_column)
             ),

@@ -16,7 +16,7 @@ use crate::keyring::{self};
 use crate::memory::cache;
 use crate::pg::relation::display_name;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
-use crate::pg::{encoding, lock, types};
+use crate::pg::{encoding, lock, report, types};
 use crate::sweep::faults::{self, Fault, Stored};
 use crate::sweep::sealing::Cell;
 use crate::values::boundaries;
@@ -59,7 +59,23 @@ pub fn goal(
         let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
         return Err(IndexError::NoTrigger { column, table }.into());
     }
+    if index.is_unique && index.key_id.is_some_and(|key_id| !is_active(&table, index, key_id)) {
+        report::notice_at_length(
+            format!(
+                "the unique index in column \"{}\" stays under the index key that it was made with",
+                encoding::to_string(index_column.to_bytes())
+            ),
+            "That key was rotated: one value must not have two terms.",
+            "Add a second column by envelope.add_index, and let it take the place of this one: envelope.swap_index.",
+        );
+    }
     goal_of(&table, index)
+}
+
+fn is_active(table: &Table, index: &ColumnIndex, key_id: KeyId) -> bool {
+    owner_of(table, index).is_ok_and(|owner| {
+        owner.index_keys().iter().any(|key| key.is_active && key.key_id == key_id)
+    })
 }
 
 fn goal_of(table: &Table, index: &ColumnIndex) -> Result<String> {
