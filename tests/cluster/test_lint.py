@@ -653,6 +653,16 @@ def test_who_may_manage_keys_may_open(db):
     assert kinds(db, "people") == {("ssn", "notice", "42501")}
 
 
+def test_who_only_searches_need_not_open(db):
+    make(db)
+    db.sql(f"GRANT SELECT ON people TO {db.low}; SELECT envelope.grant_key('people', '{db.low}', 'search')")
+    assert findings(db, "people") == []
+    # A view that opens values is another matter.
+    db.sql("CREATE VIEW shown AS SELECT id, envelope_decrypt_text('people', ssn) AS ssn FROM people")
+    db.sql(f"GRANT SELECT ON shown TO {db.low}")
+    assert kinds(db, "people") == {("ssn", "notice", "42501")}
+
+
 def test_a_view_whose_readers_cannot_open(db):
     make(db)
     db.sql("CREATE VIEW shown AS SELECT id, envelope_decrypt_text('people', ssn) AS ssn FROM people")

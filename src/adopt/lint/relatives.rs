@@ -3,7 +3,8 @@
 /// The queries, of which none finds errors.
 pub const OTHERS: &[&str] = &[RIGHTS, VIEWS, PUBLICATIONS];
 
-/// A right on the table without the right on its keys.
+/// A right on the table without the right on its keys. Who may search reads other columns of the rows found, and what is
+/// sealed need not open for that.
 const RIGHTS: &str = r"
 SELECT g.relation, g.name::text, 'notice', '42501',
        format(CASE g.verb WHEN 'encrypt' THEN '%s may write column %s, and has not the right encrypt on the table''s keys'
@@ -30,7 +31,7 @@ LEFT JOIN pg_roles r ON r.oid = g.grantee
 WHERE NOT COALESCE(r.rolsuper, false)
   AND (g.grantee = 0 OR NOT pg_has_role(g.grantee, g.relowner, 'USAGE'))
   AND NOT EXISTS (SELECT FROM envelope.key_grant k
-                  WHERE k.keyring_id = g.keyring_id AND (k.verb = g.verb OR g.verb = 'decrypt' AND k.verb = 'manage')
+                  WHERE k.keyring_id = g.keyring_id AND (k.verb = g.verb OR g.verb = 'decrypt' AND k.verb IN ('search', 'manage'))
                     AND g.grantee <> 0 AND k.grantee::oid <> 0 AND pg_has_role(g.grantee, k.grantee::oid, 'USAGE'))";
 
 /// Views that open values, by who reads them: not by their owner.
