@@ -273,6 +273,10 @@ pub enum Error {
     #[error("{1}")]
     Raised(PgSqlErrorCode, String),
 
+    /// Text that the input function of a type does not take, with its SQLSTATE; whether it is of dates.
+    #[error("what arrived is no value of type {kind}")]
+    NoValue { code: PgSqlErrorCode, kind: String, has_dates: bool },
+
     /// Not a sealed value, or changed, cut, of another context.
     #[error("value does not open under a data key of table {0}")]
     DoesNotOpen(String),
@@ -536,7 +540,7 @@ impl Error {
             Error::Busy(_) | Error::TableLocked(_) => ERRCODE_LOCK_NOT_AVAILABLE,
             Error::NotTried => ERRCODE_IO_ERROR,
             Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            Error::Raised(code, _) => *code,
+            Error::Raised(code, _) | Error::NoValue { code, .. } => *code,
             Error::At { error, .. } => error.sqlstate(),
             Error::Distributed(_) | Error::TypeHasNoForm(_) | Error::ValueHasNoForm { .. } => {
                 ERRCODE_FEATURE_NOT_SUPPORTED
@@ -772,6 +776,9 @@ impl Error {
             }
             Error::PassedBy { table, column, passed } => return Some(passed.hint(table, column)),
             Error::At { error, .. } => return error.hint(),
+            Error::NoValue { has_dates: true, .. } => {
+                "Write dates as YYYY-MM-DD, whatever DateStyle says."
+            }
             Error::KeyringShared { .. } => {
                 "That table's values would be lost as well. First bring them to a key of that table's own: \
                  CALL envelope.reencrypt. Then: envelope.unshare_keyring."

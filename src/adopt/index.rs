@@ -236,13 +236,14 @@ fn policy_of(relation: pg_sys::Oid, column: &CStr) -> Result<PolicyRow> {
     })
 }
 
-/// The index in that column.
+/// The index in that column; 42703 when there is no such column.
 fn index_of(relation: pg_sys::Oid, index_column: &CStr) -> Result<IndexRow> {
+    number(relation, index_column)?;
     let indexes = rows::indexes(relation)?;
     let found = indexes.into_iter().find(|index| index.index_column.as_c_str() == index_column);
     found.ok_or_else(|| {
         let index_column = text(index_column);
-        IndexError::None { index_column, table: display_name(relation) }.into()
+        IndexError::None { index_column, table: display_name(relation), column: None }.into()
     })
 }
 

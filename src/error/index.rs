@@ -81,8 +81,8 @@ pub enum IndexError {
     GivesAway { column: String, table: String, why: String },
 
     /// There is none.
-    #[error("column \"{index_column}\" of table {table} holds no terms of another column")]
-    None { index_column: String, table: String },
+    #[error("column \"{index_column}\" of table {table} holds no terms{}", of_column(column))]
+    None { index_column: String, table: String, column: Option<String> },
 
     /// What is to take an index's place is not the same.
     #[error("column \"{new}\" of table {table} cannot take the place of column \"{old}\": {why}")]
@@ -305,4 +305,8 @@ impl IndexError {
             | IndexError::OtherTerms { .. } => return None,
         })
     }
+}
+
+fn of_column(column: &Option<String>) -> String {
+    column.as_ref().map_or_else(String::new, |column| format!(" of column \"{column}\""))
 }

@@ -119,7 +119,9 @@ impl SearchError {
             SearchError::OtherColumn { indexes, .. } => {
                 format!("Columns that hold them: {}.", indexes.join(", "))
             }
-            SearchError::NoOp => return None,
+            SearchError::NoOp => {
+                "For a range use two conditions, '>=' the first value and '<=' the last one, or envelope_search_range.".into()
+            }
         })
     }
 }

@@ -47,7 +47,11 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
     // Whoever adds a wrap holds this lock, and looks at the state under it.
     write::lock_keyring(key.row.keyring_id, true)?;
     wraps::delete_all(key_id)?;
-    tell(format!("data key {key_id} of table {} is destroyed", key.table));
+    let can = match key.row.purpose {
+        Purpose::Seal => CAN_OPEN,
+        Purpose::Index => "find values by it again",
+    };
+    tell(format!("data key {key_id} of table {} is destroyed", key.table), can);
     Ok(())
 }
 
@@ -87,7 +91,7 @@ pub fn shred(relation: pg_sys::Oid, reason: &str) -> Result<usize> {
     if destroyed == 0 {
         return Err(table.no_key_made("to be destroyed"));
     }
-    tell(format!("{destroyed} data key(s) of table {} destroyed", table.name()));
+    tell(format!("{destroyed} data key(s) of table {} destroyed", table.name()), CAN_OPEN);
     Ok(destroyed)
 }
 
@@ -158,13 +162,18 @@ pub(super) fn require_read_committed(function: &'static str) -> Result<()> {
     if xact::is_read_committed() { Ok(()) } else { Err(Error::NotReadCommitted(function)) }
 }
 
-/// Sessions look again; the caller hears what it means.
-pub(super) fn tell(message: String) {
+/// What copies of a wrapped key are good for.
+pub(super) const CAN_OPEN: &str = "open values again";
+
+/// Sessions look again; the caller hears what it means, and what whoever has a copy can do.
+pub(super) fn tell(message: String, can: &str) {
     keyring::look_again();
     report::notice_at_length(
         message,
-        "This database forgets it when the transaction commits. WAL, replicas and backups keep the \
-         wrapped key until they expire: whoever has one of them and the KEK can open values again.",
+        &format!(
+            "This database forgets it when the transaction commits. WAL, replicas and backups keep the \
+             wrapped key until they expire: whoever has one of them and the KEK can {can}."
+        ),
         "VACUUM FULL envelope.wrapped_key takes it out of the table's file. Only deleting the KEK in \
          the KMS shreds the copies.",
     );

@@ -13,7 +13,7 @@ use crate::custody::{followed, links, orphans};
 use crate::error::{Error, Result};
 use crate::keyring::table;
 use crate::keyring::users;
-use crate::life::destroy::{ALIVE, require_read_committed, tell};
+use crate::life::destroy::{ALIVE, CAN_OPEN, require_read_committed, tell};
 use crate::life::retire::ManagedKey;
 use crate::pg::relation::display_name;
 use crate::settings;
@@ -61,9 +61,12 @@ pub fn forget_keyring(keyring_id: Uuid, reason: Option<&str>) -> Result<()> {
         event.count = Some(destroyed as u64);
         event.detail = reason.map(str::to_string);
     });
-    tell(format!(
-        "keyring {keyring_id} of table {name} is forgotten, {destroyed} data key(s) destroyed"
-    ));
+    tell(
+        format!(
+            "keyring {keyring_id} of table {name} is forgotten, {destroyed} data key(s) destroyed"
+        ),
+        CAN_OPEN,
+    );
     Ok(())
 }
 

@@ -16,18 +16,21 @@ use crate::keyring::{self};
 use crate::memory::cache;
 use crate::pg::relation::display_name;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
-use crate::pg::{encoding, lock, report, types};
+use crate::pg::{attribute, encoding, lock, report, types};
 use crate::sweep::faults::{self, Fault, Stored};
 use crate::sweep::sealing::Cell;
 use crate::values::boundaries;
 use crate::values::index::{self, Indexed, Standing, Stored as Terms};
 
-/// The index in that column of `table`; 42704 when there is none.
-pub fn index_in<'t>(table: &'t Table, index_column: &CStr) -> Result<&'t ColumnIndex> {
-    let found = table.all_indexes().iter().find(|it| it.index_column.as_c_str() == index_column);
+/// The index in that column of `table`; 42704 when there is none, 42703 when there is no such column.
+pub fn index_in<'t>(table: &'t Table, name: &CStr) -> Result<&'t ColumnIndex> {
+    let found = table.all_indexes().iter().find(|it| it.index_column.as_c_str() == name);
     found.ok_or_else(|| {
-        let index_column = encoding::to_string(index_column.to_bytes());
-        IndexError::None { index_column, table: table.name() }.into()
+        let index_column = encoding::to_string(name.to_bytes());
+        match attribute::number(table.relation(), name) {
+            None => Error::NoSuchColumn { column: index_column, table: table.name() },
+            Some(_) => IndexError::None { index_column, table: table.name(), column: None }.into(),
+        }
     })
 }
 
@@ -51,8 +54,10 @@ pub fn goal(
     let table = table::to_change(relation)?;
     let index = index_in(&table, index_column)?;
     if index.column_name.as_c_str() != column {
-        let index_column = encoding::to_string(index_column.to_bytes());
-        return Err(IndexError::None { index_column, table: table.name() }.into());
+        let [index_column, column] =
+            [index_column, column].map(|name| encoding::to_string(name.to_bytes()));
+        let column = Some(column);
+        return Err(IndexError::None { index_column, table: table.name(), column }.into());
     }
     owner_of(&table, index)?.require_manage_right()?;
     if !quiet && !has_trigger(relation, column) {

@@ -127,6 +127,14 @@ def test_a_partition(db):
     lets_go(db)
 
 
+def test_what_a_copy_of_a_destroyed_key_is_good_for(people):
+    said = []
+    with people.connect() as c:
+        c.add_notice_handler(lambda diag: said.append(diag.message_detail or ""))
+        c.execute(OUT["destroy"], (people.old,))
+    assert any("find values" in detail for detail in said)
+
+
 def test_shred_does_not_look(people):
     with_terms(people, people.old.bytes[:2] + bytes(16))
     declare(people)

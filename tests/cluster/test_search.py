@@ -409,6 +409,7 @@ def test_a_question_without_an_index_or_with_several_is_an_error(db):
     refused(db, "42704", matches.format(", index_name => 'v'"))
     refused(db, "22023", matches.replace("'='", "'<'").format(", index_name => 'v_ix'"))
     refused(db, "22023", matches.replace("'='", "'like'").format(""))
+    assert "<=" in refused(db, "22023", matches.replace("'='", "'between'").format("")).diag.message_hint
     # The column that stands there says which.
     by_column = "SELECT envelope_matches('many', 'v', v, {}, '=', 'MEIER') FROM many"
     fill(db, "many", "(envelope_search('many', 'v', 'Meier', 'v_fold'))[1]", "v_fold")

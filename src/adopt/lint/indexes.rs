@@ -95,7 +95,7 @@ CROSS JOIN LATERAL (
 /// Rows from before the index.
 const NOT_BUILT: &str = r"
 SELECT i.table_id, i.column_name::text, 'warning', '55000',
-       format('the search index in column %I is not built: rows from before it are not found', i.index_column),
+       format('the search index in column %I is not built: rows from before it are not found by their terms', i.index_column),
        format('CALL envelope.build_index(%L, %L, %L)', i.tab, i.column_name, i.index_column)
 FROM ix i WHERE NOT i.built";
 

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use envelope::search::FormType;
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::error::{Error, Result, SearchError};
+use crate::error::{Error, Place, Result, SearchError};
 use crate::keyring::table::{Policy, Table};
 use crate::pg::kinds::{self, Scalar};
 use crate::pg::varlena::Varlena;
@@ -120,7 +120,15 @@ impl Searched {
             }
         }
         let to = if is_rounded { ValueType::known(self.base, self.modifier)? } else { *kind };
-        to.form_of_arriving(form.as_slice(), 1, out)
+        to.form_of_arriving(form.as_slice(), 1, out).map_err(|error| match error {
+            Error::NoValue { .. } => error.at(Place {
+                table: of.0.name(),
+                column: encoding::to_string(of.1.to_bytes()),
+                row: None,
+                key: None,
+            }),
+            error => error,
+        })
     }
 
     #[cold]

@@ -65,7 +65,7 @@ pub fn seal(call: &TriggerCall<'_>, row: &mut Row<'_>, argument: &mut Argument<'
         require_nobodys(call, target, key_id)?;
     }
     let plaintext = plain::arriving(policy(rule), value).map_err(|error| match error {
-        Error::Raised(..) | Error::NotOfType(_) => error.at(place(call, target, None)),
+        Error::NoValue { .. } | Error::NotOfType(_) => error.at(place(call, target, None)),
         error => error,
     })?;
     row.replace(target.column, values::seal_for(table, context.bytes()?, &plaintext)?);

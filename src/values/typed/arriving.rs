@@ -86,8 +86,7 @@ pub fn read_as(kind: pg_sys::Oid, text: &[u8]) -> Result<Datum> {
 
 #[cold]
 fn is_no_value(code: PgSqlErrorCode, kind: pg_sys::Oid, modifier: i32) -> Error {
-    Error::Raised(
-        code,
-        format!("what arrived is no value of type {}", types::display_name(kind, modifier)),
-    )
+    let has_dates = [pg_sys::DATEOID, pg_sys::TIMESTAMPOID, pg_sys::TIMESTAMPTZOID]
+        .contains(&kinds::base(kind, -1).0);
+    Error::NoValue { code, kind: types::display_name(kind, modifier), has_dates }
 }
