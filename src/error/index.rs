@@ -20,6 +20,16 @@ pub enum IndexError {
     #[error("values of type {is} in column \"{column}\" of table {table} cannot be indexed: {why}")]
     Never { column: String, table: String, is: String, why: &'static str },
 
+    /// A kind that there is not.
+    #[error(
+        "kind must be exact, prefix(n), suffix(n), words, parts(n), days, steps(n), buckets or tree"
+    )]
+    NoKind,
+
+    /// A normal form that there is not, or of values that have none.
+    #[error("{0}")]
+    BadForm(&'static str),
+
     /// Another kind of index is for such values.
     #[error(
         "values of type {is} in column \"{column}\" of table {table} take no index of kind '{kind}'"
@@ -175,9 +185,10 @@ impl IndexError {
             }
             IndexError::NoBoundaries { .. } => ERRCODE_DATA_CORRUPTED,
             IndexError::OtherTerms { .. } => ERRCODE_INDEX_CORRUPTED,
-            IndexError::SetByStatement { .. } | IndexError::Unindexable { .. } => {
-                ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            IndexError::SetByStatement { .. }
+            | IndexError::Unindexable { .. }
+            | IndexError::NoKind
+            | IndexError::BadForm(_) => ERRCODE_INVALID_PARAMETER_VALUE,
             IndexError::NoClasses { .. } => ERRCODE_WRONG_OBJECT_TYPE,
             IndexError::NoName { .. } => ERRCODE_DUPLICATE_COLUMN,
             IndexError::Twice { .. } | IndexError::Taken { .. } | IndexError::LabelTaken { .. } => {
@@ -209,6 +220,16 @@ impl IndexError {
             IndexError::KeysGone { .. } => {
                 "If that table is only missing here, restore it with its keyring. If it is gone for good, end the index: \
                  envelope.drop_index. Then add one with the table's own keys."
+                    .into()
+            }
+            IndexError::NoKind => {
+                "The normal form is no part of the kind: give form => 'digits' to envelope.add_index, and options => \
+                 '{\"form\": \"digits\"}' to envelope.index_leakage."
+                    .into()
+            }
+            IndexError::BadForm(_) => {
+                "Forms are of text: envelope.add_index has them as form => '...', and envelope.index_leakage as options => \
+                 '{\"form\": \"...\"}'. Values of other types are indexed as they are: leave the form out."
                     .into()
             }
             IndexError::WrongKind { takes, .. } => format!("Such values take: {takes}."),

@@ -547,6 +547,15 @@ def test_terms_of_other_keys_take_no_place(db):
     assert {column for column, in indexes(db, "index_column")} == {"ssn_ix", "theirs"}
 
 
+@pytest.mark.parametrize("kind, options", [("exact digits", "{}"), ("digits", "{}"), ("exact", '{"form": "digit"}')])
+def test_a_form_that_is_misplaced_is_told_where_it_goes(db, kind, options):
+    people(db)
+    with fails("22023") as error:
+        db.sql("SELECT envelope.index_leakage('people', 'ssn', %s, %s)", (kind, options))
+    hint = error.value.diag.message_hint
+    assert "options" in hint and "form =>" in hint
+
+
 def test_a_column_without_terms_is_told_from_one_that_is_missing(db):
     people(db)
     db.sql("ALTER TABLE people ADD mail envelope.sealed; SELECT envelope.set_policy('people', 'mail', value_type => 'date')")

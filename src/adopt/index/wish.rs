@@ -63,10 +63,11 @@ impl Named {
 }
 
 fn no_kind() -> Error {
-    Error::BadArgument(
-        "kind must be exact, prefix(n), suffix(n), words, parts(n), days, steps(n), buckets or tree"
-            .into(),
-    )
+    IndexError::NoKind.into()
+}
+
+fn bad_form(message: &'static str) -> Error {
+    IndexError::BadForm(message).into()
 }
 
 /// The rule of an index of that kind over the values of a column, in that normal form.
@@ -81,7 +82,7 @@ pub fn rule(
         None => None,
         Some(name) => Some(NormalForm::parse(name).ok_or_else(|| {
             let message = "form must be exact, nfc, casefold, digits, alnum or email";
-            Error::BadArgument(message.into())
+            bad_form(message)
         })?),
     };
     let subject = match (kind, values) {
@@ -100,7 +101,7 @@ pub fn rule(
             Subject::Ordered(ordered)
         }
         (_, values) if form.is_some() && values != Values::Text => {
-            return Err(Error::BadArgument("only text has forms".into()));
+            return Err(bad_form("only text has forms"));
         }
         _ => return Err(wrong_kind(policy, values, named)),
     };
