@@ -245,7 +245,7 @@ CREATE TABLE envelope.reencryption (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name, work)
   WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
-COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt and CALL envelope.seal_column have come';
+COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt, envelope.seal_column and envelope.build_index have come';
 COMMENT ON COLUMN envelope.reencryption.key_id IS 'The active key that values are brought to';
 COMMENT ON COLUMN envelope.reencryption.pass IS 'How often the table is being read: until a pass finds nothing left';
 COMMENT ON COLUMN envelope.reencryption.next_block IS 'Pages before it were read in this pass';

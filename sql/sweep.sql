@@ -58,7 +58,7 @@ CREATE FUNCTION envelope.sweep_begins(work text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_begins_wrapper';
 COMMENT ON FUNCTION envelope.sweep_begins(text) IS
-  'For envelope.reencrypt and envelope.seal_column: an error in a transaction block, where they cannot commit';
+  'For envelope.reencrypt, envelope.seal_column and envelope.build_index: an error in a transaction block, where they cannot commit';
 
 CREATE FUNCTION envelope.sweep_settle(work text, relation regclass, column_name name, is_left boolean)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -122,7 +122,7 @@ CREATE FUNCTION envelope.sweep_expressions(
     END IF;
   END $$;
 COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
-  'For envelope.reencrypt and envelope.seal_column: what envelope.sweep is told of a column''s values, in SQL';
+  'For envelope.reencrypt, envelope.seal_column and envelope.build_index: what envelope.sweep is told of a column''s values, in SQL';
 
 CREATE FUNCTION envelope.replication_lag()
   RETURNS bigint LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER
@@ -400,7 +400,7 @@ CREATE PROCEDURE envelope.sweep(
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
     text, regclass, name, text, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
-  'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
+  'For envelope.reencrypt, envelope.seal_column and envelope.build_index: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE VIEW envelope.progress WITH (security_barrier) AS
   SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
@@ -428,5 +428,5 @@ CREATE VIEW envelope.progress WITH (security_barrier) AS
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
         WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
 COMMENT ON VIEW envelope.progress IS
-  'How far re-encryption and sealing of your tables have come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
+  'How far re-encryption, sealing and the building of search indexes of your tables have come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
 GRANT SELECT ON envelope.progress TO PUBLIC;

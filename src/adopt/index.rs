@@ -94,7 +94,7 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     if !wanted.force {
         wish.column.require_empty(wanted.relation)?;
     }
-    wish.column.make(wanted.relation)?;
+    wish.column.make(wanted.relation, wanted.column, &wish.rule)?;
     let index = IndexRow {
         // A unique index is pinned: two versions of one value would both go in. Of tokens one version is asked.
         key_id: (wish.index.is_unique || wish.rule.is_tokens()).then_some(key_id),

@@ -63,6 +63,9 @@ def test_an_index_is_added(db, kind, value_type, more, rule, column):
     assert db.sql("SELECT split_part(kind, '(', 1), form, is_unique, built, keys_of FROM envelope.indexes") == [
         (name, form, False, False, None)]
     assert type_of(db, "ssn_ix") == column
+    comment = db.value("SELECT col_description('people'::regclass, attnum) FROM pg_attribute "
+                       "WHERE attrelid = 'people'::regclass AND attname = 'ssn_ix'")
+    assert f"column ssn ({rule})" in comment
     assert run[0] == "CALL envelope.build_index('public.people', 'ssn', 'ssn_ix')"
     # PostgreSQL takes it, and the index is one that can be used.
     db.sql(run[1])

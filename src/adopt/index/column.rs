@@ -2,9 +2,10 @@
 
 use std::ffi::{CStr, CString};
 
+use envelope::search::Rule;
 use pgrx::pg_sys;
 
-use crate::adopt::plan::text::joined;
+use crate::adopt::plan::text::{joined, literal};
 use crate::catalog;
 use crate::catalog::rows::{self, PolicyRow};
 use crate::error::{Error, IndexError, Result};
@@ -48,14 +49,19 @@ impl IndexColumn {
         encoding::to_string(self.name.to_bytes())
     }
 
-    /// Makes it, if it is not there, as the current role.
-    pub fn make(&self, relation: pg_sys::Oid) -> Result<()> {
+    /// Makes it, if it is not there, as the current role; its comment says what it holds.
+    pub fn make(&self, relation: pg_sys::Oid, column: &CStr, rule: &Rule) -> Result<()> {
         if !self.is_new {
             return Ok(());
         }
+        let of = encoding::to_string(column.to_bytes());
         let (table, column) = (display_name(relation), quoted(&self.plain()));
         let needs = if self.is_tokens { "int8[]" } else { "bytea" };
         let sql = format!("ALTER TABLE {table} ADD COLUMN {column} pg_catalog.{needs}");
+        spi::run(&sql).map_err(Error::Corrupt)?;
+        let what = if self.is_tokens { "Tokens" } else { "Terms" };
+        let comment = format!("{what} of column {of} ({rule}); only the sealing trigger sets it");
+        let sql = format!("COMMENT ON COLUMN {table}.{column} IS {}", literal(&comment));
         spi::run(&sql).map_err(Error::Corrupt)
     }
 
