@@ -56,7 +56,7 @@ ALTER TABLE envelope.reencryption
 DROP INDEX envelope.reencryption_once;
 CREATE UNIQUE INDEX reencryption_once ON envelope.reencryption (relation, column_name, work)
   WHERE relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;
-COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt and CALL envelope.seal_column have come';
+COMMENT ON TABLE envelope.reencryption IS 'How far CALL envelope.reencrypt, envelope.seal_column and envelope.build_index have come';
 COMMENT ON COLUMN envelope.reencryption.rows_plaintext IS 'Values in clear, left alone; known once it has ended';
 COMMENT ON COLUMN envelope.reencryption.rows_of_others IS 'Values of keyrings that the table does not open with, left alone';
 COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'Values under keys that are not in this database, left alone';
@@ -487,7 +487,7 @@ CREATE FUNCTION envelope.sweep_begins(work text)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_begins_wrapper';
 COMMENT ON FUNCTION envelope.sweep_begins(text) IS
-  'For envelope.reencrypt and envelope.seal_column: an error in a transaction block, where they cannot commit';
+  'For envelope.reencrypt, envelope.seal_column and envelope.build_index: an error in a transaction block, where they cannot commit';
 
 CREATE FUNCTION envelope.sweep_settle(work text, relation regclass, column_name name, is_left boolean)
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -551,7 +551,7 @@ CREATE FUNCTION envelope.sweep_expressions(
     END IF;
   END $$;
 COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
-  'For envelope.reencrypt and envelope.seal_column: what envelope.sweep is told of a column''s values, in SQL';
+  'For envelope.reencrypt, envelope.seal_column and envelope.build_index: what envelope.sweep is told of a column''s values, in SQL';
 
 -- What follows runs with the rights of who calls it. The context is an SQL expression over the row,
 -- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
@@ -817,7 +817,7 @@ CREATE PROCEDURE envelope.sweep(
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
     text, regclass, name, text, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
-  'For envelope.reencrypt and envelope.seal_column: changes what is to be changed in all of a table, in batches with a commit each';
+  'For envelope.reencrypt, envelope.seal_column and envelope.build_index: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
   SELECT p.relation, p.column_name, p.key_id, p.pass, p.rows_done, p.rows_left, p.rows_skipped, p.rows_per_second,
@@ -845,7 +845,7 @@ CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation::pg_catalog.oid
         WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS p;
 COMMENT ON VIEW envelope.progress IS
-  'How far re-encryption and sealing of your tables have come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
+  'How far re-encryption, sealing and the building of search indexes of your tables have come (all, for members of pg_monitor): rows done, rows left (an estimate), rows a second; when it will have ended; values left alone, once it has';
 
 -- Re-encryption.
 COMMENT ON FUNCTION envelope.reseal(regclass, bytea, text) IS
@@ -1500,7 +1500,7 @@ CREATE VIEW envelope.indexes WITH (security_barrier) AS
                  AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
                 WHERE r.relation OPERATOR(pg_catalog.=) i.relation AND r.seals);
 COMMENT ON VIEW envelope.indexes IS
-  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: some rows may have terms of an index key that was rotated';
+  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: the index key before is not retired yet';
 GRANT SELECT ON envelope.indexes TO PUBLIC;
 
 -- Building search indexes.
