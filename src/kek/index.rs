@@ -1,7 +1,7 @@
 //! What an index key derives, for whoever makes terms.
 
 use envelope::header::KeyId;
-use envelope::index_key::IndexKeys;
+use envelope::search::Hasher;
 
 use super::sealing::require_allowed;
 use super::unwrap::into_cache;
@@ -9,6 +9,7 @@ use crate::catalog::rows::Verb;
 use crate::error::{Error, Result, RowResult};
 use crate::keyring::table::{self, IndexKey, Table};
 use crate::memory::cache;
+use crate::memory::{Hashes, Indexes};
 use crate::settings;
 
 /// How often a look-up starts again: unwrapped, read again, and once more since the catalog may change meanwhile.
@@ -40,20 +41,22 @@ impl From<Verb> for By {
     }
 }
 
-/// Calls `use_key` with the key that makes terms under `key_id`, one of [`Table::index_keys`], for a value of `bytes`
-/// bytes. The KMS is asked for it when it is not in memory. `table` is the one whose keyring holds the key.
+/// Calls `use_hasher` with what makes the terms that are asked for under `key_id`, one of [`Table::index_keys`], for a
+/// value of `bytes` bytes. The KMS is asked for the key when it is not in memory. `table` is the one whose keyring holds
+/// it.
 #[inline]
-pub fn with_index_key<T>(
+pub fn with_hasher<T>(
     table: &Table,
     key_id: &KeyId,
     by: impl Into<By>,
     bytes: usize,
-    use_key: impl Fn(&[u8; 32]) -> RowResult<T>,
+    asked: Hashes<'_>,
+    use_hasher: impl Fn(&Hasher) -> RowResult<T>,
 ) -> Result<T> {
-    with_keys(table, key_id, by.into(), bytes, |keys| use_key(keys.terms()))
+    with_keys(table, key_id, by.into(), bytes, |keys| keys.with_hasher(asked, &use_hasher)?)
 }
 
-/// As [`with_index_key`], the key that seals boundary sets.
+/// As [`with_hasher`], the key that seals boundary sets.
 pub fn with_boundaries_key<T>(
     table: &Table,
     key_id: &KeyId,
@@ -61,7 +64,7 @@ pub fn with_boundaries_key<T>(
     bytes: usize,
     use_key: impl Fn(&[u8; 32]) -> RowResult<T>,
 ) -> Result<T> {
-    with_keys(table, key_id, by.into(), bytes, |keys| use_key(keys.boundaries()))
+    with_keys(table, key_id, by.into(), bytes, |keys| use_key(keys.keys().boundaries()))
 }
 
 #[inline]
@@ -70,7 +73,7 @@ fn with_keys<T>(
     key_id: &KeyId,
     by: By,
     bytes: usize,
-    use_keys: impl Fn(&IndexKeys) -> RowResult<T>,
+    use_keys: impl Fn(&Indexes) -> RowResult<T>,
 ) -> Result<T> {
     settings::check_unplanted()?;
     let mut read_again = None;

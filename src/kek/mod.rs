@@ -17,7 +17,7 @@ pub use allowed::{is_allowed, not_for_sealing, require_default, require_sealing}
 pub use check::check_kek;
 pub use failures::{is_kms_away, is_out_of_reach};
 pub use fallover::count as fallovers;
-pub use index::{By, with_boundaries_key, with_index_key};
+pub use index::{By, with_boundaries_key, with_hasher};
 pub use named::{Named, as_stored, default, named};
 pub use provider::kms_error;
 pub use sealing::sealing_key;

@@ -4,6 +4,7 @@
 mod arena;
 pub mod cache;
 mod hash;
+mod hashers;
 pub mod identity;
 mod limits;
 mod nonce;
@@ -12,7 +13,8 @@ mod unwrapped;
 
 pub use arena::{is_memory_locked, wipe_all};
 pub use hash::IdMap;
+pub use hashers::Hashes;
 pub use limits::{Limits, OwnLimits, Turn};
 pub use nonce::fresh as fresh_nonce;
 pub use prefetch::prefetch;
-pub use unwrapped::{Unwrapped, count as cached_keys};
+pub use unwrapped::{Indexes, Unwrapped, count as cached_keys};

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use envelope::header::{KeyId, Sealed};
 use envelope::index_key::IndexKeys;
+use envelope::search::Hasher;
 use envelope::secret::{DataKey, wipe_stack};
 use envelope::session::Session;
 use envelope::value::{Opening, SealError, SealKey};
@@ -16,6 +17,7 @@ use envelope::xaes::DoesNotOpen;
 use crate::catalog::rows::Purpose;
 use crate::error::{Error, Result};
 use crate::memory::arena::Locked;
+use crate::memory::hashers::{Hashers, Hashes};
 use crate::memory::limits::Limits;
 use crate::memory::nonce;
 use crate::memory::prefetch::prefetch;
@@ -42,7 +44,13 @@ pub struct Unwrapped {
 /// What was derived from the key, by what it is for.
 enum Key {
     Seals(Seals),
-    Indexes(Locked<IndexKeys>),
+    Indexes(Indexes),
+}
+
+/// What makes terms.
+pub struct Indexes {
+    keys: Locked<IndexKeys>,
+    hashers: Hashers,
 }
 
 /// What seals and opens.
@@ -88,7 +96,7 @@ impl Unwrapped {
     pub fn key_id(&self) -> KeyId {
         match &self.key {
             Key::Seals(seals) => seals.key.key_id(),
-            Key::Indexes(keys) => keys.key_id(),
+            Key::Indexes(indexes) => indexes.keys.key_id(),
         }
     }
 
@@ -96,7 +104,7 @@ impl Unwrapped {
     pub fn prefetch(&self) {
         let seals = match &self.key {
             Key::Seals(seals) => seals,
-            Key::Indexes(keys) => return prefetch::<IndexKeys>(keys),
+            Key::Indexes(indexes) => return prefetch::<IndexKeys>(&indexes.keys),
         };
         prefetch::<SealKey>(&seals.key);
         if let Some(sealing) = &*seals.sealing.borrow() {
@@ -108,9 +116,9 @@ impl Unwrapped {
     }
 
     /// What makes terms; an error when the key seals values.
-    pub fn index_keys(&self) -> Result<&IndexKeys> {
+    pub fn index_keys(&self) -> Result<&Indexes> {
         match &self.key {
-            Key::Indexes(keys) => Ok(keys),
+            Key::Indexes(indexes) => Ok(indexes),
             Key::Seals(_) => Err(Error::OtherPurpose(self.key_id())),
         }
     }
@@ -200,6 +208,24 @@ impl Unwrapped {
     }
 }
 
+impl Indexes {
+    /// Calls `use_hasher` with what makes the terms that are asked for.
+    #[inline]
+    pub fn with_hasher<T>(
+        &self,
+        asked: Hashes<'_>,
+        use_hasher: impl FnOnce(&Hasher) -> T,
+    ) -> Result<T> {
+        stack::note_use();
+        self.hashers.with(&self.keys, asked, use_hasher)
+    }
+
+    /// The keys themselves.
+    pub fn keys(&self) -> &IndexKeys {
+        &self.keys
+    }
+}
+
 impl Seals {
     #[inline(never)]
     fn begin(&self, sealing: &mut Sealing, limits: &Limits) -> Result<()> {
@@ -226,7 +252,10 @@ fn ready(purpose: Purpose, data_key: &DataKey) -> Result<Key> {
             sealing: RefCell::new(None),
             opening: RefCell::new(None),
         }),
-        Purpose::Index => Key::Indexes(Locked::new(IndexKeys::from_index_key(data_key))?),
+        Purpose::Index => Key::Indexes(Indexes {
+            keys: Locked::new(IndexKeys::from_index_key(data_key))?,
+            hashers: Hashers::default(),
+        }),
     })
 }
 

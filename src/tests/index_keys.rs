@@ -6,6 +6,7 @@ mod tests {
     use std::cell::RefCell;
 
     use envelope::header::KeyId;
+    use envelope::search::{Hasher, TERM_PREFIX_LEN};
     use pgrx::pg_sys;
     use pgrx::pg_test;
     use pgrx::spi::Spi;
@@ -13,7 +14,7 @@ mod tests {
     use crate::catalog::rows::Verb;
     use crate::error::{Error, Result};
     use crate::keyring::{begin_statement, table};
-    use crate::memory::cache;
+    use crate::memory::{Hashes, cache};
     use crate::{kek, life};
 
     fn run(sql: &str) {
@@ -30,13 +31,21 @@ mod tests {
         Spi::get_one::<pg_sys::Oid>("SELECT 'cards'::regclass::oid").unwrap().unwrap()
     }
 
-    /// The key that makes terms, as the current role gets it.
+    const ASKED: Hashes<'static> = Hashes { label: "pan", rule: "exact/1", n: 32 };
+
+    fn hash(hasher: &Hasher) -> [u8; 32] {
+        let mut term = Vec::new();
+        hasher.term(b"x", &mut term);
+        term[TERM_PREFIX_LEN..].try_into().unwrap()
+    }
+
+    /// What the key that makes terms makes of one value, as the current role gets it.
     fn key(relation: pg_sys::Oid, key_id: &KeyId, verb: Verb) -> Result<[u8; 32]> {
         begin_statement(None);
         let got = RefCell::new([0; 32]);
         let table = table::get(relation)?;
-        kek::with_index_key(&table, key_id, verb, 1, |key| {
-            got.borrow_mut().copy_from_slice(key);
+        kek::with_hasher(&table, key_id, verb, 1, ASKED, |hasher| {
+            *got.borrow_mut() = hash(hasher);
             Ok(())
         })?;
         Ok(got.into_inner())
@@ -120,7 +129,9 @@ mod tests {
         let terms = key(cards, &index_key, Verb::Manage).unwrap();
         let table = table::get(cards).unwrap();
         let differs = kek::with_boundaries_key(&table, &index_key, Verb::Manage, 1, |key| {
-            Ok(*key != terms && *key != [0; 32])
+            let Hashes { label, rule, n } = ASKED;
+            let hasher = Hasher::new(key, index_key, label, rule, n).unwrap();
+            Ok(hash(&hasher) != terms && *key != [0; 32])
         });
         assert!(differs.unwrap());
     }

@@ -1,18 +1,16 @@
 //! What an index stores of a value. The trigger, the building of an index and queries make terms by this alone.
 
-use envelope::header::KeyId;
-use envelope::search::{self, Drawn, FormType, Hasher, Refused, Room, Scratch, TOKEN_LEN};
+use envelope::search::{self, Drawn, FormType, Refused, Room, Scratch, TOKEN_LEN};
 
-use crate::error::{Error, Result};
+use crate::catalog::rows::IndexRow;
 use crate::keyring::table::ColumnIndex;
+use crate::memory::Hashes;
 
-/// What hashes the payloads of `index` under its index key `key_id`; `key` is what `kek::with_index_key` gives. To be
-/// made once for all payloads of a value: for each it costs one hash more.
-pub fn hasher(index: &ColumnIndex, key: &[u8; 32], key_id: KeyId) -> Result<Hasher> {
-    let length = index.term_length.unwrap_or(TOKEN_LEN);
-    let rule = &(**index).rule;
-    Hasher::new(key, key_id, &index.label, rule, length)
-        .map_err(|wrong| Error::Corrupt(format!("envelope.column_index.term_length: {wrong}")))
+/// What hashes the payloads of `index`, for `kek::with_hasher`.
+pub fn hashes(index: &ColumnIndex) -> Hashes<'_> {
+    let row: &IndexRow = index;
+    let n = row.term_length.unwrap_or(TOKEN_LEN);
+    Hashes { label: &row.label, rule: &row.rule, n }
 }
 
 /// Calls `each` with the payloads that the index stores of a value: for a term one, or none when the column stays NULL

@@ -8,7 +8,7 @@ use envelope::search::{
 };
 
 use super::question::{self, Op};
-use super::stored::hasher;
+use super::stored::hashes;
 use super::{Given, Searched};
 use crate::audit;
 use crate::catalog::rows::Verb;
@@ -74,8 +74,9 @@ pub fn tokens(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<V
             if let Payloads::Value(..) = payloads {
                 return Err(refused(index, table, Refused::TooShort { least: 1 }));
             }
-            let no_token = |key: &[u8; 32]| Ok(hasher(index, key, key_id)?.no_token());
-            tokens.push(kek::with_index_key(&owner, &key_id, Verb::Search, 0, no_token)?);
+            let no_token = |hasher: &Hasher| Ok(hasher.no_token());
+            let asked = hashes(index);
+            tokens.push(kek::with_hasher(&owner, &key_id, Verb::Search, 0, asked, no_token)?);
         }
         Ok(())
     })?;
@@ -152,11 +153,10 @@ fn under<T: Default>(
 ) -> Result<T> {
     let boundaries = boundaries(owner, index)?;
     let scratch = RefCell::new(Scratch::new());
-    let made = kek::with_index_key(owner, key_id, Verb::Search, 0, |key| {
-        let hasher = hasher(index, key, *key_id)?;
+    let made = kek::with_hasher(owner, key_id, Verb::Search, 0, hashes(index), |hasher| {
         let mut out = T::default();
         let asked = each(index, payloads, boundaries, &mut scratch.borrow_mut(), &mut |payload| {
-            hash(&hasher, payload, &mut out);
+            hash(hasher, payload, &mut out);
         });
         Ok(asked.map(|()| out))
     })?;

@@ -14,7 +14,7 @@ use crate::kek;
 use crate::pg::array;
 use crate::pg::varlena::VarlenaBuf;
 use crate::values::index::recheck::with_scratch;
-use crate::values::index::stored::{hasher, payloads_of};
+use crate::values::index::stored::{hashes, payloads_of};
 
 /// The longest term.
 const MOST: usize = TERM_PREFIX_LEN + 32;
@@ -71,8 +71,8 @@ impl Indexed<'_> {
             Some(boundaries) => Some(Drawn { boundaries, bits: drawn::bits()? }),
             None => None,
         };
-        let made = kek::with_index_key(&self.owner, &key_id, self.by, self.form.len(), |key| {
-            let hasher = hasher(self.index, key, key_id)?;
+        let (asked, bytes) = (hashes(self.index), self.form.len());
+        let made = kek::with_hasher(&self.owner, &key_id, self.by, bytes, asked, |hasher| {
             let mut made = None;
             let mut each = |payload: &[u8]| {
                 let mut term = Term::new();
@@ -108,8 +108,9 @@ impl Indexed<'_> {
 
     fn put_tokens(&self, key_id: KeyId, tokens: &mut Vec<i64>) -> Result<()> {
         let tokens = RefCell::new(tokens);
-        let made = kek::with_index_key(&self.owner, &key_id, self.by, self.form.len(), |key| {
-            let (hasher, mut tokens) = (hasher(self.index, key, key_id)?, tokens.borrow_mut());
+        let (asked, bytes) = (hashes(self.index), self.form.len());
+        let made = kek::with_hasher(&self.owner, &key_id, self.by, bytes, asked, |hasher| {
+            let mut tokens = tokens.borrow_mut();
             tokens.push(hasher.marker());
             let mut each = |payload: &[u8]| tokens.push(hasher.token(payload));
             Ok(with_scratch(|scratch| {

@@ -15,7 +15,7 @@ use crate::keyring::table::{ColumnIndex, Table};
 use crate::pg::array::Numbers;
 use crate::values::boundaries;
 use crate::values::index::recheck::with_scratch;
-use crate::values::index::stored::{hasher, payloads_of};
+use crate::values::index::stored::{hashes, payloads_of};
 use crate::values::index::terms::key_owner;
 
 /// How that is.
@@ -59,8 +59,8 @@ impl Indexed<'_> {
     /// Whether the term is one of the value's under that key; and one that it may get now.
     fn compare(&self, key_id: KeyId, stored: &[u8]) -> Result<Option<bool>> {
         let boundaries = self.boundaries()?;
-        let done = kek::with_index_key(&self.owner, &key_id, self.by, self.form.len(), |key| {
-            let hasher = hasher(self.index, key, key_id)?;
+        let (asked, bytes) = (hashes(self.index), self.form.len());
+        let done = kek::with_hasher(&self.owner, &key_id, self.by, bytes, asked, |hasher| {
             let mut found = None;
             let mut each = |payload: &[u8]| {
                 let mut term = Term::new();
@@ -184,8 +184,8 @@ fn is_of_classes(
     let of = (table.number(), index.id);
     let is_known = CLASSES.with_borrow(|known| known.as_ref().is_some_and(|known| known.of == of));
     if !is_known {
-        let terms = kek::with_index_key(owner, &key_id, By::Right(Verb::Manage), 0, |key| {
-            let hasher = hasher(index, key, key_id)?;
+        let (by, asked) = (By::Right(Verb::Manage), hashes(index));
+        let terms = kek::with_hasher(owner, &key_id, by, 0, asked, |hasher| {
             let mut terms = HashSet::new();
             let mut each = |payload: &[u8]| {
                 let mut term = Vec::new();
