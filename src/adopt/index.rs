@@ -40,11 +40,11 @@ use crate::keyring::table::{self, Table};
 use crate::life;
 use crate::pg::encoding::text;
 use crate::pg::relation::{self, display_name};
-use crate::pg::{attribute, lock};
+use crate::pg::{attribute, encoding, lock, report};
 use crate::values::boundaries;
 
 pub use attached::attached;
-pub use column::usual_names;
+pub use column::{has_valid_index, invalid_index, usual_names};
 pub use follow::{altered, dropped, require_none, require_none_of};
 pub use leakage::Measure;
 pub use split::split;
@@ -80,6 +80,7 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
         let set = classes::boundaries(&seen.policy, of, &seen.options, &mut counts)?;
         sealed = Some(boundaries::seal(&table::get(owner)?, key_id, &seen.index, &set)?);
     }
+    let repeated = if seen.index.is_unique { counts.terms.repeated() } else { 0 };
     drop(counts);
 
     lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
@@ -104,6 +105,9 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     require_new(&index)?;
     write::indexes::insert(&index)?;
     tell(Action::AddIndex, &index);
+    if repeated > 0 {
+        warn_of_duplicates(&index, repeated);
+    }
     statements::after(&index, &wish.rule)
 }
 
@@ -270,6 +274,22 @@ fn require_new(index: &IndexRow) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Of a unique index, where `repeated` values are in several rows each.
+fn warn_of_duplicates(index: &IndexRow, repeated: u64) {
+    let (table, name) =
+        (display_name(index.relation), relation::quoted(&text(&index.index_column)));
+    report::warning(
+        format!(
+            "column \"{}\" of table {table} has values that more than one row has (counted: {repeated}): CREATE UNIQUE INDEX will fail",
+            text(&index.column_name)
+        ),
+        &encoding::shown(format!(
+            "Once the index is built, this finds them: SELECT {name}, count(*), array_agg(ctid) FROM {table} \
+             WHERE {name} IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
+        )),
+    );
 }
 
 fn tell(action: Action, index: &IndexRow) {

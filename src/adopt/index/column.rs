@@ -181,6 +181,44 @@ pub fn is_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<boo
     Ok(spi::bytes(&sql, &[]).map_err(Error::Corrupt)?.is_some())
 }
 
+/// Whether a valid index of PostgreSQL's stands on that column; a unique one on nothing else.
+pub fn has_valid_index(relation: pg_sys::Oid, column: &CStr, unique: bool) -> Result<bool> {
+    let condition = if unique {
+        "i.indisunique AND i.indnkeyatts OPERATOR(pg_catalog.=) 1"
+    } else {
+        "i.indisready"
+    };
+    let what = "''::pg_catalog.text";
+    Ok(of_indexes(relation, column, what, &format!("i.indisvalid AND {condition}"))?.is_some())
+}
+
+/// An index on that column alone that CREATE INDEX CONCURRENTLY has left invalid, as SQL names it.
+pub fn invalid_index(relation: pg_sys::Oid, column: &CStr) -> Result<Option<String>> {
+    let name = "pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, c.relname))";
+    let condition = "NOT i.indisvalid AND i.indnkeyatts OPERATOR(pg_catalog.=) 1";
+    of_indexes(relation, column, name, condition)
+}
+
+/// What of whole indexes whose first column that is.
+fn of_indexes(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    what: &str,
+    condition: &str,
+) -> Result<Option<String>> {
+    let Some(number) = attribute::number(relation, column) else { return Ok(None) };
+    let sql = format!(
+        "SELECT pg_catalog.convert_to({what}, 'UTF8') FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+         WHERE i.indrelid OPERATOR(pg_catalog.=) {}::pg_catalog.oid AND i.indpred IS NULL AND {condition}
+           AND i.indkey[0] OPERATOR(pg_catalog.=) {number}::pg_catalog.int2",
+        relation.to_u32()
+    );
+    let told = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
+    Ok(told.and_then(|name| String::from_utf8(name).ok()))
+}
+
 /// What reads that column, or those of it in partitions, by its number: it would go on with it under another name.
 pub fn needed_by(relation: pg_sys::Oid, column: &CStr) -> Result<Option<String>> {
     let mut found = Vec::new();

@@ -66,6 +66,11 @@ impl Spread {
         self.each().filter(|count| *count == 1).count() as u64
     }
 
+    /// How many were met more than once.
+    pub fn repeated(&self) -> u64 {
+        self.each().filter(|count| *count > 1).count() as u64
+    }
+
     /// What share of the one half of the rows is guessed right by who knows how often each value is in the other half,
     /// and takes the most frequent of the one for the most frequent of the other, and so on.
     pub fn guessed(&self) -> f64 {

@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use super::facts::Facts;
-use super::step::{BATCHES, EXCLUSIVE, Step};
+use super::step::{BATCHES, EXCLUSIVE, NO_CHANGE, Step};
 use super::text::literal;
 use super::wish::{Form, Wish};
-use crate::adopt::index::{OwnIndex, build_statement, usual_names};
+use crate::adopt::index::{OwnIndex, build_statement, has_valid_index, invalid_index, usual_names};
 use crate::catalog::rows::{self, IndexRow};
 use crate::error::{Error, Result};
 use crate::pg::encoding;
@@ -129,8 +129,17 @@ pub fn steps(
                 steps.push(add(facts, column, index, &name));
             }
             if found.is_none_or(|row| !row.built) {
-                steps.extend(built(facts, column, index, &name));
+                steps.push(build(facts, column, &name));
             }
+            let is_unique = found.map_or(index.is_unique(), |row| row.is_unique);
+            if let Some(row) = found {
+                if has_valid_index(relation, &row.index_column, is_unique)? {
+                    continue;
+                }
+                let left = invalid_index(relation, &row.index_column)?;
+                steps.extend(left.map(|left| drop_invalid(facts, &left)));
+            }
+            steps.push(create(facts, index, is_unique, &name));
         }
     }
     Ok(steps)
@@ -168,22 +177,35 @@ fn add(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> Step {
     )
 }
 
-fn built(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> [Step; 2] {
-    let make = OwnIndex {
-        is_unique: index.is_unique(),
-        is_tokens: index.is_tokens(),
-        is_partitioned: facts.is_partitioned,
+fn build(facts: &Facts, column: &str, name: &str) -> Step {
+    Step::run(
+        build_statement(&facts.name, column, name),
+        BATCHES,
+        "fills it for the rows that are there; not in a transaction block",
+    )
+}
+
+/// What a CREATE INDEX CONCURRENTLY that failed has left.
+fn drop_invalid(facts: &Facts, left: &str) -> Step {
+    let (concurrently, lock) =
+        if facts.is_partitioned { ("", EXCLUSIVE) } else { ("CONCURRENTLY ", NO_CHANGE) };
+    Step::run(
+        format!("DROP INDEX {concurrently}{left}"),
+        lock,
+        "it is not valid: CREATE INDEX failed, or is still running; not in a transaction block",
+    )
+}
+
+fn create(facts: &Facts, index: &OfIndex, is_unique: bool, name: &str) -> Step {
+    let make =
+        OwnIndex { is_unique, is_tokens: index.is_tokens(), is_partitioned: facts.is_partitioned };
+    let lock = if facts.is_partitioned { NO_WRITES_MEANWHILE } else { READ_TWICE };
+    let remark = match is_unique {
+        true => {
+            "PostgreSQL's own index; 23505 where values are there twice: it is invalid then, so drop it, mend the rows, \
+                 and run it again; not in a transaction block"
+        }
+        false => "PostgreSQL's own index; not in a transaction block",
     };
-    [
-        Step::run(
-            build_statement(&facts.name, column, name),
-            BATCHES,
-            "fills it for the rows that are there; not in a transaction block",
-        ),
-        Step::run(
-            make.create(&facts.name, &(facts.quote)(name)),
-            if facts.is_partitioned { NO_WRITES_MEANWHILE } else { READ_TWICE },
-            "PostgreSQL's own index; not in a transaction block",
-        ),
-    ]
+    Step::run(make.create(&facts.name, &(facts.quote)(name)), lock, remark)
 }
