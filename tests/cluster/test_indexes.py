@@ -637,6 +637,7 @@ def indexed(db):
     people(db)
     db.sql("ALTER TABLE people ADD CHECK (envelope.is_sealed(ssn))")
     add(db, "exact")
+    db.sql("CREATE INDEX ON people (ssn_ix)")
     db.sql("UPDATE envelope.column_index SET built = true")
 
 
@@ -667,15 +668,31 @@ def test_lint_of_an_index_that_is_not_built(db):
     mended(db, "warning", "55000", run=False)
 
 
+@pytest.mark.parametrize("kind, unique, severity", [("exact", "true", "warning"), ("exact", "false", "notice"),
+                                                    ("words", "false", "notice")])
+def test_lint_of_an_index_that_postgresql_has_not(db, kind, unique, severity):
+    indexed(db)
+    add(db, kind, index_column="terms", form="nfc", options=f'{{"unique": {unique}}}')
+    db.sql("UPDATE envelope.column_index SET built = true")
+    # Neither of them keeps all values apart.
+    db.sql("CREATE UNIQUE INDEX ON people (terms, id)" if unique == "true" else "CREATE INDEX ON people (id)")
+    mended(db, severity, "55000")
+    assert found(db) == set()
+    db.sql("UPDATE pg_index SET indisvalid = false WHERE indrelid = 'people'::regclass")
+    assert ("ssn", severity, "55000") in found(db)
+
+
 def test_lint_of_rotation(db):
     indexed(db)
     db.sql("SELECT envelope.rotate_index_key('people')")
     mended(db, "notice", "55000", run=False)
     add(db, "exact", index_column="own", form="nfc", options='{"unique": true}')
     db.sql("UPDATE envelope.column_index SET built = true")
+    db.sql("CREATE UNIQUE INDEX ON people (own)")
     db.sql("SELECT envelope.rotate_index_key('people')")
     assert len([row for row in db.sql("SELECT sqlstate FROM envelope.lint('people')") if row == ("55000",)]) == 2
     add(db, "exact", index_column="again", form="nfc", options='{"unique": true}')
+    db.sql("CREATE UNIQUE INDEX ON people (again)")
     db.sql("UPDATE envelope.column_index SET built = true")
     assert len([row for row in db.sql("SELECT sqlstate FROM envelope.lint('people')") if row == ("55000",)]) == 1
 

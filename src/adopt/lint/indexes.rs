@@ -16,8 +16,19 @@ pub fn findings(columns: &Columns) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-const QUERIES: [&str; 9] =
-    [GONE, OTHERS_SET_IT, KEYS, NOT_BUILT, ROTATING, TO_RETIRE, LABELS, READERS, UNEVEN];
+const QUERIES: [&str; 11] = [
+    GONE,
+    OTHERS_SET_IT,
+    KEYS,
+    NOT_BUILT,
+    NOT_UNIQUE,
+    NO_INDEX,
+    ROTATING,
+    TO_RETIRE,
+    LABELS,
+    READERS,
+    UNEVEN,
+];
 
 /// The indexes that are looked at, and the keyring of each. Those of all tables that are `behind`: of a row it is not known
 /// that its terms are under the active index key. Of terms the building tells, table by table, of tokens the index itself.
@@ -98,6 +109,27 @@ SELECT i.table_id, i.column_name::text, 'warning', '55000',
        format('the search index in column %I is not built: rows from before it are not found by their terms', i.index_column),
        format('CALL envelope.build_index(%L, %L, %L)', i.tab, i.column_name, i.index_column)
 FROM ix i WHERE NOT i.built";
+
+/// A unique index of ours that PostgreSQL does not keep.
+const NOT_UNIQUE: &str = r"
+SELECT i.table_id, i.column_name::text, 'warning', '55000',
+       format('the search index in column %I is to be unique, and no valid UNIQUE index keeps duplicates out', i.index_column),
+       format('CREATE UNIQUE INDEX %sON %s (%I)', CASE WHEN t.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, i.tab, i.index_column)
+FROM ix i JOIN pg_class t ON t.oid = i.table_id
+WHERE i.is_unique AND i.attnum IS NOT NULL AND NOT EXISTS (
+  SELECT FROM pg_index x WHERE x.indrelid = i.table_id AND x.indisvalid AND x.indisunique AND x.indpred IS NULL
+                           AND x.indnkeyatts = 1 AND x.indkey[0] = i.attnum)";
+
+/// Terms that are found by reading the whole table.
+const NO_INDEX: &str = r"
+SELECT i.table_id, i.column_name::text, 'notice', '55000',
+       format('no valid index of PostgreSQL stands on column %I, which holds the terms of column %I: searches read the whole table',
+              i.index_column, i.column_name),
+       format('CREATE INDEX %sON %s %s(%I)', CASE WHEN t.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, i.tab,
+              CASE WHEN i.term_length IS NULL THEN 'USING gin ' ELSE '' END, i.index_column)
+FROM ix i JOIN pg_class t ON t.oid = i.table_id
+WHERE NOT i.is_unique AND i.attnum IS NOT NULL AND NOT EXISTS (
+  SELECT FROM pg_index x WHERE x.indrelid = i.table_id AND x.indisvalid AND i.attnum = ANY (x.indkey))";
 
 /// Terms of a key that was rotated.
 const ROTATING: &str = r"
