@@ -532,9 +532,18 @@ def test_a_second_column_takes_the_place_of_the_first(db):
     new = db.value("SELECT key_id FROM envelope.column_index WHERE index_column = 'again'")
     with fails("42501"):
         db.sql(swap, ("again",), user=db.low)
+    db.sql(f'CREATE ROLE "odd {db.low}"; GRANT SELECT (ssn_ix) ON people TO {db.low} WITH GRANT OPTION')
+    db.sql(f'GRANT SELECT (ssn_ix) ON people TO "odd {db.low}"; COMMENT ON COLUMN people.ssn_ix IS $$it\'s terms$$')
+    rights = "SELECT (SELECT array_agg(x::text ORDER BY x::text) FROM unnest(attacl) x), col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = 'people'::regclass AND attname = 'ssn_ix'"
+    before = db.sql(rights)
+    index = db.value("SELECT 'second'::regclass::oid")
     db.sql(swap, ("again",))
     assert db.sql("SELECT index_column, key_id FROM envelope.indexes WHERE is_unique") == [("ssn_ix", new)]
-    assert "(ssn_ix)" in db.value("SELECT pg_get_indexdef('second'::regclass)")
+    # Who searches may go on, and the message of 23505 names the index as before.
+    assert db.sql(rights) == before and before[0][0] is not None
+    assert db.sql("SELECT relname, pg_get_indexdef(oid) LIKE '%%(ssn_ix)' FROM pg_class WHERE oid = %s", (index,)) == [
+        ("people_ssn_ix_idx", True)]
+    assert "(again)" in db.value("SELECT pg_get_indexdef('second'::regclass)")
     db.sql("ALTER TABLE people DROP again")
     assert len(indexes(db)) == 2
 

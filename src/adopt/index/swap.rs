@@ -5,12 +5,13 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use super::{column, index_of, tell, to_change};
-use crate::adopt::plan::text::joined;
+use crate::adopt::plan::text::{joined, literal};
 use crate::audit::Action;
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, Result};
 use crate::keyring;
 use crate::pg::encoding::{self, text};
+use crate::pg::local_settings::{CATALOG_PATH, LocalSettings};
 use crate::pg::relation::{display_name, quoted};
 use crate::pg::{attribute, lock, spi};
 
@@ -51,12 +52,58 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     write::indexes::delete(from.id)?;
     let (old, new) = (text(old), text(new));
     let between = between(relation, &old)?;
+    for statement in carried(relation, &table, &old, &new)? {
+        run(&statement)?;
+    }
     // The row follows the new column by itself.
     for (from, to) in [(&old, &between), (&new, &old), (&between, &new)] {
         run(&format!("ALTER TABLE {table} RENAME COLUMN {} TO {}", quoted(from), quoted(to)))?;
     }
     tell(Action::DropIndex, &from);
     Ok(())
+}
+
+/// Statements that give the new column the rights and the comment of the old one, and let PostgreSQL's indexes on both
+/// change names: the message of 23505 shows that one.
+fn carried(relation: pg_sys::Oid, table: &str, old: &str, new: &str) -> Result<Vec<String>> {
+    let (old_name, new_name) = (quoted(old), quoted(new));
+    let (relation, to) = (relation.to_u32(), literal(&new_name));
+    let (table, old) = (literal(table), literal(&old_name));
+    let column = format!(
+        "pg_attribute a JOIN pg_class t ON t.oid = a.attrelid
+         WHERE a.attrelid = {relation} AND a.attnum > 0 AND NOT a.attisdropped AND quote_ident(a.attname) = {old}"
+    );
+    let index = |name: &str| {
+        format!(
+            "(SELECT i.indexrelid FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+              WHERE i.indrelid = {relation} AND i.indnkeyatts = 1 AND i.indpred IS NULL AND i.indisvalid
+                AND quote_ident(a.attname) = {name} ORDER BY i.indisunique DESC, i.indexrelid LIMIT 1)"
+        )
+    };
+    let sql = format!(
+        "SELECT convert_to(json_agg(s.sql ORDER BY s.part, s.sql)::text, 'UTF8') FROM (
+           SELECT 1 AS part, format('GRANT %s (%s) ON %s TO %s%s', g.privilege_type, {to}, {table},
+                    CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
+                    CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS sql
+           FROM (SELECT a.attacl, t.relowner FROM {column}) AS c, aclexplode(c.attacl) AS g
+           WHERE g.grantee <> c.relowner
+           UNION ALL
+           SELECT 2, format('COMMENT ON COLUMN %s.%s IS %L', {table}, {to}, c.said)
+           FROM (SELECT col_description(a.attrelid, a.attnum) AS said FROM {column}) AS c WHERE c.said IS NOT NULL
+           UNION ALL
+           SELECT 2 + r.part, format('ALTER INDEX %I.%I RENAME TO %I', n.nspname, r.named, r.becomes)
+           FROM pg_class o JOIN pg_class w ON w.oid = {} JOIN pg_namespace n ON n.oid = o.relnamespace
+           CROSS JOIN LATERAL (VALUES (1, o.relname::text, 'envelope_swap_' || o.oid), (2, w.relname, o.relname),
+                                      (3, 'envelope_swap_' || o.oid, w.relname)) AS r (part, named, becomes)
+           WHERE o.oid = {}
+         ) AS s",
+        index(&to),
+        index(&old)
+    );
+    let _path = LocalSettings::of(&[CATALOG_PATH]);
+    let told = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
+    let failed = |error: serde_json::Error| Error::Corrupt(format!("catalog read failed: {error}"));
+    told.map_or(Ok(Vec::new()), |json| serde_json::from_slice(&json).map_err(failed))
 }
 
 /// A name that no column bears.
