@@ -48,7 +48,7 @@ pub use column::{has_valid_index, invalid_index, usual_names};
 pub use follow::{altered, dropped, require_none, require_none_of};
 pub use leakage::Measure;
 pub use split::split;
-pub use statements::{OwnIndex, build_statement};
+pub use statements::{OwnIndex, build_statement, readers};
 pub use swap::swap;
 
 /// What is asked for; all names in the server's encoding.

@@ -324,6 +324,54 @@ def test_who_may_read_terms(db):
     assert db.value("SELECT has_table_privilege(%s, 'people', 'INSERT')", (db.low,))
 
 
+def test_who_may_search_reads_terms_still(db):
+    """And one index's rights do not give another one's terms back."""
+    people(db)
+    db.sql(f'CREATE ROLE "odd {db.low}"; GRANT SELECT ON people TO {db.low}, "odd {db.low}", PUBLIC')
+    db.sql(f"SELECT envelope.create_key('people'), envelope.grant_key('people', '{db.low}', 'search')")
+    first, second = add(db, "exact"), add(db, "words", index_column="tokens")
+    for sql in first[2:] + second[2:]:
+        assert f"FROM {db.low}" not in sql and f"TO {db.low}" not in sql
+        db.sql(sql)
+    rights = "SELECT has_column_privilege(%s, 'people', %s, 'SELECT')"
+    columns = ("id", "ssn", "ssn_ix", "tokens")
+    assert [db.value(rights, (f"odd {db.low}", column)) for column in columns] == [True, True, False, False]
+    assert all(db.value(rights, (db.low, column)) for column in columns)
+
+
+@pytest.mark.parametrize("online", ["true", "false"])
+def test_a_plan_takes_terms_from_who_reads_all(db, online):
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn text, born date)")
+    db.sql("GRANT SELECT ON people TO PUBLIC")
+    options = f"""{{"online": {online}, "indexes": [{{"kind": "exact", "index_column": "a"}}], "born": {{"form": "source",
+        "indexes": [{{"kind": "days", "index_column": "b"}}]}}}}"""
+    plan = [sql for sql, in db.sql("SELECT sql FROM envelope.plan('people', '{ssn,born}', %s)", (options,)) if sql]
+    for sql in plan:
+        db.sql(sql)
+    rights = "SELECT attname, has_column_privilege(%s, attrelid, attnum, 'SELECT') FROM pg_attribute WHERE attrelid = 'people'::regclass AND attnum > 0 AND NOT attisdropped"
+    assert dict(db.sql(rights, (db.low,))) == {"id": True, "ssn": True, "born": True, "born_sealed": True, "a": False, "b": False}
+    assert db.sql("SELECT sql FROM envelope.plan('people', '{ssn,born}', %s)", (options,)) == []
+
+
+def test_a_plan_leaves_terms_to_who_may_open_values(db):
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn text)")
+    db.sql(f"GRANT SELECT ON people TO {db.low}")
+    sql = "SELECT sql FROM envelope.plan('people', '{ssn}', '{\"indexes\": [{\"kind\": \"exact\"}]}')"
+    plan = [sql for sql, in db.sql(sql) if sql]
+    left_out = [sql for sql in plan if "'decrypt'" in sql]
+    for step in plan:
+        if step not in left_out:
+            db.sql(step)
+    # It got no right on the keys: so the plan that is printed anew takes the terms from it.
+    [(revoke,)] = db.sql(sql)
+    db.sql(left_out[0])
+    assert db.sql(sql) == []
+    db.sql(f"SELECT envelope.revoke_key('people', '{db.low}', 'decrypt')")
+    db.sql(revoke)
+    assert db.sql(sql) == []
+    assert not db.value("SELECT has_column_privilege(%s, 'people', 'ssn_ix', 'SELECT')", (db.low,))
+
+
 def test_dumped_and_restored(db, cluster, own_cluster):
     people(db)
     people(db, name="staff")
@@ -784,15 +832,19 @@ def test_lint_of_labels(db):
 ])
 def test_lint_of_who_reads_terms(db, grant, told):
     indexed(db)
+    add(db, "words", index_column="tokens")
+    db.sql("CREATE INDEX ON people USING gin (tokens); UPDATE envelope.column_index SET built = true")
     db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'encrypt')")
     db.sql("GRANT " + grant.format(db.low))
     of_terms = [row for row in db.sql("SELECT severity, sqlstate, remedy FROM envelope.lint('people')")
                 if row[:2] == ("warning", "42501")]
-    assert len(of_terms) == told
+    # Of a right on the whole table there is one for each column of terms.
+    assert len(of_terms) == told * (2 if grant.startswith("SELECT, ") else 1)
     for *_, remedy in of_terms:
         db.sql(remedy)
         assert ("ssn", "warning", "42501") not in found(db)
-        assert db.value(f"SELECT has_column_privilege('{db.low}', 'people', 'ssn_ix', 'SELECT')") is False
+        for column in ("ssn_ix", "tokens"):
+            assert db.value(f"SELECT has_column_privilege('{db.low}', 'people', '{column}', 'SELECT')") is False
         db.sql("GRANT " + grant.format(db.low))
         db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'search')")
         assert ("ssn", "warning", "42501") not in found(db) or "PUBLIC" in grant

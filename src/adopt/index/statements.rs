@@ -1,9 +1,12 @@
 //! What is to be run once an index was added.
 
 use envelope::search::Rule;
+use pgrx::pg_sys;
+use uuid::Uuid;
 
+use super::label;
 use crate::adopt::plan::text::literal;
-use crate::catalog::rows::IndexRow;
+use crate::catalog::rows::{self, IndexRow, Verb};
 use crate::catalog::views;
 use crate::error::Result;
 use crate::pg::encoding::text;
@@ -57,28 +60,66 @@ impl OwnIndex {
 /// Whoever writes to the table and reads terms can find out what any value of a list is. Who may read all columns of the
 /// table loses this one; who is to search gets it back.
 fn rights(index: &IndexRow, table: &str, quoted_index: &str) -> Result<Vec<String>> {
-    let mut statements = Vec::new();
+    let mut terms = vec![index.index_column.clone()];
+    terms.extend(rows::indexes(index.relation)?.into_iter().map(|other| other.index_column));
     let others: Vec<String> = (1..=relation::column_count(index.relation))
-        .filter(|number| attribute::type_of(index.relation, *number).0 != pgrx::pg_sys::InvalidOid)
+        .filter(|number| attribute::type_of(index.relation, *number).0 != pg_sys::InvalidOid)
         .filter_map(|number| attribute::name(index.relation, number))
-        .filter(|name| *name != index.index_column)
+        .filter(|name| !terms.contains(name))
         .map(|name| quoted(&text(&name)))
         .collect();
-    for (role, rights) in views::grants(index.relation)? {
-        let rights = text(&rights);
-        if !rights.split(", ").any(|right| right == "SELECT") {
-            continue;
-        }
-        let role = match role {
-            pgrx::pg_sys::InvalidOid => "PUBLIC".to_owned(),
-            role => acl::display_role(role),
-        };
-        statements.push(format!("REVOKE SELECT ON {table} FROM {role}"));
-        statements.push(format!("GRANT SELECT ({}) ON {table} TO {role}", others.join(", ")));
+    let mut statements = Vec::new();
+    for reader in readers(index.relation, label::keyring_of(index)?)? {
+        statements.extend(reader.without_terms(table, &others));
     }
     statements.push(format!("REVOKE SELECT ({quoted_index}) ON {table} FROM PUBLIC"));
     statements.push(format!(
         "-- for each role that is to search: GRANT SELECT ({quoted_index}) ON {table} TO ..."
     ));
     Ok(statements)
+}
+
+/// A role that may read all columns of a table, and is not to read its terms.
+pub struct Reader {
+    /// As SQL writes it.
+    pub role: String,
+    /// It is everybody, who can have no right on keys.
+    pub is_public: bool,
+}
+
+impl Reader {
+    /// The two statements that leave it these columns.
+    pub fn without_terms(&self, table: &str, others: &[String]) -> [String; 2] {
+        let role = &self.role;
+        [
+            format!("REVOKE SELECT ON {table} FROM {role}"),
+            format!("GRANT SELECT ({}) ON {table} TO {role}", others.join(", ")),
+        ]
+    }
+}
+
+/// Those of a table that uses the index keys of `keyring`: not who may search, open values or manage keys, nor who has
+/// the rights of the table's owner.
+pub fn readers(table: pg_sys::Oid, keyring: Option<Uuid>) -> Result<Vec<Reader>> {
+    let mut may = match keyring {
+        Some(keyring) => rows::grants(keyring)?,
+        None => Vec::new(),
+    };
+    may.retain(|(_, verb)| *verb != Verb::Encrypt);
+    let owner = relation::owner(table);
+    let mut readers = Vec::new();
+    for (role, rights) in views::grants(table)? {
+        let rights = text(&rights);
+        let is_public = role == pg_sys::InvalidOid;
+        let knows =
+            |other: pg_sys::Oid| other != pg_sys::InvalidOid && acl::has_rights_of(role, other);
+        let is_trusted =
+            !is_public && may.iter().map(|(grantee, _)| *grantee).chain(owner).any(knows);
+        if is_trusted || !rights.split(", ").any(|right| right == "SELECT") {
+            continue;
+        }
+        let role = if is_public { "PUBLIC".to_owned() } else { quoted(&acl::display_role(role)) };
+        readers.push(Reader { role, is_public });
+    }
+    Ok(readers)
 }

@@ -188,7 +188,9 @@ SELECT i.table_id, i.column_name::text, 'warning', '42501',
                    ELSE 'REVOKE SELECT (%2$I) ON %1$s FROM %3$s' END,
               i.tab, i.index_column, CASE WHEN r.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r.grantee)) END,
               (SELECT string_agg(quote_ident(c.attname), ', ' ORDER BY c.attnum) FROM pg_attribute c
-               WHERE c.attrelid = i.table_id AND c.attnum > 0 AND NOT c.attisdropped AND c.attnum <> i.attnum))
+               WHERE c.attrelid = i.table_id AND c.attnum > 0 AND NOT c.attisdropped AND c.attnum <> i.attnum
+                 AND NOT EXISTS (SELECT FROM envelope.column_index o
+                                 WHERE o.relation::oid = i.table_id AND o.index_column = c.attname)))
 FROM ix i
 CROSS JOIN LATERAL (
   SELECT x.grantee, bool_or(x.is_table AND x.privilege_type = 'SELECT') AS of_table

@@ -7,12 +7,14 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::step::{BATCHES, EXCLUSIVE, NO_CHANGE, Step};
-use super::text::literal;
+use super::text::{as_one, literal};
 use super::wish::{Form, Wish};
-use crate::adopt::index::{OwnIndex, build_statement, has_valid_index, invalid_index, usual_names};
+use crate::adopt::index::{
+    OwnIndex, build_statement, has_valid_index, invalid_index, readers, usual_names,
+};
 use crate::catalog::rows::{self, IndexRow};
 use crate::error::{Error, Result};
-use crate::pg::encoding;
+use crate::pg::{encoding, relation};
 
 const READ_TWICE: &str =
     "SHARE UPDATE EXCLUSIVE, while the table is read twice; reads and writes go on";
@@ -101,15 +103,21 @@ impl OfIndex {
     }
 }
 
-/// The steps that add them to the columns of `wishes`, as far as they are not there.
+/// The steps that add them to the columns of `wishes`, as far as they are not there. Where the plan `is_begun`, its first
+/// steps give `decrypt` to who reads the table.
 pub fn steps(
     relation: pg_sys::Oid,
     facts: &Facts,
     wishes: &[(&Wish<'_>, Vec<OfIndex>)],
+    is_begun: bool,
 ) -> Result<Vec<Step>> {
     let there = rows::indexes(relation)?;
     let mut taken: Vec<String> = facts.columns.iter().map(|column| column.name.clone()).collect();
     let mut steps = Vec::new();
+    // Before there are terms that could be read.
+    if wishes.iter().any(|(_, wanted)| !wanted.is_empty()) {
+        steps.extend(rights(relation, facts, wishes, &there, is_begun)?);
+    }
     for (wish, wanted) in wishes {
         let column = match wish.form {
             Form::Source => &wish.target.plain,
@@ -145,6 +153,59 @@ pub fn steps(
     Ok(steps)
 }
 
+/// Whoever reads all columns of the table loses those of terms, unless it may search or open values.
+fn rights(
+    relation: pg_sys::Oid,
+    facts: &Facts,
+    wishes: &[(&Wish<'_>, Vec<OfIndex>)],
+    there: &[IndexRow],
+    is_begun: bool,
+) -> Result<Vec<Step>> {
+    let is_terms = |name: &String| {
+        there.iter().any(|row| encoding::to_string(row.index_column.to_bytes()) == *name)
+            || wishes
+                .iter()
+                .flat_map(|(_, wanted)| wanted)
+                .any(|index| index.index_column.as_ref() == Some(name))
+    };
+    let goes = |name: &String| {
+        wishes.iter().any(|(wish, _)| wish.is_renamed() && wish.target.plain == *name)
+    };
+    let mut others: Vec<String> = facts
+        .columns
+        .iter()
+        .filter(|column| !is_terms(&column.name) && !goes(&column.name))
+        .map(|column| column.quoted.clone())
+        .collect();
+    let made = wishes
+        .iter()
+        .map(|(wish, _)| *wish)
+        .filter(|wish| wish.form == Form::Source && facts.column(&wish.target.plain).is_none());
+    others.extend(made.map(|wish| wish.target.quoted.clone()));
+    let keyring = rows::sealing_keyring(relation::partition_root(relation))?;
+    let mut steps = Vec::new();
+    for reader in readers(relation, keyring)? {
+        let [revoke, grant] = reader.without_terms(&facts.name, &others);
+        let role = &reader.role;
+        if is_begun && !reader.is_public {
+            steps.push(Step::wait(format!(
+                "{role} reads all of the table: if you left out the step that gives it decrypt, and it is not to search, \
+                 it must not read terms: {revoke}; {grant}"
+            )));
+            continue;
+        }
+        steps.push(Step::run(
+            as_one(&[revoke, grant]),
+            EXCLUSIVE,
+            &format!(
+                "{role} reads all other columns from here on, and no terms; its SELECT * fails (42501). Leave it out for \
+                 who is to search"
+            ),
+        ));
+    }
+    Ok(steps)
+}
+
 fn name(index: &OfIndex, column: &str, taken: &[String]) -> Result<String> {
     if let Some(name) = &index.index_column {
         CString::new(name.as_str())
@@ -173,7 +234,7 @@ fn add(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> Step {
     Step::run(
         format!("SELECT envelope.add_index({})", arguments.join(", ")),
         EXCLUSIVE,
-        "from here on the trigger fills the index column; also prints rights to be granted and revoked",
+        "from here on the trigger fills the index column; also prints the rights that who searches needs",
     )
 }
 

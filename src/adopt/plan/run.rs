@@ -55,8 +55,9 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
         wishes.push(wish(&facts, column, of, value, online)?);
     }
     let with_indexes: Vec<_> = wishes.iter().zip(wanted).collect();
-    let last = indexes::steps(relation, &facts, &with_indexes)?;
-    if wishes.iter().all(|wish| is_done(&facts, wish)) {
+    let is_done = wishes.iter().all(|wish| is_done(&facts, wish));
+    let last = indexes::steps(relation, &facts, &with_indexes, !is_done)?;
+    if is_done {
         return Ok(last);
     }
     obstacles::check(&facts, &wishes, online)?;
