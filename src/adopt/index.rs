@@ -198,6 +198,16 @@ pub fn drop_index(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
     let Some(index) = index else { return Ok(false) };
     write::indexes::delete(index.id)?;
     tell(Action::DropIndex, &index);
+    if attribute::number(relation, index_column).is_some() {
+        let (table, column) = (
+            display_name(relation),
+            relation::quoted(&encoding::to_string(index_column.to_bytes())),
+        );
+        report::notice(format!(
+            "column {column} keeps the terms of before, and new rows get none. To drop it, with PostgreSQL's index on it: \
+             ALTER TABLE {table} DROP COLUMN {column}"
+        ));
+    }
     Ok(true)
 }
 

@@ -265,7 +265,10 @@ def test_names_are_followed(db):
 def test_an_index_that_ends(db):
     people(db)
     add(db, "exact")
-    assert db.value("SELECT envelope.drop_index('people', 'ssn_ix')")
+    with db.connect() as c:
+        told = notices(c)
+        assert c.execute("SELECT envelope.drop_index('people', 'ssn_ix')").fetchall() == [(True,)]
+    assert ["ALTER TABLE public.people DROP COLUMN ssn_ix" in message for _, message, _ in told] == [True]
     assert not db.value("SELECT envelope.drop_index('people', 'ssn_ix')")
     assert type_of(db, "ssn_ix") == "bytea"
     add(db, "exact", index_column="ssn_ix")
