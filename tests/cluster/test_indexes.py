@@ -480,6 +480,17 @@ def test_what_two_indexes_give_away_together(db, kinds, value_type, form, sqlsta
     assert any(severity == "WARNING" for severity, *_ in told) == (sqlstate is not None)
 
 
+@pytest.mark.parametrize("kind, value, told", [
+    ("prefix(4)", "'acct' || g", True), ("prefix(5)", "'acct' || g", False), ("suffix(2)", "g || 'st'", True)])
+def test_terms_that_tell_no_rows_apart_are_warned_of(db, kind, value, told):
+    people(db)
+    db.sql(FILLED.format(value, 30))
+    with db.connect() as c:
+        got = notices(c)
+        c.execute("SELECT envelope.add_index('people', 'ssn', %s)", (kind,))
+    assert any(severity == "WARNING" for severity, *_ in got) == told
+
+
 def test_measures(db):
     people(db)
     assert measured(db, "exact") == {"values read": "0", "leakage": None}
@@ -490,7 +501,9 @@ def test_measures(db):
     assert (of["largest class"], of["unique"], of["bytes a row"]) == ("10.00 %", "85.00 %", "19")
     # Who knows how often each is there finds these two, and next to nobody else.
     assert 15.0 <= float(of["guessed by frequency"].split()[0]) < 16.0
-    assert measured(db, "prefix(6)")["distinct terms"] == "1"
+    # Who asks for more than six characters fetches all of these.
+    of = measured(db, "prefix(6)")
+    assert (of["distinct terms"], of["false positives"]) == ("1", "some")
     of = measured(db, "parts(3)", '{"form": "exact"}')
     assert (of["largest class"], of["false positives"]) == ("85.00 %", "few")
     assert "unique" not in of

@@ -45,6 +45,17 @@ pub fn check(policy: &PolicyRow, rule: &Rule, counts: &Counts, force: bool) -> R
             "envelope.index_leakage shows what of the values an observer of the disk learns.",
         );
     }
+    let is_of_ends = matches!(rule.kind(), Kind::Prefix(_) | Kind::Suffix(_));
+    if is_of_ends && counts.values.total() >= ENOUGH && counts.terms.distinct() == 1 {
+        report::warning(
+            format!(
+                "this index of column \"{}\" of table {} finds every row: all values that were read have the same term",
+                text(&policy.column_name),
+                display_name(policy.relation)
+            ),
+            "Take more characters, or the other end of the values. envelope.index_leakage shows how many terms there are.",
+        );
+    }
     if counts.values.total() < ENOUGH {
         report::notice(format!(
             "column \"{}\" of table {} has too few values that can be read to say what the index will give away: \
