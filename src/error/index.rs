@@ -96,7 +96,7 @@ pub enum IndexError {
 
     /// What is to take an index's place is not the same.
     #[error("column \"{new}\" of table {table} cannot take the place of column \"{old}\": {why}")]
-    NoSwap { old: String, new: String, table: String, why: &'static str },
+    NoSwap { old: String, new: String, table: String, why: String, hint: String },
 
     /// It would be read on, under another name.
     #[error("column \"{index_column}\" of table {table} cannot end: it is needed by {by}")]
@@ -273,6 +273,7 @@ impl IndexError {
                  transaction drop what is named, swap, and make it anew."
                     .into()
             }
+            IndexError::NoSwap { hint, .. } => hint.clone(),
             IndexError::None { .. } => "envelope.indexes shows which there are.".into(),
             IndexError::Needs { table, index_columns, .. } => {
                 let drops = index_columns.iter().map(|column| {
@@ -321,7 +322,6 @@ impl IndexError {
                 "The index is one of e-mail addresses. Store one, or NULL.".into()
             }
             IndexError::Never { .. }
-            | IndexError::NoSwap { .. }
             | IndexError::Unindexable { .. }
             | IndexError::OtherTerms { .. } => return None,
         })

@@ -587,12 +587,17 @@ def test_a_second_column_takes_the_place_of_the_first(db):
     add(db, "words", index_column="tokens")
     swap = "SELECT envelope.swap_index('people', 'ssn_ix', %s)"
     for column, sqlstate in (("again", "55000"), ("tokens", "55000"), ("ssn_ix", "55000"), ("id", "42704")):
-        with fails(sqlstate):
+        with fails(sqlstate) as error:
             db.sql(swap, (column,))
-    db.sql("UPDATE envelope.column_index SET built = true")
-    with fails("55000"):
+        assert error.value.diag.message_hint
+    with fails("55000") as error:
         db.sql(swap, ("again",))
-    db.sql("CREATE UNIQUE INDEX second ON people (again)")
+    # The HINT has the whole statement.
+    db.sql(error.value.diag.message_hint.rstrip("."))
+    with fails("55000") as error:
+        db.sql(swap, ("again",))
+    db.sql(error.value.diag.message_hint.rstrip("."))
+    db.sql("ALTER INDEX people_again_idx RENAME TO second")
     new = db.value("SELECT key_id FROM envelope.column_index WHERE index_column = 'again'")
     with fails("42501"):
         db.sql(swap, ("again",), user=db.low)
@@ -653,6 +658,21 @@ def test_a_column_without_terms_is_told_from_one_that_is_missing(db):
             c.execute(write)
         diag = error.value.diag
         assert "mail" in diag.message_detail and "YYYY-MM-DD" in diag.message_hint and "1964" not in diag.message_primary
+
+
+@pytest.mark.parametrize("more, said", [
+    ({"form": "nfc", "options": '{"unique": true}'}, "nfc/1"),
+    ({"label": "else", "options": '{"unique": true}'}, "else"),
+    ({"options": '{"unique": true, "term_length": 20}'}, "20"),
+])
+def test_what_differs_is_said_where_a_column_cannot_take_the_place(db, more, said):
+    people(db)
+    add(db, "exact", options='{"unique": true}')
+    db.sql("SELECT envelope.rotate_index_key('people')")
+    add(db, "exact", index_column="again", **more)
+    with fails("55000") as error:
+        db.sql("SELECT envelope.swap_index('people', 'ssn_ix', 'again')")
+    assert said in error.value.diag.message_primary
 
 
 def test_classes_that_grew_are_split(db):

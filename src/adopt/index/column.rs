@@ -153,9 +153,10 @@ fn require_ours_alone(relation: pg_sys::Oid, column: &IndexColumn) -> Result<()>
     Ok(())
 }
 
-/// Whether `new` has, for each valid unique index that `old` is a column of, one that lets no more through; where there
-/// is none, one of its own. A unique index of a partitioned table has the columns of the partition key, too.
-pub fn is_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<bool> {
+/// For each valid unique index that `old` is a column of, `new` must have one that lets no more through; where there is
+/// none, one of its own. A unique index of a partitioned table has the columns of the partition key, too. The columns of
+/// one that is missing, as SQL names them.
+pub fn not_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<Option<String>> {
     let (old, new) = (super::number(relation, old)?, super::number(relation, new)?);
     let relation = relation.to_u32();
     let sql = format!(
@@ -171,14 +172,21 @@ pub fn is_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<boo
            SELECT COALESCE((SELECT p.partattrs::pg_catalog.int2[] FROM pg_catalog.pg_partitioned_table p
                             WHERE p.partrelid OPERATOR(pg_catalog.=) {relation}::pg_catalog.oid), '{{}}')
            WHERE NOT EXISTS (SELECT FROM u WHERE {old}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)))
-         SELECT ''::pg_catalog.bytea
+         SELECT pg_catalog.convert_to((
+           SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', '
+                    ORDER BY a.attnum OPERATOR(pg_catalog.<>) {new}::pg_catalog.int2, a.attnum)
+           FROM pg_catalog.pg_attribute a
+           WHERE a.attrelid OPERATOR(pg_catalog.=) {relation}::pg_catalog.oid
+             AND (a.attnum OPERATOR(pg_catalog.=) {new}::pg_catalog.int2 OR a.attnum OPERATOR(pg_catalog.=) ANY (o.others))), 'UTF8')
+         FROM o
          WHERE NOT EXISTS (
-           SELECT FROM o WHERE NOT EXISTS (
-             SELECT FROM u
-             WHERE {new}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)
-               AND pg_catalog.array_remove(u.columns, {new}::pg_catalog.int2) OPERATOR(pg_catalog.<@) o.others))",
+           SELECT FROM u
+           WHERE {new}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)
+             AND pg_catalog.array_remove(u.columns, {new}::pg_catalog.int2) OPERATOR(pg_catalog.<@) o.others)
+         ORDER BY o.others LIMIT 1"
     );
-    Ok(spi::bytes(&sql, &[]).map_err(Error::Corrupt)?.is_some())
+    let columns = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
+    Ok(columns.map(|names| String::from_utf8_lossy(&names).into_owned()))
 }
 
 /// Whether a valid index of PostgreSQL's stands on that column; a unique one on nothing else.

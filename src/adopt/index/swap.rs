@@ -7,12 +7,13 @@ use pgrx::pg_sys;
 use super::{column, index_of, tell, to_change};
 use crate::adopt::plan::text::{joined, literal};
 use crate::audit::Action;
+use crate::catalog::rows::IndexRow;
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, Result};
 use crate::keyring;
 use crate::pg::encoding::{self, text};
 use crate::pg::local_settings::{CATALOG_PATH, LocalSettings};
-use crate::pg::relation::{display_name, quoted};
+use crate::pg::relation::{self, display_name, quoted};
 use crate::pg::{attribute, lock, spi};
 
 /// Gives the column `new` the name of `old`, and `old` that of `new`, where both hold the terms of one column by one rule;
@@ -25,26 +26,9 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     run(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))?;
     keyring::look_again();
     let (from, to) = (index_of(relation, old)?, index_of(relation, new)?);
-    let refused = |why| {
+    if let Some((why, hint)) = obstacle(relation, &from, &to)? {
         let (old, new) = (text(old), text(new));
-        Err(IndexError::NoSwap { old, new, table: display_name(relation), why }.into())
-    };
-    if from.id == to.id {
-        return refused("they are one");
-    }
-    if !from.is_made_as(&to) || from.term_length != to.term_length {
-        return refused("its terms are other ones");
-    }
-    if !to.built {
-        return refused("it is not built: CALL envelope.build_index");
-    }
-    if from.is_unique && !to.is_unique {
-        return refused("it is not unique");
-    }
-    if from.is_unique && !column::is_as_unique(relation, old, new)? {
-        return refused(
-            "it has no valid unique index of the same columns: CREATE UNIQUE INDEX CONCURRENTLY",
-        );
+        return Err(IndexError::NoSwap { old, new, table, why, hint }.into());
     }
     if let Some(by) = column::needed_by(relation, old)? {
         return Err(IndexError::StillRead { index_column: text(old), table, by }.into());
@@ -104,6 +88,58 @@ fn carried(relation: pg_sys::Oid, table: &str, old: &str, new: &str) -> Result<V
     let told = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
     let failed = |error: serde_json::Error| Error::Corrupt(format!("catalog read failed: {error}"));
     told.map_or(Ok(Vec::new()), |json| serde_json::from_slice(&json).map_err(failed))
+}
+
+/// Why `to` cannot take the place of `from`, and what is to be done about it.
+fn obstacle(
+    relation: pg_sys::Oid,
+    from: &IndexRow,
+    to: &IndexRow,
+) -> Result<Option<(String, String)>> {
+    let (table, new) = (display_name(relation), text(&to.index_column));
+    let no = |why: String, hint: String| Ok(Some((why, hint)));
+    if from.id == to.id {
+        let hint = "Name the second column that envelope.add_index has made.";
+        return no("they are one".into(), hint.into());
+    }
+    if let Some(difference) = difference(from, to) {
+        let hint = "Add the second column with the kind, form, options, label and keys_of of the first. envelope.indexes shows them.";
+        return no(difference, hint.into());
+    }
+    if !to.built {
+        let [table, column, new] = [&table, &text(&to.column_name), &new].map(|it| literal(it));
+        let hint = format!("CALL envelope.build_index({table}, {column}, {new}).");
+        return no("it is not built".into(), hint);
+    }
+    if from.is_unique && !to.is_unique {
+        let hint = "Add the second column with options => '{\"unique\": true}'.";
+        return no("it is not unique".into(), hint.into());
+    }
+    if !from.is_unique {
+        return Ok(None);
+    }
+    if let Some(columns) = column::not_as_unique(relation, &from.index_column, &to.index_column)? {
+        // PostgreSQL has no CONCURRENTLY for partitioned tables.
+        let has_rows = relation::pages(relation).is_some();
+        let concurrently = if has_rows { "CONCURRENTLY " } else { "" };
+        let hint = format!("CREATE UNIQUE INDEX {concurrently}ON {table} ({columns}).");
+        return no("it has no valid unique index of the same columns".into(), hint);
+    }
+    Ok(None)
+}
+
+/// What makes the terms of two columns other ones.
+fn difference(from: &IndexRow, to: &IndexRow) -> Option<String> {
+    let of = |what: &str, old: String, new: String| {
+        (old != new).then(|| format!("its {what} is {new}, and that of the other {old}"))
+    };
+    let length =
+        |index: &IndexRow| index.term_length.map_or("none".into(), |length| length.to_string());
+    of("sealed column", text(&from.column_name), text(&to.column_name))
+        .or_else(|| of("rule", from.rule.clone(), to.rule.clone()))
+        .or_else(|| of("label", from.label.clone(), to.label.clone()))
+        .or_else(|| of("term_length", length(from), length(to)))
+        .or_else(|| (!from.is_made_as(to)).then(|| "its index keys are other ones".into()))
 }
 
 /// A name that no column bears.
