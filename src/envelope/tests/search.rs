@@ -37,6 +37,13 @@ struct Vectors {
     float8: Vec<Float>,
     interval: Vec<Interval>,
     numeric_index: Vec<Numeric>,
+    encryption_contexts: Vec<Context>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    context: std::collections::BTreeMap<String, String>,
+    form: String,
 }
 
 #[derive(Deserialize)]
@@ -392,5 +399,15 @@ fn index_forms() {
         let parts = Parts { months, days, us };
         assert_eq!(interval::read(form.as_bytes()), Some(Ends::At(parts)));
         assert_eq!(index_form(FormType::Interval, &form), index, "{form}");
+    }
+}
+
+#[test]
+fn encryption_contexts_as_text() {
+    let contexts = vectors().encryption_contexts;
+    assert_eq!(contexts.len(), 4);
+    for Context { context, form } in contexts {
+        let context = envelope::wrap::EncryptionContext::from(context);
+        assert_eq!(context.canonical_json(), form);
     }
 }
