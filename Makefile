@@ -3,10 +3,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PG KEEP
+export PG KEEP FEATURES
 KMS ?= file
 MINUTES ?= 1
 PG_CONFIG ?= pg_config
+FEATURES ?= kms-aws kms-vault
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
@@ -61,7 +62,7 @@ bench: ## everything that is measured, into docs/bench
 	@tests/setup/install.sh release
 	@tests/run/python.sh release -m bench.bench
 
-install: ## a release build into the PostgreSQL of PG_CONFIG
+install: ## a release build into the PostgreSQL of PG_CONFIG (FEATURES="kms-aws kms-vault": KMS providers; also kms-pkcs11, kms-kmip)
 	@tests/setup/system-install.sh "$(PG_CONFIG)"
 
 clean: ## remove what was built, and the private copies of PostgreSQL

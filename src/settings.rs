@@ -1,6 +1,8 @@
 //! All settings, each with its meaning, unit and default. They are for superusers and the
 //! server's configuration; they are read on use, so that a change takes hold at the next call.
 
+pub mod kms;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,9 +17,6 @@ type Text = GucSetting<Option<CString>>;
 static DEFAULT_KEK: Text = Text::new(None);
 static ALLOWED_KEKS: Text = Text::new(None);
 static FILE_KEK_DIRECTORY: Text = Text::new(None);
-static AWS_REGION: Text = Text::new(None);
-static AWS_ENDPOINT_URL: Text = Text::new(None);
-static AWS_ROLE_ARN: Text = Text::new(None);
 static KMS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static KMS_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(3);
 static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
@@ -51,7 +50,7 @@ pub enum AuditLevel {
 pub struct Reactions {
     /// Any setting but the next one's.
     pub changed: fn(),
-    /// `envelope.aws_role_arn`.
+    /// `envelope.aws_role_arn` or `envelope.vault_role`.
     pub role_changed: fn(),
 }
 
@@ -101,33 +100,7 @@ pub fn init(reactions: Reactions) {
         c"Unset: the data directory's path with .kek added.",
         &FILE_KEK_DIRECTORY,
     );
-    define_text(
-        c"envelope.aws_region",
-        c"AWS region of KEKs whose URI names none.",
-        c"Unset: the AWS SDK's default chain decides.",
-        &AWS_REGION,
-    );
-    define_text(
-        c"envelope.aws_endpoint_url",
-        c"AWS KMS endpoint, as a URL or as comma-separated region=URL pairs.",
-        c"Unset: the region's public endpoint.",
-        &AWS_ENDPOINT_URL,
-    );
-    // ARN of an IAM role; above all for ALTER ROLE ... SET and functions' SET clauses.
-    // SAFETY: the hook raises nothing and only sets a flag.
-    unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            c"envelope.aws_role_arn",
-            c"IAM role that the server assumes to use AWS KMS.",
-            c"Its session is named after the current database role. Unset: the server's own identity.",
-            &AWS_ROLE_ARN,
-            GucContext::Suset,
-            GucFlags::empty(),
-            None,
-            Some(at_role_change),
-            None,
-        );
-    }
+    kms::define();
     // Milliseconds for one KMS operation with all its attempts; 5 s outlasts a slow answer and
     // one retry, and is short beside what a statement's user will wait.
     define_int(
@@ -141,7 +114,7 @@ pub fn init(reactions: Reactions) {
     define_int(
         c"envelope.kms_max_attempts",
         c"Attempts for one KMS operation, the first included.",
-        c"The AWS SDK's standard retries, with backoff; 1 means none.",
+        c"With backoff; 1 means none.",
         &KMS_MAX_ATTEMPTS,
         (1, 100),
         GucFlags::empty(),
@@ -208,22 +181,18 @@ pub fn init(reactions: Reactions) {
         (0, i32::MAX),
         GucFlags::UNIT_S,
     );
-    GucRegistry::define_bool_guc(
+    define_bool(
         c"envelope.auto_create_key",
         c"Make a table's data key when its first value is sealed, and the next when its turn is over.",
         c"Only for roles that may manage the table's keys. Off: envelope.create_key and \
           envelope.rotate_due make them.",
         &AUTO_CREATE_KEY,
-        GucContext::Suset,
-        GucFlags::empty(),
     );
-    GucRegistry::define_bool_guc(
+    define_bool(
         c"envelope.allow_drop",
         c"Let the extension be dropped while it holds keyrings.",
         c"Every wrapped data key is dropped with it, and what they sealed no longer opens.",
         &ALLOW_DROP,
-        GucContext::Suset,
-        GucFlags::empty(),
     );
     GucRegistry::define_string_guc(
         PLANTED_NAME,
@@ -268,21 +237,6 @@ pub fn file_kek_directory() -> String {
         Some(path) => path.trim_end_matches('/').to_string(),
         None => format!("{}.kek", pg::guc::data_directory()),
     }
-}
-
-/// `envelope.aws_region`, if set.
-pub fn aws_region() -> Option<String> {
-    text(&AWS_REGION)
-}
-
-/// `envelope.aws_endpoint_url`, if set.
-pub fn aws_endpoint_url() -> Option<String> {
-    text(&AWS_ENDPOINT_URL)
-}
-
-/// `envelope.aws_role_arn`, if set.
-pub fn aws_role_arn() -> Option<String> {
-    text(&AWS_ROLE_ARN)
 }
 
 /// `envelope.kms_timeout`.
@@ -362,6 +316,16 @@ fn define_text(
             None,
         );
     }
+}
+
+fn define_bool(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<bool>,
+) {
+    let (context, flags) = (GucContext::Suset, GucFlags::empty());
+    GucRegistry::define_bool_guc(name, short, long, setting, context, flags);
 }
 
 fn define_int(

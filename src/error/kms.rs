@@ -1,8 +1,6 @@
 //! The one error of all KMS providers. It carries what an operator needs and nothing secret: no key,
 //! no wrap.
 
-use std::collections::BTreeMap;
-
 use envelope::wrap::EncryptionContext;
 use pgrx::PgSqlErrorCode;
 
@@ -11,6 +9,8 @@ use pgrx::PgSqlErrorCode;
 pub enum Kind {
     /// The KEK's URI, or a setting of its provider, cannot be used (22023).
     BadUri,
+    /// This build has no provider for the KEK (0A000).
+    NotBuiltIn,
     /// The KMS or the file system refuses this server the use of the KEK (28000).
     Denied,
     /// No credentials, or ones that are expired or unknown (28000).
@@ -32,6 +32,7 @@ impl Kind {
     pub fn sqlstate(self) -> PgSqlErrorCode {
         match self {
             Kind::BadUri => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Kind::NotBuiltIn => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Kind::Denied | Kind::Credentials => {
                 PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
             }
@@ -78,7 +79,7 @@ impl KmsError {
     /// The same, of a request with this encryption context.
     pub fn of_context(mut self, context: &EncryptionContext) -> Self {
         if matches!(self.kind, Kind::Denied | Kind::InvalidWrap) {
-            self.context = Some(json(context).into());
+            self.context = Some(context.canonical_json().into());
         }
         self
     }
@@ -89,7 +90,9 @@ impl KmsError {
         let old = error.context.take();
         error.context = old.map(|old| match from == to {
             true => old,
-            false => format!("{old} for the old wrap, {} for the new one", json(to)).into(),
+            false => {
+                format!("{old} for the old wrap, {} for the new one", to.canonical_json()).into()
+            }
         });
         error
     }
@@ -124,12 +127,6 @@ impl KmsError {
             _ => Kind::Unavailable,
         }
     }
-}
-
-/// The context as one line: keys in the order of their bytes, no spaces.
-fn json(context: &EncryptionContext) -> String {
-    // Strings alone: nothing of it can fail to be JSON.
-    serde_json::to_string(&context.iter().collect::<BTreeMap<_, _>>()).unwrap_or_default()
 }
 
 #[cfg(test)]

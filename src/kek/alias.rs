@@ -24,9 +24,9 @@ struct Resolved {
     until: u64,
 }
 
-/// Whether a KEK's name, or a pattern of them, is that of an alias.
-pub fn is_alias(pattern: &str) -> bool {
-    pattern.starts_with("aws-kms://") && pattern.contains("alias/") && !pattern.contains('*')
+/// Whether a text, which may also be a pattern of KEKs' names or none at all, is an alias.
+pub fn is_alias(text: &str) -> bool {
+    text.parse::<KekUri>().is_ok_and(|kek| kek.is_alias())
 }
 
 /// The URI of the key that an alias stands for.

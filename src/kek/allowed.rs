@@ -119,12 +119,8 @@ fn is_let_in(
     if patterns.iter().any(|pattern| matches(pattern, uri)) {
         return Ok(true);
     }
-    let is_of_aws = uri.starts_with("aws-kms:");
     let mut unresolved = None;
-    for alias in patterns.into_iter().filter(|pattern| is_of_aws && is_alias(pattern)) {
-        if alias.parse::<KekUri>().is_err() {
-            continue;
-        }
+    for alias in patterns.into_iter().filter(|pattern| may_be_of(pattern, uri)) {
         match resolve(&alias) {
             Ok(key) if key == uri => return Ok(true),
             Ok(_) => {}
@@ -132,6 +128,12 @@ fn is_let_in(
         }
     }
     unresolved.map_or(Ok(false), Err)
+}
+
+/// Whether `pattern` is an alias of the KMS that `uri` is of: no other is asked.
+fn may_be_of(pattern: &str, uri: &str) -> bool {
+    let alias = pattern.parse::<KekUri>().ok().filter(KekUri::is_alias);
+    alias.is_some_and(|alias| uri.starts_with(alias.scheme()))
 }
 
 /// An alias of which it is not known what it stands for.

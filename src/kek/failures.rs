@@ -79,7 +79,7 @@ pub fn remember(kek: &str, key: Option<KeyId>, error: &KmsError) {
 }
 
 fn remember_for(identity: Identity, kek: &str, key: Option<KeyId>, error: &KmsError) {
-    if matches!(error.kind, Kind::InvalidWrap | Kind::BadUri) {
+    if matches!(error.kind, Kind::InvalidWrap | Kind::BadUri | Kind::NotBuiltIn) {
         return;
     }
     let key = if is_out_of_reach(error.kind) { None } else { key };

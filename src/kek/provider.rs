@@ -2,7 +2,10 @@
 
 use crate::error::kms::KmsError;
 use crate::error::{Error, Result};
-use crate::kms::{self, Config, KekUri, Provider};
+use crate::kms::{
+    self, AwsSettings, Config, KekUri, KmipSettings, Limits, Pkcs11Settings, Provider,
+    VaultSettings,
+};
 use crate::memory::identity;
 use crate::pg::acl;
 use crate::settings;
@@ -12,21 +15,46 @@ pub type KmsResult<T> = std::result::Result<T, KmsError>;
 
 /// The provider of `kek`, allowed or not: what was sealed under it must open.
 pub fn of(kek: &KekUri) -> KmsResult<Box<dyn Provider>> {
-    kms::provider(
-        kek,
-        &Config {
-            aws_region: settings::aws_region(),
-            aws_endpoint_url: settings::aws_endpoint_url(),
-            aws_role: identity::assumed_by(acl::current_role()),
-            timeout: settings::kms_timeout(),
-            max_attempts: settings::kms_max_attempts(),
-        },
-    )
+    kms::provider(kek, &config())
 }
 
 /// As [`of`], of a KEK that somebody named.
 pub fn named(kek: &KekUri) -> Result<Box<dyn Provider>> {
     of(kek).map_err(|error| kms_error(error, "use a KEK".into()))
+}
+
+fn config() -> Config {
+    use settings::kms::*;
+    Config {
+        limits: Limits {
+            timeout: settings::kms_timeout(),
+            max_attempts: settings::kms_max_attempts(),
+        },
+        identity: identity::of(acl::current_role()),
+        aws: AwsSettings { region: AWS_REGION.get(), endpoint_url: AWS_ENDPOINT_URL.get() },
+        vault: VaultSettings {
+            auth: VAULT_AUTH.get(),
+            auth_mount: VAULT_AUTH_MOUNT.get(),
+            namespace: VAULT_NAMESPACE.get(),
+            token_file: VAULT_TOKEN_FILE.get(),
+            role_id: VAULT_ROLE_ID.get(),
+            secret_id_file: VAULT_SECRET_ID_FILE.get(),
+            jwt_file: VAULT_JWT_FILE.get(),
+            client_cert_file: VAULT_CLIENT_CERT_FILE.get(),
+            client_key_file: VAULT_CLIENT_KEY_FILE.get(),
+            ca_file: VAULT_CA_FILE.get(),
+        },
+        pkcs11: Pkcs11Settings {
+            module: PKCS11_MODULE.get(),
+            pin_file: PKCS11_PIN_FILE.get(),
+            token_chooses_iv: pkcs11_token_chooses_iv(),
+        },
+        kmip: KmipSettings {
+            ca_file: KMIP_CA_FILE.get(),
+            client_cert_file: KMIP_CLIENT_CERT_FILE.get(),
+            client_key_file: KMIP_CLIENT_KEY_FILE.get(),
+        },
+    }
 }
 
 /// A KMS error with what it was for.

@@ -67,5 +67,5 @@ fn at_end(end: End) {
 #[pg_guard]
 unsafe extern "C-unwind" fn at_exit(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
     memory::wipe_all();
-    kms::runtime::shutdown();
+    kms::shutdown();
 }

@@ -8,6 +8,7 @@
 //! (`pg::heap`), and they are given back with the answer, since the connection closes ([`closing`]).
 
 mod answer;
+mod assumed;
 mod client;
 mod closing;
 mod endpoint;
@@ -33,9 +34,10 @@ use zeroize::Zeroizing;
 
 use self::client::ClientConfig;
 use self::fault::{Operation, Request};
+use super::call::{call, within};
+use super::uri::AwsKey;
 use super::{
-    AwsKey, Config, Counted, Generated, KekUri, Kind, KmsError, Provider, Unwrapped, Wrap, runtime,
-    unwrap_and_wrap,
+    Config, Generated, KekUri, Kind, KmsError, Provider, Unwrapped, Wrap, unwrap_and_wrap,
 };
 
 /// The most that KMS takes as ciphertext, and more than it ever answers with for 32 bytes.
@@ -65,25 +67,20 @@ impl AwsProvider {
     {
         let request = Request::new(operation, KekUri::Aws(self.key.clone()));
         let config = self.client.clone();
-        let mut counted = Counted::begin();
         let in_time = {
             let request = request.clone();
             async move {
-                let answer = tokio::time::timeout(config.timeout, async {
-                    run(client::client(&config, &request).await?, request.clone()).await
-                });
-                let answer =
-                    answer.await.unwrap_or_else(|_| Err(request.timed_out(config.timeout)));
+                let limit = config.timeout;
+                let work =
+                    async { run(client::client(&config, &request).await?, request.clone()).await };
+                let answer = within(limit, work, || request.timed_out(limit)).await;
                 if answer.as_ref().is_err_and(|error| error.kind == Kind::Credentials) {
                     client::forget(&config);
                 }
                 answer
             }
         };
-        let answer = runtime::block_on(in_time)
-            .unwrap_or_else(|error| Err(request.fault(Kind::Unavailable, error.to_string())))?;
-        counted.succeeded = true;
-        Ok(answer)
+        call(in_time, |why| request.fault(Kind::Unavailable, why))
     }
 
     /// ReEncrypt: the data key moves to the other KEK and never leaves KMS.

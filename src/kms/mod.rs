@@ -4,27 +4,29 @@
 //! in, a data key or its wrap comes out. The one thing taken from the rest is the wait in
 //! [`runtime`], so that a slow KMS can be cancelled like any other wait of a backend.
 
-mod assumed;
+#[cfg(feature = "kms-aws")]
 mod aws;
+#[cfg(any(feature = "kms-vault", feature = "kms-kmip", test))]
+mod by_server;
+mod call;
+mod config;
 pub mod file;
-pub mod runtime;
+mod identity;
+#[cfg(feature = "_network")]
+mod runtime;
 mod uri;
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 
 pub use crate::error::kms::{Kind, KmsError};
 
-pub use self::assumed::AssumedRole;
-pub use self::uri::{AwsKey, KekUri};
-
-/// Requests to a KMS, and those that failed, of this process.
-static REQUESTS: AtomicU64 = AtomicU64::new(0);
-static FAILURES: AtomicU64 = AtomicU64::new(0);
+pub use self::call::{failures, requests};
+pub use self::config::{AwsSettings, Config, KmipSettings, Limits, Pkcs11Settings, VaultSettings};
+pub use self::identity::Identity;
+pub use self::uri::KekUri;
 
 /// A new data key and its first wrap.
 pub struct Generated {
@@ -114,60 +116,36 @@ fn unwrap_and_wrap(
     to.wrap(&from.unwrap(wrapped, context)?.data_key, to_context)
 }
 
-/// What an administrator sets about reaching a KMS. A change makes a new client.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Config {
-    /// The region of a KEK that is no ARN; unset or empty: the AWS default chain's.
-    pub aws_region: Option<String>,
-    /// Another endpoint than AWS's own: one URL, or `region=url` pairs divided by commas.
-    pub aws_endpoint_url: Option<String>,
-    /// As whom AWS KMS is asked; unset: as the server itself.
-    pub aws_role: Option<AssumedRole>,
-    /// The most that one operation may take, with its retries and with finding credentials.
-    pub timeout: Duration,
-    /// How often a request is sent at most, the first time included.
-    pub max_attempts: u32,
-}
-
 /// The provider for `kek`. Nothing is opened or sent yet.
 ///
 /// # Errors
-/// [`Kind::BadUri`] when a setting in `config` cannot be read.
+/// [`Kind::BadUri`] when a setting in `config` cannot be read; [`Kind::NotBuiltIn`] when this build
+/// has no such provider.
+#[allow(unused_variables, reason = "a build without providers")]
 pub fn provider(kek: &KekUri, config: &Config) -> Result<Box<dyn Provider>, KmsError> {
     Ok(match kek {
         KekUri::File(path) => Box::new(file::FileProvider::new(path)?),
+        #[cfg(feature = "kms-aws")]
         KekUri::Aws(key) => Box::new(aws::AwsProvider::new(key, config)?),
+        #[cfg(not(feature = "kms-aws"))]
+        KekUri::Aws(_) => return Err(not_built_in(kek, "kms-aws")),
+        KekUri::Vault(_) => return Err(not_built_in(kek, "kms-vault")),
+        KekUri::Pkcs11(_) => return Err(not_built_in(kek, "kms-pkcs11")),
+        KekUri::Kmip(_) => return Err(not_built_in(kek, "kms-kmip")),
     })
 }
 
-/// KMS operations that this process has sent; retries inside one are not counted. Reading a key
-/// file is none.
-pub fn requests() -> u64 {
-    REQUESTS.load(Ordering::Relaxed)
+/// Ends what this process keeps running for its KMS clients, without waiting for it.
+pub fn shutdown() {
+    #[cfg(feature = "_network")]
+    runtime::shutdown();
 }
 
-/// Those of [`requests`] that gave an error or were cancelled.
-pub fn failures() -> u64 {
-    FAILURES.load(Ordering::Relaxed)
-}
-
-/// Counts one operation, and a failure unless it is told of success: an unwind out of the wait is a
-/// failure too.
-struct Counted {
-    succeeded: bool,
-}
-
-impl Counted {
-    fn begin() -> Self {
-        REQUESTS.fetch_add(1, Ordering::Relaxed);
-        Self { succeeded: false }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if !self.succeeded {
-            FAILURES.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+/// A KEK whose provider was left out of this build.
+fn not_built_in(kek: &KekUri, feature: &str) -> KmsError {
+    let message = format!("this library was built without cargo feature {feature}");
+    KmsError::new(Kind::NotBuiltIn, kek, message).with_hint(format!(
+        "Install a build that has it: make install FEATURES=\"{feature} ...\". What is under this KEK alone does \
+         not open until then."
+    ))
 }

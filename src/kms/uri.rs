@@ -1,7 +1,13 @@
 //! Names of KEKs: URIs, as in Tink. A name is parsed once; what does not parse never reaches a
 //! provider.
 
+mod authority;
 mod aws_key;
+mod kmip_key;
+mod percent;
+mod pkcs11_key;
+mod refused;
+mod vault_key;
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +15,12 @@ use std::str::FromStr;
 
 use super::{Kind, KmsError};
 
+pub(super) use self::authority::Authority;
 pub use self::aws_key::AwsKey;
+pub use self::kmip_key::KmipKey;
+pub use self::pkcs11_key::Pkcs11Key;
+use self::refused::Refused;
+pub use self::vault_key::VaultKey;
 
 const FILE: &str = "file://";
 const AWS: &str = "aws-kms://";
@@ -17,8 +28,9 @@ const AWS: &str = "aws-kms://";
 const FILE_HINT: &str =
     "Write file:///path/to/key: an absolute path without \"..\", \"//\", \"?\", \"#\" or \"%\".";
 
-const URI_HINT: &str =
-    "A KEK is named aws-kms://<key ARN>, aws-kms://alias/<name> or file:///path/to/key.";
+const URI_HINT: &str = "A KEK is named aws-kms://<key ARN>, aws-kms://alias/<name>, \
+    vault://<host>:<port>/<mount>/keys/<name>, pkcs11:token=<label>;object=<label>, \
+    kmip://<host>:<port>/<unique identifier> or file:///path/to/key.";
 
 const AWS_HINT: &str = "Write aws-kms://arn:aws:kms:<region>:<account>:key/<id>, the same with \
     alias/<name>, aws-kms://alias/<name>, or aws-kms://<id>.";
@@ -34,6 +46,12 @@ pub enum KekUri {
     File(PathBuf),
     /// `aws-kms://…`: a key of AWS KMS.
     Aws(AwsKey),
+    /// `vault://…`: a key of OpenBao's or Vault's transit engine.
+    Vault(VaultKey),
+    /// `pkcs11:…`: a key in a token.
+    Pkcs11(Pkcs11Key),
+    /// `kmip://…`: a key of a KMIP server.
+    Kmip(KmipKey),
 }
 
 impl KekUri {
@@ -71,8 +89,27 @@ impl KekUri {
     /// Whether it names one KEK for ever, as what is stored must.
     pub fn is_stored_form(&self) -> bool {
         match self {
-            Self::File(_) => true,
             Self::Aws(key) => key.is_key_arn(),
+            Self::File(_) | Self::Vault(_) | Self::Pkcs11(_) | Self::Kmip(_) => true,
+        }
+    }
+
+    /// Whether it is a name that the KMS can give to another KEK tomorrow.
+    pub fn is_alias(&self) -> bool {
+        match self {
+            Self::Aws(key) => key.is_alias(),
+            Self::File(_) | Self::Vault(_) | Self::Pkcs11(_) | Self::Kmip(_) => false,
+        }
+    }
+
+    /// What its URI begins with: KEKs with another beginning are of another KMS.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Self::File(_) => FILE,
+            Self::Aws(_) => AWS,
+            Self::Vault(key) => key.scheme(),
+            Self::Pkcs11(_) => Pkcs11Key::SCHEME,
+            Self::Kmip(_) => KmipKey::SCHEME,
         }
     }
 }
@@ -84,15 +121,25 @@ impl FromStr for KekUri {
         if let Some(path) = text.strip_prefix(FILE) {
             return Self::file(Path::new(path));
         }
-        let shown = cut(text);
-        let Some(key) = text.strip_prefix(AWS) else {
-            return Err(KmsError::new(Kind::BadUri, shown, "this is not the URI of a KEK")
-                .with_hint(URI_HINT));
+        let of_scheme = |scheme| text.strip_prefix(scheme);
+        let parsed = if text.len() > MAX_LEN {
+            Err(Refused::new("a KEK has no name that is so long", URI_HINT))
+        } else if let Some(key) = of_scheme(AWS) {
+            AwsKey::parse(key).map(Self::Aws).map_err(|why| Refused::new(why, AWS_HINT))
+        } else if let Some(key) = of_scheme(VaultKey::SCHEME) {
+            VaultKey::parse(key, false).map(Self::Vault)
+        } else if let Some(key) = of_scheme(VaultKey::PLAIN_SCHEME) {
+            VaultKey::parse(key, true).map(Self::Vault)
+        } else if let Some(key) = of_scheme(Pkcs11Key::SCHEME) {
+            Pkcs11Key::parse(key).map(Self::Pkcs11)
+        } else if let Some(key) = of_scheme(KmipKey::SCHEME) {
+            KmipKey::parse(key).map(Self::Kmip)
+        } else {
+            Err(Refused::new("this is not the URI of a KEK", URI_HINT))
         };
-        match AwsKey::parse(key) {
-            Ok(key) => Ok(Self::Aws(key)),
-            Err(why) => Err(KmsError::new(Kind::BadUri, shown, why).with_hint(AWS_HINT)),
-        }
+        parsed.map_err(|Refused { why, hint }| {
+            KmsError::new(Kind::BadUri, showable(text), why).with_hint(hint)
+        })
     }
 }
 
@@ -101,8 +148,22 @@ impl fmt::Display for KekUri {
         match self {
             Self::File(path) => write!(f, "{FILE}{}", path.display()),
             Self::Aws(key) => write!(f, "{AWS}{key}"),
+            Self::Vault(key) => key.fmt(f),
+            Self::Pkcs11(key) => key.fmt(f),
+            Self::Kmip(key) => key.fmt(f),
         }
     }
+}
+
+/// As [`cut`], without what may be a password or a PIN: people write them where other programs take
+/// them.
+fn showable(text: &str) -> String {
+    let without_query = text.split_once('?').map_or(text, |(before, _)| before);
+    if without_query.contains('@') || without_query.contains("pin-") {
+        let scheme = without_query.split_inclusive(':').next().unwrap_or_default();
+        return format!("{}...", cut(scheme));
+    }
+    cut(without_query)
 }
 
 /// What is no KEK's name, for a message.
@@ -129,6 +190,10 @@ mod tests {
             "aws-kms://arn:aws-cn:kms:cn-north-1:123456789012:alias/app".into(),
             "aws-kms://arn:aws:kms:us-east-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab"
                 .into(),
+            "vault://vault.example.com:8200/team/transit/keys/app".into(),
+            "vault+http://127.0.0.1:8200/transit/keys/app".into(),
+            "pkcs11:token=kek;object=pgkek".into(),
+            "kmip://[::1]:5696/a-1".into(),
         ]
     }
 
@@ -163,6 +228,13 @@ mod tests {
             "file:///a\0b",
             &long,
             "gcp-kms://projects/x",
+            "vault://",
+            "vault:h/transit/keys/a",
+            "vault+http://h/transit/keys/a",
+            "vault+https://h/transit/keys/a",
+            "pkcs11:",
+            "pkcs11://token=t;object=o",
+            "kmip://h",
             "aws-kms://",
             "aws-kms://my-key",
             "aws-kms://alias/",
@@ -180,6 +252,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown_of_a_bad_uri() {
+        let long = format!("kmip://h/{}", "a".repeat(MAX_LEN));
+        for (text, shown) in [
+            ("pkcs11:token=t;object=o?pin-value=1234", "pkcs11:token=t;object=o"),
+            ("pkcs11:token=t;pin-value=1234;object=o", "pkcs11:..."),
+            ("vault://me:secret@h/transit/keys/a", "vault:..."),
+            ("postgres://me:secret@h/x", "postgres:..."),
+            ("vault://h/transit/keys/a?token=s.1", "vault://h/transit/keys/a"),
+            (&long, &long[..200]),
+        ] {
+            let error = text.parse::<KekUri>().err();
+            assert_eq!(error.as_ref().map(|error| error.kek.as_str()), Some(shown));
+            assert!(error.is_some_and(|e| !format!("{e} {:?}", e.hint).contains("secret")));
+        }
+    }
+
+    #[test]
+    fn only_what_may_change_is_an_alias() -> Result<(), KmsError> {
+        for (text, is_alias, is_stored) in [
+            ("aws-kms://alias/x", true, false),
+            ("aws-kms://arn:aws:kms:eu-west-1:123456789012:alias/x", true, false),
+            ("aws-kms://1234abcd-12ab-34cd-56ef-1234567890ab", false, false),
+            ("file:///alias/x", false, true),
+            ("vault://h/alias/keys/alias", false, true),
+            ("pkcs11:token=alias;object=o", false, true),
+            ("kmip://h/alias", false, true),
+        ] {
+            let kek = text.parse::<KekUri>()?;
+            assert_eq!((kek.is_alias(), kek.is_stored_form()), (is_alias, is_stored), "{text}");
+            assert!(text.starts_with(kek.scheme()));
+        }
+        Ok(())
     }
 
     #[test]

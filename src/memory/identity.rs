@@ -1,5 +1,5 @@
-//! As whom the KMS is asked: the server itself, or an IAM role that `envelope.aws_role_arn` has it
-//! assume for a database role. The KMS decides by identity, so whatever it answered one is kept for
+//! As whom the KMS is asked: the server itself, or what `envelope.aws_role_arn` and
+//! `envelope.vault_role` name for a database role. The KMS decides by identity, so whatever it answered one is kept for
 //! that one alone: unwrapped keys, refusals, what an alias stands for.
 
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
-use crate::kms::AssumedRole;
+use crate::kms;
 use crate::pg::acl;
 use crate::pg::state::Flag;
 use crate::settings;
@@ -25,17 +25,17 @@ impl Identity {
     pub const ANOTHER: Identity = Identity(1);
 }
 
-/// The role to assume may be another than before. PostgreSQL says so for the first time when the
+/// Who asks may be another than before. PostgreSQL says so for the first time when the
 /// setting is defined.
 static CHANGED: Flag = Flag::new(false);
-/// No role is to be assumed.
+/// Nobody but the server asks.
 static SERVER_ONLY: Flag = Flag::new(true);
 
 thread_local! {
     /// What the current setting makes of database roles.
     static BY_ROLE: RefCell<HashMap<pg_sys::Oid, Identity>> = RefCell::default();
-    /// Every role ever assumed here; its place, from 1, is its identity.
-    static ASSUMED: RefCell<Vec<AssumedRole>> = const { RefCell::new(Vec::new()) };
+    /// All that ever asked here beside the server; its place, from 1, is its identity.
+    static OTHERS: RefCell<Vec<kms::Identity>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The setting or a role's name changed; safe to call from any callback.
@@ -53,7 +53,7 @@ pub fn current() -> Identity {
 fn look_up() -> Identity {
     if CHANGED.take() {
         BY_ROLE.with_borrow_mut(HashMap::clear);
-        SERVER_ONLY.set(settings::aws_role_arn().is_none());
+        SERVER_ONLY.set(settings::kms::is_server_alone());
     }
     if SERVER_ONLY.get() {
         return Identity::SERVER;
@@ -62,27 +62,27 @@ fn look_up() -> Identity {
     if let Some(known) = BY_ROLE.with_borrow(|known| known.get(&role).copied()) {
         return known;
     }
-    let identity = assumed_by(role).map_or(Identity::SERVER, identity_of);
+    let identity = of(role).map_or(Identity::SERVER, identity_of);
     BY_ROLE.with_borrow_mut(|known| known.insert(role, identity));
     identity
 }
 
 /// All that there have been.
 pub fn all() -> impl Iterator<Item = Identity> {
-    (0..=ASSUMED.with_borrow(Vec::len)).map(Identity)
+    (0..=OTHERS.with_borrow(Vec::len)).map(Identity)
 }
 
-/// The IAM role to be assumed for a database role, if `envelope.aws_role_arn` names one.
-pub fn assumed_by(role: pg_sys::Oid) -> Option<AssumedRole> {
-    let arn = settings::aws_role_arn()?;
-    Some(AssumedRole::new(&arn, &acl::display_role(role)))
+/// As whom the KMS is to be asked for a database role, if not as the server itself.
+pub fn of(role: pg_sys::Oid) -> Option<kms::Identity> {
+    let (aws_role_arn, vault_role) = settings::kms::roles();
+    kms::Identity::new(aws_role_arn, vault_role, || acl::display_role(role))
 }
 
-fn identity_of(role: AssumedRole) -> Identity {
-    ASSUMED.with_borrow_mut(|assumed| {
-        let place = assumed.iter().position(|known| *known == role).unwrap_or_else(|| {
-            assumed.push(role);
-            assumed.len() - 1
+fn identity_of(identity: kms::Identity) -> Identity {
+    OTHERS.with_borrow_mut(|others| {
+        let place = others.iter().position(|known| *known == identity).unwrap_or_else(|| {
+            others.push(identity);
+            others.len() - 1
         });
         Identity(place + 1)
     })

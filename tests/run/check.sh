@@ -8,7 +8,7 @@ cargo fmt --all --check
 # shellcheck disable=SC2046 # file names of this repository: no spaces
 "$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests .ci -name '*.sh') .ci/run
 pg=$(major)
-cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test" -- -D warnings
+cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test $ALL_KMS" -- -D warnings
 use_tool cargo-deny 0.20.2
 # Not advisories: their database is not a package of any registry.
 cargo deny check bans licenses sources

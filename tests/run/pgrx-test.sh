@@ -6,7 +6,7 @@ pg=$(major)
 # The framework asks for the extension under the library's name; see the shim's control file.
 cp "$ROOT"/tests/shim/* "$("$(tree_pg_config "$pg" dev)" --sharedir)/extension/"
 
-flags=(--no-default-features --features "pg$pg")
+flags=(--no-default-features --features "pg$pg $ALL_KMS")
 if [ "$(id -u)" = 0 ]; then
     # PostgreSQL does not run as root. The directory must be the other user's, to make and to write.
     pgdata=$TREES/pgrx-test

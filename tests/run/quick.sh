@@ -9,7 +9,7 @@ mapfile -t files < <("$here/python.sh" dev -m quick "$@")
 pg=$(major)
 cd "$ROOT"
 echo "and to it: format, lints, AddressSanitizer, the four tests that run inside a server (a build of their own)" >&2
-PGRX_TEST_SKIP=1 cargo test --quiet --lib --tests --no-default-features --features "pg$pg pg_test"
+PGRX_TEST_SKIP=1 cargo test --quiet --lib --tests --no-default-features --features "pg$pg pg_test $ALL_KMS"
 "$ROOT/tests/setup/install.sh" dev
 "$here/pg-regress.sh"
 "$here/pytest.sh" "${files[@]}"

@@ -34,6 +34,10 @@ export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 # shellcheck disable=SC2034 # for those who source this
 DEV_BUILD_FLAGS=--examples
 
+# All providers of KEKs, for builds that are tested and measured.
+# shellcheck disable=SC2034 # for those who source this
+ALL_KMS="kms-aws kms-vault kms-pkcs11 kms-kmip"
+
 die() {
     echo "$*" >&2
     exit 1

@@ -4,7 +4,7 @@ source "$(dirname "$0")/env.sh"
 
 pg=$(major)
 profile=${1:?dev or release}
-flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --features "pg$pg")
+flags=(--pg-config "$(tree_pg_config "$pg" "$profile")" --no-default-features --features "pg$pg $ALL_KMS")
 if [ "$profile" = dev ]; then
     export PGRX_BUILD_FLAGS=$DEV_BUILD_FLAGS
 else

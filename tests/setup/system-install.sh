@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A release build into a system's PostgreSQL: system-install.sh PG_CONFIG. Packages are set up for its major.
+# A release build into a system's PostgreSQL: system-install.sh PG_CONFIG. FEATURES says which providers of KEKs it has. Packages are set up for its major.
 here=$(dirname "$0")
 source "$here/env.sh"
 
@@ -7,7 +7,7 @@ command -v "$1" >/dev/null || die "missing: $1 (set PG_CONFIG to the server's pg
 PG=$("$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
 export PG
 "$here/all.sh" dev
-flags=(--pg-config "$(command -v "$1")" --no-default-features --features "pg$PG")
+flags=(--pg-config "$(command -v "$1")" --no-default-features --features "pg$PG ${FEATURES-kms-aws kms-vault}")
 cd "$ROOT"
 use_tool cargo-pgrx "$(cargo_pgrx_version)"
 if [ -w "$("$1" --pkglibdir)" ]; then

@@ -5,7 +5,8 @@ use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
 use envelope::secret::DataKey;
 use zeroize::Zeroizing;
 
-use super::super::{AwsKey, KekUri, Kind, KmsError, Wrap};
+use super::super::uri::AwsKey;
+use super::super::{KekUri, Kind, KmsError, Wrap};
 use super::MAX_WRAPPED_LEN;
 use super::fault::Request;
 

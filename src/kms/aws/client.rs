@@ -9,7 +9,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_kms::Client;
 
-use super::super::{AssumedRole, AwsKey, Config, KekUri, Kind, KmsError};
+use super::super::uri::AwsKey;
+use super::super::{Config, Identity, KekUri, Kind, KmsError};
+use super::assumed::AssumedRole;
 use super::closing::Closing;
 use super::endpoint::Endpoints;
 use super::fault::Request;
@@ -33,22 +35,24 @@ impl ClientConfig {
     /// The key's own region goes before the setting.
     pub(super) fn new(key: &AwsKey, config: &Config) -> Result<Self, KmsError> {
         let set = |setting: &Option<String>| setting.clone().filter(|text| !text.trim().is_empty());
-        let endpoints = set(&config.aws_endpoint_url)
+        let endpoints = set(&config.aws.endpoint_url)
             .map(|setting| Endpoints::parse(&setting))
             .transpose()
             .map_err(|why| {
                 let kek = KekUri::Aws(key.clone());
                 KmsError::new(Kind::BadUri, kek, format!("envelope.aws_endpoint_url: {why}"))
             })?;
-        if let Some(role) = &config.aws_role {
+        let role = config.identity.as_ref().and_then(Identity::aws_role);
+        let role = role.map(|(arn, database_role)| AssumedRole::new(arn, database_role));
+        if let Some(role) = &role {
             role.arn()?;
         }
         Ok(Self {
-            role: config.aws_role.clone(),
-            region: key.region().map(str::to_owned).or_else(|| set(&config.aws_region)),
+            role,
+            region: key.region().map(str::to_owned).or_else(|| set(&config.aws.region)),
             endpoints,
-            timeout: config.timeout,
-            max_attempts: config.max_attempts.max(1),
+            timeout: config.limits.timeout,
+            max_attempts: config.limits.max_attempts.max(1),
         })
     }
 }

@@ -41,6 +41,11 @@ impl AwsKey {
         self.region.is_some() && self.id.contains(":key/")
     }
 
+    /// Whether it is a name that KMS can give to another key.
+    pub(in crate::kms) fn is_alias(&self) -> bool {
+        self.id.starts_with("alias/") || self.id.contains(":alias/")
+    }
+
     /// May a request for `self` be answered under the key ARN `answer`? Only an alias may stand for
     /// any key.
     pub(in crate::kms) fn admits(&self, answer: &Self) -> bool {
@@ -48,8 +53,7 @@ impl AwsKey {
         answer.is_key_arn()
             && same_region
             && (self.id == answer.id
-                || self.id.starts_with("alias/")
-                || self.id.contains(":alias/")
+                || self.is_alias()
                 || answer.id.rsplit('/').next() == Some(&self.id))
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn hint(kind: Kind, operation: Operation) -> String {
              context."
         }
         Kind::BadUri => "Check the KEK's URI and the encryption context.",
-        Kind::Unavailable => UNAVAILABLE_HINT,
+        Kind::Unavailable | Kind::NotBuiltIn => UNAVAILABLE_HINT,
     };
     hint.to_owned()
 }

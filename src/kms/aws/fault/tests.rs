@@ -5,7 +5,7 @@ use aws_sdk_kms::operation::decrypt::DecryptError;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
 
-use super::super::super::AwsKey;
+use super::super::super::uri::AwsKey;
 use super::super::MAX_WRAPPED_LEN;
 use super::*;
 

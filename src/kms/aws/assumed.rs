@@ -1,10 +1,10 @@
 //! An IAM role under which the KMS is asked in place of the server's own identity.
 
-use super::{Kind, KmsError};
+use super::super::{Kind, KmsError};
 
 /// A role to assume, and the name under which AWS's logs tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AssumedRole {
+pub(super) struct AssumedRole {
     arn: String,
     session_name: String,
 }
@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = 64;
 
 impl AssumedRole {
     /// The IAM role `arn`, assumed for the database role `role`.
-    pub fn new(arn: &str, role: &str) -> AssumedRole {
+    pub(super) fn new(arn: &str, role: &str) -> AssumedRole {
         AssumedRole { arn: arn.to_owned(), session_name: session_name(role) }
     }
 
