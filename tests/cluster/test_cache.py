@@ -5,8 +5,8 @@ import time
 
 import psycopg
 import pytest
-from conftest import Database
 from harness import faults, process
+from harness.database import Database
 from sqlstate import fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"

@@ -15,9 +15,9 @@ import time
 
 import psycopg
 import pytest
-from conftest import Database
 from harness import faults, moto as kms, place, process
 from harness.cluster import Cluster
+from harness.database import Database
 from harness.work import Work
 from sqlstate import REFUSED_OR_BROKEN, fails
 

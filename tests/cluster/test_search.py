@@ -2,7 +2,7 @@
 
 import psycopg
 import pytest
-from conftest import Database
+from harness.database import Database
 from harness.index_keys import give, index_keys
 from interop import open as reader
 from interop import search as reference

@@ -8,7 +8,7 @@ import random
 
 import psycopg
 import pytest
-from conftest import Database
+from harness.database import Database
 from harness.index_keys import index_keys
 from interop import normal
 from interop import search as reference

@@ -1,8 +1,8 @@
 """Values with types: one form of bytes in every session, of a length that tells little, and the value again."""
 
 import pytest
-from conftest import Database
 from harness import place
+from harness.database import Database
 from interop import forms as outside
 from interop import open as opener
 from sqlstate import fails

@@ -7,6 +7,7 @@ import pytest
 from harness import faults, process, sealed
 from harness.base_backup import BaseBackup
 from harness.cluster import Cluster
+from harness.database import Database
 from harness.work import Work
 from sqlstate import fails
 
@@ -237,7 +238,6 @@ def test_on_a_standby_and_in_a_read_only_transaction():
     primary = Cluster()
     primary.set(envelope__file_kek_directory=primary.base / "kek")
     with primary, BaseBackup(primary, standby=True) as standby:
-        from conftest import Database
         db = Database(primary)
         fill(db, 5)
         past_the_trigger(db, "UPDATE people SET ssn = 'plain' WHERE id = 4",
