@@ -53,6 +53,13 @@ def server_identity():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def give_to_server(path):
+    """Makes the server's user the owner of a file or directory."""
+    if os.geteuid() == 0:
+        user = place.server_user()
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
 def outgoing_ports():
     """Those that the kernel gives to connections, one after the other."""
     with open("/proc/sys/net/ipv4/ip_local_port_range") as f:

@@ -1,0 +1,14 @@
+"""Every provider with a server that the suite can start."""
+
+import os
+
+from .aws import LocalStack, Moto
+from .file import File
+from .provider import Provider
+
+# In `make test`, and beside them in `make test-kms`.
+QUICK = (File, Moto)
+SLOW = (LocalStack,)
+CHOSEN = QUICK + SLOW if os.environ.get("ENVELOPE_KMS") == "all" else QUICK
+
+__all__ = ["CHOSEN", "QUICK", "SLOW", "Provider"]

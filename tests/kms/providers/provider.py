@@ -1,0 +1,52 @@
+"""What the suite asks of a provider's server."""
+
+import contextlib
+
+
+class Provider:
+    """A provider of KEKs with its server, and what an administrator or bad luck may do to it.
+
+    A fault is a method with the name of its case (cases.py). It is a context manager: the fault holds inside, and is
+    gone after. A provider that has no such thing says why in `lacks`, by the case's name."""
+
+    name: str
+    # Why a case cannot be, by its name.
+    lacks: dict[str, str] = {}
+    # The SQLSTATE of a case where it is another one than the provider's like give, with the reason beside it.
+    answers: dict[str, str] = {}
+    # Cases after which the KEK is gone for good.
+    for_good: frozenset[str] = frozenset()
+    # Requests that reach the server, tries included, at most: for a new key, for opening in a new session, for a move
+    # to another KEK of the same provider. None where nobody counts.
+    costs: dict[str, int | None] = {"generate": None, "unwrap": None, "rewrap": None}
+
+    def __init__(self, stack):
+        """Starts what is needed; `stack` ends it."""
+        self._stack = stack
+        # Lines for postgresql.conf, variables of the server's environment.
+        self.conf, self.env = {}, {}
+
+    def new_kek(self):
+        """The URI of a new key that is fit for a KEK."""
+        raise NotImplementedError
+
+    def data_key(self, kek, wrapped, context):
+        """What a wrap holds, by another way than the extension's."""
+        raise NotImplementedError
+
+    def calm(self):
+        """No fault any more, and the count of requests is 0."""
+        self.calm_counts()
+
+    def calm_counts(self):
+        """The count of requests is 0; a fault stays."""
+
+    @property
+    def requests(self):
+        """Since `calm`: what reached the server. None where nobody counts."""
+        return None
+
+    @contextlib.contextmanager
+    def fault(self, case, kek):
+        with getattr(self, case)(kek):
+            yield
