@@ -173,12 +173,12 @@ impl Found {
 
 /// Whether what belongs to `owner` can only have been put there by root or by the server, which runs
 /// as `user`.
-fn is_trusted(owner: u32, user: u32) -> bool {
+pub(super) fn is_trusted(owner: u32, user: u32) -> bool {
     owner == 0 || owner == user
 }
 
 /// The user whose rights the server has.
-fn effective_user() -> u32 {
+pub(super) fn effective_user() -> u32 {
     // SAFETY: geteuid takes nothing, touches no memory of ours and cannot fail.
     unsafe { libc::geteuid() }
 }

@@ -12,8 +12,18 @@ mod call;
 mod config;
 pub mod file;
 mod identity;
+#[cfg(any(feature = "_network", feature = "kms-pkcs11", test))]
+mod reply;
+#[cfg(any(feature = "_tls", test))]
+mod retry;
 #[cfg(feature = "_network")]
 mod runtime;
+#[cfg(any(feature = "_tls", feature = "kms-pkcs11", test))]
+mod secret_file;
+#[cfg(any(feature = "_network", feature = "kms-pkcs11"))]
+mod signals;
+#[cfg(feature = "_tls")]
+mod tls;
 mod uri;
 
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! The thread that runs the AWS client, and the wait for it.
+//! The thread that runs the clients of KMSs on the network, and the wait for them.
 //!
 //! A backend that polled the client itself (`block_on` in a query) would be deaf to cancel,
 //! `statement_timeout` and terminate until the KMS answers, and PostgreSQL's signal handlers
@@ -6,19 +6,18 @@
 //! before a fork, with every signal blocked, also in the threads that it starts for DNS. The
 //! backend's own thread hands a future over and waits for a pipe, as it waits for any socket.
 
-mod signals;
-
 use std::cell::RefCell;
 use std::future::Future;
-use std::io::{self, PipeWriter, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::thread::{Builder, JoinHandle};
 
 use once_cell::unsync::OnceCell;
 use tokio::runtime::{self, Handle};
-use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::oneshot;
 
-use self::signals::SignalsBlocked;
+use super::reply::{self, Died};
+use super::signals::SignalsBlocked;
 
 /// The name that the thread and those for DNS bear in `ps -T` (15 bytes at most).
 const NAME: &str = "envelope-kms";
@@ -33,15 +32,14 @@ pub enum RuntimeError {
     #[error("could not start the thread for the KMS client: {0}")]
     Start(#[from] io::Error),
     /// The future panicked.
-    #[error("the KMS client failed internally; the server's log has the cause")]
-    Died,
+    #[error(transparent)]
+    Died(#[from] Died),
 }
 
 /// Runs `future` on the thread and waits until it is done.
 ///
 /// The wait may unwind with a PostgreSQL error. The future is then dropped on its thread, at its
-/// next await, and an answer that came too late is dropped, and so wiped, unread: each call has a
-/// pipe and a channel of its own, so it can never be taken for the next one's.
+/// next await, and an answer that came too late is dropped ([`reply`]).
 ///
 /// # Errors
 /// [`RuntimeError`]; the next call starts afresh.
@@ -56,18 +54,9 @@ fn block_on_waiting<T: Send + 'static>(
     wait_until_readable: impl Fn(BorrowedFd<'_>),
 ) -> Result<T, RuntimeError> {
     let handle = handle()?;
-    let (done, signal) = io::pipe()?;
-    let (sender, mut receiver) = oneshot::channel();
-    let reply = Reply { sender: Some(sender), signal };
+    let (reply, answer) = reply::pair()?;
     let _abort = AbortOnDrop(handle.spawn(async move { reply.send(future.await) }));
-    loop {
-        wait_until_readable(done.as_fd());
-        match receiver.try_recv() {
-            Ok(value) => return Ok(value),
-            Err(TryRecvError::Closed) => return Err(RuntimeError::Died),
-            Err(TryRecvError::Empty) => {}
-        }
-    }
+    Ok(answer.wait_by(wait_until_readable)?)
 }
 
 /// Ends the thread, if there is one, without waiting for it.
@@ -120,30 +109,6 @@ impl Runtime {
             runtime.shutdown_background();
         })?;
         Ok(Self { pid: std::process::id(), handle, thread, _stop: stop })
-    }
-}
-
-/// The future's end of a call. Dropped by a panic or an abort as well, it always wakes the waiting
-/// side, and only when the channel is closed or holds the value.
-struct Reply<T> {
-    sender: Option<oneshot::Sender<T>>,
-    signal: PipeWriter,
-}
-
-impl<T> Reply<T> {
-    fn send(mut self, value: T) {
-        if let Some(sender) = self.sender.take() {
-            // The receiver is gone when the wait was cancelled; the value comes back and is wiped.
-            let _ = sender.send(value);
-        }
-    }
-}
-
-impl<T> Drop for Reply<T> {
-    fn drop(&mut self) {
-        drop(self.sender.take());
-        // Fails when nobody waits any more. One byte always fits into an empty pipe.
-        let _ = self.signal.write(&[1]);
     }
 }
 

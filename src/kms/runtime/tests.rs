@@ -72,7 +72,7 @@ fn a_forked_process_starts_a_thread_of_its_own() {
 fn a_panic_is_an_error_and_the_thread_goes_on() {
     let first = run(async { std::thread::current().id() }).unwrap();
     let error = run(async { panic!("this panic is part of the test") }).err().unwrap();
-    assert!(matches!(error, RuntimeError::Died));
+    assert!(matches!(error, RuntimeError::Died(_)));
     assert_eq!(run(async { std::thread::current().id() }).unwrap(), first);
 }
 
