@@ -14,6 +14,8 @@ OTHER_PG_BINS = [pathlib.Path(path) for path in os.environ.get("ENVELOPE_OTHER_P
 OTHER_PG_BINS += sorted(library.parents[1] / "bin" for library in PG_BIN.parents[3].parent.glob(
     "pg*-dev/lib/postgresql/*/lib/pgrx-example.so"))
 VENV_BIN = pathlib.Path(os.environ["ENVELOPE_VENV"]) / "bin"
+# The program of tests/setup/openbao.sh.
+OPENBAO = pathlib.Path(os.environ["ENVELOPE_OPENBAO"]) / "bao"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

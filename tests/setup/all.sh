@@ -8,3 +8,4 @@ set -e
 [ "${1:-dev}" = dev ] || "$here/tree.sh" "$1"
 "$here/pgrx.sh"
 "$here/venv.sh"
+"$here/openbao.sh"

@@ -12,6 +12,9 @@ VENV=${ENVELOPE_VENV:-$TARGET/venv}
 # What the clients of docs/clients.md are run with.
 # shellcheck disable=SC2034 # for those who source this
 CLIENTS=${ENVELOPE_CLIENTS:-${VENV%/*}/clients}
+# The OpenBao that the tests start.
+# shellcheck disable=SC2034 # for those who source this
+OPENBAO=${ENVELOPE_OPENBAO:-${VENV%/*}/openbao}
 
 # Private copies of PostgreSQL. The server may run as another user than the one who builds (root: `postgres`), and a
 # home directory may be closed to that user; a checkout has trees of its own, so that two do not mix their builds.
