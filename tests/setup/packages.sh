@@ -35,6 +35,7 @@ packages=(
     iso-codes            # the demo's data, and names to search
     tzdata               # names to search
     pgbouncer            # sessions that share a backend
+    softhsm2 opensc      # a PKCS#11 token, and the tool that administrators of one use
     "$@"
 )
 # cargo pgrx test runs the server as another user by sudo.
