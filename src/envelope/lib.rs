@@ -15,7 +15,7 @@
 //! | [`session`] | nonces of values sealed one after the other |
 //! | [`value`] | seal and open a value |
 //! | [`context`] | the context that binds a value to its row |
-//! | [`wrap`] | a data key under a KEK that lives in a file |
+//! | [`wrap`] | a data key under a KEK: one that lives in a file, or one that never leaves its token or server |
 //! | [`search`] | terms and tokens by which sealed values are found |
 //! | [`text`] | a value of a sealed column as text |
 //! | [`forms`] | the texts that typed values are sealed as |

@@ -4,6 +4,7 @@
 //! the first 18 bytes ‖ the canonical encryption context.
 
 mod encryption_context;
+pub mod kms_wrap;
 
 use std::ops::Range;
 
