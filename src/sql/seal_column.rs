@@ -48,7 +48,9 @@ row_function!(envelope_sealed_from_source_wrapper, |fcinfo| with_cell(
     |cell, arguments| {
         let at = |error: Error| error.at(place(fcinfo, 4, None));
         let Some(plain) = source_of(fcinfo, cell, arguments).map_err(at)? else { return Ok(None) };
-        Ok(Some(cell.sealed_from(&plain).map_err(at)?.into_datum()))
+        // SAFETY: the call's own information.
+        let kind = unsafe { call::type_of_argument(fcinfo, 6) };
+        Ok(Some(cell.sealed_from(&plain, kind).map_err(at)?.into_datum()))
     }
 ));
 

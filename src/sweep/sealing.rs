@@ -50,7 +50,10 @@ impl Cell<'_> {
             State::Other => Ok(None),
             State::Former => {
                 let opened = values::open(self.relation, former.unwrap_or(now), &value)?;
-                let sealed = values::seal_compared(self.relation, now, opened.as_slice());
+                let table = table::get(self.relation)?;
+                // Whoever had sealed it may have sealed anything.
+                let sealed =
+                    values::seal_compared(&table, self.column, now, opened.as_slice(), false);
                 opened.wipe_and_free();
                 sealed.map(Some)
             }
@@ -58,15 +61,19 @@ impl Cell<'_> {
                 self.require_plaintext(&value)?;
                 let table = table::get(self.relation)?;
                 let plain = values::arriving(table.policy(self.column), value)?;
-                values::seal_compared(self.relation, now, &plain).map(Some)
+                values::seal_compared(&table, self.column, now, &plain, true).map(Some)
             }
         }
     }
 
-    /// What the source says, sealed.
-    pub fn sealed_from(&self, plain: &Plain<'_>) -> Result<VarlenaBuf> {
+    /// What the source, of type `kind`, says, sealed.
+    pub fn sealed_from(&self, plain: &Plain<'_>, kind: pg_sys::Oid) -> Result<VarlenaBuf> {
         self.require_plaintext(plain)?;
-        values::seal_compared(self.relation, self.contexts.now, plain)
+        let table = table::get(self.relation)?;
+        let is_typed = table.policy(self.column).is_none_or(|policy| {
+            policy.value_type == pg_sys::InvalidOid || policy.value_type == kind
+        });
+        values::seal_compared(&table, self.column, self.contexts.now, plain, is_typed)
     }
 
     /// What is wrong with `value`: it does not open, or does not say what its source says, where that says anything.

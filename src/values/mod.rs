@@ -7,6 +7,7 @@
 pub mod boundaries;
 pub mod context;
 pub mod index;
+mod just_sealed;
 mod masked;
 mod reseal;
 mod text;

@@ -1,11 +1,13 @@
 //! A sealed value brought to the active key: what re-encryption does to each.
 
+use std::ffi::CStr;
+
 use envelope::header::{OVERHEAD, Sealed};
 use pgrx::pg_sys;
 
-use super::{does_not_open, not_parsed, open, with_sealing_key};
+use super::{does_not_open, just_sealed, not_parsed, open, with_sealing_key};
 use crate::error::{Error, Result, RowResult};
-use crate::keyring::table;
+use crate::keyring::table::{self, Table};
 use crate::memory::{Limits, Unwrapped};
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
 use crate::{kek, life, settings};
@@ -65,20 +67,27 @@ pub fn reseal_under(
     resealed.map(Some)
 }
 
-/// As [`seal`](super::seal), of a value that is about to be overwritten: what comes out was opened again and compared.
+/// As [`seal`](super::seal), of a value in `column` that is about to be overwritten: what comes out was opened again and
+/// compared, and [noted](just_sealed). `is_typed`: the plaintext is a form of the column's type.
 pub fn seal_compared(
-    relation: pg_sys::Oid,
+    table: &Table,
+    column: &CStr,
     context: &[u8],
     plaintext: &[u8],
+    is_typed: bool,
 ) -> Result<VarlenaBuf> {
     if plaintext.len() > MAX_LEN - OVERHEAD {
         return Err(Error::TooLong(plaintext.len()));
     }
     settings::check_unplanted()?;
-    let table = table::get(relation)?;
-    with_sealing_key(&table, plaintext.len(), life::after_seal, |key, limits| {
+    let relation = table.relation();
+    let frame = with_sealing_key(table, plaintext.len(), life::after_seal, |key, limits| {
         seal_and_compare(relation, key, limits, context, plaintext)
-    })
+    })?;
+    if is_typed {
+        just_sealed::note(table, column, context, frame.as_slice());
+    }
+    Ok(frame)
 }
 
 fn seal_and_compare(
