@@ -56,13 +56,13 @@ impl From<Box<Error>> for Error {
 /// What went wrong. Tables are named `schema.table`, quoted as SQL would.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The current role lacks the right.
+    /// The role lacks the right: inside a SECURITY DEFINER function, its owner.
     #[error("permission denied to {action} table {table}")]
-    NoRight { action: &'static str, verb: &'static str, table: String },
+    NoRight { role: String, action: &'static str, verb: &'static str, table: String },
 
     /// As [`Error::NoRight`], where only the key was named: of the table the log alone is told.
     #[error("permission denied to manage data key {key}")]
-    NoRightOnKey { key: KeyId, table: String },
+    NoRightOnKey { role: String, key: KeyId, table: String },
 
     /// A right on keys is somebody's, never everybody's.
     #[error("rights on data keys cannot be granted to PUBLIC")]
@@ -631,6 +631,8 @@ impl Error {
     fn detail(&self) -> Option<String> {
         match self {
             Error::Kms { error, .. } => error.detail(),
+            Error::NoRight { role, verb, .. } => Some(lacks(role, verb)),
+            Error::NoRightOnKey { role, .. } => Some(lacks(role, "manage")),
             Error::KeyDestroyed { at, reason, .. } => Some(match reason {
                 Some(reason) => format!("At {at}: {reason}"),
                 None => format!("At {at}."),
@@ -653,11 +655,12 @@ impl Error {
     /// What to do, for the HINT line.
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::NoRight { verb, table, .. } => {
+            Error::NoRight { role, verb, table, .. } => {
                 return Some(format!(
                     "Whoever may manage the table's keys can give the right: SELECT \
-                     envelope.grant_key({}, role, '{verb}'). Rights on the table do not count.",
-                    literal(table)
+                     envelope.grant_key({}, {}, '{verb}'). Rights on the table do not count.",
+                    literal(table),
+                    literal(role)
                 ));
             }
             Error::NoRightOnKey { .. } => {
@@ -919,6 +922,10 @@ impl Error {
 }
 
 /// How many keyrings of which tables, five of them by name.
+fn lacks(role: &str, verb: &str) -> String {
+    format!("Role \"{role}\" lacks the right {verb}.")
+}
+
 fn lost(tables: &[String]) -> String {
     let count = tables.len();
     let keyrings = if count == 1 { "1 keyring".into() } else { format!("{count} keyrings") };

@@ -59,6 +59,8 @@ pub struct KmsError {
     /// The encryption context that the KMS was asked with, where it may be what it refused: a JSON object
     /// of strings, for the detail. No secret: the KMS's own log has it.
     pub context: Option<Box<str>>,
+    /// As whom the KMS was asked, where that was not the server itself and may be what it refused.
+    pub asked_as: Option<Box<str>>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -72,6 +74,7 @@ impl KmsError {
             message: message.into(),
             request_id: None,
             context: None,
+            asked_as: None,
             hint: None,
         }
     }
@@ -114,7 +117,8 @@ impl KmsError {
     pub fn detail(&self) -> Option<String> {
         let id = self.request_id.as_ref().map(|id| format!("KMS request id {id}."));
         let context = self.context.as_ref().map(|json| format!("Encryption context: {json}"));
-        let said: Vec<String> = id.into_iter().chain(context).collect();
+        let role = self.asked_as.as_ref().map(|role| format!("Asked as {role}."));
+        let said: Vec<String> = id.into_iter().chain(role).chain(context).collect();
         (!said.is_empty()).then(|| said.join(" "))
     }
 

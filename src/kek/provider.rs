@@ -1,6 +1,6 @@
 //! What reaches a KEK, by the settings and for whoever asks now.
 
-use crate::error::kms::KmsError;
+use crate::error::kms::{Kind, KmsError};
 use crate::error::{Error, Result};
 use crate::kms::{
     self, AwsSettings, Config, KekUri, KmipSettings, Limits, Pkcs11Settings, Provider,
@@ -58,6 +58,10 @@ fn config() -> Config {
 }
 
 /// A KMS error with what it was for.
-pub fn kms_error(error: KmsError, failed: String) -> Error {
+pub fn kms_error(mut error: KmsError, failed: String) -> Error {
+    if matches!(error.kind, Kind::Denied | Kind::Credentials) {
+        let identity = identity::of(acl::current_role());
+        error.asked_as = identity.and_then(|it| it.shown_for(&error.kek)).map(Into::into);
+    }
     Error::Kms { failed, error: Box::new(error) }
 }

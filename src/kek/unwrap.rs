@@ -103,6 +103,7 @@ pub fn ask(key_id: KeyId, wrap: &WrappedKey, table: &str) -> KmsResult<Box<DataK
             message: "unwrapped another data key than the one stored".into(),
             request_id,
             context: None,
+            asked_as: None,
             hint: Some("The wrapped key in the catalog was changed or swapped.".into()),
         })
     }

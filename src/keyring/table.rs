@@ -360,7 +360,8 @@ impl Table {
             Verb::Search => "search values of",
             Verb::Manage => "manage data keys of",
         };
-        Error::NoRight { action, verb: verb.name(), table: self.name() }
+        let role = acl::display_role(self.role());
+        Error::NoRight { role, action, verb: verb.name(), table: self.name() }
     }
 
     fn has(&self, keyring_id: Uuid) -> bool {

@@ -25,6 +25,16 @@ impl Identity {
         Some(Identity { aws_role_arn, vault_role, database_role })
     }
 
+    /// What the log of the KMS of `kek` may know it by.
+    pub fn shown_for(&self, kek: &str) -> Option<String> {
+        if kek.starts_with("aws-kms:") {
+            let (arn, role) = self.aws_role_arn.as_ref().zip(self.database_role.as_ref())?;
+            return Some(format!("IAM role {arn}, for database role {role}"));
+        }
+        let role = self.vault_role.as_ref().filter(|_| kek.starts_with("vault"))?;
+        Some(format!("Vault role {role}"))
+    }
+
     /// `envelope.aws_role_arn`, and for which database role.
     #[allow(dead_code, reason = "for a provider, which a build may leave out")]
     pub(super) fn aws_role(&self) -> Option<(&str, &str)> {
@@ -54,5 +64,9 @@ mod tests {
         let both = of(Some("arn"), Some("v"), "a");
         assert_eq!(both.as_ref().and_then(Identity::aws_role), Some(("arn", "a")));
         assert_eq!(both.as_ref().and_then(Identity::vault_role), Some("v"));
+        let shown = |kek| both.as_ref().and_then(|it| it.shown_for(kek)).unwrap_or_default();
+        assert!(shown("aws-kms://alias/x").contains("arn"));
+        assert!(shown("vault://h/transit/keys/k").contains("role v"));
+        assert_eq!(shown("file:///k"), "");
     }
 }

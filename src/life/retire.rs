@@ -61,7 +61,8 @@ impl ManagedKey {
             None => acl::is_superuser(),
         };
         if !may {
-            return Err(Error::NoRightOnKey { key: key_id, table });
+            let role = acl::display_role(acl::current_role());
+            return Err(Error::NoRightOnKey { role, key: key_id, table });
         }
         Ok(ManagedKey { row, table })
     }

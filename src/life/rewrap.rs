@@ -275,7 +275,8 @@ fn is_needed(link: &KeyringTable) -> bool {
 }
 
 fn may_not_move(table: &str) -> Error {
-    Error::NoRight { action: "manage data keys of", verb: "manage", table: table.to_string() }
+    let (role, table) = (acl::display_role(acl::current_role()), table.to_string());
+    Error::NoRight { role, action: "manage data keys of", verb: "manage", table }
 }
 
 /// The wraps of a keyring's keys by `kek`.

@@ -48,8 +48,14 @@ def test_a_key_policy_decides_by_database_role(people, proxy):
     people.sql(f"ALTER ROLE {people.low} SET envelope.aws_role_arn = '{arn('reports')}'")
     proxy.fault("Decrypt", faults.deny_all_but(f"pg-{people.low}"))
     assert people.value(OPEN, user=people.low) == "x"
-    with fails("28000"):
+    with fails("28000") as error:
         people.sql(OPEN)
+    assert "IAM role" not in error.value.diag.message_detail
+    # Of a refusal one has to know who was refused.
+    proxy.fault("Decrypt", faults.deny_all_but("server"))
+    with fails("28000") as error:
+        people.sql(OPEN, user=people.low)
+    assert arn("reports") in error.value.diag.message_detail
 
 
 def test_no_identity_is_handed_anothers_key(people, proxy):

@@ -217,3 +217,21 @@ def test_reencrypt_calls_nothing_that_others_can_name(db):
     for _ in range(2):
         db.sql("CALL envelope.reencrypt('people', 'ssn')")
     assert db.sql(OPEN) == [("secret",)]
+
+
+def test_a_refusal_names_the_role_that_lacks_the_right(db):
+    """In a function that runs as another role, that one's rights count: a message that does not say so sends people astray."""
+    db.people(rows=["secret"])
+    inner = f"inner_{db.name}"
+    db.sql(f"CREATE ROLE {inner}; GRANT ALL ON people TO {db.low}, {inner}")
+    db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'decrypt')")
+    db.sql(f"CREATE FUNCTION opened() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ {OPEN} $$;"
+           f"ALTER FUNCTION opened() OWNER TO {inner}")
+    assert db.value(OPEN, user=db.low) == "secret"
+    with fails("42501") as error:
+        db.sql("SELECT opened()", user=db.low)
+    assert f'"{inner}"' in error.value.diag.message_detail and f"'{inner}'" in error.value.diag.message_hint
+    key = db.value("SELECT key_id FROM envelope.keys")
+    with fails("42501") as error:
+        db.sql("SELECT envelope.retire_key(%s)", (key,), user=db.low)
+    assert f'"{db.low}"' in error.value.diag.message_detail
