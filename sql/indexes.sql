@@ -92,10 +92,12 @@ CREATE VIEW envelope.indexes WITH (security_barrier) AS
   FROM envelope.column_index i
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.relation::pg_catalog.oid
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+     OR EXISTS (SELECT FROM pg_catalog.pg_class o
+                WHERE o.oid OPERATOR(pg_catalog.=) i.keys_of::pg_catalog.oid AND pg_catalog.pg_has_role(o.relowner, 'USAGE'))
      OR EXISTS (SELECT FROM envelope.keyring_table r
                 JOIN envelope.key_grant g ON g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                  AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
-                WHERE r.relation OPERATOR(pg_catalog.=) i.relation AND r.seals);
+                WHERE (r.relation OPERATOR(pg_catalog.=) i.relation OR r.relation OPERATOR(pg_catalog.=) i.keys_of) AND r.seals);
 COMMENT ON VIEW envelope.indexes IS
-  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: the index key before is not retired yet';
+  'Search indexes of your tables, and of those whose keys you have a right on or own (of all, for members of pg_monitor), by their own keys or by those of keys_of; waiting: the index key before is not retired yet';
 GRANT SELECT ON envelope.indexes TO PUBLIC;

@@ -189,12 +189,20 @@ pub fn leakage(
     leakage::measures(&policy, &rule, &options, term_length, counts)
 }
 
-/// Ends the index in that column, which stays; false when there is none.
+/// Ends the index in that column, which stays; false when there is none. Whoever may manage the keys that make its terms
+/// may do that, too: they may be another table's.
 pub fn drop_index(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
-    to_change(relation)?;
     let index = rows::indexes(relation)?
         .into_iter()
         .find(|index| index.index_column.as_c_str() == index_column);
+    match index.as_ref().map(|index| index.keys) {
+        Some(KeysOf::Table(keys)) if !table::get(relation)?.allows(Verb::Manage) => {
+            table::to_change(keys)?;
+        }
+        _ => {
+            to_change(relation)?;
+        }
+    }
     let Some(index) = index else { return Ok(false) };
     write::indexes::delete(index.id)?;
     tell(Action::DropIndex, &index);

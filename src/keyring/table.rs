@@ -27,7 +27,7 @@ use crate::pg::relation::{self, Kind};
 use crate::pg::xact;
 use crate::settings;
 
-pub use index::ColumnIndex;
+pub use index::{ColumnIndex, require_lent};
 pub use known::{Holders, IndexKey, Sealing};
 pub use policy::{Binding, Policy};
 

@@ -281,6 +281,95 @@ def test_who_may_only_write_is_not_told_whether_a_term_is_that_of_a_value(db, wr
         db.sql(f"SELECT envelope.revoke_key('t', '{db.low}', 'search')")
 
 
+# -- keys that were lent ----------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def lent(db):
+    """The low role owns table `u`, whose terms are made by the index keys of table `t`, which another role owns."""
+    db.other = f"other_{db.name}"
+    db.sql(f"CREATE ROLE {db.other} LOGIN; GRANT CREATE ON SCHEMA public TO {db.low}, {db.other}")
+    protected(db)
+    protected(db, name="u")
+    db.sql(f"ALTER TABLE t OWNER TO {db.other}; ALTER TABLE u OWNER TO {db.low}")
+    indexed(db)
+    db.sql(f"SELECT envelope.grant_key('t', '{db.low}', 'manage')")
+    db.sql("SELECT envelope.add_index('u', 'v', 'exact', index_column => 'ix', keys_of => 't', label => 't.v', "
+           "share_label => true)", user=db.low)
+    return db
+
+
+WRITES = ["INSERT INTO u (id, v) VALUES (9, 'one')", "UPDATE u SET v = 'one' WHERE id = 2", "UPDATE u SET ix = ''"]
+
+
+@pytest.mark.parametrize("statement", WRITES)
+@pytest.mark.parametrize("by", ["owner", "writer", "superuser"])
+def test_whom_the_right_was_taken_from_makes_no_terms(lent, statement, by):
+    user = {"owner": lent.low, "writer": f"w_{lent.name}", "superuser": "postgres"}[by]
+    if by == "writer":
+        lent.sql(f"CREATE ROLE {user} LOGIN; GRANT ALL ON u TO {user}")
+        lent.sql(f"SELECT envelope.grant_key('u', '{user}', 'encrypt, decrypt')")
+    with lent.connect(user) as c:
+        c.execute("UPDATE u SET v = 'before' WHERE id = 1")
+        lent.sql(f"SELECT envelope.revoke_key('t', '{lent.low}', 'manage')", user=lent.other)
+        with fails("42501") as error:
+            c.execute(statement)
+        # Whose right it is that counts is said.
+        assert lent.low in error.value.diag.message_detail and "'t'" in error.value.diag.message_hint.replace("public.", "")
+        lent.sql(f"SELECT envelope.grant_key('t', '{lent.low}', 'search')", user=lent.other)
+        c.execute(statement)
+
+
+def test_an_owner_who_never_had_the_right_makes_no_terms(lent):
+    lent.sql(f"ALTER TABLE u OWNER TO {lent.other}")
+    lent.sql("INSERT INTO u (id, v) VALUES (9, 'one')", user=lent.other)
+    lent.sql(f"SELECT envelope.revoke_key('t', '{lent.low}', 'manage')")
+    with lent.connect() as c:
+        c.execute("INSERT INTO u (id, v) VALUES (10, 'one')")
+        lent.sql(f"ALTER TABLE u OWNER TO {lent.low}")
+        with fails("42501"):
+            c.execute("INSERT INTO u (id, v) VALUES (11, 'one')")
+
+
+def test_whom_the_right_was_taken_from_builds_and_compares_nothing(lent):
+    term = lent.value("SELECT ix FROM t WHERE id = 1")
+    ask = f"SELECT envelope.row_fault('u'::regclass, envelope_encrypt('u', 'one'), '', NULL, '{{ix}}', decode('{term.hex()}', 'hex'))"
+    assert lent.value(ask, user=lent.low) is None
+    lent.sql(f"SELECT envelope.revoke_key('t', '{lent.low}', 'manage')")
+    with fails("42501"):
+        lent.sql(ask, user=lent.low)
+    with lent.connect(lent.low) as c, fails("42501"):
+        c.execute("CALL envelope.build_index('u', 'v', 'ix')")
+
+
+def test_a_table_gets_no_terms_that_its_owner_may_not_make(lent):
+    add = "SELECT envelope.add_index('u', 'v', 'words', index_column => 'w', keys_of => 't', label => 'words')"
+    lent.sql(f"SELECT envelope.revoke_key('t', '{lent.low}', 'manage')")
+    with fails("42501") as error:
+        lent.sql(add)
+    assert lent.low in error.value.diag.message_detail
+    lent.sql(f"SELECT envelope.grant_key('t', '{lent.low}', 'search')")
+    lent.sql(add)
+
+
+def test_whoever_manages_the_keys_ends_an_index_that_uses_them(lent):
+    stranger = f"s_{lent.name}"
+    lent.sql(f"CREATE ROLE {stranger} LOGIN")
+    drop = "SELECT envelope.drop_index('u', 'ix')"
+    with fails("42501"):
+        lent.sql(drop, user=stranger)
+    lent.sql(f"SELECT envelope.revoke_key('t', '{lent.low}', 'manage')")
+    assert [("u", "error", "42501")] == [
+        (row[0].split(".")[-1], *row[2:4]) for row in lent.sql("SELECT * FROM envelope.lint('u')") if "owns" in row[4]]
+    assert lent.sql("SELECT keys_of FROM envelope.indexes WHERE relation = 'public.u'", user=lent.other) == [("public.t",)]
+    assert lent.value(drop, user=lent.other) is True
+    assert lent.value("SELECT count(*) FROM envelope.column_index") == 1
+    lent.sql("INSERT INTO u (id, v) VALUES (9, 'one')", user=lent.low)
+    # That is of the keys that were lent, and of no others.
+    indexed(lent, name="u")
+    with fails("42501"):
+        lent.sql(drop, user=lent.other)
+
+
 # -- columns that are compared ----------------------------------------------------------------------------------------
 
 def test_a_column_of_several_indexes_can_be_joined_by_one(db):

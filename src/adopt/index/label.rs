@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow};
 use crate::error::{Error, IndexError, Result};
+use crate::keyring::table;
 use crate::pg::encoding;
 use crate::pg::relation::{self, display_name};
 
@@ -67,9 +68,11 @@ pub fn keyring_of(index: &IndexRow) -> Result<Option<Uuid>> {
 }
 
 /// The table whose index keys an index of `relation` shall use. Whoever has another's used must be able to manage them:
-/// its terms can be compared with those of that table.
+/// its terms can be compared with those of that table. The owner of `relation`, who can have terms of any value made by
+/// writing it, must be able to search with them.
 pub fn keys_of(relation: pg_sys::Oid, asked: Option<pg_sys::Oid>) -> Result<KeysOf> {
     let Some(asked) = asked.filter(|asked| *asked != relation) else { return Ok(KeysOf::Own) };
     super::to_change(asked)?;
+    table::require_lent(relation, asked)?;
     Ok(KeysOf::Table(asked))
 }

@@ -16,10 +16,11 @@ pub fn findings(columns: &Columns) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-const QUERIES: [&str; 11] = [
+const QUERIES: [&str; 12] = [
     GONE,
     OTHERS_SET_IT,
     KEYS,
+    NOT_LENT,
     NOT_BUILT,
     NOT_UNIQUE,
     NO_INDEX,
@@ -102,6 +103,19 @@ CROSS JOIN LATERAL (
   SELECT '55000', 'is to be unique, and is not pinned to one index key: one value may have several terms'
   WHERE i.is_unique AND i.key_id IS NULL
 ) AS w (sqlstate, what)";
+
+/// A right that was taken back from the owner of a table whose terms are made by another's keys.
+const NOT_LENT: &str = r"
+SELECT i.table_id, i.column_name::text, 'error', '42501',
+       format('role %I owns the table, and may not search with the index keys of table %s: writes of column %I are refused',
+              pg_get_userbyid(i.relowner), k.oid::regclass, i.column_name),
+       format('SELECT envelope.grant_key(%L, %L, %L)', k.oid::regclass::text, pg_get_userbyid(i.relowner), 'search')
+         || format(' -- or SELECT envelope.drop_index(%s)', i.named)
+FROM ix i JOIN pg_class k ON k.oid = i.keys_of::oid
+WHERE NOT pg_has_role(i.relowner, k.relowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM envelope.key_grant g
+                  WHERE g.keyring_id = i.keyring_id AND g.verb IN ('search', 'manage')
+                    AND g.grantee::oid <> 0 AND pg_has_role(i.relowner, g.grantee::oid, 'USAGE'))";
 
 /// Rows from before the index.
 const NOT_BUILT: &str = r"

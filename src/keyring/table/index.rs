@@ -1,13 +1,15 @@
 //! Search indexes as the trigger needs them for every row.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ops::Deref;
 
 use envelope::search::{Boundaries, Rule};
+use pgrx::pg_sys;
 
-use super::{Table, get_as};
-use crate::catalog::rows::{IndexRow, KeysOf};
+use super::{Table, as_seen_by, get_as};
+use crate::catalog::rows::{IndexRow, KeysOf, Verb};
 use crate::error::{Error, Result};
+use crate::pg::relation;
 
 /// A column that holds the terms or tokens of another one's values.
 pub struct ColumnIndex {
@@ -16,6 +18,8 @@ pub struct ColumnIndex {
     pub rule: Rule,
     /// The classes of buckets, once they were needed. They are wiped when the table is read anew.
     boundaries: OnceCell<Boundaries>,
+    /// Its table's owner was found to have the right to search with the index keys, since this was read.
+    is_lent: Cell<bool>,
 }
 
 impl ColumnIndex {
@@ -24,7 +28,7 @@ impl ColumnIndex {
         let rule = Rule::parse(&row.rule).ok_or_else(|| {
             Error::Corrupt("envelope.column_index.rule holds what cannot be there".into())
         })?;
-        Ok(ColumnIndex { row, rule, boundaries: OnceCell::new() })
+        Ok(ColumnIndex { row, rule, boundaries: OnceCell::new(), is_lent: Cell::new(false) })
     }
 
     /// The classes of buckets: those that `open` gives, when it is the first time.
@@ -46,6 +50,29 @@ impl ColumnIndex {
             _ => get_as(self.row.keys_table()?, table.role()),
         }
     }
+
+    /// Whether another table's index keys make its terms.
+    pub fn has_keys_of_another(&self) -> bool {
+        self.row.keys != KeysOf::Own
+    }
+
+    /// 42501 where the owner of the table may not search with the index keys of another one, or not any more: who writes
+    /// a row makes terms without a right on that one's keys, and the owner can read them.
+    pub fn require_lent(&self) -> Result<()> {
+        if !self.has_keys_of_another() || self.is_lent.get() {
+            return Ok(());
+        }
+        require_lent(self.row.relation, self.row.keys_table()?)?;
+        self.is_lent.set(true);
+        Ok(())
+    }
+}
+
+/// 42501 unless the owner of `relation` may search with the index keys of the table `keys`.
+pub fn require_lent(relation: pg_sys::Oid, keys: pg_sys::Oid) -> Result<()> {
+    let owner = relation::owner(relation)
+        .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
+    as_seen_by(keys, owner)?.require_right(Verb::Search)
 }
 
 impl Deref for ColumnIndex {

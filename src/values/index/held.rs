@@ -42,6 +42,12 @@ impl<'a> Indexed<'a> {
         sealed_form: &'a [u8],
     ) -> Result<Indexed<'a>> {
         let owner = key_owner(table, index)?;
+        match by {
+            By::Writer => index.require_lent()?,
+            // Values that may be opened in this table may not be known to be those of the other one.
+            By::Reader if index.has_keys_of_another() => owner.require_right(Verb::Search)?,
+            By::Reader | By::Right(_) => {}
+        }
         let (of, form) = match value_type {
             Some(kind) => (kind.form_type(), kind.unfilled(sealed_form)),
             None => (FormType::Bytea, sealed_form),
@@ -49,9 +55,10 @@ impl<'a> Indexed<'a> {
         Ok(Indexed { table, index, owner, by, of, form })
     }
 
-    /// Whether the role may compare terms with values: it may search, or open them.
+    /// Whether the role may compare terms with values: it may search, or open all that have such terms.
     pub fn may_be_compared(&self) -> bool {
-        self.owner.allows(Verb::Search) || self.table.allows(Verb::Decrypt)
+        let may_open = || !self.index.has_keys_of_another() && self.table.allows(Verb::Decrypt);
+        self.owner.allows(Verb::Search) || may_open()
     }
 
     /// Whether its term is drawn from several.
