@@ -31,7 +31,12 @@ def sql_blocks(text):
 
 
 def run_pages():
-    return [page for page in sorted(DOCS.glob("*.md")) if IS_RUN.search(page.read_text())]
+    return [page for page in sorted(DOCS.rglob("*.md")) if IS_RUN.search(page.read_text())]
+
+
+def name(page):
+    """As docs/README.md links to it."""
+    return page.relative_to(DOCS).as_posix()
 
 
 def statements(text):
@@ -68,7 +73,7 @@ def given(cursor):
     return "\n".join(shown) or "(none)"
 
 
-@pytest.mark.parametrize("page", run_pages(), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", run_pages(), ids=name)
 def test_a_page_runs_as_it_stands(page, moto, kms_proxy, own_cluster, database):
     text, keys = with_real_keys(page.read_text(), moto)
     conf = {
@@ -100,8 +105,8 @@ def test_the_life_of_a_key():
 
 
 def test_no_page_has_sql_that_nobody_runs():
-    with_sql = {page.name for page in DOCS.rglob("*.md") if sql_blocks(page.read_text())}
-    run = {page.name for page in run_pages()}
+    with_sql = {name(page) for page in DOCS.rglob("*.md") if sql_blocks(page.read_text())}
+    run = {name(page) for page in run_pages()}
     assert run <= with_sql <= run | RUN_ELSEWHERE
 
 
@@ -255,7 +260,7 @@ def test_links_lead_somewhere():
 
 def test_the_index_has_every_page():
     index = (DOCS / "README.md").read_text()
-    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page != DOCS / "README.md"]
+    pages = [name(page) for page in DOCS.rglob("*.md") if page != DOCS / "README.md"]
     assert not [page for page in pages if f"({page})" not in index]
 
 
