@@ -42,11 +42,10 @@ def place(request, _started):
     """A provider, and a table whose key is under a KEK of its own."""
     provider, db = _started(request.param)
     provider.calm()
-    yield Place(provider, db)
+    made = Place(provider, db)
+    yield made
     provider.calm()
-    # envelope.check() of later tests shall not ask for the keys of this one.
-    for table in ("wrapped_key", "data_key", "keyring_table", "keyring"):
-        db.sql(f"DELETE FROM envelope.{table}")
+    made.forget()
 
 
 class Place:
@@ -95,6 +94,12 @@ class Place:
         wanted = ", ".join(f"{column} = %({column})s" for column in columns)
         self.db.sql(f"UPDATE envelope.wrapped_key SET {wanted} WHERE key_id = %(key)s",
                     {**columns, "key": self.wraps()[-1][3]})
+
+    def forget(self):
+        """All keys of the database: envelope.check() of later tests shall not ask for them."""
+        self.db.sql(f"DROP TABLE {self.name}")
+        for table in ("wrapped_key", "data_key", "keyring_table", "keyring"):
+            self.db.sql(f"DELETE FROM envelope.{table}")
 
     def log(self):
         """What the server logged since the test began."""

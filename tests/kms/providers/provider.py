@@ -16,6 +16,8 @@ class Provider:
     answers: dict[str, str] = {}
     # Cases after which the KEK is gone for good.
     for_good: frozenset[str] = frozenset()
+    # A setting that names one server of its kind for all, where another provider has the same.
+    one_a_server: str | None = None
     # Requests that reach the server, tries included, at most: for a new key, for opening in a new session, for a move
     # to another KEK of the same provider. None where nobody counts.
     costs: dict[str, int | None] = {"generate": None, "unwrap": None, "rewrap": None}
