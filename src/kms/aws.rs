@@ -117,7 +117,8 @@ impl AwsProvider {
     fn sendable(&self, wrapped: &[u8]) -> Result<Blob, KmsError> {
         if wrapped.is_empty() || wrapped.len() > MAX_WRAPPED_LEN {
             let message = format!("a wrap of {} bytes does not come from AWS KMS", wrapped.len());
-            return Err(KmsError::new(Kind::InvalidWrap, KekUri::Aws(self.key.clone()), message));
+            return Err(KmsError::new(Kind::InvalidWrap, KekUri::Aws(self.key.clone()), message)
+                .with_hint("The wrap was changed. Restore its row of envelope.wrapped_key."));
         }
         Ok(Blob::new(wrapped))
     }
