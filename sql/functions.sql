@@ -179,7 +179,12 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
            OR k.version OPERATOR(pg_catalog.>=) r.minimum_version AS is_taken,
          ARRAY(SELECT w.kms_context FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
-               ORDER BY w.position, w.kek) AS kms_contexts
+               ORDER BY w.position, w.kek) AS kms_contexts,
+         (SELECT CASE WHEN pg_catalog.bool_and(w.kek OPERATOR(pg_catalog.~) '^(aws-kms|vault|vault[+]http)://')
+                      THEN 'kms policy and log' ELSE 'cipher' END
+          FROM envelope.wrapped_key w
+          WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
+          HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) AS context_binding
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t

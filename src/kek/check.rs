@@ -6,22 +6,30 @@ use envelope::wrap::EncryptionContext;
 use crate::audit::{self, Action};
 use crate::error::{Error, Result};
 use crate::kek;
+use crate::kms::KekUri;
 use crate::pg::guc;
 use crate::settings;
 
 /// What is tried, in this order.
 const STEPS: [&str; 4] = ["allowed", "generate", "unwrap", "compare"];
 
-/// Each step that was tried and how it went; a failure is the last.
-pub fn check_kek(uri: &str) -> Vec<(&'static str, Result<()>)> {
+/// Each step that was tried and how it went; a failure is the last. Of a KEK that works it is told
+/// what binds the encryption context.
+pub fn check_kek(uri: &str) -> Vec<(&'static str, Result<Option<String>>)> {
     let mut passed = 0;
     let outcome = attempt(uri, &mut passed);
-    let mut steps: Vec<_> = STEPS.iter().take(passed).map(|step| (*step, Ok(()))).collect();
+    let mut steps: Vec<_> =
+        STEPS.iter().take(passed).map(|step| (*step, Ok(told(step, uri)))).collect();
     if let (Err(error), Some(step)) = (outcome, STEPS.get(passed)) {
         audit::refused(&error);
         steps.push((step, Err(error)));
     }
     steps
+}
+
+fn told(step: &str, uri: &str) -> Option<String> {
+    let kek = uri.parse::<KekUri>().ok().filter(|_| step == "compare")?;
+    Some(format!("encryption context bound by: {}", kek.binding().shown()))
 }
 
 fn attempt(uri: &str, passed: &mut usize) -> Result<()> {

@@ -1,15 +1,62 @@
-//! A KEK that is out of reach is told of, when another unwraps in its place.
+//! Which KEK unwraps in the place of one that is out of reach, and who is told of it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
-use crate::kms::KmsError;
+use super::failures;
+use super::provider::KmsResult;
+use crate::catalog::rows::WrappedKey;
+use crate::kms::{Binding, KekUri, KmsError};
 use crate::pg::report;
+use crate::settings;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
     /// KEKs that were told of and have not answered since.
     static TOLD: RefCell<HashSet<String>> = RefCell::new(HashSet::new());
+}
+
+/// What `work` gives for the first of `wraps` whose KEK is in reach, and the error of one before it
+/// that is not; `None` when there are no wraps. A KEK that refuses is not passed over.
+///
+/// Nor does a KEK step in that binds less than one out of reach, unless
+/// `envelope.fallover_to_weaker` lets it: who cuts the server off from its KMS would get rid of the
+/// KMS's policy and of its log.
+pub fn first_in_reach<'a, T>(
+    wraps: &'a [WrappedKey],
+    work: impl Fn(&'a WrappedKey) -> KmsResult<T>,
+) -> Option<KmsResult<(T, Option<KmsError>)>> {
+    let mut away: Vec<KmsError> = Vec::new();
+    let mut strongest = None;
+    let mut is_passed_over = false;
+    for wrap in wraps {
+        let binding = binding(&wrap.kek);
+        if binding < strongest && !settings::kms::fallover_to_weaker() {
+            is_passed_over = true;
+            continue;
+        }
+        match work(wrap) {
+            Ok(done) => return Some(Ok((done, away.pop()))),
+            Err(error) if failures::is_out_of_reach(error.kind) => {
+                strongest = strongest.max(binding);
+                away.push(error);
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    if is_passed_over {
+        let first = away.into_iter().next()?;
+        return Some(Err(first.with_more_hint(
+            "Another KEK wraps the key as well, but its KMS does not decide by the encryption context, nor log \
+             it. To use it all the same, a superuser can set envelope.fallover_to_weaker.",
+        )));
+    }
+    away.pop().map(Err)
+}
+
+/// Of a KEK's name in the catalog; `None`, the least, for one that is none.
+fn binding(kek: &str) -> Option<Binding> {
+    kek.parse::<KekUri>().ok().map(|kek| kek.binding())
 }
 
 /// A data key was unwrapped by `kek`, since the one before it gave `error`. A WARNING says so, once

@@ -50,20 +50,15 @@ const STALE_LEASE: u64 = 1_000;
 /// Tries the wraps in their order; `None` when there is none. A KEK out of reach lets the
 /// next be tried, one that refuses does not.
 fn unwrap(key_id: KeyId, wraps: &[WrappedKey], table: &str) -> KmsResult<Option<Box<DataKey>>> {
-    let mut away = None;
-    for wrap in wraps {
-        match unwrap_one(key_id, wrap, table) {
-            Ok(data_key) => {
-                if let Some(error) = &away {
-                    fallover::note(error, &wrap.kek);
-                }
-                return Ok(Some(data_key));
-            }
-            Err(error) if failures::is_out_of_reach(error.kind) => away = Some(error),
-            Err(error) => return Err(error),
-        }
+    let unwrapped = fallover::first_in_reach(wraps, |wrap| {
+        unwrap_one(key_id, wrap, table).map(|data_key| (data_key, &wrap.kek))
+    });
+    let Some(unwrapped) = unwrapped else { return Ok(None) };
+    let ((data_key, kek), away) = unwrapped?;
+    if let Some(error) = &away {
+        fallover::note(error, kek);
     }
-    away.map_or(Ok(None), Err)
+    Ok(Some(data_key))
 }
 
 fn unwrap_one(key_id: KeyId, wrap: &WrappedKey, table: &str) -> KmsResult<Box<DataKey>> {

@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use super::{Kind, KmsError};
 
+#[allow(unused_imports, reason = "for providers, which a build may leave out")]
 pub(super) use self::authority::Authority;
 pub use self::aws_key::AwsKey;
 pub use self::kmip_key::KmipKey;
@@ -37,6 +38,26 @@ const AWS_HINT: &str = "Write aws-kms://arn:aws:kms:<region>:<account>:key/<id>,
 
 /// Longer names are refused: an ARN has at most some 300 bytes, a path 4096.
 const MAX_LEN: usize = 4096;
+
+/// What binds an encryption context to a wrap, the less first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Binding {
+    /// The cipher: with another context the wrap does not open. Whoever may use the KEK may use it
+    /// with any context, and nobody's log tells which.
+    Cipher,
+    /// The KMS as well: its policy can ask for a context, and its log shows it.
+    Seen,
+}
+
+impl Binding {
+    /// As `envelope.keys` shows it.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Cipher => "cipher",
+            Self::Seen => "kms policy and log",
+        }
+    }
+}
 
 /// A KEK's name. `Display` gives the URI back byte for byte, so that equal KEKs are equal text in
 /// the catalog.
@@ -99,6 +120,14 @@ impl KekUri {
         match self {
             Self::Aws(key) => key.is_alias(),
             Self::File(_) | Self::Vault(_) | Self::Pkcs11(_) | Self::Kmip(_) => false,
+        }
+    }
+
+    /// What binds an encryption context to its wraps.
+    pub fn binding(&self) -> Binding {
+        match self {
+            Self::Aws(_) | Self::Vault(_) => Binding::Seen,
+            Self::File(_) | Self::Pkcs11(_) | Self::Kmip(_) => Binding::Cipher,
         }
     }
 

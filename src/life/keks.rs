@@ -16,7 +16,8 @@ use crate::kek;
 use crate::keyring;
 use crate::keyring::table::{self, Table};
 use crate::keyring::without_wraps;
-use crate::kms::KmsError;
+use crate::kms::KekUri;
+use crate::pg::report;
 
 /// Wraps every data key of `relation` by `kek` as well, with `context` as KMS encryption context or
 /// else that of its first wrap. All or none; how many had not been.
@@ -38,12 +39,12 @@ pub fn add_kek(
             let what = format!("wrap data key {key_id} of table {} by {stored}", table.name());
             kek::kms_error(error, what)
         };
-        let new = first_in_reach(wraps, |wrap| {
+        let new = kek::first_in_reach(wraps, |wrap| {
             let context = context.as_ref().unwrap_or(&wrap.kms_context);
             kek::wrap_again(*key_id, wrap, named.provider(), context, &table.name())
         });
         let Some(new) = new else { return Err(without_wraps(*key_id, table.name())?) };
-        let new = new.map_err(failed)?;
+        let (new, _) = new.map_err(failed)?;
         if !kek::is_allowed(&new.kek)? {
             return Err(Error::KekNotAllowed(new.kek));
         }
@@ -60,7 +61,29 @@ pub fn add_kek(
         tell(Action::AddKek, &table.name(), *key_id, &wrap.kek, None);
     }
     keyring::look_again();
+    warn_of_weaker(&keys, &added);
     Ok(added.len())
+}
+
+/// A WARNING where a KEK that was added binds less than one before it: a key is as strong as the
+/// weakest of its wraps.
+fn warn_of_weaker(keys: &[(KeyId, Vec<WrappedKey>)], added: &[(KeyId, WrappedKey)]) {
+    let binding = |wrap: &WrappedKey| wrap.kek.parse::<KekUri>().ok().map(|kek| kek.binding());
+    let weaker = added.iter().find_map(|(key_id, new)| {
+        let (_, old) = keys.iter().find(|(known, _)| known == key_id)?;
+        let stronger = old.iter().find(|old| binding(old) > binding(new))?;
+        Some((new, stronger))
+    });
+    let Some((new, stronger)) = weaker else { return };
+    report::warning(
+        format!(
+            "KEK {} binds the encryption context by its cipher alone, and KEK {} by its KMS's policy and log \
+             as well",
+            new.kek, stronger.kek
+        ),
+        "Whoever may use the weaker KEK can unwrap the data keys with any context, and no log of a KMS shows \
+         which. The server uses it in the other's place only while envelope.fallover_to_weaker is on.",
+    );
 }
 
 /// Takes `kek` away from every data key of `relation`, once another wrap of each has given it back.
@@ -73,7 +96,7 @@ pub fn drop_kek(relation: pg_sys::Oid, kek: &str) -> Result<usize> {
         let (of_kek, others): (Vec<_>, Vec<_>) =
             wraps.into_iter().partition(|wrap| wrap.kek == stored);
         let Some(old) = of_kek.into_iter().next() else { continue };
-        let kept = first_in_reach(&others, |wrap| {
+        let kept = kek::first_in_reach(&others, |wrap| {
             kek::ask(key_id, wrap, &table.name()).map(|_| wrap.clone())
         });
         let last = || Error::LastWrap { key: key_id, table: table.name(), kek: stored.clone() };
@@ -81,7 +104,8 @@ pub fn drop_kek(relation: pg_sys::Oid, kek: &str) -> Result<usize> {
             let what = format!("unwrap data key {key_id} of table {} without it", table.name());
             kek::kms_error(error, what)
         };
-        dropped.push((key_id, old, kept.ok_or_else(last)?.map_err(failed)?));
+        let (kept, _) = kept.ok_or_else(last)?.map_err(failed)?;
+        dropped.push((key_id, old, kept));
     }
     if dropped.is_empty() {
         return Err(Error::NotUnderKek { table: table.name(), kek: stored });
@@ -135,21 +159,4 @@ pub fn wrapped_keys(keyring_id: Uuid) -> Result<Vec<(KeyId, Vec<WrappedKey>)>> {
     let keys = rows::data_keys(keyring_id)?.into_iter();
     let living = keys.filter(|key| key.state != State::Destroyed).map(|key| key.key_id);
     living.map(|key_id| Ok((key_id, rows::wrapped_keys(key_id)?))).collect()
-}
-
-/// What `work` gives for the first wrap whose KEK is not out of reach; `None` when there is none.
-fn first_in_reach<T>(
-    wraps: &[WrappedKey],
-    work: impl Fn(&WrappedKey) -> std::result::Result<T, KmsError>,
-) -> Option<std::result::Result<T, KmsError>> {
-    let mut last = None;
-    for wrap in wraps {
-        let outcome = work(wrap);
-        let is_away = outcome.as_ref().is_err_and(|error| kek::is_out_of_reach(error.kind));
-        last = Some(outcome);
-        if !is_away {
-            break;
-        }
-    }
-    last
 }

@@ -122,6 +122,8 @@ pub static KMIP_CLIENT_KEY_FILE: Setting = Setting::new(
     BY_SERVER,
 );
 
+static FALLOVER_TO_WEAKER: GucSetting<bool> = GucSetting::<bool>::new(false);
+
 /// Those that say as whom a KMS is asked.
 static ROLES: [&Setting; 2] = [&AWS_ROLE_ARN, &VAULT_ROLE];
 
@@ -171,6 +173,12 @@ pub(super) fn define() {
         c"Some hardware takes none but its own. A token that keeps to the IV it was given is refused then.",
         &PKCS11_TOKEN_CHOOSES_IV,
     );
+    define_bool(
+        c"envelope.fallover_to_weaker",
+        c"Whether a KEK that is out of reach is replaced by one that binds the encryption context less.",
+        c"Off: only by one whose KMS decides by the context and logs it as well.",
+        &FALLOVER_TO_WEAKER,
+    );
 }
 
 /// `envelope.aws_role_arn` and `envelope.vault_role`.
@@ -186,4 +194,9 @@ pub fn is_server_alone() -> bool {
 /// `envelope.pkcs11_token_chooses_iv`.
 pub fn pkcs11_token_chooses_iv() -> bool {
     PKCS11_TOKEN_CHOOSES_IV.get()
+}
+
+/// `envelope.fallover_to_weaker`.
+pub fn fallover_to_weaker() -> bool {
+    FALLOVER_TO_WEAKER.get()
 }

@@ -84,9 +84,9 @@ fn envelope_check_kek(
     Ok(TableIterator::new(kek::check_kek(&uri).into_iter().map(shown)))
 }
 
-fn shown((step, outcome): (&'static str, Result<()>)) -> Step {
+fn shown((step, outcome): (&'static str, Result<Option<String>>)) -> Step {
     match outcome {
-        Ok(()) => (step.into(), true, None, None),
+        Ok(told) => (step.into(), true, None, told),
         Err(error) => (
             step.into(),
             false,
