@@ -1,5 +1,7 @@
 //! The one place where a backend waits for something outside PostgreSQL.
 
+#![allow(dead_code, reason = "for KMSs, of which a build may leave out all but key files")]
+
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use pgrx::pg_sys;

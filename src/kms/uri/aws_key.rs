@@ -26,6 +26,19 @@ impl AwsKey {
         Ok(Self { id: id.to_owned(), region })
     }
 
+    /// Whether it is a name that KMS can give to another key.
+    pub(in crate::kms) fn is_alias(&self) -> bool {
+        self.id.starts_with("alias/") || self.id.contains(":alias/")
+    }
+
+    /// A key's full and lasting name, which an alias or a bare id is not.
+    pub fn is_key_arn(&self) -> bool {
+        self.region.is_some() && self.id.contains(":key/")
+    }
+}
+
+#[allow(dead_code, reason = "for the provider, which a build may leave out")]
+impl AwsKey {
     /// What a request's `KeyId` takes.
     pub fn id(&self) -> &str {
         &self.id
@@ -34,16 +47,6 @@ impl AwsKey {
     /// The region that an ARN names.
     pub fn region(&self) -> Option<&str> {
         self.region.as_deref()
-    }
-
-    /// A key's full and lasting name, which an alias or a bare id is not.
-    pub fn is_key_arn(&self) -> bool {
-        self.region.is_some() && self.id.contains(":key/")
-    }
-
-    /// Whether it is a name that KMS can give to another key.
-    pub(in crate::kms) fn is_alias(&self) -> bool {
-        self.id.starts_with("alias/") || self.id.contains(":alias/")
     }
 
     /// May a request for `self` be answered under the key ARN `answer`? Only an alias may stand for
