@@ -7,11 +7,13 @@ use crate::audit::{self, Action};
 use crate::error::{Error, Result};
 use crate::kek;
 use crate::kms::KekUri;
-use crate::pg::guc;
+use crate::pg::{guc, report};
 use crate::settings;
 
 /// What is tried, in this order.
 const STEPS: [&str; 4] = ["allowed", "generate", "unwrap", "compare"];
+
+const WARNING_HINT: &str = "Make another key, without that, and move to it: envelope.rewrap.";
 
 /// Each step that was tried and how it went; a failure is the last. Of a KEK that works it is told
 /// what binds the encryption context.
@@ -42,6 +44,9 @@ fn attempt(uri: &str, passed: &mut usize) -> Result<()> {
             .into_iter()
             .collect();
     let kms = |error| kek::kms_error(error, "use the KEK".into());
+    for warning in named.provider().examine().map_err(kms)? {
+        report::warning(format!("KEK \"{}\": {warning}", named.uri()), WARNING_HINT);
+    }
     let generated = named.provider().generate(&context).map_err(kms)?;
     *passed += 1;
     let unwrapped = named.provider().unwrap(&generated.wrap.bytes, &context).map_err(kms)?;

@@ -111,6 +111,15 @@ pub trait Provider: Any {
     /// What stands against using it, as a [`KmsError`].
     fn check(&self) -> Result<KekUri, KmsError>;
 
+    /// Looks at the KEK itself, as far as the KMS shows it: what an administrator is to be warned of in
+    /// one that can serve. What is known of it from earlier is seen anew.
+    ///
+    /// # Errors
+    /// Why it cannot serve, as a [`KmsError`].
+    fn examine(&self) -> Result<Vec<String>, KmsError> {
+        Ok(Vec::new())
+    }
+
     /// The provider itself, so that another of its kind can find out that it talks to its like.
     #[allow(dead_code, reason = "for providers, which a build may leave out")]
     fn as_any(&self) -> &dyn Any;
