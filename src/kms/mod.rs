@@ -25,6 +25,8 @@ mod signals;
 #[cfg(feature = "_tls")]
 mod tls;
 mod uri;
+#[cfg(feature = "kms-vault")]
+mod vault;
 
 use std::any::Any;
 
@@ -149,6 +151,9 @@ pub fn provider(kek: &KekUri, config: &Config) -> Result<Box<dyn Provider>, KmsE
         KekUri::Aws(key) => Box::new(aws::AwsProvider::new(key, config)?),
         #[cfg(not(feature = "kms-aws"))]
         KekUri::Aws(_) => return Err(not_built_in(kek, "kms-aws")),
+        #[cfg(feature = "kms-vault")]
+        KekUri::Vault(key) => Box::new(vault::VaultProvider::new(key, config)?),
+        #[cfg(not(feature = "kms-vault"))]
         KekUri::Vault(_) => return Err(not_built_in(kek, "kms-vault")),
         KekUri::Pkcs11(_) => return Err(not_built_in(kek, "kms-pkcs11")),
         KekUri::Kmip(_) => return Err(not_built_in(kek, "kms-kmip")),

@@ -4,7 +4,9 @@ import datetime
 import ipaddress
 import pathlib
 import shutil
+import ssl
 import tempfile
+import types
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -43,6 +45,12 @@ class Authority:
         secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                    serialization.NoEncryption())
         return self._file(f"{name}.pem", _pem(certificate), 0o644), self._file(f"{name}.key", secret, 0o600)
+
+    def serving(self, name, **kw):
+        """As `issue`, for a server in this process: `.context` is what it wraps its sockets by."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.issue(name, **kw))
+        return types.SimpleNamespace(context=context)
 
     def _signed(self, subject, key, valid, extensions):
         now = datetime.datetime.now(datetime.timezone.utc)

@@ -50,9 +50,10 @@ class Refused(Exception):
 
 class OpenBao:
     """A server of its own: unsealed, with `transit` enabled and its audit log showing the context. `url` is plain HTTP,
-    `tls_url` HTTPS by `authority`; `root` a token that may do all. It logs each request in `audit.log`."""
+    `tls_url` HTTPS by `authority`; `root` a token that may do all. It logs each request in `audit.log`. A `bare` one has
+    no engine yet."""
 
-    def __init__(self, outlive=False):
+    def __init__(self, outlive=False, bare=False):
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="envelope-bao-", dir="/tmp"))
         self.authority = Authority()
         self.port, self.tls_port, cluster_port = (process.free_port() for _ in range(3))
@@ -76,7 +77,8 @@ class OpenBao:
             made = self.request("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
             self._unseal_key, self.root = made["keys_base64"][0], made["root_token"]
             self.unseal()
-            self.enable_transit()
+            if not bare:
+                self.enable_transit()
         except BaseException:
             self.destroy()
             raise
@@ -179,6 +181,11 @@ class OpenBao:
                 errors = [text]
             raise Refused(error.code, errors) from None
 
+    def cli_env(self, token=None):
+        """The environment in which the `bao` command talks to it, by TLS."""
+        return {"PATH": f"{place.OPENBAO.parent}:/usr/bin:/bin", "HOME": str(self.base), "LANG": "C.UTF-8",
+                "BAO_ADDR": self.tls_url, "BAO_CACERT": str(self.authority.ca), "BAO_TOKEN": token or self.root}
+
     def audit(self):
         """What its audit log holds: one object a request and one an answer."""
         lines = (self.base / "audit.log").read_text().splitlines()
@@ -236,8 +243,16 @@ class OpenBao:
         body = {"policies": list(policies), "type": type, "ttl": ttl, "no_parent": type != "batch", **more}
         return self.request("POST", "auth/token/create", body, namespace=namespace)["auth"]["client_token"]
 
-    def revoke(self, token):
-        self.request("POST", "auth/token/revoke", {"token": token})
+    def revoke_all(self):
+        """Every service token but the root's, as if they had expired."""
+        own = self.request("GET", "auth/token/lookup-self")["data"]["accessor"]
+        for accessor in self.accessors():
+            if accessor != own:
+                self.request("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+
+    def accessors(self):
+        """Of the service tokens that it keeps."""
+        return self.request("LIST", "auth/token/accessors")["data"]["keys"]
 
     def quota(self, name, rate, path=""):
         """So many requests a second from one address, on `path` (a whole one, `transit/decrypt/*`, a mount with its

@@ -16,7 +16,9 @@ from . import faults, process
 class FaultProxy:
     """Counts what arrives (`counts["Decrypt"]`), keeps each request's JSON, and answers through `fault` where one is
     set: for so many `times`, or until `clear`. STS goes through it, too: `callers` has each operation with the name of
-    the assumed role's session that asked for it, `server` for the server itself. With a `tls` certificate it is HTTPS."""
+    the assumed role's session that asked for it, `server` for the server itself. With a `tls` certificate it is HTTPS.
+
+    A request of OpenBao's API counts as what stands behind the mount in its path: `datakey`, `decrypt`, `keys`, `login`."""
 
     def __init__(self, upstream, tls=None):
         self._upstream = urllib.parse.urlsplit(upstream).netloc
@@ -127,11 +129,11 @@ class FaultProxy:
         if access_key:
             self._assumed[access_key[1].decode()] = session
 
-    def forward(self, path, headers, body):
+    def forward(self, method, path, headers, body):
         """Status, headers and body of the endpoint's answer."""
         connection = http.client.HTTPConnection(self._upstream, timeout=30)
         try:
-            connection.request("POST", path, body, headers)
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheader("Content-Type", ""), answer.read()
         finally:
@@ -173,8 +175,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         target = self.headers.get("X-Amz-Target")
+        transit = re.search(r"^/v1/.*(datakey|encrypt|decrypt|rewrap|keys|login)(/|$)", self.path)
         if target:
             operation, request = target.rpartition(".")[2], json.loads(body or b"{}")
+        elif transit:
+            operation, request = transit[1], json.loads(body or b"{}")
         else:
             request = dict(urllib.parse.parse_qsl(body.decode()))
             operation = request.get("Action", "")
@@ -182,6 +187,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         caller = self.owner.caller(access_key and access_key[1])
         fault = self.owner.arrived(operation, request, caller)
         (fault or faults.none)(Exchange(self, body, request, caller))
+
+    do_GET = do_POST
 
     def log_message(self, *_):
         """Counts say what tests need to know."""
@@ -198,7 +205,7 @@ class Exchange:
         self.released = handler.owner.released
 
     def upstream(self):
-        answer = self._handler.owner.forward(self._handler.path, dict(self._handler.headers), self._body)
+        answer = self._handler.owner.forward(self._handler.command, self._handler.path, dict(self._handler.headers), self._body)
         if self.request.get("Action") == "AssumeRole":
             self._handler.owner.assumed(self.request["RoleSessionName"], answer[2])
         return answer

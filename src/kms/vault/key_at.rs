@@ -1,0 +1,48 @@
+//! One key at one server, asked as one identity.
+
+use super::super::uri::VaultKey;
+use super::super::{Kind, KmsError};
+use super::access::Access;
+use super::body::{Body, Data};
+use super::client;
+use super::describe::Described;
+use super::operation::Operation;
+use super::request::Request;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct KeyAt {
+    pub(super) access: Access,
+    pub(super) key: VaultKey,
+}
+
+impl KeyAt {
+    pub(super) fn request(&self, operation: Operation) -> Request {
+        Request::new(operation, &self.key)
+    }
+
+    /// Has `operation` done; what it gives, and the request's id.
+    ///
+    /// # Errors
+    /// The server's refusal, or that its answer cannot be trusted.
+    pub(super) async fn ask(
+        &self,
+        request: &Request,
+        body: Body,
+    ) -> Result<(Data, Option<String>), KmsError> {
+        let received = client::ask(&self.access, request, Some(body)).await?;
+        request.read(received.status, &received.body)
+    }
+
+    /// What is to be warned of in the key, which can serve.
+    ///
+    /// # Errors
+    /// Why it cannot; [`Kind::Denied`] where the token may not read it.
+    pub(super) async fn described(&self) -> Result<Vec<&'static str>, KmsError> {
+        let request = self.request(Operation::ReadKey);
+        let received = client::ask(&self.access, &request, None).await?;
+        let (described, id) = request.read::<Described>(received.status, &received.body)?;
+        described.judged().map_err(|(why, hint)| {
+            request.answered(Kind::KeyState, why, id.as_deref()).with_hint(hint)
+        })
+    }
+}
