@@ -37,7 +37,7 @@ PARTS = {
     "sealing": sealing.measure,
     "keyrings": keyrings.measure,
     "lint": lint.measure,
-    "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws()},
+    "cold": lambda: {"file": cold.with_file(), "aws": cold.with_aws(), "vault": cold.with_vault()},
     "peers": peers.measure,
     "views": views.writes,
     "search": search.measure,

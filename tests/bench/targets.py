@@ -35,13 +35,21 @@ def rows(results):
         lint = results["lint"]
         found.append(at_most(f"seconds of envelope.lint() in a database with {lint['tables']:,} tables", lint["seconds"], 2))
     found.append(reported("memory for each key", f"{results['many keys']['bytes a key']:,.0f} B"))
-    for kms in ("file", "aws"):
-        cold = results["cold"][kms]
+    for kms, cold in results["cold"].items():
         found.append(reported(f"first use in a new backend, {kms}, beyond the KMS's round trip",
                               f"{cold['above it ms']:.1f} ms"))
         found.append(reported(f"memory of a backend before and after first use, {kms}",
                               f"{cold['kB before'] / 1024:.1f} and {cold['kB after'] / 1024:.1f} MB"))
+    found += of_vault(results["cold"]) if "vault" in results["cold"] else []
     return found
+
+
+def of_vault(cold):
+    vault, aws = cold["vault"], cold["aws"]
+    gained = {kms: cold[kms]["kB after"] - cold[kms]["kB before"] for kms in cold}
+    yield at_most("first value in a new backend through transit, with its login: through AWS KMS behind the same delay",
+                  vault["first ms"] / aws["first ms"], 1)
+    yield at_most("memory that a backend gains by it: through AWS KMS", gained["vault"] / gained["aws"], 0.5)
 
 
 def of_columns(result):
