@@ -20,7 +20,7 @@ help: ## list the targets
 setup: ## packages, cargo-pgrx, a private copy of PostgreSQL, the tests' Python
 	@tests/setup/all.sh dev
 
-demo: setup ## a table sealed, searched, dumped, restored (KMS=file or KMS=aws; KEEP=1 leaves it running; ADOPT=1: a live table's columns)
+demo: setup ## a table sealed, searched, dumped, restored (KMS=file, aws or vault; KEEP=1 leaves it running; ADOPT=1: a live table's columns)
 	@tests/setup/install.sh dev
 	@tests/run/python.sh dev $(if $(ADOPT),demo/adopt.py,demo/demo.py "$(KMS)")
 

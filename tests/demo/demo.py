@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A guided tour: a table whose names are sealed, from COPY to a restored dump. `demo.py file|aws`.
+"""A guided tour: a table whose names are sealed, from COPY to a restored dump. `demo.py file|aws|vault`.
 
 It runs against a cluster of its own in a temporary directory and ends with nothing running; KEEP=1 leaves it up.
 """
@@ -17,7 +17,10 @@ from show import heading, say
 
 from harness import moto as kms
 from harness.cluster import Cluster
+from harness.jwt import Issuer
+from harness.openbao import OpenBao
 from harness.proxy import FaultProxy
+from harness.secrets_dir import SecretsDir
 
 
 # What KEEP=1 leaves, as the commands that end it.
@@ -43,6 +46,8 @@ def main(kind):
         steps.dump_and_restore(shop, Cluster(conf=conf, env=env), kind)
         if kind == "aws":
             outside.open_without_us(shop, conf["envelope.aws_endpoint_url"])
+        if kind == "vault":
+            outside.open_by_bao(shop, conf["envelope.default_kek"], conf["envelope.vault_jwt_file"])
         if keep:
             left_running(shop)
         else:
@@ -62,6 +67,8 @@ def kek_settings(kind, ends, keep):
         directory = base / "kek"
         say(f"It will be made on first use below {directory}, outside the data directory.")
         return {"envelope.file_kek_directory": directory}, {}
+    if kind == "vault":
+        return in_transit(ends, keep)
     heading("The master key (KEK): in AWS KMS, here played by moto over HTTP")
     moto = kms.Moto(outlive=keep)
     url = moto.url
@@ -72,7 +79,8 @@ def kek_settings(kind, ends, keep):
         # A proxy between server and KMS counts the requests; it lives in this process, so not when it shall stay up.
         proxy = ends.enter_context(FaultProxy(moto.url))
         url = proxy.url
-        steps.count_requests_at(proxy)
+        # A new key, and its wrap opened before it counts.
+        steps.count_requests_at(proxy, 2)
     arn = moto.create_key()
     say(f"Endpoint {url}", f"Key {arn}", "It never leaves the KMS.")
     return {
@@ -82,6 +90,34 @@ def kek_settings(kind, ends, keep):
     }, kms.CREDENTIALS
 
 
+def in_transit(ends, keep):
+    """A key of OpenBao's transit engine, and a server that logs in by a signed token."""
+    heading("The master key (KEK): in the transit engine of OpenBao, which has the API of HashiCorp Vault")
+    bao, files, issuer = OpenBao(outlive=keep), SecretsDir(), Issuer()
+    address = bao.address
+    if keep:
+        _left.append(f"kill {bao.pid}; rm -rf {bao.base} {bao.authority.directory} {files.path}")
+    else:
+        ends.callback(bao.destroy)
+        ends.enter_context(files)
+        proxy = ends.enter_context(FaultProxy(bao.url))
+        address = f"127.0.0.1:{proxy.port}"
+        # The same, after a login, and the wrap tried with another context, which must not open it.
+        steps.count_requests_at(proxy, 4)
+    bao.create_key("demo")
+    bao.key_policy("demo", "demo")
+    bao.enable_auth("jwt")
+    bao.jwt_role("demo", issuer, "demo")
+    say(f"Address {address}", "Key transit/keys/demo, made with derived=true. It never leaves the server.",
+        "A policy lets the role `demo` use this key, and nothing else.")
+    return {
+        "envelope.default_kek": f"vault+http://{address}/transit/keys/demo",
+        "envelope.vault_auth": "jwt",
+        "envelope.vault_role": "demo",
+        "envelope.vault_jwt_file": files.write("jwt", issuer.token("postgres", lives=7 * 86400)),
+    }, {}
+
+
 def left_running(cluster):
     heading("Left running")
     say(f"psql -h {cluster.base} -p {cluster.port} -U postgres postgres",
@@ -89,6 +125,6 @@ def left_running(cluster):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["file"], ["aws"]):
-        sys.exit("KMS=file or KMS=aws")
+    if sys.argv[1:] not in (["file"], ["aws"], ["vault"]):
+        sys.exit("KMS=file, KMS=aws or KMS=vault")
     main(sys.argv[1])

@@ -17,11 +17,13 @@ NEEDLE = "Arbëreshë Albanian"
 OPEN = "envelope_decrypt_text('language', name)"
 
 _proxy = None
+_most = 0
 
 
-def count_requests_at(proxy):
-    global _proxy
-    _proxy = proxy
+def count_requests_at(proxy, most):
+    """A session that makes a key and uses it costs so many requests."""
+    global _proxy, _most
+    _proxy, _most = proxy, most
 
 
 def give_to_server(path):
@@ -47,7 +49,7 @@ def load(cluster):
         opened = c.execute(shown(f"SELECT code, {OPEN} FROM language")).fetchall()
     check(dict(opened) == {one["alpha_3"]: one["name"] for one in languages}, "every name opens, as it was")
     if _proxy:
-        check(_proxy.counts.total() <= 2, f"requests to the KMS so far: {dict(_proxy.counts)}")
+        check(_proxy.counts.total() <= _most, f"requests to the KMS so far: {dict(_proxy.counts)}")
 
 
 def on_disk(cluster):

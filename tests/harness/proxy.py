@@ -188,7 +188,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fault = self.owner.arrived(operation, request, caller)
         (fault or faults.none)(Exchange(self, body, request, caller))
 
-    do_GET = do_POST
+    do_GET = do_PUT = do_POST
 
     def log_message(self, *_):
         """Counts say what tests need to know."""
