@@ -125,7 +125,7 @@ class PyKmip:
         """What an expression over PyKMIP's own `client` and `enums` gives, as text."""
         certificate, key = client or self.client
         where = {"host": "127.0.0.1", "port": self.port, "cert": str(certificate), "key": str(key),
-                 "ca": str(self.authority.path)}
+                 "ca": str(self.authority.path), "version": "KMIP_" + (*self.versions, "1.4")[0].replace(".", "_")}
         done = subprocess.run([_python(), RUN, "do", json.dumps(where), statement], env=ENV, capture_output=True,
                               text=True)
         assert done.returncode == 0, done.stderr

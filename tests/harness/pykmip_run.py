@@ -1,7 +1,7 @@
 """Runs in PyKMIP's own venv: the server, or one thing that an administrator does by its client library.
 
     pykmip_run.py serve CONF LOG [VERSION…]      only these versions of KMIP, as other servers have others
-    pykmip_run.py do '{"host": …, "port": …, "cert": …, "key": …, "ca": …}' STATEMENT
+    pykmip_run.py do '{"host": …, "port": …, "cert": …, "key": …, "ca": …, "version": …}' STATEMENT
 """
 
 import json
@@ -31,7 +31,7 @@ def do(where, statement):
 
     where = json.loads(where)
     with ProxyKmipClient(hostname=where["host"], port=where["port"], cert=where["cert"], key=where["key"],
-                         ca=where["ca"], kmip_version=enums.KMIPVersion.KMIP_1_4) as client:
+                         ca=where["ca"], kmip_version=enums.KMIPVersion[where["version"]]) as client:
         print(eval(statement, {"client": client, "enums": enums}))
 
 
