@@ -150,7 +150,8 @@ impl<'a> Iterator for Items<'a> {
 fn item(bytes: &[u8]) -> Result<(Item<'_>, &[u8]), Malformed> {
     let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(Malformed::CutOff)?;
     let [t0, t1, t2, kind, l0, l1, l2, l3] = *header;
-    let len = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).map_err(|_| Malformed::CutOff)?;
+    let len =
+        usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).map_err(|_| Malformed::CutOff)?;
     let fits = match kind {
         STRUCTURE => len.is_multiple_of(8),
         // Integer, enumeration, interval.

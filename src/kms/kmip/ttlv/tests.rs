@@ -31,18 +31,16 @@ fn the_specifications_examples_are_written_and_read() {
     let bytes = hex("42 00 20 | 06 | 00 00 00 08 | 00 00 00 00 00 00 00 01");
     assert_eq!(written(|w| w.boolean(A, true)), bytes);
     assert_eq!(only(&bytes).and_then(Item::boolean), Ok(true));
-    let bytes = hex(
-        "42 00 20 | 07 | 00 00 00 0B | 48 65 6C 6C 6F 20 57 6F 72 6C 64 00 00 00 00 00",
-    );
+    let bytes =
+        hex("42 00 20 | 07 | 00 00 00 0B | 48 65 6C 6C 6F 20 57 6F 72 6C 64 00 00 00 00 00");
     assert_eq!(written(|w| w.text(A, "Hello World")), bytes);
     assert_eq!(only(&bytes).and_then(Item::text), Ok("Hello World"));
     let bytes = hex("42 00 20 | 08 | 00 00 00 03 | 01 02 03 00 00 00 00 00");
     assert_eq!(written(|w| w.bytes(A, &[1, 2, 3])), bytes);
     assert_eq!(only(&bytes).and_then(Item::bytes), Ok(&[1, 2, 3][..]));
-    let bytes = hex(
-        "42 00 20 | 01 | 00 00 00 20 | 42 00 04 | 05 | 00 00 00 04 | 00 00 00 FE 00 00 00 00 |
-         42 00 05 | 02 | 00 00 00 04 | 00 00 00 FF 00 00 00 00",
-    );
+    let bytes =
+        hex("42 00 20 | 01 | 00 00 00 20 | 42 00 04 | 05 | 00 00 00 04 | 00 00 00 FE 00 00 00 00 |
+         42 00 05 | 02 | 00 00 00 04 | 00 00 00 FF 00 00 00 00");
     let inner = |w: &mut Writer| {
         w.enumeration(Tag(0x420004), 254);
         w.integer(Tag(0x420005), 255);
