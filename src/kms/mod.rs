@@ -12,6 +12,8 @@ mod call;
 mod config;
 pub mod file;
 mod identity;
+#[cfg(feature = "kms-kmip")]
+mod kmip;
 #[cfg(any(feature = "_network", feature = "kms-pkcs11", test))]
 mod reply;
 #[cfg(any(feature = "_tls", test))]
@@ -156,6 +158,9 @@ pub fn provider(kek: &KekUri, config: &Config) -> Result<Box<dyn Provider>, KmsE
         #[cfg(not(feature = "kms-vault"))]
         KekUri::Vault(_) => return Err(not_built_in(kek, "kms-vault")),
         KekUri::Pkcs11(_) => return Err(not_built_in(kek, "kms-pkcs11")),
+        #[cfg(feature = "kms-kmip")]
+        KekUri::Kmip(key) => Box::new(kmip::KmipProvider::new(key, config)?),
+        #[cfg(not(feature = "kms-kmip"))]
         KekUri::Kmip(_) => return Err(not_built_in(kek, "kms-kmip")),
     })
 }

@@ -3,22 +3,14 @@
 //!
 //! Source: KMIP Specification 1.4, sections 4.12, 4.26, 4.29, 4.30.
 
+use envelope::wrap::kms_wrap::{IV_LEN, KmsWrap};
+
 use super::message::Version;
 use super::numbers as n;
 use super::ttlv::{Malformed, Structure, Writer};
 
-/// Lengths of a data key, of the tag, and of an IV of AES-GCM, in bytes.
-pub(super) const KEY_LEN: usize = 32;
-pub(super) const TAG_LEN: usize = 16;
-pub(super) const IV_LEN: usize = 12;
-
-/// A data key as a server encrypted it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sealed {
-    pub(super) iv: Vec<u8>,
-    pub(super) ciphertext: [u8; KEY_LEN],
-    pub(super) tag: [u8; TAG_LEN],
-}
+/// Length of the tag, in bytes.
+const TAG_LEN: usize = 16;
 
 /// Why an answer does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,13 +58,13 @@ pub(super) fn encrypt(writer: &mut Writer, key: &str, data: &[u8], iv: &[u8], as
 }
 
 /// The same back.
-pub(super) fn decrypt(writer: &mut Writer, key: &str, sealed: &Sealed, associated: &[u8]) {
+pub(super) fn decrypt(writer: &mut Writer, key: &str, wrap: &KmsWrap<'_>, associated: &[u8]) {
     writer.text(n::UNIQUE_IDENTIFIER, key);
     writer.structure(n::CRYPTOGRAPHIC_PARAMETERS, aes_gcm);
-    writer.bytes(n::DATA, &sealed.ciphertext);
-    writer.bytes(n::IV_COUNTER_NONCE, &sealed.iv);
+    writer.bytes(n::DATA, wrap.ciphertext());
+    writer.bytes(n::IV_COUNTER_NONCE, wrap.iv);
     writer.bytes(n::AUTHENTICATED_ENCRYPTION_ADDITIONAL_DATA, associated);
-    writer.bytes(n::AUTHENTICATED_ENCRYPTION_TAG, &sealed.tag);
+    writer.bytes(n::AUTHENTICATED_ENCRYPTION_TAG, wrap.tag());
 }
 
 fn aes_gcm(writer: &mut Writer) {
@@ -81,23 +73,20 @@ fn aes_gcm(writer: &mut Writer) {
     writer.integer(n::TAG_LENGTH, const { TAG_LEN as i32 });
 }
 
-/// What Encrypt answered for `key`, which was handed `iv`.
-pub(super) fn encrypted(payload: Structure<'_>, key: &str, iv: &[u8]) -> Result<Sealed, Unfit> {
+/// The wrap in what Encrypt answered for `key`, which was handed `iv`.
+pub(super) fn encrypted(payload: Structure<'_>, key: &str, iv: &[u8]) -> Result<Vec<u8>, Unfit> {
     of_key(payload, key)?;
-    let ciphertext = payload.first(n::DATA)?.bytes()?;
-    let tag =
-        payload.find(n::AUTHENTICATED_ENCRYPTION_TAG)?.map(|item| item.bytes()).transpose()?;
+    let data = payload.first(n::DATA)?.bytes()?;
+    let tag = payload.find(n::AUTHENTICATED_ENCRYPTION_TAG)?.map(|tag| tag.bytes()).transpose()?;
+    let Some(tag) = tag.filter(|tag| tag.len() == TAG_LEN) else { return Err(Unfit::NoTag) };
     // Told where the server chose one of its own.
-    let told = payload.find(n::IV_COUNTER_NONCE)?.map(|item| item.bytes()).transpose()?;
+    let told = payload.find(n::IV_COUNTER_NONCE)?.map(|iv| iv.bytes()).transpose()?;
     let iv = told.unwrap_or(iv);
     if !(IV_LEN..=usize::from(u8::MAX)).contains(&iv.len()) || iv.iter().all(|byte| *byte == 0) {
         return Err(Unfit::BadIv);
     }
-    let (Ok(ciphertext), Ok(tag)) = (ciphertext.try_into(), tag.unwrap_or_default().try_into())
-    else {
-        return Err(Unfit::NoTag);
-    };
-    Ok(Sealed { iv: iv.to_vec(), ciphertext, tag })
+    let sealed = [data, tag].concat();
+    KmsWrap::new(iv, &sealed).map(|wrap| wrap.to_bytes()).map_err(|_| Unfit::NoTag)
 }
 
 /// What Decrypt answered for `key`: the bytes are in the answer, which is wiped.
@@ -121,13 +110,13 @@ mod tests {
     const IV: [u8; IV_LEN] = [7; IV_LEN];
 
     /// The payload that `items` writes, as Encrypt's for the key `k`.
-    fn read(items: impl FnOnce(&mut Writer)) -> Result<Sealed, Unfit> {
+    fn read(items: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Unfit> {
         let mut writer = Writer::with_capacity(0);
         items(&mut writer);
         encrypted(Structure::new(&writer.into_bytes()), "k", &IV)
     }
 
-    fn told(data: usize, iv: Option<&[u8]>, tag: Option<usize>) -> Result<Sealed, Unfit> {
+    fn told(data: usize, iv: Option<&[u8]>, tag: Option<usize>) -> Result<Vec<u8>, Unfit> {
         read(|writer| {
             writer.text(n::UNIQUE_IDENTIFIER, "k");
             writer.bytes(n::DATA, &vec![1; data]);
@@ -140,25 +129,49 @@ mod tests {
         })
     }
 
+    fn wrap(iv: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(iv.len()).unwrap_or_default();
+        [&[0xF7, 0x58, length], iv, &[1; 32], &[2; 16]].concat()
+    }
+
     #[test]
     fn the_tag_must_be_there() {
-        let whole = Sealed { iv: IV.to_vec(), ciphertext: [1; 32], tag: [2; 16] };
-        assert_eq!(told(32, None, Some(16)), Ok(whole));
+        assert_eq!(told(32, None, Some(16)), Ok(wrap(&IV)));
         // As servers below 1.4 do: none, or at the ciphertext's end.
         for (data, tag) in [(32, None), (48, None), (32, Some(0)), (32, Some(12)), (48, Some(16))] {
             assert_eq!(told(data, None, tag), Err(Unfit::NoTag), "{data} {tag:?}");
         }
+        assert_eq!(told(48, None, Some(0)), Err(Unfit::NoTag));
     }
 
     #[test]
     fn an_iv_of_the_servers_own_counts() {
-        let iv = |told: Result<Sealed, Unfit>| told.map(|sealed| sealed.iv);
-        assert_eq!(iv(told(32, Some(&[3; 12]), Some(16))), Ok(vec![3; 12]));
-        assert_eq!(iv(told(32, Some(&[3; 16]), Some(16))), Ok(vec![3; 16]));
-        assert_eq!(iv(told(32, Some(&IV), Some(16))), Ok(IV.to_vec()));
-        for bad in [&[0; 12][..], &[0; 16], &[3; 11], &[], &[3; 256]] {
-            assert_eq!(iv(told(32, Some(bad), Some(16))), Err(Unfit::BadIv), "{bad:?}");
+        for iv in [&[3; 12][..], &[3; 16], &IV] {
+            assert_eq!(told(32, Some(iv), Some(16)), Ok(wrap(iv)));
         }
+        for bad in [&[0; 12][..], &[0; 16], &[3; 11], &[], &[3; 256]] {
+            assert_eq!(told(32, Some(bad), Some(16)), Err(Unfit::BadIv), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn decrypt_sends_the_parts_of_a_wrap() -> Result<(), Malformed> {
+        let stored = wrap(&[3; 16]);
+        let Ok(parsed) = KmsWrap::parse(&stored) else { return Err(Malformed::Value) };
+        let mut writer = Writer::with_capacity(0);
+        decrypt(&mut writer, "k", &parsed, b"a");
+        let bytes = writer.into_bytes();
+        let payload = Structure::new(&bytes);
+        assert_eq!(payload.first(n::UNIQUE_IDENTIFIER)?.text()?, "k");
+        assert_eq!(payload.first(n::DATA)?.bytes()?, [1; 32]);
+        assert_eq!(payload.first(n::IV_COUNTER_NONCE)?.bytes()?, [3; 16]);
+        assert_eq!(payload.first(n::AUTHENTICATED_ENCRYPTION_ADDITIONAL_DATA)?.bytes()?, b"a");
+        assert_eq!(payload.first(n::AUTHENTICATED_ENCRYPTION_TAG)?.bytes()?, [2; 16]);
+        let parameters = payload.first(n::CRYPTOGRAPHIC_PARAMETERS)?.structure()?;
+        assert_eq!(parameters.first(n::BLOCK_CIPHER_MODE)?.enumeration()?, 9);
+        assert_eq!(parameters.first(n::CRYPTOGRAPHIC_ALGORITHM)?.enumeration()?, 3);
+        assert_eq!(parameters.first(n::TAG_LENGTH)?.integer()?, 16);
+        Ok(())
     }
 
     #[test]

@@ -216,7 +216,8 @@ impl Writer {
         self.item(tag, ENUMERATION, &value.to_be_bytes());
     }
 
-    /// True or false.
+    /// True or false: nothing that is asked for has one, what is answered does.
+    #[cfg(test)]
     pub fn boolean(&mut self, tag: Tag, value: bool) {
         self.item(tag, BOOLEAN, &u64::from(value).to_be_bytes());
     }
