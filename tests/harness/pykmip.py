@@ -37,21 +37,21 @@ class PyKmip:
         self.directory.chmod(0o755)
         self.port = process.free_port()
         self.versions = versions
-        self.authority = Authority(self.directory)
-        self.client = self.authority.issue("envelope", "client")
-        certificate, key = self.authority.issue("server", "server")
+        self.authority = Authority()
+        self.client = self.authority.issue("envelope", client=True)
+        certificate, key = self.authority.issue("server")
         (self.directory / "policy").mkdir()
         self.conf = self.directory / "server.conf"
         self.conf.write_text("\n".join([
             "[server]", "hostname=127.0.0.1", f"port={self.port}", f"certificate_path={certificate}",
-            f"key_path={key}", f"ca_path={self.authority.path}", "auth_suite=TLS1.2", "enable_tls_client_auth=True",
+            f"key_path={key}", f"ca_path={self.authority.ca}", "auth_suite=TLS1.2", "enable_tls_client_auth=True",
             f"policy_path={self.directory}/policy", f"database_path={self.directory}/keys.db", ""]))
         self.log = self.directory / "server.log"
         self.hand_over()
         self.start()
 
     def hand_over(self):
-        """All files to the server's user; again after new ones were issued."""
+        """All files to the server's user."""
         user = place.server_user()
         if os.geteuid() == 0:
             for path in (self.directory, *self.directory.rglob("*")):
@@ -82,7 +82,7 @@ class PyKmip:
             return False
 
     def _context(self):
-        context = ssl.create_default_context(cafile=self.authority.path)
+        context = ssl.create_default_context(cafile=self.authority.ca)
         context.load_cert_chain(*self.client)
         return context
 
@@ -102,6 +102,7 @@ class PyKmip:
     def destroy(self):
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+        self.authority.remove()
 
     def __enter__(self):
         return self
@@ -114,7 +115,7 @@ class PyKmip:
     def conf_of_client(self, client=None):
         """What the extension is told about reaching it."""
         certificate, key = client or self.client
-        return {"envelope.kmip_ca_file": self.authority.path, "envelope.kmip_client_cert_file": certificate,
+        return {"envelope.kmip_ca_file": self.authority.ca, "envelope.kmip_client_cert_file": certificate,
                 "envelope.kmip_client_key_file": key}
 
     def kek(self, key, host="127.0.0.1"):
@@ -125,7 +126,7 @@ class PyKmip:
         """What an expression over PyKMIP's own `client` and `enums` gives, as text."""
         certificate, key = client or self.client
         where = {"host": "127.0.0.1", "port": self.port, "cert": str(certificate), "key": str(key),
-                 "ca": str(self.authority.path), "version": "KMIP_" + (*self.versions, "1.4")[0].replace(".", "_")}
+                 "ca": str(self.authority.ca), "version": "KMIP_" + (*self.versions, "1.4")[0].replace(".", "_")}
         done = subprocess.run([_python(), RUN, "do", json.dumps(where), statement], env=ENV, capture_output=True,
                               text=True)
         assert done.returncode == 0, done.stderr
