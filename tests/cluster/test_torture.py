@@ -6,8 +6,9 @@ import random
 from torture.program import run
 
 # More than these: else it did not do what it is for.
-TIMES = {"programs": 20, "committed": 20, "rolled back": 20, "prepared": 20, "rotations": 20, "checks": 20,
-         "drops": 5, "shares": 5, "imports": 5, "destructions": 5, "crashes of the server": 1}
+TIMES = {"programs": 20, "committed": 20, "rolled back": 20, "prepared": 20, "rotations": 20, "checks": 10,
+         "drops": 5, "shares": 5, "imports": 5, "destructions": 5, "keys moved": 20,
+         "KEKs added": 5, "KEKs dropped": 5, "crashes of the server": 1}
 AT_THE_END = {"rows": 20, "keys": 20}
 
 

@@ -15,6 +15,7 @@ import time
 
 from harness import process
 from harness.cluster import Cluster
+from kms.providers import QUICK
 
 from .oracle import Oracle
 from .session import Session
@@ -25,7 +26,9 @@ from .watch import Watch
 # Seconds from one kill to the next, and from one table that has no key yet to the next.
 KILL_EVERY = (4, 9)
 TABLE_EVERY = 0.4
-CONF = {"max_prepared_transactions": 40, "restart_after_crash": "on", "log_min_messages": "warning"}
+CONF = {"max_prepared_transactions": 40, "restart_after_crash": "on", "log_min_messages": "warning",
+        # As long as it takes beside all that goes on here.
+        "envelope.kms_timeout": "60s", "envelope.allowed_keks": "*"}
 
 
 def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_most=0):
@@ -34,11 +37,11 @@ def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_mos
     say(f"torture: seed {seed}, {sessions} sessions, {seconds:.0f} s")
     oracle, stop = Oracle(), threading.Event()
     rng = random.Random(f"{seed}/kills")
-    with Cluster(conf=CONF) as cluster:
+    with kmses() as (keks, conf, env), Cluster(conf=CONF | conf, env=env) as cluster:
         cluster.sql('CREATE EXTENSION "pgrx-example"')
         for i in range(3):
             add_table(cluster, oracle, f"old{i}")
-        workers = [Session(i, seed, cluster, oracle, stop) for i in range(sessions)]
+        workers = [Session(i, seed, cluster, oracle, stop, keks) for i in range(sessions)]
         threads = [*workers, Watch(cluster, oracle, stop)]
         for t in threads:
             t.start()
@@ -63,6 +66,20 @@ def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_mos
     counts = {**oracle.counts, **found}
     say("torture: " + ", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
     return counts
+
+
+@contextlib.contextmanager
+def kmses():
+    """Two KEKs of each provider, and the settings and variables to ask them by."""
+    keks, conf, env = [], {}, {}
+    with contextlib.ExitStack() as stack:
+        for provider_class in QUICK:
+            provider = provider_class(stack)
+            keks += [provider.new_kek() for _ in range(2)]
+            conf |= provider.conf
+            env |= provider.env
+        # Asked for where none is named, as soon as a KMS has data keys.
+        yield keks, conf | {"envelope.default_kek": keks[0]}, env
 
 
 def torment(cluster, oracle, rng, stop, more):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 # Weights. `make` is a new table with its trigger, `insert` one by the trigger, `seal` one by envelope_encrypt,
 # `rotate` the next version of a table's key, if it has one, `reseal` some of its values under that, `destroy` its oldest
-# version, `share` its keyring for another table, with one of its values, `import` an older export.
+# version, `share` its keyring for another table, with one of its values, `import` an older export; `rewrap` moves its
+# keys to another KEK, of another KMS perhaps, `add_kek` and `drop_kek` give and take one.
 STEPS = {"insert": 10, "seal": 6, "read": 6, "savepoint": 4, "rollback_to": 3, "release": 2, "make": 1, "rotate": 2,
-         "reseal": 2, "destroy": 3, "drop": 1, "share": 1, "export": 1, "import": 1, "flush": 1, "warm": 1, "fail": 1}
+         "reseal": 2, "destroy": 3, "drop": 1, "share": 1, "export": 1, "import": 1, "rewrap": 2, "add_kek": 1, "drop_kek": 2, "flush": 1, "warm": 1, "fail": 1}
 ENDS = {"commit": 10, "rollback": 3, "commit_prepared": 1, "rollback_prepared": 1}
 ISOLATIONS = {"READ COMMITTED": 6, "REPEATABLE READ": 2, "SERIALIZABLE": 1}
 # In the id of a copy, between its own and that of the row whose value it has.

@@ -13,10 +13,11 @@ from .work import Work
 class Session(threading.Thread):
     """`problem` is what it found wrong, and ends it."""
 
-    def __init__(self, number, seed, cluster, oracle, over):
+    def __init__(self, number, seed, cluster, oracle, over, keks=()):
         super().__init__(daemon=True)
         self.problem = None
         self._number, self._seed, self._cluster, self._oracle, self._over = number, seed, cluster, oracle, over
+        self._keks = keks
         self._c = None
         self._pending = None
         self._place = ""
@@ -68,7 +69,7 @@ class Session(threading.Thread):
     # -- one program --------------------------------------------------------------------------------------------
 
     def _run(self, p):
-        steps, verb = Steps(p, self._execute, self._oracle, self._documents), None
+        steps, verb = Steps(p, self._execute, self._oracle, self._documents, self._keks), None
         try:
             self._execute(f"BEGIN ISOLATION LEVEL {p.isolation}")
             for i, step in enumerate(p.steps):

@@ -26,6 +26,13 @@ REFUSED = {
     "share": {"42704", "22023", "55000"},
     # No key yet.
     "export": {"42704"},
+    # Another session moved the keys between the try of a wrap and its write.
+    "import": {"42710"},
+    # No key yet; another session changed the keys meanwhile.
+    "add_kek": {"42704", "40001"},
+    "rewrap": {"42704", "40001"},
+    # As well: the last KEK, or one of which another session has just taken the keys away.
+    "drop_kek": {"42704", "40001", "55000"},
 }
 
 CREATE = """CREATE TABLE {0} (id text PRIMARY KEY, by_trigger bytea, by_function bytea, size int);
@@ -45,9 +52,11 @@ OLDEST_KEY = """SELECT key_id FROM envelope.keys WHERE relation = 'public.' || %
 KEYRINGS = """SELECT to_jsonb(r) FROM envelope.keyring r WHERE keyring_id = ANY (%(ids)s::uuid[])
               UNION ALL SELECT to_jsonb(t) || jsonb_build_object('relation', relation::oid)
                         FROM envelope.keyring_table t WHERE keyring_id = ANY (%(ids)s::uuid[])
-              UNION ALL SELECT to_jsonb(k) FROM envelope.data_key k WHERE keyring_id = ANY (%(ids)s::uuid[])
-              UNION ALL SELECT to_jsonb(w) FROM envelope.wrapped_key w JOIN envelope.data_key k USING (key_id)
-                        WHERE keyring_id = ANY (%(ids)s::uuid[]) ORDER BY 1"""
+              UNION ALL SELECT to_jsonb(k) FROM envelope.data_key k WHERE keyring_id = ANY (%(ids)s::uuid[]) ORDER BY 1"""
+WRAPS = """SELECT key_id, kek, wrapped FROM envelope.wrapped_key JOIN envelope.data_key USING (key_id)
+           WHERE keyring_id = ANY (%(ids)s::uuid[])"""
+KEKS_OF = """SELECT DISTINCT kek FROM envelope.keys CROSS JOIN unnest(keks) kek WHERE relation = 'public.' || %s ORDER BY 1"""
+MOVE = "SELECT done, sqlstate FROM envelope.rewrap(%s, %s, %s::text::regclass)"
 
 
 def ends(verb, sqlstate):
@@ -65,10 +74,12 @@ def read(execute, table):
 
 
 class Steps:
-    """Those of one program, in its transaction. `documents` are earlier programs' exports, by table."""
+    """Those of one program, in its transaction. `documents` are earlier programs' exports, by table, `keks` those that
+    data keys may be moved to."""
 
-    def __init__(self, program, execute, oracle, documents):
+    def __init__(self, program, execute, oracle, documents, keks=()):
         self._program, self._execute, self._oracle, self._documents = program, execute, oracle, documents
+        self._keks = keks
         # Of each open level, the transaction's first.
         self._levels = [Done()]
 
@@ -156,6 +167,35 @@ class Steps:
         if self._execute(ROTATE, (self._table(step.choice),)).fetchone():
             self._oracle.count("rotations")
 
+    def _add_kek(self, _, step):
+        table = self._table(step.choice)
+        if self._keks:
+            with self._refusable(step):
+                self._execute("SELECT envelope.add_kek(%s::text::regclass, %s)", (table, self._kek(step)))
+                self._oracle.count("KEKs added")
+
+    def _drop_kek(self, _, step):
+        table = self._table(step.choice)
+        keks = self._execute(KEKS_OF, (table,)).fetchall()
+        if len(keks) > 1:
+            with self._refusable(step):
+                self._execute("SELECT envelope.drop_kek(%s::text::regclass, %s)", (table, *keks[step.size % len(keks)]))
+                self._oracle.count("KEKs dropped")
+
+    def _rewrap(self, _, step):
+        """From one KEK that the table has to any other, or anew under the same."""
+        table = self._table(step.choice)
+        keks = self._execute(KEKS_OF, (table,)).fetchall()
+        if keks and self._keks:
+            with self._refusable(step):
+                moved = self._execute(MOVE, (*keks[step.size % len(keks)], self._kek(step), table)).fetchall()
+                # What was not done says why, and was left as it was.
+                assert all(done or sqlstate in GIVES_WAY for done, sqlstate in moved), moved
+                self._oracle.count("keys moved", sum(done for done, _ in moved))
+
+    def _kek(self, step):
+        return self._keks[(step.other + step.size) % len(self._keks)]
+
     def _reseal(self, _, step):
         self._execute(RESEAL.format(self._table(step.choice)))
 
@@ -183,18 +223,21 @@ class Steps:
             self._levels[-1].exported[table] = exported.fetchone()[0]
 
     def _import(self, _, step):
-        """It changes nothing: all that the document has is here, or has gone on since."""
+        """It changes nothing: all that the document has is here, or has gone on since. Only wraps of KEKs that were dropped
+        come back."""
         documents = [*self._documents.values(), *self.done().exported.values()]
         if not documents:
             return
         document = documents[-1 - step.choice % len(documents)]
         ids = {"ids": [keyring["keyring_id"] for keyring in json.loads(document)["keyrings"]]}
-        before = self._execute(KEYRINGS, ids).fetchall()
-        self._execute("SELECT envelope.import_keyring(%s)", (document,))
-        self._oracle.count("imports")
+        before, wraps = self._execute(KEYRINGS, ids).fetchall(), self._execute(WRAPS, ids).fetchall()
+        with self._refusable(step):
+            self._execute("SELECT envelope.import_keyring(%s)", (document,))
+            self._oracle.count("imports")
         # With a snapshot for each statement others' changes show too.
         if self._program.isolation != "READ COMMITTED":
             assert self._execute(KEYRINGS, ids).fetchall() == before, "an import has changed something"
+            assert set(wraps) <= set(self._execute(WRAPS, ids).fetchall()), "an import has changed a wrap"
 
     def _flush(self, _, step):
         self._execute("SELECT envelope.flush_cache()")
