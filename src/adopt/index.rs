@@ -18,6 +18,7 @@ mod split;
 mod statements;
 mod subject;
 mod swap;
+mod unique;
 mod wish;
 
 use std::ffi::CStr;
@@ -29,6 +30,7 @@ use pgrx::pg_sys;
 use self::column::IndexColumn;
 use self::options::Options;
 use self::subject::Values;
+use self::unique::Beside;
 use self::wish::Named;
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow, Verb};
@@ -50,6 +52,7 @@ pub use leakage::Measure;
 pub use split::split;
 pub use statements::{OwnIndex, build_statement, readers};
 pub use swap::swap;
+pub use unique::{Beside as UniqueBeside, partition_key};
 
 /// What is asked for; all names in the server's encoding.
 pub struct Wanted<'a> {
@@ -80,7 +83,13 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
         let set = classes::boundaries(&seen.policy, of, &seen.options, &mut counts)?;
         sealed = Some(boundaries::seal(&table::get(owner)?, key_id, &seen.index, &set)?);
     }
-    let repeated = if seen.index.is_unique { counts.terms.repeated() } else { 0 };
+    let beside = Beside::of(wanted.relation)?;
+    if seen.index.is_unique {
+        beside.check(wanted.relation, &text(wanted.column))?;
+    }
+    // Where more than the terms is unique, nothing was counted that would not be.
+    let is_counted = seen.index.is_unique && beside.is_none();
+    let repeated = if is_counted { counts.terms.repeated() } else { 0 };
     drop(counts);
 
     lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
@@ -95,7 +104,7 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     if !wanted.force {
         wish.column.require_empty(wanted.relation)?;
     }
-    wish.column.make(wanted.relation, wanted.column, &wish.rule)?;
+    wish.column.make(wanted.relation, &wish.rule)?;
     let index = IndexRow {
         // A unique index is pinned: two versions of one value would both go in. Of tokens one version is asked.
         key_id: (wish.index.is_unique || wish.rule.is_tokens()).then_some(key_id),
@@ -108,7 +117,7 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     if repeated > 0 {
         warn_of_duplicates(&index, repeated);
     }
-    statements::after(&index, &wish.rule)
+    statements::after(&index, &wish.rule, &beside)
 }
 
 /// An index that may be added.

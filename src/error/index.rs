@@ -160,6 +160,12 @@ pub enum IndexError {
     )]
     NoClasses { index_column: String, table: String },
 
+    /// PostgreSQL has no unique index over all partitions.
+    #[error(
+        "values of column \"{column}\" of table {table} cannot be unique: the table is partitioned by an expression"
+    )]
+    NotUnique { column: String, table: String },
+
     /// No name is left for the column.
     #[error(
         "table {table} has columns of the names that an index of column \"{column}\" would get"
@@ -179,7 +185,9 @@ impl IndexError {
         match self {
             IndexError::KeysGone { .. } | IndexError::None { .. } => ERRCODE_UNDEFINED_OBJECT,
             IndexError::Never { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
-            IndexError::Retyped { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            IndexError::Retyped { .. } | IndexError::NotUnique { .. } => {
+                ERRCODE_FEATURE_NOT_SUPPORTED
+            }
             IndexError::WrongKind { .. } | IndexError::WrongColumn { .. } => {
                 ERRCODE_DATATYPE_MISMATCH
             }
@@ -304,6 +312,11 @@ impl IndexError {
             IndexError::NoBoundaries { .. } => {
                 "Restore its row of envelope.column_index from a backup. Or add the index anew: its rows then get other \
                  classes, and a thief who has both learns the order of values."
+                    .into()
+            }
+            IndexError::NotUnique { .. } => {
+                "PostgreSQL keeps no unique index over such a table. Leave the option out. Within one partition values are unique \
+                 if you make a UNIQUE index on it."
                     .into()
             }
             IndexError::NoClasses { .. } => "Other kinds have none that could grow.".into(),

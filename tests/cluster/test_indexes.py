@@ -1,5 +1,6 @@
 """Search indexes are declared, refused, and follow their columns; and they travel."""
 
+import psycopg
 import pytest
 from harness.keyrings import notices
 from sqlstate import fails
@@ -65,7 +66,7 @@ def test_an_index_is_added(db, kind, value_type, more, rule, column):
     assert type_of(db, "ssn_ix") == column
     comment = db.value("SELECT col_description('people'::regclass, attnum) FROM pg_attribute "
                        "WHERE attrelid = 'people'::regclass AND attname = 'ssn_ix'")
-    assert f"column ssn ({rule})" in comment
+    assert f"rule {rule}" in comment
     assert run[0] == "CALL envelope.build_index('public.people', 'ssn', 'ssn_ix')"
     # PostgreSQL takes it, and the index is one that can be used.
     db.sql(run[1])
@@ -922,10 +923,13 @@ def test_the_steps_of_a_plan(db, online):
         db.sql("UPDATE envelope.column_index SET built = true WHERE index_column = %s", (name,))
 
     printed = steps()
-    assert [sql.split("(")[0] for sql in printed[-9:]] == [
+    added = [at for at, sql in enumerate(printed) if sql and sql.startswith("SELECT envelope.add_index")]
+    assert [sql.split("(")[0] for sql in printed[added[0]:added[0] + 9]] == [
         "SELECT envelope.add_index", "CALL envelope.build_index", "CREATE UNIQUE INDEX CONCURRENTLY ON public.people ",
         "SELECT envelope.add_index", "CALL envelope.build_index", "CREATE INDEX CONCURRENTLY ON public.people USING gin ",
         "SELECT envelope.add_index", "CALL envelope.build_index", "CREATE INDEX CONCURRENTLY ON public.people "]
+    # Before readers change over: they are told so by a step without a statement.
+    assert (None in printed[added[-1]:-1]) == (online == "true")
     for sql in printed:
         if sql is not None:
             build(sql) if "build_index" in sql else db.sql(sql)
@@ -975,3 +979,49 @@ def test_a_plan_of_indexes_that_are_none(db, indexes):
     db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn text)")
     with fails("22023"):
         db.sql("SELECT envelope.plan('people', '{ssn}', %s)", (f'{{"indexes": {indexes}}}',))
+
+
+def test_there_is_no_moment_without_an_answer_or_uniqueness_in_a_plan(db):
+    """A table in use: after each step either the plaintext can be searched and is unique, or the sealed value."""
+    reader = f"reader_{db.name}"
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn text, pay int); CREATE UNIQUE INDEX people_ssn ON people (ssn)")
+    db.sql("INSERT INTO people SELECT g, 'person ' || g, g FROM generate_series(1, 300) g")
+    db.sql(f"CREATE ROLE {reader} LOGIN; GRANT SELECT ON people TO {reader}")
+    options = """{"online": true, "quiet": true, "ssn": {"indexes": [{"kind": "exact", "unique": true}]},
+                  "pay": {"indexes": [{"kind": "exact"}]}}"""
+
+    def steps():
+        return [sql for sql, in db.sql("SELECT sql FROM envelope.plan('people', '{ssn,pay}', %s) WHERE sql IS NOT NULL",
+                                       (options,))]
+
+    def asks(c):
+        ways = {"plain": "SELECT id FROM people WHERE ssn = 'person 7'",
+                "before": "SELECT id FROM people WHERE ssn_ix = ANY (envelope_search('people', 'ssn_sealed', 'person 7'))",
+                "after": "SELECT id FROM people WHERE ssn_ix = ANY (envelope_search('people', 'ssn', 'person 7'))"}
+        found = []
+        for way, query in ways.items():
+            try:
+                c.execute("SET enable_seqscan = off")
+                rows = c.execute(query).fetchall()
+            except psycopg.Error:
+                continue
+            assert rows in ([(7,)], []), (way, rows)
+            found += [way] if rows else []
+        return found
+
+    ways, printed = [], steps()
+    for sql in printed:
+        with db.connect() as c:
+            c.execute(sql)
+            ways.append(asks(c))
+            assert ways[-1], sql
+            with fails("23505"):
+                c.execute("INSERT INTO people (id, ssn) VALUES (1000, 'person 8')")
+    assert ways[0] == ["plain"] and ways[-1] == ["after"]
+    assert ["plain", "before"] in ways
+    assert steps() == []
+    assert db.sql("SELECT label FROM envelope.indexes ORDER BY 1") == [("people.pay_sealed",), ("people.ssn",)]
+    assert not db.sql("SELECT * FROM envelope.verify('people', 'ssn')")
+    # Who is not to read terms reads all else as before, under its name of now.
+    db.sql(f"SELECT envelope.grant_key('people', '{reader}', 'decrypt')")
+    assert db.value("SELECT envelope_decrypt_text('people', ssn) FROM people WHERE id = 7", user=reader) == "person 7"

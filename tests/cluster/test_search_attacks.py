@@ -236,6 +236,69 @@ def test_the_first_column_answers_while_the_second_is_filled(db, column):
         found(c, "one", column=column)
 
 
+PARTS = {
+    "list": ("tenant int", "BY LIST (tenant)", "ix, tenant",
+             ["CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)", "CREATE TABLE t_2 PARTITION OF t DEFAULT"]),
+    "nested": ("tenant int, year int DEFAULT 1", "BY LIST (tenant)", "ix, tenant, year",
+               ["CREATE TABLE t_1 (year int DEFAULT 1, v envelope.sealed, tenant int, id int) PARTITION BY LIST (year)",
+                "ALTER TABLE t ATTACH PARTITION t_1 FOR VALUES IN (1)",
+                "CREATE TABLE t_11 PARTITION OF t_1 FOR VALUES IN (1)", "CREATE TABLE t_2 PARTITION OF t DEFAULT"]),
+}
+
+
+@pytest.mark.parametrize("way", PARTS)
+def test_uniqueness_in_a_partitioned_table_is_beside_the_partition_key(db, way):
+    column, by, columns, parts = PARTS[way]
+    protected(db, columns=f"id int, v envelope.sealed, {column}", how=f"PARTITION {by}")
+    for part in parts:
+        db.sql(part)
+    db.sql("INSERT INTO t (id, v, tenant) VALUES (1, 'one', 1), (2, 'one', 2)")
+    said = []
+    with db.connect() as c:
+        c.add_notice_handler(lambda notice: said.append((notice.severity, notice.message_primary)))
+        run = [sql for sql, in c.execute("SELECT envelope.add_index('t', 'v', 'exact', index_column => 'ix', "
+                                         "options => '{\"unique\": true}')").fetchall()]
+        assert [message for severity, message in said if severity == "WARNING" and "together with tenant" in message]
+        create = run[1]
+        assert create == f"CREATE UNIQUE INDEX ON public.t ({columns})"
+        lint = c.execute("SELECT remedy FROM envelope.lint('t') WHERE message LIKE '%UNIQUE%'").fetchall()
+        assert lint and lint[0][0].replace('"', "") == create.replace('"', "")
+        for sql in run:
+            c.execute(sql)
+        # There it is, and nobody asks for another one.
+        assert not c.execute("SELECT 1 FROM envelope.lint('t') WHERE message LIKE '%UNIQUE%'").fetchall()
+        assert not c.execute("""SELECT 1 FROM envelope.plan('t', '{v}', '{"indexes": [{"kind": "exact", "unique": true}]}')
+                                WHERE sql LIKE 'CREATE%'""").fetchall()
+        with fails("23505"):
+            c.execute("INSERT INTO t (id, v, tenant) VALUES (3, 'one', 1)")
+        c.execute(f"INSERT INTO t (id, v, tenant) VALUES (3, 'one', 1) ON CONFLICT ({columns}) DO UPDATE SET id = 9")
+        assert sorted(found(c, "one")) == [2, 9]
+        # Through a rotation as well.
+        c.execute("SELECT envelope.rotate_index_key('t')")
+        for sql, in c.execute("SELECT envelope.add_index('t', 'v', 'exact', index_column => 'ix2', "
+                              "options => '{\"unique\": true}')").fetchall():
+            c.execute(sql)
+        c.execute("SELECT envelope.swap_index('t', 'ix', 'ix2')")
+        with fails("23505"):
+            c.execute("INSERT INTO t (id, v, tenant) VALUES (3, 'one', 1)")
+
+
+def test_a_unique_index_of_more_than_the_partition_key_is_none_of_the_column(db):
+    protected(db, columns="id int, v envelope.sealed, tenant int", how="PARTITION BY LIST (tenant)")
+    db.sql("CREATE TABLE t_1 PARTITION OF t DEFAULT")
+    indexed(db, options='{"unique": true}')
+    db.sql("CREATE UNIQUE INDEX ON t (ix, tenant, id)")
+    assert db.sql("SELECT 1 FROM envelope.lint('t') WHERE message LIKE '%UNIQUE%'")
+
+
+def test_nothing_is_unique_in_a_table_that_is_partitioned_by_an_expression(db):
+    protected(db, columns="id int, v envelope.sealed", how="PARTITION BY LIST ((id % 2))")
+    db.sql("CREATE TABLE t_1 PARTITION OF t DEFAULT")
+    with fails("0A000"):
+        indexed(db, options='{"unique": true}')
+    indexed(db)
+
+
 READERS = [
     "CREATE VIEW reader AS SELECT id FROM t WHERE ix = ANY (envelope_search('t', 'v', 'one'))",
     "CREATE FUNCTION reader() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t WHERE ix IS NULL; END",

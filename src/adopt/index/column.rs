@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use envelope::search::Rule;
 use pgrx::pg_sys;
 
+use super::unique::partition_key;
 use crate::adopt::plan::text::{joined, literal};
 use crate::catalog;
 use crate::catalog::rows::{self, PolicyRow};
@@ -50,17 +51,19 @@ impl IndexColumn {
     }
 
     /// Makes it, if it is not there, as the current role; its comment says what it holds.
-    pub fn make(&self, relation: pg_sys::Oid, column: &CStr, rule: &Rule) -> Result<()> {
+    pub fn make(&self, relation: pg_sys::Oid, rule: &Rule) -> Result<()> {
         if !self.is_new {
             return Ok(());
         }
-        let of = encoding::to_string(column.to_bytes());
         let (table, column) = (display_name(relation), quoted(&self.plain()));
         let needs = if self.is_tokens { "int8[]" } else { "bytea" };
         let sql = format!("ALTER TABLE {table} ADD COLUMN {column} pg_catalog.{needs}");
         spi::run(&sql).map_err(Error::Corrupt)?;
         let what = if self.is_tokens { "Tokens" } else { "Terms" };
-        let comment = format!("{what} of column {of} ({rule}); only the sealing trigger sets it");
+        // Not the name of the sealed column, which may change.
+        let comment = format!(
+            "{what} by rule {rule} for search: envelope.indexes says of which column; only the sealing trigger sets them"
+        );
         let sql = format!("COMMENT ON COLUMN {table}.{column} IS {}", literal(&comment));
         spi::run(&sql).map_err(Error::Corrupt)
     }
@@ -159,6 +162,7 @@ fn require_ours_alone(relation: pg_sys::Oid, column: &IndexColumn) -> Result<()>
 pub fn not_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<Option<String>> {
     let (old, new) = (super::number(relation, old)?, super::number(relation, new)?);
     let relation = relation.to_u32();
+    let key = partition_key(&format!("{relation}::pg_catalog.oid"));
     let sql = format!(
         "WITH u AS (
            SELECT (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1] AS columns
@@ -169,8 +173,7 @@ pub fn not_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<Op
            SELECT pg_catalog.array_remove(u.columns, {old}::pg_catalog.int2) AS others FROM u
            WHERE {old}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)
            UNION ALL
-           SELECT COALESCE((SELECT p.partattrs::pg_catalog.int2[] FROM pg_catalog.pg_partitioned_table p
-                            WHERE p.partrelid OPERATOR(pg_catalog.=) {relation}::pg_catalog.oid), '{{}}')
+           SELECT {key}
            WHERE NOT EXISTS (SELECT FROM u WHERE {old}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (u.columns)))
          SELECT pg_catalog.convert_to((
            SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', '
@@ -189,25 +192,23 @@ pub fn not_as_unique(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<Op
     Ok(columns.map(|names| String::from_utf8_lossy(&names).into_owned()))
 }
 
-/// Whether a valid index of PostgreSQL's stands on that column; a unique one on nothing else.
+/// Whether a valid index of PostgreSQL's stands on that column; a unique one on nothing else but the partition key.
 pub fn has_valid_index(relation: pg_sys::Oid, column: &CStr, unique: bool) -> Result<bool> {
-    let condition = if unique {
-        "i.indisunique AND i.indnkeyatts OPERATOR(pg_catalog.=) 1"
-    } else {
-        "i.indisready"
-    };
+    let condition = if unique { IS_UNIQUE } else { "i.indisready AND it.is_first" };
     let what = "''::pg_catalog.text";
     Ok(of_indexes(relation, column, what, &format!("i.indisvalid AND {condition}"))?.is_some())
 }
 
-/// An index on that column alone that CREATE INDEX CONCURRENTLY has left invalid, as SQL names it.
+const IS_UNIQUE: &str = "i.indisunique AND i.indimmediate AND it.is_it";
+
+/// An index on that column, with nothing else but the partition key, that CREATE INDEX CONCURRENTLY has left invalid, as
+/// SQL names it.
 pub fn invalid_index(relation: pg_sys::Oid, column: &CStr) -> Result<Option<String>> {
     let name = "pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, c.relname))";
-    let condition = "NOT i.indisvalid AND i.indnkeyatts OPERATOR(pg_catalog.=) 1";
-    of_indexes(relation, column, name, condition)
+    of_indexes(relation, column, name, "NOT i.indisvalid AND it.is_it")
 }
 
-/// What of whole indexes whose first column that is.
+/// What of whole indexes that the column is in: whether it is the first, and whether it is all but for the partition key.
 fn of_indexes(
     relation: pg_sys::Oid,
     column: &CStr,
@@ -215,13 +216,18 @@ fn of_indexes(
     condition: &str,
 ) -> Result<Option<String>> {
     let Some(number) = attribute::number(relation, column) else { return Ok(None) };
+    let relation = format!("{}::pg_catalog.oid", relation.to_u32());
     let sql = format!(
         "SELECT pg_catalog.convert_to({what}, 'UTF8') FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
          JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-         WHERE i.indrelid OPERATOR(pg_catalog.=) {}::pg_catalog.oid AND i.indpred IS NULL AND {condition}
-           AND i.indkey[0] OPERATOR(pg_catalog.=) {number}::pg_catalog.int2",
-        relation.to_u32()
+         CROSS JOIN LATERAL (
+           SELECT i.indkey[0] OPERATOR(pg_catalog.=) {number}::pg_catalog.int2 AS is_first,
+                  {number}::pg_catalog.int2 OPERATOR(pg_catalog.=) ANY (k.columns)
+                    AND pg_catalog.array_remove(k.columns, {number}::pg_catalog.int2) OPERATOR(pg_catalog.<@) {} AS is_it
+           FROM (SELECT (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) AS k (columns)) AS it
+         WHERE i.indrelid OPERATOR(pg_catalog.=) {relation} AND i.indpred IS NULL AND {condition}",
+        partition_key(&relation)
     );
     let told = spi::bytes(&sql, &[]).map_err(Error::Corrupt)?;
     Ok(told.and_then(|name| String::from_utf8(name).ok()))

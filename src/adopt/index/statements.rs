@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::label;
+use super::unique::Beside;
 use crate::adopt::plan::text::literal;
 use crate::catalog::rows::{self, IndexRow, Verb};
 use crate::catalog::views;
@@ -14,7 +15,7 @@ use crate::pg::relation::{self, display_name, quoted};
 use crate::pg::{acl, attribute};
 
 /// The statements, in their order: the terms of the rows that are there, PostgreSQL's own index, rights.
-pub fn after(index: &IndexRow, rule: &Rule) -> Result<Vec<String>> {
+pub fn after(index: &IndexRow, rule: &Rule, beside: &Beside) -> Result<Vec<String>> {
     let table = display_name(index.relation);
     let (column, index_column) = (text(&index.column_name), text(&index.index_column));
     let quoted_index = quoted(&index_column);
@@ -23,8 +24,10 @@ pub fn after(index: &IndexRow, rule: &Rule) -> Result<Vec<String>> {
         is_tokens: rule.is_tokens(),
         is_partitioned: relation::pages(index.relation).is_none(),
     };
-    let mut statements =
-        vec![build_statement(&table, &column, &index_column), make.create(&table, &quoted_index)];
+    let mut statements = vec![
+        build_statement(&table, &column, &index_column),
+        make.create(&table, &quoted_index, beside),
+    ];
     statements.extend(rights(index, &table, &quoted_index)?);
     Ok(statements)
 }
@@ -48,12 +51,13 @@ pub struct OwnIndex {
 }
 
 impl OwnIndex {
-    /// The statement that makes it; the names as SQL quotes them.
-    pub fn create(&self, table: &str, index_column: &str) -> String {
+    /// The statement that makes it; the names as SQL quotes them. A unique one has other columns `beside`.
+    pub fn create(&self, table: &str, index_column: &str, beside: &Beside) -> String {
         let unique = if self.is_unique { "UNIQUE " } else { "" };
         let concurrently = if self.is_partitioned { "" } else { "CONCURRENTLY " };
         let using = if self.is_tokens { "USING gin " } else { "" };
-        format!("CREATE {unique}INDEX {concurrently}ON {table} {using}({index_column})")
+        let columns = if self.is_unique { beside.with(index_column) } else { index_column.into() };
+        format!("CREATE {unique}INDEX {concurrently}ON {table} {using}({columns})")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::columns::Columns;
+use crate::adopt::index::partition_key;
 use crate::catalog;
 use crate::error::Result;
 
@@ -9,7 +10,9 @@ use crate::error::Result;
 pub fn findings(columns: &Columns) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     if catalog::oid_of(c"column_index").is_ok() {
+        let key = partition_key("i.table_id");
         for sql in QUERIES {
+            let sql = sql.replace("{partition_key}", &key);
             findings.extend(columns.ask(&format!("{INDEX} {sql}"))?);
         }
     }
@@ -124,15 +127,21 @@ SELECT i.table_id, i.column_name::text, 'warning', '55000',
        format('CALL envelope.build_index(%L, %L, %L)', i.tab, i.column_name, i.index_column)
 FROM ix i WHERE NOT i.built";
 
-/// A unique index of ours that PostgreSQL does not keep.
+/// A unique index of ours that PostgreSQL does not keep. In a partitioned table it has the partition key, too; where that
+/// has expressions PostgreSQL keeps none.
 const NOT_UNIQUE: &str = r"
 SELECT i.table_id, i.column_name::text, 'warning', '55000',
        format('the search index in column %I is to be unique, and no valid UNIQUE index keeps duplicates out', i.index_column),
-       format('CREATE UNIQUE INDEX %sON %s (%I)', CASE WHEN t.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, i.tab, i.index_column)
-FROM ix i JOIN pg_class t ON t.oid = i.table_id
+       CASE WHEN 0 = ANY (p.key) THEN format('SELECT envelope.drop_index(%s)', i.named)
+            ELSE format('CREATE UNIQUE INDEX %sON %s (%s)', CASE WHEN t.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, i.tab,
+              concat_ws(', ', quote_ident(i.index_column),
+                (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+                 WHERE a.attrelid = i.table_id AND a.attnum = ANY (p.key) AND a.attnum <> i.attnum))) END
+FROM ix i JOIN pg_class t ON t.oid = i.table_id CROSS JOIN LATERAL (SELECT {partition_key}) AS p (key)
 WHERE i.is_unique AND i.attnum IS NOT NULL AND NOT EXISTS (
-  SELECT FROM pg_index x WHERE x.indrelid = i.table_id AND x.indisvalid AND x.indisunique AND x.indpred IS NULL
-                           AND x.indnkeyatts = 1 AND x.indkey[0] = i.attnum)";
+  SELECT FROM pg_index x CROSS JOIN LATERAL (SELECT (x.indkey::int2[])[0:x.indnkeyatts - 1]) AS k (columns)
+  WHERE x.indrelid = i.table_id AND x.indisvalid AND x.indisunique AND x.indpred IS NULL
+    AND i.attnum = ANY (k.columns) AND array_remove(k.columns, i.attnum) <@ p.key)";
 
 /// Terms that are found by reading the whole table.
 const NO_INDEX: &str = r"

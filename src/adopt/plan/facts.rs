@@ -138,6 +138,9 @@ pub struct Use {
     /// The statement that makes it as it is; none but of what only makes queries quicker.
     #[serde(default)]
     pub make: Option<String>,
+    /// It keeps the column unique, and does nothing else.
+    #[serde(default)]
+    pub is_only_unique: bool,
 }
 
 /// A role that was granted something on the table, and what it lacks on its keys.

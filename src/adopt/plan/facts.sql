@@ -8,8 +8,18 @@ tree AS (
 -- Whatever PostgreSQL knows to depend on a column, of the table or of one of its partitions.
 uses AS (
   SELECT DISTINCT a.attname AS column_name, u.kind, u.name, u.remove,
-         CASE u.kind WHEN 'index' THEN pg_get_indexdef(d.objid)
-                     WHEN 'extended statistics' THEN pg_get_statisticsobjdef(d.objid) END AS make
+         CASE WHEN u.kind IN ('index', 'unique index') THEN pg_get_indexdef(d.objid)
+              WHEN u.kind = 'extended statistics' THEN pg_get_statisticsobjdef(d.objid)
+              WHEN u.kind = 'UNIQUE constraint' THEN pg_get_constraintdef(d.objid) END AS make,
+         -- It keeps the column unique, as far as PostgreSQL can in such a table, and does nothing else.
+         u.kind IN ('unique index', 'UNIQUE constraint') AND EXISTS (
+           SELECT FROM pg_index x CROSS JOIN LATERAL (SELECT (x.indkey::int2[])[0:x.indnkeyatts - 1]) AS k (columns)
+           WHERE x.indrelid = $1 AND x.indisvalid AND x.indimmediate AND NOT x.indisreplident
+             AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnatts = x.indnkeyatts
+             AND pg_get_indexdef(x.indexrelid) NOT LIKE '% NULLS NOT DISTINCT%'
+             AND x.indexrelid = COALESCE((SELECT c.conindid FROM pg_constraint c
+                                          WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid), d.objid)
+             AND a.attnum = ANY (k.columns) AND array_remove(k.columns, a.attnum) <@ {partition_key}) AS is_only_unique
   FROM pg_depend d
   JOIN tree ON tree.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
   JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -77,7 +87,7 @@ uses AS (
   ) AS u(kind, name, remove)
   UNION ALL
   -- Which depends on its table: PostgreSQL turns that round.
-  SELECT DISTINCT a.attname, 'partition key', format('of table %s', d.refobjid::regclass), '', NULL
+  SELECT DISTINCT a.attname, 'partition key', format('of table %s', d.refobjid::regclass), '', NULL, false
   FROM pg_depend d JOIN tree ON tree.oid = d.refobjid AND tree.oid = d.objid
   JOIN pg_attribute a ON a.attrelid = d.objid AND a.attnum = d.objsubid
   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid = 0
@@ -156,7 +166,7 @@ SELECT convert_to(json_build_object(
     FROM pg_constraint c WHERE c.conrelid = p.oid AND c.contype = 'c'), '[]'),
   'constraints', COALESCE((SELECT json_agg(c.conname) FROM pg_constraint c WHERE c.conrelid = p.oid), '[]'),
   'uses', COALESCE((SELECT json_agg(json_build_object('column', u.column_name, 'kind', u.kind, 'name', u.name,
-      'remove', u.remove, 'make', u.make) ORDER BY u.column_name, u.kind, u.name) FROM uses u), '[]'),
+      'remove', u.remove, 'make', u.make, 'is_only_unique', u.is_only_unique) ORDER BY u.column_name, u.kind, u.name) FROM uses u), '[]'),
   'roles', COALESCE((SELECT json_agg(json_build_object(
       'name', x.name, 'writes', x.writes AND NOT x.may_encrypt,
       'reads_all', x.reads_all AND NOT x.may_decrypt,

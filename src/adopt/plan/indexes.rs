@@ -1,4 +1,6 @@
-//! The search indexes of columns that are to be protected: the last steps, once all values are sealed.
+//! The search indexes of columns that are to be protected, once all values are sealed. Where those stand beside the
+//! plaintext first, the indexes come before readers change over: there is no moment without an answer, nor without
+//! uniqueness.
 
 use std::ffi::CString;
 
@@ -8,9 +10,9 @@ use serde_json::{Map, Value};
 use super::facts::Facts;
 use super::step::{BATCHES, EXCLUSIVE, NO_CHANGE, Step};
 use super::text::{as_one, literal};
-use super::wish::{Form, Wish};
+use super::wish::Wish;
 use crate::adopt::index::{
-    OwnIndex, build_statement, has_valid_index, invalid_index, readers, usual_names,
+    OwnIndex, UniqueBeside, build_statement, has_valid_index, invalid_index, readers, usual_names,
 };
 use crate::catalog::rows::{self, IndexRow};
 use crate::error::{Error, Result};
@@ -82,7 +84,8 @@ impl OfIndex {
         ["words", "parts", "tree"].iter().any(|kind| self.kind.starts_with(kind))
     }
 
-    fn is_unique(&self) -> bool {
+    /// Whether it is to keep values unique.
+    pub fn is_unique(&self) -> bool {
         self.options.get("unique").and_then(Value::as_bool) == Some(true)
     }
 
@@ -103,6 +106,33 @@ impl OfIndex {
     }
 }
 
+/// The steps that add indexes, in their order.
+#[derive(Default)]
+pub struct Steps(Vec<(Place, Step)>);
+
+/// Where a column of sealed values is when it gets its index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Beside the plaintext, which goes on to answer questions until readers change over.
+    Beside,
+    /// In the place of it.
+    InPlace,
+}
+
+impl Steps {
+    /// Where nothing stands between.
+    pub fn all(self) -> Vec<Step> {
+        self.0.into_iter().map(|(_, step)| step).collect()
+    }
+
+    /// Takes out those of the columns there.
+    pub fn take(&mut self, place: Place) -> Vec<Step> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|it| it.0 == place);
+        self.0 = left;
+        Steps(taken).all()
+    }
+}
+
 /// The steps that add them to the columns of `wishes`, as far as they are not there. Where the plan `is_begun`, its first
 /// steps give `decrypt` to who reads the table.
 pub fn steps(
@@ -110,19 +140,24 @@ pub fn steps(
     facts: &Facts,
     wishes: &[(&Wish<'_>, Vec<OfIndex>)],
     is_begun: bool,
-) -> Result<Vec<Step>> {
+) -> Result<Steps> {
     let there = rows::indexes(relation)?;
+    let beside = UniqueBeside::of(relation)?;
     let mut taken: Vec<String> = facts.columns.iter().map(|column| column.name.clone()).collect();
-    let mut steps = Vec::new();
+    let mut all = Vec::new();
     // Before there are terms that could be read.
-    if wishes.iter().any(|(_, wanted)| !wanted.is_empty()) {
-        steps.extend(rights(relation, facts, wishes, &there, is_begun)?);
+    let place_of =
+        |wish: &Wish<'_>| if wish.is_in_place() { Place::InPlace } else { Place::Beside };
+    let places = wishes.iter().filter(|it| !it.1.is_empty()).map(|(wish, _)| place_of(wish));
+    let mut places: Vec<Place> = places.collect();
+    places.sort_by_key(|place| *place == Place::InPlace);
+    if let Some(first) = places.first() {
+        let rights = rights(relation, facts, wishes, &there, is_begun)?;
+        all.extend(rights.into_iter().map(|step| (*first, step)));
     }
     for (wish, wanted) in wishes {
-        let column = match wish.form {
-            Form::Source => &wish.target.plain,
-            _ => &wish.column.name,
-        };
+        let mut steps = Vec::new();
+        let column = &wish.target.plain;
         for index in wanted {
             let is_of = |row: &&IndexRow| {
                 encoding::to_string(row.column_name.to_bytes()) == *column && index.is(row)
@@ -130,11 +165,11 @@ pub fn steps(
             let found = there.iter().find(is_of);
             let name = match found {
                 Some(row) => encoding::to_string(row.index_column.to_bytes()),
-                None => name(index, column, &taken)?,
+                None => name(index, last_name(wish), &taken)?,
             };
             taken.push(name.clone());
             if found.is_none() {
-                steps.push(add(facts, column, index, &name));
+                steps.push(add(facts, wish, index, &name));
             }
             if found.is_none_or(|row| !row.built) {
                 steps.push(build(facts, column, &name));
@@ -147,10 +182,16 @@ pub fn steps(
                 let left = invalid_index(relation, &row.index_column)?;
                 steps.extend(left.map(|left| drop_invalid(facts, &left)));
             }
-            steps.push(create(facts, index, is_unique, &name));
+            steps.push(create(facts, index, is_unique, &name, &beside));
         }
+        all.extend(steps.into_iter().map(|step| (place_of(wish), step)));
     }
-    Ok(steps)
+    Ok(Steps(all))
+}
+
+/// The name of the column of sealed values when all is done.
+fn last_name<'a>(wish: &'a Wish<'_>) -> &'a str {
+    if wish.is_renamed() { &wish.column.name } else { &wish.target.plain }
 }
 
 /// Whoever reads all columns of the table loses those of terms, unless it may search or open values.
@@ -168,19 +209,17 @@ fn rights(
                 .flat_map(|(_, wanted)| wanted)
                 .any(|index| index.index_column.as_ref() == Some(name))
     };
-    let goes = |name: &String| {
-        wishes.iter().any(|(wish, _)| wish.is_renamed() && wish.target.plain == *name)
-    };
+    // A column that is renamed later on keeps its rights.
     let mut others: Vec<String> = facts
         .columns
         .iter()
-        .filter(|column| !is_terms(&column.name) && !goes(&column.name))
+        .filter(|column| !is_terms(&column.name))
         .map(|column| column.quoted.clone())
         .collect();
     let made = wishes
         .iter()
         .map(|(wish, _)| *wish)
-        .filter(|wish| wish.form == Form::Source && facts.column(&wish.target.plain).is_none());
+        .filter(|wish| facts.column(&wish.target.plain).is_none());
     others.extend(made.map(|wish| wish.target.quoted.clone()));
     let keyring = rows::sealing_keyring(relation::partition_root(relation))?;
     let mut steps = Vec::new();
@@ -218,10 +257,10 @@ fn name(index: &OfIndex, column: &str, taken: &[String]) -> Result<String> {
     })
 }
 
-fn add(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> Step {
+fn add(facts: &Facts, wish: &Wish<'_>, index: &OfIndex, name: &str) -> Step {
     let mut arguments = vec![
         facts.literal(),
-        literal(column),
+        literal(&wish.target.plain),
         literal(&index.kind),
         format!("index_column => {}", literal(name)),
     ];
@@ -231,6 +270,10 @@ fn add(facts: &Facts, column: &str, index: &OfIndex, name: &str) -> Step {
         arguments.push(format!("options => {}", literal(&options)));
     }
     arguments.extend(index.others.iter().map(|(key, value)| format!("{key} => {value}")));
+    if wish.is_renamed() && index.others.iter().all(|(key, _)| key != "label") {
+        let label = format!("{}.{}", facts.plain_name, last_name(wish));
+        arguments.push(format!("label => {}", literal(&label)));
+    }
     Step::run(
         format!("SELECT envelope.add_index({})", arguments.join(", ")),
         EXCLUSIVE,
@@ -257,7 +300,13 @@ fn drop_invalid(facts: &Facts, left: &str) -> Step {
     )
 }
 
-fn create(facts: &Facts, index: &OfIndex, is_unique: bool, name: &str) -> Step {
+fn create(
+    facts: &Facts,
+    index: &OfIndex,
+    is_unique: bool,
+    name: &str,
+    beside: &UniqueBeside,
+) -> Step {
     let make =
         OwnIndex { is_unique, is_tokens: index.is_tokens(), is_partitioned: facts.is_partitioned };
     let lock = if facts.is_partitioned { NO_WRITES_MEANWHILE } else { READ_TWICE };
@@ -268,5 +317,5 @@ fn create(facts: &Facts, index: &OfIndex, is_unique: bool, name: &str) -> Step {
         }
         false => "PostgreSQL's own index; not in a transaction block",
     };
-    Step::run(make.create(&facts.name, &(facts.quote)(name)), lock, remark)
+    Step::run(make.create(&facts.name, &(facts.quote)(name), beside), lock, remark)
 }

@@ -47,10 +47,10 @@ pub fn late<'a>(facts: &'a Facts, wishes: &[Wish<'_>]) -> Vec<&'a Use> {
     let mut late: Vec<&Use> = Vec::new();
     for used in &facts.uses {
         let is_ours =
-            wishes.iter().any(|wish| wish.column.name == used.column && !wish.is_in_place());
+            wishes.iter().any(|wish| wish.column.name == used.column && is_late(wish, used));
         let is_known =
             late.iter().any(|known| (&known.kind, &known.name) == (&used.kind, &used.name));
-        if is_ours && is_late(&used.kind) && !is_known {
+        if is_ours && !is_known {
             late.push(used);
         }
     }
@@ -141,13 +141,16 @@ fn used(facts: &Facts, wish: &Wish<'_>) -> Vec<Obstacle> {
     uses.map(|used| Obstacle {
         what: format!("{} {} uses column {}", used.kind, used.name, wish.column.quoted),
         remove: used.remove.clone(),
-        is_late: is_late(&used.kind) && !wish.is_in_place(),
+        is_late: is_late(wish, used),
         is_object: used.kind != "partition key",
     })
     .collect()
 }
 
-/// What reads a column and can be made anew over another one, or without which queries are slower at most.
-fn is_late(kind: &str) -> bool {
-    ["view", "materialized view", "index", "extended statistics", "function"].contains(&kind)
+/// What reads a column and can be made anew over another one, or without which queries are slower at most; what keeps it
+/// unique, where a search index does so by then.
+fn is_late(wish: &Wish<'_>, used: &Use) -> bool {
+    let kinds = ["view", "materialized view", "index", "extended statistics", "function"];
+    let is_one = kinds.contains(&used.kind.as_str()) || used.is_only_unique && wish.stays_unique;
+    is_one && !wish.is_in_place()
 }

@@ -11,6 +11,7 @@ use self::swapped::{emptied, swapped};
 use self::switched::{is_view_later, switched, view};
 use super::facts::{Facts, Role, TriggerKind};
 use super::in_place::argument;
+use super::indexes;
 use super::options::Options;
 use super::step::{NO_LOCK, Step};
 use super::text::literal;
@@ -19,12 +20,22 @@ use super::wish::Wish;
 use crate::error::Result;
 
 /// The steps, from what there is now.
-pub fn steps(facts: &Facts, wishes: &[Wish<'_>], options: &Options) -> Result<Vec<Step>> {
+pub fn steps(
+    facts: &Facts,
+    wishes: &[Wish<'_>],
+    mut indexes: indexes::Steps,
+    options: &Options,
+) -> Result<Vec<Step>> {
     let (in_place, beside): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| wish.is_in_place());
     let mut steps = keys(facts, wishes);
     if !beside.is_empty() {
-        if beside.iter().any(|wish| !is_sealing(facts, wish)) {
+        let are_sealing = beside.iter().all(|wish| is_sealing(facts, wish));
+        if !are_sealing {
             steps.extend(filled(facts, &beside, options)?);
+        }
+        // Questions are answered by them as soon as the plaintext is gone.
+        steps.extend(indexes.take(indexes::Place::Beside));
+        if !are_sealing {
             let (mut before, mut after) = (view(facts, options), None);
             if is_view_later(&beside) {
                 std::mem::swap(&mut before, &mut after);
@@ -38,6 +49,7 @@ pub fn steps(facts: &Facts, wishes: &[Wish<'_>], options: &Options) -> Result<Ve
     }
     if !in_place.is_empty() {
         steps.extend(where_they_stand(facts, &in_place, options)?);
+        steps.extend(indexes.take(indexes::Place::InPlace));
         if beside.is_empty() {
             steps.extend(view(facts, options));
             steps.extend(switched(facts, wishes));

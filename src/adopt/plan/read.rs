@@ -4,6 +4,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 
 use super::facts::Facts;
+use crate::adopt::index::partition_key;
 use crate::catalog::{rows, views};
 use crate::error::{Error, Result};
 use crate::pg::column::base_type;
@@ -22,7 +23,8 @@ pub fn facts(relation: pg_sys::Oid) -> Result<Facts> {
         let _path = LocalSettings::of(&[CATALOG_PATH]);
         // SAFETY: an OID by value.
         let relation = unsafe { DatumWithOid::new(relation, pg_sys::REGCLASSOID) };
-        spi::bytes(include_str!("facts.sql"), &[relation])
+        let sql = include_str!("facts.sql").replace("{partition_key}", &partition_key("$1"));
+        spi::bytes(&sql, &[relation])
     };
     let failed = |error: String| Error::Corrupt(format!("catalog read failed: {error}"));
     let json = json.map_err(failed)?;

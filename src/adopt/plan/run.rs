@@ -5,6 +5,7 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 
 use super::facts::{Category, Column, Facts, Policy, TriggerKind};
+use super::indexes::OfIndex;
 use super::options::{OfColumn, Options};
 use super::step::{EXCLUSIVE, Step};
 use super::text::{as_one, literal};
@@ -52,19 +53,22 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
         if wishes.iter().any(|wish| wish.column.name == *name) {
             return Err(Error::BadArgument("columns names a column twice".into()));
         }
-        wishes.push(wish(&facts, column, of, value, online)?);
+        let mut wish = wish(&facts, column, of, value, online)?;
+        let indexes: &[OfIndex] = wanted.last().map_or(&[], Vec::as_slice);
+        wish.stays_unique = indexes.iter().any(OfIndex::is_unique);
+        wish.is_indexed = index::require_none_of(relation, &wish.target.plain).is_err();
+        wish.gets_indexed = wish.is_indexed || !indexes.is_empty();
+        wishes.push(wish);
     }
     let with_indexes: Vec<_> = wishes.iter().zip(wanted).collect();
     let is_done = wishes.iter().all(|wish| is_done(&facts, wish));
-    let last = indexes::steps(relation, &facts, &with_indexes, !is_done)?;
+    let indexes = indexes::steps(relation, &facts, &with_indexes, !is_done)?;
     if is_done {
-        return Ok(last);
+        return Ok(indexes.all());
     }
     obstacles::check(&facts, &wishes, online)?;
     if online {
-        let mut steps = online::steps(&facts, &wishes, &options)?;
-        steps.extend(last);
-        return Ok(steps);
+        return online::steps(&facts, &wishes, indexes, &options);
     }
     let mut steps = online::keys(&facts, &wishes);
     steps.push(Step::run(
@@ -76,7 +80,7 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
             obstacles::and_defaults(&facts, &wishes, online::seen_by_others(&facts))
         ),
     ));
-    steps.extend(last);
+    steps.extend(indexes.all());
     Ok(steps)
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::facts::Facts;
 use super::options::Options;
 use super::wish::Wish;
-use super::{in_place, obstacles, online, triggers};
+use super::{in_place, indexes, obstacles, online, triggers};
 use crate::error::{Error, Result};
 
 fn quoted(name: &str) -> String {
@@ -57,7 +57,7 @@ fn wishes<'a>(
 
 fn online_steps(facts: &Facts, columns: &[&str], options: &str) -> Result<Vec<String>> {
     let wishes = wishes(facts, columns, options, true)?;
-    let steps = online::steps(facts, &wishes, &Options::default())?;
+    let steps = online::steps(facts, &wishes, indexes::Steps::default(), &Options::default())?;
     Ok(steps.into_iter().map(|step| step.sql.unwrap_or_else(|| "people".into())).collect())
 }
 

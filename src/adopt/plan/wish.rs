@@ -47,6 +47,12 @@ pub struct Wish<'a> {
     pub bind: Vec<&'a Column>,
     pub block: Option<i32>,
     pub mask: Option<String>,
+    /// By a search index, which is unique before the column is no more.
+    pub stays_unique: bool,
+    /// It has search indexes now.
+    pub is_indexed: bool,
+    /// It has some by the time at which readers change over.
+    pub gets_indexed: bool,
 }
 
 impl<'a> Wish<'a> {
@@ -113,6 +119,9 @@ impl<'a> Wish<'a> {
             bind: bind.collect::<Result<_>>()?,
             block: of.block,
             mask: of.mask,
+            stays_unique: false,
+            is_indexed: false,
+            gets_indexed: false,
         })
     }
 

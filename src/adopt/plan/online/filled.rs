@@ -60,7 +60,7 @@ pub fn filled(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Result<
     }
     steps.extend(checks(facts, wishes, "is_sealed"));
     for wish in wishes.iter().filter(|wish| !is_sealing(facts, wish)) {
-        steps.push(Step::run(fill(facts, wish, options), BATCHES, FILL));
+        steps.push(Step::run(first_fill(facts, wish, options), BATCHES, FILL));
     }
     steps.extend(validated(facts, wishes, "is_sealed"));
     steps.extend(not_null(facts, wishes));
@@ -118,7 +118,7 @@ pub fn where_they_stand(
     for wish in wishes {
         let is_done = facts.check("is_sealed", &wish.target.plain).is_some_and(|check| check.valid);
         if !is_done {
-            steps.push(Step::run(fill(facts, wish, options), BATCHES, FILL));
+            steps.push(Step::run(first_fill(facts, wish, options), BATCHES, FILL));
         }
     }
     steps.extend(validated(facts, wishes, "is_sealed"));
@@ -133,15 +133,20 @@ fn said(wish: &Wish<'_>) -> &'static str {
 const FILL: &str = "seals what is there; commits by itself, so outside BEGIN; where it was cut off it goes on; \
                     envelope.progress shows how far it is";
 
-pub fn fill(facts: &Facts, wish: &Wish<'_>, options: &Options) -> String {
+/// Nothing but the trigger keeps indexes that are there, as where the plan is printed anew.
+fn first_fill(facts: &Facts, wish: &Wish<'_>, options: &Options) -> String {
+    fill(facts, wish, options.batch_size, options.quiet && !wish.is_indexed)
+}
+
+pub fn fill(facts: &Facts, wish: &Wish<'_>, batch_size: Option<i64>, quiet: bool) -> String {
     let mut arguments = vec![facts.literal(), literal(&wish.target.plain)];
     if !wish.is_in_place() {
         arguments.push(format!("source => {}", literal(&wish.column.name)));
     }
-    if let Some(size) = options.batch_size {
+    if let Some(size) = batch_size {
         arguments.push(format!("batch_size => {size}"));
     }
-    if options.quiet {
+    if quiet {
         arguments.push("quiet => true".into());
     }
     format!("CALL envelope.seal_column({})", arguments.join(", "))

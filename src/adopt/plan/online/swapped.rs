@@ -79,10 +79,7 @@ fn require_filled(facts: &Facts, wish: &Wish<'_>) -> String {
         "table {} has values in column {source} that are not sealed in column {target} yet",
         facts.name
     ));
-    let hint = literal(&format!(
-        "Nothing has changed. First: {}.",
-        fill(facts, wish, &Options::default())
-    ));
+    let hint = literal(&format!("Nothing has changed. First: {}.", fill(facts, wish, None, false)));
     format!(
         "IF EXISTS (SELECT FROM {} WHERE {source} IS NOT NULL AND {target} IS NULL) THEN
     RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = {message}, HINT = {hint};
@@ -109,7 +106,7 @@ fn require_unread(facts: &Facts, wish: &Wish<'_>, view: &str) -> String {
     )
 }
 
-/// The plaintext that is left in columns that stay.
+/// The plaintext that is left in columns that stay. What has search indexes is not sealed without its trigger.
 pub fn emptied(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Vec<Step> {
     let kept: Vec<_> = wishes.iter().copied().filter(|wish| !wish.is_renamed()).collect();
     let mut steps = Vec::new();
@@ -117,7 +114,8 @@ pub fn emptied(facts: &Facts, wishes: &[&Wish<'_>], options: &Options) -> Vec<St
         if facts.check("must_be_empty", &wish.column.name).is_some_and(|check| check.valid) {
             continue;
         }
-        steps.push(Step::run(fill(facts, wish, options), BATCHES, EMPTY));
+        let quiet = options.quiet && !wish.gets_indexed;
+        steps.push(Step::run(fill(facts, wish, options.batch_size, quiet), BATCHES, EMPTY));
     }
     let proved = validated(facts, &kept, "must_be_empty");
     if !proved.is_empty() {

@@ -55,6 +55,8 @@ fn reader(wish: &Wish<'_>) -> &'static str {
     }
 }
 
+const UNTIL_UNUSED: &str = "SHARE UPDATE EXCLUSIVE, until who uses it now has ended";
+
 /// Something that still reads the plaintext.
 fn late(facts: &Facts, used: &Use) -> Step {
     let remove = &used.remove;
@@ -64,10 +66,23 @@ fn late(facts: &Facts, used: &Use) -> Step {
             used.kind, used.name
         ));
     };
+    if used.is_only_unique {
+        let (remove, lock, outside) = match remove.strip_prefix("DROP INDEX") {
+            Some(index) if !facts.is_partitioned => {
+                (format!("DROP INDEX CONCURRENTLY{index}"), UNTIL_UNUSED, "outside BEGIN; ")
+            }
+            _ => (remove.clone(), EXCLUSIVE, ""),
+        };
+        let remark = format!(
+            "drops {} {}: the search index keeps values unique by now; {outside}it was: {make}",
+            used.kind, used.name
+        );
+        return Step::run(remove, lock, &remark);
+    }
     if remove.starts_with("DROP INDEX") && !facts.is_partitioned {
         return Step::run(
             remove.replacen("DROP INDEX", "DROP INDEX CONCURRENTLY", 1),
-            "SHARE UPDATE EXCLUSIVE, until who uses it now has ended",
+            UNTIL_UNUSED,
             &format!(
                 "drops an index: over sealed values it finds nothing; outside BEGIN; it was: {make}"
             ),
