@@ -323,15 +323,37 @@ impl Elements<'_> {
     }
 }
 
-/// A `bytea[]` of these.
-pub fn of_bytes<'a>(elements: impl ExactSizeIterator<Item = &'a [u8]>) -> pg_sys::Datum {
-    const STORAGE: Storage = Storage { len: -1, by_value: false, align: b'i' as std::ffi::c_char };
-    let count = elements.len();
-    let mut array = Elements::of_len(count);
-    for (at, element) in elements.enumerate() {
-        array.set(at, VarlenaBuf::copy_of(element).into_datum());
+/// A `bytea[]` whose elements stand side by side in `bytes`, each of them `len` long: written as it stands in memory, for
+/// each question makes one.
+pub fn of_bytes(bytes: &[u8], len: usize) -> pg_sys::Datum {
+    const ALIGN: usize = align_of::<i32>();
+    /// After the array's own words: how many elements, and the number of the first.
+    const HEAD: usize = size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>();
+    if bytes.is_empty() {
+        // SAFETY: an array without elements and dimensions, in memory of its own.
+        return pg_sys::Datum::from(unsafe { pg_sys::construct_empty_array(pg_sys::BYTEAOID) });
     }
-    let sizes = [count];
-    // SAFETY: elements of that type. An empty array has no dimension.
-    unsafe { array.into_array(&sizes[..count.min(1)], pg_sys::BYTEAOID, STORAGE) }
+    let (elements, each) =
+        (bytes.chunks_exact(len), (pg_sys::VARHDRSZ + len).next_multiple_of(ALIGN));
+    let count = elements.len();
+    let mut array = VarlenaBuf::of_len(HEAD - pg_sys::VARHDRSZ + count * each);
+    array.as_mut_slice().fill(0);
+    let array = array.into_datum();
+    // SAFETY: memory for all of it, aligned as PostgreSQL aligns values; each element has a length word, and is aligned as
+    // that is. A dimension, no NULL.
+    unsafe {
+        let head = array.cast_mut_ptr::<pg_sys::ArrayType>();
+        (*head).ndim = 1;
+        (*head).elemtype = pg_sys::BYTEAOID;
+        let dimension = head.add(1).cast::<i32>();
+        dimension.write(count as i32);
+        dimension.add(1).write(1);
+        let first = head.cast::<u8>().add(HEAD);
+        for (at, element) in elements.enumerate() {
+            let place = first.add(at * each);
+            pgrx::set_varsize_4b(place.cast(), (pg_sys::VARHDRSZ + len) as i32);
+            std::ptr::copy_nonoverlapping(element.as_ptr(), place.add(pg_sys::VARHDRSZ), len);
+        }
+    }
+    array
 }

@@ -245,11 +245,26 @@ pub unsafe fn kept<'a, T, E>(
     }
 }
 
+unsafe extern "C" {
+    // fmgr.h. It raises nothing of expressions that the planner has made; pgrx's binding guards against errors, which
+    // takes ten times as long.
+    fn get_fn_expr_argtype(info: *mut pg_sys::FmgrInfo, at: std::ffi::c_int) -> pg_sys::Oid;
+}
+
 /// The type that the argument at `at` has in this call; 0 if it cannot be told.
 ///
 /// # Safety
 /// `fcinfo` is the call's own.
 pub unsafe fn type_of_argument(fcinfo: pg_sys::FunctionCallInfo, at: i32) -> pg_sys::Oid {
     // SAFETY: by contract.
-    unsafe { pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, at) }
+    unsafe { get_fn_expr_argtype((*fcinfo).flinfo, at) }
+}
+
+/// Whether there was a call from this place before, in this execution of its statement; to be asked before [`is_first`].
+///
+/// # Safety
+/// `fcinfo` is the call's own, with its `flinfo`.
+pub unsafe fn is_again(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: by contract.
+    unsafe { !(*(*fcinfo).flinfo).fn_extra.is_null() }
 }

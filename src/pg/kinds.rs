@@ -73,6 +73,10 @@ pub struct Storage {
 
 /// The type that a domain is over, at the end of the chain, and its modifier; a type that is no domain, as it is.
 pub fn base(kind: pg_sys::Oid, modifier: i32) -> (pg_sys::Oid, i32) {
+    // Types whose numbers PostgreSQL's sources give are none. Each row that is searched for asks.
+    if kind != pg_sys::InvalidOid && kind.to_u32() < pg_sys::FirstGenbkiObjectId {
+        return (kind, modifier);
+    }
     let mut of_base = -1;
     // SAFETY: a look-up in the system cache, which raises for a type that is gone.
     let base = unsafe { pg_sys::getBaseTypeAndTypmod(kind, &mut of_base) };

@@ -45,21 +45,24 @@ struct Kept {
 }
 
 /// As a filter it is called for every row: what the arguments at `places` give is kept for as long as they, the role and
-/// what is known of the table stay the same.
+/// what is known of the table stay the same. Not by the first call: that of a look-up by an index is the only one.
 fn kept_answer(
     fcinfo: pg_sys::FunctionCallInfo,
     places: &[usize],
     answer: impl FnOnce(&Call<'_>) -> Result<Option<pg_sys::Datum>>,
 ) -> Result<Option<pg_sys::Datum>> {
-    begin(fcinfo);
     // SAFETY: the call's own information; the functions are declared with a name there.
-    let (arguments, column) = unsafe {
+    let (is_again, arguments, column) = unsafe {
         let arguments = Arguments::of(fcinfo);
-        (arguments, arguments.name(1))
+        (call::is_again(fcinfo), arguments, arguments.name(1))
     };
+    begin(fcinfo);
     let relation = required(arguments.oid(0), "relation")?;
     let column = required(column, "column_name")?;
     let table = table::get(relation)?;
+    if !is_again {
+        return answer(&Call { fcinfo, arguments, table, column });
+    }
     // SAFETY: the call's own; nothing else is kept by these functions, and the places are each one's own.
     let kept = unsafe {
         let kept = kept::kept::<Kept>(fcinfo)
@@ -168,7 +171,7 @@ fn by_index(
 
 fn terms(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<Option<pg_sys::Datum>> {
     let (terms, len) = index::terms(table, index, asked)?;
-    Ok(Some(array::of_bytes(terms.chunks_exact(len.max(1)))))
+    Ok(Some(array::of_bytes(&terms, len)))
 }
 
 fn tokens(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<Option<pg_sys::Datum>> {

@@ -109,6 +109,10 @@ impl Searched {
             put(&encoding::to_utf8(text).map_err(not_utf8)?, out);
             return Ok(());
         }
+        if given.kind == self.base && !is_rounded {
+            // SAFETY: a value of that type.
+            return unsafe { kind.form_of(given.datum, 1, out) };
+        }
         let mut form = FormBuf::new();
         match given.text() {
             Some(text) => put(&encoding::to_utf8(&text).map_err(not_utf8)?, &mut form),
