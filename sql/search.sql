@@ -67,6 +67,21 @@ CREATE FUNCTION envelope.terms_asked(
 COMMENT ON FUNCTION envelope.terms_asked(regclass, name, name, text, anycompatible) IS
   'For envelope_matches: the terms that a row has one of that may match';
 
+-- One term: of an array of such calls the planner knows how many elements it has. There is one for each index key at that
+-- time, and one more for a key that comes after that. Strict, so that the planner expects nothing of the latter.
+CREATE FUNCTION envelope.term_asked(
+    relation regclass, column_name name, index_column name, op text, value anycompatible, version bigint)
+  RETURNS bytea LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_term_asked_wrapper';
+COMMENT ON FUNCTION envelope.term_asked(regclass, name, name, text, anycompatible, bigint) IS
+  'For envelope_matches: the term under the index key of that version that a row may have that matches';
+
+CREATE FUNCTION envelope.key_since(relation regclass, column_name name, index_column name, versions bigint[])
+  RETURNS bigint LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_key_since_wrapper';
+COMMENT ON FUNCTION envelope.key_since(regclass, name, name, bigint[]) IS
+  'For envelope_matches: the version of an index key that has come since the statement was planned, when there were those of these versions; NULL if none has';
+
 CREATE FUNCTION envelope.tokens_asked(
     relation regclass, column_name name, index_column name, op text, value anycompatible)
   RETURNS bigint[] LANGUAGE c STABLE PARALLEL SAFE COST 10

@@ -98,6 +98,11 @@ impl<'a> Arguments<'a> {
         self.datum(at).map(|datum| pg_sys::Oid::from(datum.value() as u32))
     }
 
+    /// The argument at `at` as a bigint; `None` for NULL.
+    pub fn bigint(self, at: usize) -> Option<i64> {
+        self.datum(at).map(|datum| datum.value() as i64)
+    }
+
     /// The argument at `at` as a name, in the server's encoding; `None` for NULL.
     ///
     /// # Safety

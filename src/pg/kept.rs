@@ -41,18 +41,19 @@ unsafe extern "C-unwind" fn drop_kept<T>(place: *mut c_void) {
     drop(unsafe { Box::from_raw(place.cast::<Option<T>>()) });
 }
 
-/// An array that was the answer, or NULL. It is let go with what is kept, and so with the answer that takes its place.
-pub struct Array(Option<Vec<u64>>);
+/// An array or a bytea that was the answer, or NULL. It is let go with what is kept, and so with the answer that takes its
+/// place.
+pub struct Answer(Option<Vec<u64>>);
 
-impl Array {
-    /// A copy of `array`.
+impl Answer {
+    /// A copy of `answer`.
     ///
     /// # Safety
-    /// It is an array that is not toasted.
-    pub unsafe fn copy_of(array: Option<pg_sys::Datum>) -> Array {
+    /// It is one of these that is not toasted.
+    pub unsafe fn copy_of(answer: Option<pg_sys::Datum>) -> Answer {
         // SAFETY: by contract; there is room for all of it, in words, by which arrays are aligned.
-        Array(array.map(|array| unsafe {
-            let from = array.cast_mut_ptr::<pg_sys::varlena>();
+        Answer(answer.map(|answer| unsafe {
+            let from = answer.cast_mut_ptr::<pg_sys::varlena>();
             let size = pgrx::varsize_any(from);
             let mut copy = vec![0; size.div_ceil(size_of::<u64>())];
             std::ptr::copy_nonoverlapping(from.cast::<u8>(), copy.as_mut_ptr().cast(), size);
@@ -62,7 +63,7 @@ impl Array {
 
     /// It, which is there until it is let go; `None` for NULL.
     pub fn datum(&self) -> Option<pg_sys::Datum> {
-        self.0.as_ref().map(|array| pg_sys::Datum::from(array.as_ptr()))
+        self.0.as_ref().map(|answer| pg_sys::Datum::from(answer.as_ptr()))
     }
 }
 

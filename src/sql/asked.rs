@@ -9,6 +9,7 @@ use crate::keyring::table::{self, ColumnIndex, Table};
 use crate::pg::array;
 use crate::pg::call::{self, Arguments, row_function};
 use crate::pg::kept;
+use crate::pg::varlena::VarlenaBuf;
 use crate::sql::arguments::required;
 use crate::sql::begin;
 use crate::values::index::{self, Asked, Given, Op};
@@ -26,6 +27,12 @@ row_function!(envelope_search_range_tokens_wrapper, |fcinfo| {
 row_function!(envelope_terms_asked_wrapper, |fcinfo| {
     kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, false, terms))
 });
+row_function!(envelope_term_asked_wrapper, |fcinfo| {
+    kept_answer(fcinfo, &[0, 1, 2, 3, 4, 5], |call| {
+        by_index(call, false, |table, index, asked| term(call, table, index, asked))
+    })
+});
+row_function!(envelope_key_since_wrapper, key_since);
 row_function!(envelope_tokens_asked_wrapper, |fcinfo| {
     kept_answer(fcinfo, &[0, 1, 2, 3, 4], |call| by_index(call, true, tokens))
 });
@@ -41,7 +48,7 @@ struct Call<'a> {
 /// What a call answered last, and to what.
 struct Kept {
     given: kept::Given,
-    answer: Option<kept::Array>,
+    answer: Option<kept::Answer>,
 }
 
 /// As a filter it is called for every row: what the arguments at `places` give is kept for as long as they, the role and
@@ -76,8 +83,8 @@ fn kept_answer(
     // What fails leaves no answer behind.
     kept.answer = None;
     let made = answer(&Call { fcinfo, arguments, table, column })?;
-    // SAFETY: an array or NULL, just made.
-    kept.answer = Some(unsafe { kept::Array::copy_of(made) });
+    // SAFETY: an array, a bytea or NULL, just made.
+    kept.answer = Some(unsafe { kept::Answer::copy_of(made) });
     Ok(made)
 }
 
@@ -176,4 +183,33 @@ fn terms(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<Option
 
 fn tokens(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<Option<pg_sys::Datum>> {
     Ok(Some(array::of_numbers(&index::tokens(table, index, asked)?)))
+}
+
+/// The last argument is `version`.
+fn term(
+    call: &Call<'_>,
+    table: &Table,
+    index: &ColumnIndex,
+    asked: &Asked<'_>,
+) -> Result<Option<pg_sys::Datum>> {
+    let version = required(call.arguments.bigint(5), "version")?;
+    let term = index::term(table, index, asked, version)?;
+    Ok(term.map(|term| VarlenaBuf::copy_of(&term).into_datum()))
+}
+
+/// The arguments are `relation`, `column_name`, `index_column` and `versions`.
+fn key_since(fcinfo: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>> {
+    begin(fcinfo);
+    // SAFETY: the call's own information; declared (regclass, name, name, bigint[]).
+    let (relation, column, index_column, versions) = unsafe {
+        let arguments = Arguments::of(fcinfo);
+        let versions = arguments.datum(3).map(|versions| array::Numbers::of(versions));
+        (arguments.oid(0), arguments.name(1), arguments.name(2), versions)
+    };
+    let table = table::get(required(relation, "relation")?)?;
+    let (column, name) =
+        (required(column, "column_name")?, required(index_column, "index_column")?);
+    let versions = required(versions.as_ref().and_then(array::Numbers::plain), "versions")?;
+    let index = index::in_column(&table, column, name)?;
+    Ok(index::key_since(&table, index, versions)?.map(pg_sys::Datum::from))
 }

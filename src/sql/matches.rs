@@ -134,8 +134,20 @@ fn condition(
         return None;
     }
     call.depends_on(index::catalog_table().ok()?);
-    let condition = match way(table, column, &index_column, op)? {
-        Way::Terms => Condition::AnyEqual(c"envelope.terms_asked"),
+    let index = index::in_column(table, column, &index_column).ok()?;
+    let versions = index::planned_versions(table, index);
+    if versions.is_some() {
+        index::catalog_tables_of_keys().ok()?.into_iter().for_each(|table| call.depends_on(table));
+    }
+    let condition = match index::way(index, op)? {
+        Way::Terms => match &versions {
+            Some(versions) => Condition::AnyEqualOf {
+                function: c"envelope.term_asked",
+                since: (c"envelope.key_since", 3),
+                versions,
+            },
+            None => Condition::AnyEqual(c"envelope.terms_asked"),
+        },
         Way::AllTokens => Condition::Sets {
             condition: c"envelope.all_tokens",
             function: c"envelope.tokens_asked",
@@ -213,9 +225,4 @@ fn index_column(call: &Simplify<'_>, relation: pg_sys::Oid) -> Option<CString> {
         None => call.is_null(at::INDEX_NAME),
     };
     (is_named && has_type).then_some(name)
-}
-
-fn way(table: &Table, column: &CStr, index_column: &CStr, op: Op) -> Option<Way> {
-    let index = index::in_column(table, column, index_column).ok()?;
-    index::way(index, op)
 }

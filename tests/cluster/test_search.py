@@ -236,7 +236,7 @@ def test_the_index_is_read_in_prepared_statements_joins_and_alternatives(people,
         assert any("BitmapOr" in line for line in plan(c, either))
         assert ids(c, either) == [3, 15, 17]
         # What may be another value each time is not computed twice.
-        assert not any("terms_asked" in line for line in plan(c, f"SELECT id FROM people WHERE {MATCHES.format('random()::text')}"))
+        assert not any("_asked(" in line for line in plan(c, f"SELECT id FROM people WHERE {MATCHES.format('random()::text')}"))
 
 
 def test_every_index_that_compares_bytes_is_read(people):
@@ -314,7 +314,7 @@ def test_what_is_no_index_column_of_the_table_is_no_condition(people):
         # Another table's column of the name, an expression: each value is compared.
         for column in ("o.v_ix", "coalesce(o.v_ix)", "o.copy"):
             query = f"SELECT id FROM others o WHERE envelope_matches('people', 'v', v, {column}, '=', '1007')"
-            assert not any("terms_asked" in line for line in plan(c, query))
+            assert not any("_asked(" in line for line in plan(c, query))
 
 
 # -- which value ------------------------------------------------------------------------------------------------------
@@ -425,12 +425,12 @@ def test_an_index_that_is_not_built_gives_no_terms_and_is_not_read(db):
     with db.connect() as c:
         c.execute("SET plan_cache_mode = force_generic_plan")
         c.execute("PREPARE asks(text) AS SELECT id FROM new WHERE envelope_matches('new', 'v', v, v_ix, '=', $1)")
-        assert not any("terms_asked" in line for line in plan(c, "EXECUTE asks('a')"))
+        assert not any("_asked(" in line for line in plan(c, "EXECUTE asks('a')"))
         assert ids(c, "EXECUTE asks('a')") == [1]
         refused(db, "55000", "SELECT envelope_search('new', 'v', 'a')")
         built(db, "new")
         # Plans that are kept learn of it.
-        assert any("terms_asked" in line for line in plan(c, "EXECUTE asks('a')"))
+        assert any("_asked(" in line for line in plan(c, "EXECUTE asks('a')"))
         db.sql("SELECT envelope.drop_index('new', 'v_ix')")
         with pytest.raises(psycopg.errors.UndefinedObject):
             c.execute("EXECUTE asks('a')")
@@ -843,7 +843,7 @@ def test_a_comparison_without_terms_needs_the_same_rights(db, what):
     by_name = ", index_name => 'v_ix'" if what == "by name" else ""
     matches = f"SELECT id FROM t WHERE envelope_matches('t', 'v', v, {column}, '=', 'a'{by_name})"
     db.sql(f"GRANT SELECT ON t TO {db.low}; SELECT envelope.grant_key('t', '{db.low}', 'decrypt')")
-    assert not any("terms_asked" in line for line in plan(db.connect(), matches))
+    assert not any("_asked(" in line for line in plan(db.connect(), matches))
     refused(db, "42501", matches, user=db.low)
     # Of a row that holds nothing, too.
     refused(db, "42501", f"SELECT envelope_matches('t', 'v', NULL::bytea, NULL::bytea, '=', 'a'{by_name})", user=db.low)
@@ -871,6 +871,44 @@ def test_answers_are_right_while_the_index_key_is_rotated(db):
         for number in (7, 8):
             assert ids(c, query, (f"n{number}",)) == [number + 1]
             assert uses(c, "t_ix", query, (f"n{number}",))
+
+
+def test_a_prepared_question_is_planned_once(people):
+    """By default: the planner knows how many terms are asked for, and finds no better plan by the values."""
+    with people.connect() as c:
+        c.execute(f"PREPARE asks(text) AS SELECT id FROM people WHERE {MATCHES.format('$1')}")
+        assert [ids(c, "EXECUTE asks('1007')") for _ in range(8)] == [[15]] * 8
+        kinds = c.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE name = 'asks'").fetchone()
+        assert kinds == (3, 5)
+        assert uses(c, "people_ix", "EXECUTE asks('1007')")
+
+
+def test_a_prepared_question_goes_on_while_the_index_key_is_rotated(db):
+    """As it was planned it asks for the terms of the keys that there were, and of one more."""
+    table(db, "t", "text", [f"n{i}" for i in range(1000)])
+    index(db, "t", "exact")
+    built(db, "t")
+    db.sql("UPDATE t SET v_ix = ''; CREATE INDEX t_ix ON t (v_ix); ANALYZE t")
+    with db.connect() as c:
+        c.execute("SET plan_cache_mode = force_generic_plan")
+        c.execute("PREPARE asks(text) AS SELECT id FROM t WHERE envelope_matches('t', 'v', v, v_ix, '=', $1)")
+        for rotations in range(3):
+            assert ids(c, "EXECUTE asks('n7')") == [8]
+            assert str(plan(c, "EXECUTE asks('n7')")).count("term_asked(") >= rotations + 2
+            db.sql(f"SELECT envelope.rotate_index_key('t'); UPDATE t SET v_ix = '' WHERE id > {200 * rotations + 100}")
+            assert [ids(c, f"EXECUTE asks('n{number}')") for number in (7, 150, 350, 999)] == [[8], [151], [351], [1000]]
+            # Each key by itself, and the one that has come since.
+            terms = c.execute("SELECT envelope_search('t', 'v', 'n7')").fetchone()[0]
+            one = "SELECT envelope.term_asked('t', 'v', 'v_ix', '=', 'n7', {})"
+            all_ = [c.execute(one.format(version)).fetchone()[0] for version in range(rotations + 2, 0, -1)]
+            assert all_ == terms
+            assert c.execute(one.format(rotations + 3)).fetchone() == (None,)
+            since = "SELECT envelope.key_since('t', 'v', 'v_ix', %s::bigint[])"
+            for versions, other in (([*range(1, rotations + 3)], None), ([*range(1, rotations + 2)], rotations + 2),
+                                    ([*range(2, rotations + 3)], 1)):
+                assert c.execute(since, (versions,)).fetchone() == (other,)
+            with fails("40001"):
+                c.execute(since, ([],))
 
 
 def test_a_condition_is_asked_once_a_statement(people):

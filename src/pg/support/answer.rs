@@ -63,6 +63,23 @@ impl Node {
         }
     }
 
+    /// An array of these, of bytea.
+    ///
+    /// # Safety
+    /// The elements are a list of the planner's expressions, of that type.
+    pub(super) unsafe fn array(elements: *mut pg_sys::List) -> *mut pg_sys::Node {
+        // SAFETY: by contract; a node of that kind, zeroed but for its tag.
+        unsafe {
+            let node = pg_sys::palloc0(size_of::<pg_sys::ArrayExpr>()).cast::<pg_sys::ArrayExpr>();
+            (*node).xpr.type_ = pg_sys::NodeTag::T_ArrayExpr;
+            (*node).array_typeid = pg_sys::BYTEAARRAYOID;
+            (*node).element_typeid = pg_sys::BYTEAOID;
+            (*node).elements = elements;
+            (*node).location = -1;
+            node.cast()
+        }
+    }
+
     /// A list of this one.
     pub(super) fn in_list(self) -> Node {
         // SAFETY: an empty list, and a node.

@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use super::answer::{Node, function, named};
-use crate::pg::kinds;
 use crate::pg::varlena::Varlena;
+use crate::pg::{array, kinds};
 
 /// See [`super::Request::Simplify`].
 pub struct Simplify<'a>(&'a pg_sys::SupportRequestSimplify);
@@ -27,6 +27,9 @@ pub struct Column {
 pub enum Condition<'a> {
     /// `column = ANY (function(...))`, of bytea.
     AnyEqual(&'a CStr),
+    /// `column = ANY (ARRAY[function(..., version), ..., function(..., since(..., versions))])`, of bytea: other than of an
+    /// array that a function gives, the planner knows how many elements it has. `since` has the first arguments alone.
+    AnyEqualOf { function: &'a CStr, since: (&'a CStr, usize), versions: &'a [i64] },
     /// `condition(column, function(...))`
     Sets { condition: &'a CStr, function: &'a CStr },
 }
@@ -38,6 +41,8 @@ pub enum Argument<'a> {
     Same(usize),
     /// A constant name.
     Name(&'a CStr),
+    /// A constant bigint[].
+    Numbers(&'a [i64]),
 }
 
 impl<'a> Simplify<'a> {
@@ -148,6 +153,20 @@ impl<'a> Simplify<'a> {
                         function(named(name)?, pg_sys::BYTEAARRAYOID, self.list(asked)?, collation);
                     Node::any_equal(column, terms)
                 }
+                Condition::AnyEqualOf { function: name, since: (since, first), versions } => {
+                    let is_since = [asked.get(..first)?, &[Argument::Numbers(versions)]].concat();
+                    let is_since = self.list(&is_since)?;
+                    let since =
+                        function(named(since)?, pg_sys::INT8OID, is_since, pg_sys::InvalidOid);
+                    let known = versions.iter().map(|version| constant_number(*version));
+                    let (name, mut terms) = (named(name)?, std::ptr::null_mut());
+                    for version in known.chain([since]) {
+                        let arguments = pg_sys::lappend(self.list(asked)?, version.cast());
+                        let term = function(name, pg_sys::BYTEAOID, arguments, collation);
+                        terms = pg_sys::lappend(terms, term.cast());
+                    }
+                    Node::any_equal(column, Node::array(terms))
+                }
                 Condition::Sets { condition, function: name } => {
                     let tokens =
                         function(named(name)?, pg_sys::INT8ARRAYOID, self.list(asked)?, collation);
@@ -170,6 +189,7 @@ impl<'a> Simplify<'a> {
             let node = match argument {
                 Argument::Same(at) => self.copy_of(*at)?,
                 Argument::Name(name) => constant_name(name),
+                Argument::Numbers(numbers) => constant_numbers(numbers),
             };
             // SAFETY: a list of expressions, and one more.
             list = unsafe { pg_sys::lappend(list, node.cast()) };
@@ -255,5 +275,29 @@ fn constant_name(name: &CStr) -> *mut pg_sys::Node {
             false,
         )
         .cast()
+    }
+}
+
+fn constant_number(number: i64) -> *mut pg_sys::Node {
+    // SAFETY: a bigint, which is passed by value.
+    unsafe {
+        pg_sys::makeConst(
+            pg_sys::INT8OID,
+            -1,
+            pg_sys::InvalidOid,
+            size_of::<i64>() as i32,
+            pg_sys::Datum::from(number),
+            false,
+            true,
+        )
+        .cast()
+    }
+}
+
+fn constant_numbers(numbers: &[i64]) -> *mut pg_sys::Node {
+    let (collation, value) = (pg_sys::InvalidOid, array::of_numbers(numbers));
+    // SAFETY: an array of that type, just made.
+    unsafe {
+        pg_sys::makeConst(pg_sys::INT8ARRAYOID, -1, collation, -1, value, false, false).cast()
     }
 }

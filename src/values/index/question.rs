@@ -201,6 +201,11 @@ pub fn way(index: &ColumnIndex, op: Op) -> Option<Way> {
     })
 }
 
+/// The tables of the catalog on which it depends how many index keys a table has.
+pub fn catalog_tables_of_keys() -> Result<[pgrx::pg_sys::Oid; 2]> {
+    Ok([catalog::oid_of(c"data_key")?, catalog::oid_of(c"keyring_table")?])
+}
+
 /// The table of the catalog on which it depends that an index answers.
 pub fn catalog_table() -> Result<pgrx::pg_sys::Oid> {
     catalog::oid_of(c"column_index")

@@ -7,6 +7,7 @@ use envelope::search::{
     self, Boundaries, End, FormType, Hasher, Kind, Refused, Room, Scratch, Subject,
 };
 
+use super::held::Term;
 use super::question::{self, Op};
 use super::stored::hashes;
 use super::{Given, Searched};
@@ -14,7 +15,7 @@ use crate::audit;
 use crate::catalog::rows::Verb;
 use crate::error::{Error, Result, SearchError};
 use crate::kek;
-use crate::keyring::table::{ColumnIndex, Table};
+use crate::keyring::table::{ColumnIndex, IndexKey, Table};
 use crate::pg::encoding;
 use crate::values::{self, FormBuf};
 
@@ -56,6 +57,61 @@ pub fn terms(table: &Table, index: &ColumnIndex, asked: &Asked<'_>) -> Result<(V
         if owner.index_keys().is_empty() { Err(no_key(&owner)) } else { Ok(()) }
     })?;
     Ok((terms, len))
+}
+
+/// Most index keys at once for which a question is planned by [`term`].
+const MOST_PLANNED: usize = 8;
+
+/// The term under the index key of that version, of a question that has at most one for each key; `None` if there is no
+/// such key.
+pub fn term(
+    table: &Table,
+    index: &ColumnIndex,
+    asked: &Asked<'_>,
+    version: i64,
+) -> Result<Option<Term>> {
+    let owner = key_owner(table, index)?;
+    owner.require_right(Verb::Search)?;
+    if owner.index_keys().is_empty() {
+        return Err(no_key(&owner));
+    }
+    let is_it = |key: &&IndexKey| i64::from(key.version) == version;
+    let Some(key) = owner.index_keys().iter().find(is_it) else { return Ok(None) };
+    let mut found = None;
+    with_payloads(table, index, asked, |payloads| {
+        let one = |hasher: &Hasher, payload: &[u8], (term, count): &mut (Option<Term>, usize)| {
+            hasher.term(payload, term.insert(Term::new()));
+            *count += 1;
+        };
+        let (term, count) = under(&owner, index, &key.key_id, payloads, one)?;
+        if count > 1 {
+            return Err(no_answer(table, index));
+        }
+        found = term;
+        audit::searched(table.relation(), key.key_id, count);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The versions of the index keys by which a statement is planned: it asks for one [`term`] of each, and for that of the
+/// [`key_since`]. `None` where a question has several terms for a key.
+pub fn planned_versions(table: &Table, index: &ColumnIndex) -> Option<Vec<i64>> {
+    let is_one = matches!(index.rule.kind(), Kind::Exact | Kind::Prefix(_) | Kind::Suffix(_));
+    let owner = key_owner(table, index).ok().filter(|_| is_one)?;
+    let versions: Vec<_> = owner.index_keys().iter().map(|key| key.version.into()).collect();
+    (versions.len() <= MOST_PLANNED).then_some(versions)
+}
+
+/// The version of an index key that is there beside those of these versions: between a statement's planning and its
+/// snapshot it may come, and make rows that the statement sees. `None` if there is none, 40001 if there are several.
+pub fn key_since(table: &Table, index: &ColumnIndex, versions: &[i64]) -> Result<Option<i64>> {
+    let owner = key_owner(table, index)?;
+    owner.require_right(Verb::Search)?;
+    let all = owner.index_keys().iter().map(|key| i64::from(key.version));
+    let mut since = all.filter(|version| !versions.contains(version));
+    let first = since.next();
+    if since.next().is_some() { Err(Error::ChangedMeanwhile(owner.name())) } else { Ok(first) }
 }
 
 /// The tokens under the index key that the index is asked by, in order, each once. A row has all of them, or, of a range,
