@@ -17,6 +17,8 @@ mod numbers;
 mod payload;
 mod reason;
 mod session;
+#[cfg(test)]
+mod stand_in;
 mod ttlv;
 mod work;
 

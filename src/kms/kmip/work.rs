@@ -266,3 +266,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Kek<'_, S> {
         received.answer().map_err(|malformed| self.asked.unfit(malformed.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;
