@@ -68,17 +68,39 @@ struct Kept {
 fn matches(
     fcinfo: pg_sys::FunctionCallInfo,
     [op, value, context, index_name]: [usize; 4],
-    has_tokens: impl FnOnce() -> bool,
+    has_tokens: impl Fn() -> bool,
 ) -> Result<Option<pg_sys::Datum>> {
-    begin(fcinfo);
     // SAFETY: the call's own information; declared (regclass, name, a sealed value, ...).
-    let (arguments, column, sealed) = unsafe {
+    let (is_again, arguments, column, sealed) = unsafe {
         let arguments = Arguments::of(fcinfo);
-        (arguments, arguments.name(at::COLUMN), arguments.varlena(at::SEALED))
+        let (column, sealed) = (arguments.name(at::COLUMN), arguments.varlena(at::SEALED));
+        (call::is_again(fcinfo), arguments, column, sealed)
     };
+    begin(fcinfo);
     let column = required(column, "column_name")?;
     with_context(arguments, context, |relation, context| {
         let table = table::get(relation)?;
+        let ask = || {
+            // SAFETY: declared text and name; a value of the type that the call has there.
+            let (op, index_name, value) = unsafe {
+                let kind = call::type_of_argument(fcinfo, value as i32);
+                let value = arguments.datum(value).map(|datum| Given::of(datum, kind));
+                (arguments.varlena(op), arguments.name(index_name), value)
+            };
+            let op = Op::named(&required(op, "op")?)?;
+            let Some(value) = value else { return Ok(None) };
+            Recheck::new(&table, column, index_name, has_tokens(), op, &value).map(Some)
+        };
+        let answer = |question: Option<&Recheck>| {
+            let (Some(question), Some(sealed)) = (question, &sealed) else { return Ok(None) };
+            let matches =
+                values::open_for(relation, context, sealed, |form| question.matches(form))?;
+            Ok(Some(pg_sys::Datum::from(matches)))
+        };
+        // Of a look-up the first row is the only one.
+        if !is_again {
+            return answer(ask()?.as_ref());
+        }
         let places = [at::RELATION, at::COLUMN, op, value, index_name];
         // SAFETY: the call's own; nothing else is kept by these functions, and the places are each one's own.
         let kept = unsafe {
@@ -92,20 +114,9 @@ fn matches(
             kept
         };
         if kept.question.is_none() {
-            // SAFETY: declared text and name; a value of the type that the call has there.
-            let (op, index_name, value) = unsafe {
-                let kind = call::type_of_argument(fcinfo, value as i32);
-                let value = arguments.datum(value).map(|datum| Given::of(datum, kind));
-                (arguments.varlena(op), arguments.name(index_name), value)
-            };
-            let op = Op::named(&required(op, "op")?)?;
-            let Some(value) = value else { return Ok(None) };
-            let question = Recheck::new(&table, column, index_name, has_tokens(), op, &value)?;
-            kept.question = Some(question);
+            kept.question = ask()?;
         }
-        let (Some(question), Some(sealed)) = (&kept.question, sealed) else { return Ok(None) };
-        let matches = values::open_for(relation, context, &sealed, |form| question.matches(form))?;
-        Ok(Some(pg_sys::Datum::from(matches)))
+        answer(kept.question.as_ref())
     })
 }
 
