@@ -147,9 +147,9 @@ pub fn open_for<T>(
         open_by(key, relation, context, &sealed, &mut room.borrow_mut()[..len])
     })?;
     // Not while the key is held: what is read may ask for others.
-    let mut room = room.into_inner();
-    let made = read(&room[..len]);
-    room.zeroize();
+    let made = read(&room.borrow()[..len]);
+    // Where it stands, and as a slice: an array is zeroed byte by byte.
+    room.borrow_mut().as_mut_slice().zeroize();
     made
 }
 
