@@ -80,6 +80,7 @@ fn ready(keys: &IndexKeys, Hashes { label, rule, n }: Hashes<'_>) -> Result<Lock
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use envelope::forms::Sink;
     use envelope::secret::DataKey;
 
     use super::*;
@@ -116,6 +117,45 @@ mod tests {
         assert_eq!(hashers.0.borrow().len(), MOST);
         let wrong = Hashes { label: "a", rule: "exact/1", n: 33 };
         assert!(hashers.with(&keys, wrong, |_| ()).is_err());
+    }
+
+    /// Compares what is made, and needs no memory for that.
+    struct IsSame<'a> {
+        of: &'a [u8],
+        at: usize,
+        so_far: bool,
+    }
+
+    impl Sink for IsSame<'_> {
+        fn push(&mut self, bytes: &[u8]) {
+            self.so_far &= self.of.get(self.at..self.at + bytes.len()) == Some(bytes);
+            self.at += bytes.len();
+        }
+    }
+
+    /// Neither the keys nor what they derive is in the child. A term that is made all the same is not the key's.
+    #[test]
+    fn a_forked_child_has_nothing_to_make_terms_with() {
+        let (hashers, keys) = (Hashers::default(), Locked::new(keys()).unwrap());
+        let asked = ("a", "exact/1", 16);
+        let made = term(&hashers, &keys, asked);
+        // SAFETY: the child reads its memory and leaves without running anything else.
+        let status = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                // Even for someone who does not look at the key's id first.
+                let mut is_made = IsSame { of: &made, at: 0, so_far: true };
+                if let Some(kept) = (*hashers.0.as_ptr()).first() {
+                    kept.hasher.term(b"x", &mut is_made);
+                }
+                libc::_exit(i32::from(!arena::is_zero() || is_made.so_far));
+            }
+            let mut status = -1;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            status
+        };
+        assert_eq!(status, 0);
+        assert_eq!(term(&hashers, &keys, asked), made);
     }
 
     #[test]
