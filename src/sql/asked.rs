@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use envelope::search::Kind;
 use pgrx::pg_sys;
 
 use crate::error::Result;
@@ -119,8 +120,15 @@ fn is_ordered(index: &ColumnIndex) -> bool {
     Op::Less.is_for(index)
 }
 
+/// Where nothing is said, those of an equal value, if an index has them: the question is one of a whole value.
 fn terms_of_value(call: &Call<'_>) -> Result<Option<pg_sys::Datum>> {
-    let index = call.index(3, |index, kind| !index.rule.is_tokens() && is_named(index, kind))?;
+    let is_exact = |index: &ColumnIndex| index.rule.kind() == Kind::Exact;
+    let has_exact = call.table.indexes(call.column).iter().any(is_exact);
+    let index = call.index(3, |index, kind| {
+        let is_meant =
+            if kind.is_none() { is_exact(index) || !has_exact } else { is_named(index, kind) };
+        !index.rule.is_tokens() && is_meant
+    })?;
     let Some(given) = call.given(2) else { return Ok(None) };
     terms(&call.table, index, &Asked::Value(Op::of_kind(index.rule.kind()), &given))
 }

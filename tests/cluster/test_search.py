@@ -545,6 +545,18 @@ def test_a_question_that_the_index_cannot_answer_is_refused(names, name, op, ask
     assert refused(names, "22023", terms, (op, asked)).diag.message_hint
 
 
+def test_where_nothing_is_said_an_equal_value_is_asked_for(db):
+    """Another index beside it does not make statements fail that were written before."""
+    table(db, "cards", "text", ["4000-1234", "4000-1235"])
+    index(db, "cards", "suffix(4)", "v_last", form="digits")
+    ask = "SELECT envelope_search('cards', 'v', '40001234')"
+    last = db.value(ask)
+    index(db, "cards", "exact", form="digits")
+    assert db.value(ask) == db.value(ask[:-1] + ", 'exact')") != last == db.value(ask[:-1] + ", 'suffix(4)')")
+    index(db, "cards", "exact", "v_raw", form="nfc")
+    refused(db, "22023", ask)
+
+
 def test_sets_of_tokens_are_asked_for_by_kind_and_by_question(names):
     ask = "SELECT envelope_search_tokens('names', 'v', 'meier'{})"
     refused(names, "22023", ask.format(""))
