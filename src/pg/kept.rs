@@ -67,6 +67,53 @@ impl Answer {
     }
 }
 
+/// A value of any type that is not NULL. It is wiped when it is let go: it may be one in clear.
+pub enum Value {
+    Immediate(pg_sys::Datum),
+    Copied(Vec<u64>),
+}
+
+impl Value {
+    /// A copy of `value`.
+    ///
+    /// # Safety
+    /// It is a value of type `kind` that is not toasted; the type is one of a fixed length, or a varlena.
+    pub unsafe fn copy_of(value: pg_sys::Datum, kind: pg_sys::Oid) -> Value {
+        let storage = kinds::storage(kind);
+        if storage.by_value {
+            return Value::Immediate(value);
+        }
+        // SAFETY: by contract; there is room for all of it, in words, by which values are aligned.
+        unsafe {
+            let from = value.cast_mut_ptr::<u8>();
+            let size = match storage.len {
+                1.. => storage.len.unsigned_abs().into(),
+                _ => pgrx::varsize_any(from.cast()),
+            };
+            let mut copy = vec![0; size.div_ceil(size_of::<u64>())];
+            std::ptr::copy_nonoverlapping(from, copy.as_mut_ptr().cast(), size);
+            Value::Copied(copy)
+        }
+    }
+
+    /// It, which is there until it is let go.
+    pub fn datum(&self) -> pg_sys::Datum {
+        match self {
+            Value::Immediate(value) => *value,
+            Value::Copied(copy) => pg_sys::Datum::from(copy.as_ptr()),
+        }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        if let Value::Copied(copy) = self {
+            copy.zeroize();
+        }
+    }
+}
+
 /// Of a type that cannot be told.
 const UNKNOWN: Storage = Storage { len: 0, by_value: false, align: 0 };
 

@@ -8,7 +8,7 @@ mod stored;
 mod terms;
 mod tokens;
 
-pub use asked::{Given, Searched};
+pub use asked::{Beyond, Given, Searched};
 pub use held::{
     Indexed, Standing, Stored, is_asked, is_request, is_under_key, type_of, writing_key,
 };

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use envelope::search::FormType;
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, Place, Result, SearchError};
@@ -29,6 +30,15 @@ pub struct Searched {
 pub struct Given {
     datum: Datum,
     kind: Oid,
+}
+
+/// Where a number stands that the column's type cannot hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// Less than all of the type.
+    Below,
+    /// Greater than all of the type.
+    Above,
 }
 
 impl Given {
@@ -124,7 +134,12 @@ impl Searched {
             }
         }
         let to = if is_rounded { ValueType::known(self.base, self.modifier)? } else { *kind };
-        to.form_of_arriving(form.as_slice(), 1, out).map_err(|error| match error {
+        let done = match self.base {
+            // Whose form is a text of the value, and which is rounded past what it can hold.
+            pg_sys::NUMERICOID => to.form_of_text(form.as_slice(), out),
+            _ => to.form_of_arriving(form.as_slice(), 1, out),
+        };
+        done.map_err(|error| match error {
             Error::NoValue { .. } => error.at(Place {
                 table: of.0.name(),
                 column: encoding::to_string(of.1.to_bytes()),
@@ -133,6 +148,21 @@ impl Searched {
             }),
             error => error,
         })
+    }
+
+    /// As [`Self::form_of`], of a value that others are compared with by their order. What the type cannot hold is before
+    /// or behind all that it can, as PostgreSQL has it, and no error.
+    pub fn place_of(
+        &self,
+        given: &Given,
+        is_rounded: bool,
+        of: (&Table, &CStr),
+        out: &mut FormBuf,
+    ) -> Result<Option<Beyond>> {
+        match self.form_of(given, is_rounded, of, out) {
+            Ok(()) => Ok(None),
+            Err(error) => beyond(given, &error)?.map(Some).ok_or(error),
+        }
     }
 
     #[cold]
@@ -149,6 +179,31 @@ impl Searched {
         }
         .into()
     }
+}
+
+/// Where the value stands that the error is about, if it is one of the order's.
+#[cold]
+fn beyond(given: &Given, error: &Error) -> Result<Option<Beyond>> {
+    let code = error.sqlstate();
+    let mut form = FormBuf::new();
+    match given.text() {
+        // The same error as of a day that there is not.
+        Some(_) if code == PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW => return Ok(None),
+        Some(text) => put(&text, &mut form),
+        // SAFETY: a value of that type.
+        None => unsafe { ValueType::known(given.kind, -1)?.form_of(given.datum, 1, &mut form) }?,
+    }
+    let text = std::str::from_utf8(form.as_slice()).unwrap_or_default().trim();
+    let is_below = match code {
+        PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW => Some(text.ends_with(" BC")),
+        PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE => {
+            // Between zero and the least float there are numbers, too.
+            let number = text.parse::<f64>().ok().filter(|number| number.abs() >= 1.0);
+            number.map(|number| number < 0.0)
+        }
+        _ => None,
+    };
+    Ok(is_below.map(|is_below| if is_below { Beyond::Below } else { Beyond::Above }))
 }
 
 fn put(bytes: &[u8], out: &mut FormBuf) {

@@ -4,17 +4,19 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ffi::CStr;
 
-use envelope::search::{self, Extent, FormType, Refused, Room, Rule, Scratch, Subject, Value};
+use envelope::search::{
+    self, Extent, FormType, Outside, Refused, Room, Rule, Scratch, Subject, Value,
+};
 use zeroize::Zeroizing;
 
 use super::question::{have_same_answers, in_column, the_one};
 use super::terms::key_owner;
-use super::{Given, Op, Searched};
+use super::{Beyond, Given, Op, Searched};
 use crate::catalog::rows::Verb;
 use crate::error::{Error, PolicyError, Result, SearchError};
 use crate::keyring::table::{ColumnIndex, Table};
 use crate::pg::compare::compare;
-use crate::pg::encoding;
+use crate::pg::{encoding, kept};
 use crate::values::FormBuf;
 
 thread_local! {
@@ -26,8 +28,17 @@ pub struct Recheck {
     op: Op,
     searched: Searched,
     rule: Rule,
+    asked: Asked,
+}
+
+/// What values are compared with.
+enum Asked {
     /// The normal form, the words with a zero byte before each, the index form, or the canonical form.
-    asked: Zeroizing<Vec<u8>>,
+    Bytes(Zeroizing<Vec<u8>>),
+    /// Of a type with an order.
+    Value(kept::Value),
+    /// Of such a type, a number that it cannot hold.
+    Beyond(Beyond),
 }
 
 impl Recheck {
@@ -65,9 +76,22 @@ impl Recheck {
         })?;
         let searched = Searched::of(policy)?;
         let mut form = FormBuf::new();
-        searched.form_of(given, false, (table, column), &mut form)?;
-        let asked =
-            asked(&index.rule, op, searched.form_type(), form.as_slice()).map_err(refused)?;
+        let asked = match (index.rule.subject(), searched.value_type()) {
+            (Subject::Ordered(_), Some(kind)) => {
+                match searched.place_of(given, false, (table, column), &mut form)? {
+                    Some(beyond) => Asked::Beyond(beyond),
+                    // SAFETY: a value of that type, just read.
+                    None => Asked::Value(unsafe {
+                        kept::Value::copy_of(kind.read(form.as_slice())?, searched.base())
+                    }),
+                }
+            }
+            _ => {
+                searched.form_of(given, false, (table, column), &mut form)?;
+                let asked = asked(&index.rule, op, searched.form_type(), form.as_slice());
+                Asked::Bytes(asked.map_err(refused)?)
+            }
+        };
         Ok(Recheck { op, searched, rule: index.rule, asked })
     }
 
@@ -75,22 +99,24 @@ impl Recheck {
     pub fn matches(&self, form: &[u8]) -> Result<bool> {
         let kind = self.searched.value_type();
         let form = kind.map_or(form, |kind| kind.unfilled(form));
-        if let (Subject::Ordered(_), Some(kind)) = (self.rule.subject(), kind) {
-            let (value, asked) = (kind.read(form)?, kind.read(&self.asked)?);
-            // SAFETY: two values of the type, which is none of text.
-            let order = unsafe { compare(self.searched.base(), value, asked) };
-            return Ok(order.is_some_and(|order| self.is_in(order)));
-        }
         let of = self.searched.form_type();
-        let matches = match self.op {
-            Op::Words => {
+        let matches = match (&self.asked, kind) {
+            (Asked::Value(asked), Some(kind)) => {
+                let value = kind.read(form)?;
+                // SAFETY: two values of the type, which is none of text.
+                let order = unsafe { compare(self.searched.base(), value, asked.datum()) };
+                Ok(order.is_some_and(|order| self.is_in(order)))
+            }
+            (Asked::Value(_), None) => Err(Refused::NoForm),
+            (Asked::Beyond(beyond), _) => self.from(*beyond, form).map(|order| self.is_in(order)),
+            (Asked::Bytes(asked), _) if self.op == Op::Words => {
                 let has = stored_words(&self.rule, of, form);
                 has.map(|words| {
-                    each_word(&self.asked).all(|word| each_word(&words).any(|has| has == word))
+                    each_word(asked).all(|word| each_word(&words).any(|has| has == word))
                 })
             }
-            op => with_form(&self.rule, of, Extent::Whole, form, |form| {
-                compares(op, form, &self.asked)
+            (Asked::Bytes(asked), _) => with_form(&self.rule, of, Extent::Whole, form, |form| {
+                compares(self.op, form, asked)
             }),
         };
         match matches {
@@ -99,6 +125,18 @@ impl Recheck {
             Err(_) => Err(kind.map_or(Error::NotText, |kind| kind.is_other())),
             Ok(matches) => Ok(matches),
         }
+    }
+
+    /// How the value stands to a number that its type cannot hold: infinity is greater than all numbers.
+    fn from(&self, beyond: Beyond, form: &[u8]) -> std::result::Result<Ordering, Refused> {
+        let mut room = Room::new();
+        let value = search::value::of_form(self.searched.form_type(), form, &self.rule, &mut room)?;
+        Ok(match (value, beyond) {
+            (Value::Outside(Outside::Before), _) => Ordering::Less,
+            (Value::Outside(_), _) => Ordering::Greater,
+            (_, Beyond::Above) => Ordering::Less,
+            (_, Beyond::Below) => Ordering::Greater,
+        })
     }
 
     fn is_in(&self, order: Ordering) -> bool {

@@ -10,7 +10,7 @@ use envelope::search::{
 use super::held::Term;
 use super::question::{self, Op};
 use super::stored::hashes;
-use super::{Given, Searched};
+use super::{Beyond, Given, Searched};
 use crate::audit;
 use crate::catalog::rows::Verb;
 use crate::error::{Error, Result, SearchError};
@@ -163,13 +163,17 @@ fn with_payloads(
     let searched = Searched::of(policy)?;
     // A whole value is another one than what it is rounded to.
     let is_rounded = matches!(index.rule.subject(), Subject::Ordered(_));
-    let form_of = |given: &Given, form: &mut FormBuf| {
-        searched.form_of(given, is_rounded, (table, column), form)
+    let place_of = |given: &Given, form: &mut FormBuf| {
+        searched.place_of(given, is_rounded, (table, column), form)
     };
     let end = |given: &Option<&Given>| -> Result<End> {
         let Some(given) = given else { return Ok(End::Open) };
         let (mut form, mut room) = (FormBuf::new(), Room::new());
-        form_of(given, &mut form)?;
+        match place_of(given, &mut form)? {
+            Some(Beyond::Below) => return Ok(End::Below),
+            Some(Beyond::Above) => return Ok(End::Above),
+            None => {}
+        }
         let value =
             search::value::of_form(searched.form_type(), form.as_slice(), &index.rule, &mut room);
         let end = value.map(End::of).map_err(|why| refused(index, table, why))?;
@@ -179,7 +183,13 @@ fn with_payloads(
         Asked::Value(op, given) => match op.of_one() {
             Some(op) => {
                 let mut form = FormBuf::new();
-                form_of(given, &mut form)?;
+                if is_rounded && place_of(given, &mut form)?.is_some() {
+                    // Nothing is equal to it.
+                    return use_payloads(&Payloads::Range(End::Above, End::Below));
+                }
+                if !is_rounded {
+                    searched.form_of(given, false, (table, column), &mut form)?;
+                }
                 use_payloads(&Payloads::Value(op, searched.form_type(), form.as_slice()))
             }
             None => {

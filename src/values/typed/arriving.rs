@@ -60,6 +60,13 @@ impl ValueType {
         unsafe { self.form_of(value, block, out) }
     }
 
+    /// As [`Self::form_of_arriving`], of the text of a value alone: what its type cannot hold is class 22 for every type.
+    pub fn form_of_text(&self, text: &[u8], out: &mut FormBuf) -> Result<()> {
+        let value = self.parse(text)?;
+        // SAFETY: a value of this type.
+        unsafe { self.form_of(value, 1, out) }
+    }
+
     fn parse(&self, text: &[u8]) -> Result<Datum> {
         let Ok(text) = encoding::from_utf8(text) else { return Err(self.is_other()) };
         let (kind, _) = kinds::base(self.named, -1);

@@ -18,6 +18,10 @@ pub enum End {
     Open,
     /// A number of the type, by its ordinal.
     At(u64),
+    /// A number less than all of the type.
+    Below,
+    /// A number greater than all of the type.
+    Above,
     /// A value that has no number.
     Outside(Outside),
 }
@@ -88,14 +92,14 @@ fn numbers(of: Ordered, low: End, high: End) -> Option<(u64, u64)> {
         _ => (0, u64::MAX),
     };
     let low = match low {
-        End::Open | End::Outside(Outside::Before) => first,
+        End::Open | End::Below | End::Outside(Outside::Before) => first,
         End::At(ordinal) => ordinal.max(first),
-        End::Outside(Outside::After | Outside::NaN) => return None,
+        End::Above | End::Outside(Outside::After | Outside::NaN) => return None,
     };
     let high = match high {
-        End::Open | End::Outside(Outside::After | Outside::NaN) => last,
+        End::Open | End::Above | End::Outside(Outside::After | Outside::NaN) => last,
         End::At(ordinal) => ordinal.min(last),
-        End::Outside(Outside::Before) => return None,
+        End::Below | End::Outside(Outside::Before) => return None,
     };
     (low <= high).then_some((low, high))
 }
@@ -104,7 +108,7 @@ fn numbers(of: Ordered, low: End, high: End) -> Option<(u64, u64)> {
 fn rank(end: End) -> u8 {
     match end {
         End::Outside(Outside::Before) => 0,
-        End::At(_) | End::Open => 1,
+        End::Below | End::At(_) | End::Above | End::Open => 1,
         End::Outside(Outside::After) => 2,
         End::Outside(Outside::NaN) => 3,
     }
