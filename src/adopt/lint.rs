@@ -12,6 +12,7 @@ mod keys;
 mod loading;
 mod policies;
 mod relatives;
+mod terms;
 mod traces;
 mod triggers;
 mod types;
@@ -74,6 +75,7 @@ pub fn lint(relation: Option<pg_sys::Oid>) -> Result<Vec<Finding>> {
     findings.extend(keys::missing(&columns)?);
     findings.extend(types::gone(&columns)?);
     findings.extend(indexes::findings(&columns)?);
+    findings.extend(terms::missing(&columns)?);
     for sql in ERRORS.into_iter().chain(OTHERS).flatten() {
         findings.extend(columns.ask(sql)?);
     }
@@ -94,6 +96,7 @@ pub fn errors_of_own() -> Result<Vec<Finding>> {
     findings.extend(keys::missing(&columns)?);
     findings.extend(types::gone(&columns)?);
     findings.extend(indexes::findings(&columns)?);
+    findings.extend(terms::missing(&columns)?);
     for sql in ERRORS.into_iter().flatten() {
         findings.extend(columns.ask(sql)?);
     }

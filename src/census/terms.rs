@@ -82,6 +82,24 @@ fn uses(table: pg_sys::Oid, keyring_id: Uuid) -> Result<bool> {
     Ok(links.iter().any(|link| link.keyring_id == keyring_id))
 }
 
+/// As many bytes as a value may have.
+pub const ALL_BYTES: usize = i32::MAX as usize;
+
+/// Whether what stands in the column of an index, without its length word, may have been made by one of these keys. No
+/// bytes, and no tokens, ask for terms to be made.
+pub fn is_under_any(index: &IndexRow, stored: &[u8], keys: &[KeyId]) -> bool {
+    match index.term_length {
+        Some(_) => {
+            stored.is_empty() || keys.iter().any(|key| stored.starts_with(&key.0[..TERM_PREFIX_LEN]))
+        }
+        None => {
+            let mut any = tokens(stored).peekable();
+            let markers: Vec<i64> = keys.iter().map(|key| marker(*key)).collect();
+            any.peek().is_none() || any.any(|token| markers.contains(&token))
+        }
+    }
+}
+
 /// Why the index needs the key, if it does.
 fn need(
     index: &IndexRow,

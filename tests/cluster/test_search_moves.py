@@ -277,6 +277,22 @@ def test_without_the_index_rows_a_subscriber_says_so(pair):  # noqa: F811
         pair.there("SELECT envelope_search('people', 'name', 'x', 'name_ix')")
 
 
+@pytest.mark.parametrize("column, unknown", [("name_ix", "'\\xfffe00'"), ("words", "'{-9223372036854775808,7}'")])
+@pytest.mark.parametrize("asked", ["check", "lint"])
+def test_rows_that_came_before_their_index_key_are_told_of(source, column, unknown, asked):
+    """No question finds them, and none fails: something must say so."""
+    ask = {"check": "SELECT sqlstate FROM envelope.check() WHERE NOT ok",
+           "lint": "SELECT sqlstate FROM envelope.lint('people') WHERE severity = 'error'"}[asked]
+    assert source.sql(ask) == []
+    with source.connect() as c:
+        c.execute("BEGIN; SET LOCAL session_replication_role = replica")
+        c.execute(f"UPDATE people SET {column} = {unknown} WHERE id = 7")
+        c.execute("SET LOCAL session_replication_role = origin")
+        assert c.execute(ask).fetchall() == [("42704",)]
+        c.execute("ROLLBACK; SELECT envelope.rotate_index_key('people')")
+        assert c.execute(ask).fetchall() == []
+
+
 # -- keys that were exported ------------------------------------------------------------------------------------------
 
 def test_another_node_searches_by_the_imported_keys(source, cluster, database):
