@@ -17,6 +17,7 @@
 //! | [`boundaries`] | classes of `buckets` |
 //! | `refused` | why a value has none |
 
+mod begun;
 pub mod boundaries;
 mod hasher;
 mod normal;

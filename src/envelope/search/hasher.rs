@@ -4,11 +4,7 @@
 //! prefix-free, n is one byte and the payload is the rest: no two inputs are the same bytes. So terms of other columns,
 //! rules or lengths never match.
 
-use hmac::digest::FixedOutput;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-use zeroize::Zeroizing;
-
+use super::begun::{Begun, HASH};
 use crate::context::put_part;
 use crate::forms::Sink;
 use crate::header::KeyId;
@@ -29,7 +25,7 @@ pub struct WrongTermLength;
 /// nothing. Its states are wiped on drop.
 pub struct Hasher {
     /// Has taken in all that stands before the payload.
-    before: Hmac<Sha256>,
+    before: Begun,
     key_id: KeyId,
     n: u8,
 }
@@ -49,27 +45,38 @@ impl Hasher {
         if !(1..=32).contains(&n) {
             return Err(WrongTermLength);
         }
-        // A key shorter than a block is padded with zeros (RFC 2104 section 2); padded here, no length can be refused.
-        let mut block = Zeroizing::new([0; 64]);
-        block[..KEY_LEN].copy_from_slice(index_key);
-        let mut before = Hmac::<Sha256>::new((&*block).into());
-        put_part(&mut |bytes: &[u8]| before.update(bytes), label.as_bytes());
-        put_part(&mut |bytes: &[u8]| before.update(bytes), rule.as_bytes());
-        before.update(&[n]);
-        Ok(Hasher { before, key_id, n })
+        let mut before = Vec::new();
+        put_part(&mut |bytes: &[u8]| before.extend_from_slice(bytes), label.as_bytes());
+        put_part(&mut |bytes: &[u8]| before.extend_from_slice(bytes), rule.as_bytes());
+        before.push(n);
+        Ok(Hasher { before: Begun::new(index_key, &before), key_id, n })
     }
 
     /// Appends the term of `payload`: 2 + n bytes.
     pub fn term(&self, payload: &[u8], out: &mut impl Sink) {
-        let hash = self.hash(payload);
-        out.push(&self.key_id.0[..TERM_PREFIX_LEN]);
-        out.push(&hash[..usize::from(self.n)]);
+        self.hash(payload, |hash| {
+            out.push(&self.key_id.0[..TERM_PREFIX_LEN]);
+            out.push(&hash[..usize::from(self.n)]);
+        });
+    }
+
+    /// As [`Self::term`], to `out`, which is 2 + n bytes long.
+    pub fn write_term(&self, payload: &[u8], out: &mut [u8]) {
+        debug_assert_eq!(out.len(), TERM_PREFIX_LEN + usize::from(self.n));
+        self.hash(payload, |hash| {
+            if let Some((head, rest)) = out.split_first_chunk_mut::<TERM_PREFIX_LEN>()
+                && let Some(hash) = hash.get(..rest.len())
+            {
+                head.copy_from_slice(&self.key_id.0[..TERM_PREFIX_LEN]);
+                rest.copy_from_slice(hash);
+            }
+        });
     }
 
     /// The token of `payload`. The hasher is one of tokens: another n gives tokens that no set has.
     pub fn token(&self, payload: &[u8]) -> i64 {
         debug_assert_eq!(self.n, TOKEN_LEN);
-        first_eight(&*self.hash(payload))
+        self.hash(payload, |hash| first_eight(hash))
     }
 
     /// The token that no value has, for a query that has none: its payload, `FF` alone, is no kind's.
@@ -87,12 +94,9 @@ impl Hasher {
         self.key_id
     }
 
-    fn hash(&self, payload: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut hash = Zeroizing::new([0; 32]);
-        let mut mac = self.before.clone();
-        mac.update(payload);
-        mac.finalize_into((&mut *hash).into());
-        hash
+    #[inline]
+    fn hash<T>(&self, payload: &[u8], use_hash: impl FnOnce(&[u8; HASH]) -> T) -> T {
+        self.before.with_hash(payload, use_hash)
     }
 }
 
@@ -164,6 +168,6 @@ mod tests {
     #[test]
     fn states_are_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>() {}
-        wiped::<Sha256>();
+        wiped::<Begun>();
     }
 }

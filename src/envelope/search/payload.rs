@@ -11,7 +11,7 @@ use super::boundaries::Boundaries;
 use super::normal::{self, Extent};
 use super::ordinal;
 use super::refused::Refused;
-use super::rule::{Kind, Rule, Subject};
+use super::rule::{Kind, NormalForm, Rule, Subject};
 use super::scratch::Scratch;
 use super::tree::Node;
 use super::value::{Outside, Value};
@@ -44,15 +44,23 @@ pub fn payloads(
     scratch: &mut Scratch,
     each: &mut dyn FnMut(&[u8]),
 ) -> Result<(), Refused> {
+    // Without a look at the scratch memory, which is not needed.
+    match (rule.subject(), rule.kind(), value) {
+        (Subject::Form(NormalForm::Exact), Kind::Exact, Value::Text(text)) => {
+            each(text.as_bytes());
+            return Ok(());
+        }
+        (Subject::Form(_), Kind::Exact, Value::Bytes(bytes)) => {
+            each(bytes);
+            return Ok(());
+        }
+        _ => {}
+    }
     scratch.wipe();
     let result = match (rule.subject(), value) {
         (Subject::Form(form), Value::Text(text)) => {
             normal::normalise(form, Extent::Whole, text, scratch)
                 .map(|()| text::stored(rule.kind(), scratch, each))
-        }
-        (Subject::Form(_), Value::Bytes(bytes)) if rule.kind() == Kind::Exact => {
-            each(bytes);
-            Ok(())
         }
         (Subject::Ordered(_), Value::Outside(value)) => {
             outside(value.name(), each);

@@ -118,7 +118,6 @@ impl Ordered {
 }
 
 /// Room for an index form that is no part of the canonical form. Wiped on drop.
-#[derive(ZeroizeOnDrop)]
 pub struct Room {
     bytes: [u8; Room::LEN],
     len: usize,
@@ -136,7 +135,24 @@ impl Room {
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// What was put there: most values need no room.
+    fn wipe(&mut self) {
+        self.bytes[..self.len].zeroize();
+        self.len = 0;
+    }
 }
+
+impl Drop for Room {
+    #[inline]
+    fn drop(&mut self) {
+        if self.len > 0 {
+            self.wipe();
+        }
+    }
+}
+
+impl ZeroizeOnDrop for Room {}
 
 impl Default for Room {
     fn default() -> Room {
@@ -173,6 +189,12 @@ pub fn of_form<'a>(
                 Place::Outside(outside) => Value::Outside(outside),
             })
         }
+        // Its bytes are its normal form.
+        (Subject::Form(NormalForm::Exact), FormType::Text)
+            if rule.kind() == Kind::Exact && form.is_ascii() =>
+        {
+            Ok(Value::Bytes(form))
+        }
         (Subject::Form(_), FormType::Text) => {
             std::str::from_utf8(form).map(Value::Text).map_err(|_| Refused::NoForm)
         }
@@ -182,8 +204,7 @@ pub fn of_form<'a>(
 
 /// The text by which values are equal as PostgreSQL's `=` has it.
 fn index_form<'a>(of: FormType, form: &'a [u8], room: &'a mut Room) -> Result<&'a [u8], Refused> {
-    room.bytes.zeroize();
-    room.len = 0;
+    room.wipe();
     match of {
         FormType::Numeric => match without_zeros(form) {
             b"-0" => Ok(b"0"),

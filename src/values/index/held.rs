@@ -16,7 +16,6 @@ use crate::keyring::table::{ColumnIndex, Policy, Table};
 use crate::pg::encoding;
 use crate::values::{ValueType, boundaries};
 
-pub use made::Term;
 pub use standing::{Standing, is_asked, is_under_key};
 pub use stored::{Stored, is_request};
 

@@ -1,6 +1,6 @@
 //! What an index stores of a value. The trigger, the building of an index and queries make terms by this alone.
 
-use envelope::search::{self, Drawn, FormType, Refused, Room, Scratch, TOKEN_LEN};
+use envelope::search::{self, Drawn, FormType, Refused, Room, Scratch, TERM_PREFIX_LEN, TOKEN_LEN};
 
 use crate::catalog::rows::IndexRow;
 use crate::keyring::table::ColumnIndex;
@@ -9,8 +9,16 @@ use crate::memory::Hashes;
 /// What hashes the payloads of `index`, for `kek::with_hasher`.
 pub fn hashes(index: &ColumnIndex) -> Hashes<'_> {
     let row: &IndexRow = index;
-    let n = row.term_length.unwrap_or(TOKEN_LEN);
-    Hashes { label: &row.label, rule: &row.rule, n }
+    Hashes { label: &row.label, rule: &row.rule, n: hash_len(index) }
+}
+
+/// Bytes of its terms, if it has terms.
+pub fn term_len(index: &ColumnIndex) -> usize {
+    TERM_PREFIX_LEN + usize::from(hash_len(index))
+}
+
+fn hash_len(index: &ColumnIndex) -> u8 {
+    index.term_length.unwrap_or(TOKEN_LEN)
 }
 
 /// Calls `each` with the payloads that the index stores of a value: for a term one, or none when the column stays NULL

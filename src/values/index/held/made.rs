@@ -1,11 +1,9 @@
 //! What is stored for a value.
 
 use std::cell::RefCell;
-use std::ops::Deref;
 
-use envelope::forms::Sink;
 use envelope::header::KeyId;
-use envelope::search::{self, Drawn, TERM_PREFIX_LEN};
+use envelope::search::{self, Drawn, Hasher};
 use pgrx::pg_sys::Datum;
 
 use super::{Indexed, drawn, writing_key};
@@ -14,44 +12,11 @@ use crate::kek;
 use crate::pg::array;
 use crate::pg::varlena::VarlenaBuf;
 use crate::values::index::recheck::with_scratch;
-use crate::values::index::stored::{hashes, payloads_of};
-
-/// The longest term.
-const MOST: usize = TERM_PREFIX_LEN + 32;
+use crate::values::index::stored::{hashes, payloads_of, term_len};
 
 thread_local! {
     /// Tokens while they are collected: memory that is kept from row to row.
     static TOKENS: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A term.
-#[derive(Clone, Copy)]
-pub struct Term {
-    bytes: [u8; MOST],
-    len: usize,
-}
-
-impl Term {
-    /// Empty.
-    pub fn new() -> Term {
-        Term { bytes: [0; MOST], len: 0 }
-    }
-}
-
-impl Deref for Term {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl Sink for Term {
-    fn push(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.len += bytes.len();
-        }
-    }
 }
 
 impl Indexed<'_> {
@@ -61,28 +26,32 @@ impl Indexed<'_> {
         if self.index.rule.is_tokens() {
             return self.with_tokens(|_| true, |tokens| Some(array::of_numbers(tokens)));
         }
-        let term = self.term(writing_key(&self.owner, self.index)?)?;
-        Ok(term.map(|term| VarlenaBuf::copy_of(&term).into_datum()))
+        let key_id = writing_key(&self.owner, self.index)?;
+        let term = RefCell::new(VarlenaBuf::of_len(term_len(self.index)));
+        let write = |hasher: &Hasher, payload: &[u8]| {
+            hasher.write_term(payload, term.borrow_mut().as_mut_slice());
+        };
+        let has_one = self.with_term(key_id, write)?;
+        Ok(has_one.then(|| term.into_inner().into_datum()))
     }
 
-    /// Its term under that key.
-    pub(super) fn term(&self, key_id: KeyId) -> Result<Option<Term>> {
+    /// Calls `write` with the payload of its term under that key; whether it has one.
+    fn with_term(&self, key_id: KeyId, write: impl Fn(&Hasher, &[u8])) -> Result<bool> {
         let drawn = match self.boundaries()? {
             Some(boundaries) => Some(Drawn { boundaries, bits: drawn::bits()? }),
             None => None,
         };
         let (asked, bytes) = (hashes(self.index), self.form.len());
         let made = kek::with_hasher(&self.owner, &key_id, self.by, bytes, asked, |hasher| {
-            let mut made = None;
+            let mut has_one = false;
             let mut each = |payload: &[u8]| {
-                let mut term = Term::new();
-                hasher.term(payload, &mut term);
-                made = Some(term);
+                write(hasher, payload);
+                has_one = true;
             };
             let done = with_scratch(|scratch| {
                 payloads_of(self.index, self.of, self.form, drawn, scratch, &mut each)
             });
-            Ok(done.map(|()| made))
+            Ok(done.map(|()| has_one))
         })?;
         made.map_err(|why| self.unindexable(why))
     }

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use envelope::header::KeyId;
-use envelope::search::{self, Boundaries, Op, Room, TERM_PREFIX_LEN, TOKEN_LEN, marker};
+use envelope::search::{self, Boundaries, Op, Room, TERM_PREFIX_LEN, marker};
 use uuid::Uuid;
 
-use super::{Indexed, Stored, Term, writing_key};
+use super::{Indexed, Stored, writing_key};
 use crate::catalog::rows::{self, Purpose, Verb};
 use crate::error::Result;
 use crate::kek::{self, By};
@@ -15,8 +15,11 @@ use crate::keyring::table::{ColumnIndex, Table};
 use crate::pg::array::Numbers;
 use crate::values::boundaries;
 use crate::values::index::recheck::with_scratch;
-use crate::values::index::stored::{hashes, payloads_of};
+use crate::values::index::stored::{hashes, payloads_of, term_len};
 use crate::values::index::terms::key_owner;
+
+/// The longest term.
+const MOST: usize = TERM_PREFIX_LEN + 32;
 
 /// How that is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,13 +61,14 @@ impl Indexed<'_> {
 
     /// Whether the term is one of the value's under that key; and one that it may get now.
     fn compare(&self, key_id: KeyId, stored: &[u8]) -> Result<Option<bool>> {
-        let boundaries = self.boundaries()?;
+        let (boundaries, len) = (self.boundaries()?, term_len(self.index).min(MOST));
         let (asked, bytes) = (hashes(self.index), self.form.len());
         let done = kek::with_hasher(&self.owner, &key_id, self.by, bytes, asked, |hasher| {
             let mut found = None;
             let mut each = |payload: &[u8]| {
-                let mut term = Term::new();
-                hasher.term(payload, &mut term);
+                let mut term = [0; MOST];
+                let term = &mut term[..len];
+                hasher.write_term(payload, term);
                 if *term == *stored {
                     found = Some(boundaries.is_none_or(|set| is_of_now(set, payload)));
                 }
@@ -135,8 +139,7 @@ pub fn is_under_key(table: &Table, index: &ColumnIndex, stored: &Stored<'_>) -> 
             Ok(tokens.plain().is_some_and(|tokens| tokens.binary_search(&marker).is_ok()))
         }
         Stored::Term(term) => {
-            let len = TERM_PREFIX_LEN + usize::from(index.term_length.unwrap_or(TOKEN_LEN));
-            if term.len() != len || !term.starts_with(&key_id.0[..TERM_PREFIX_LEN]) {
+            if term.len() != term_len(index) || !term.starts_with(&key_id.0[..TERM_PREFIX_LEN]) {
                 return Ok(false);
             }
             if index.rule.kind() != search::Kind::Buckets {
