@@ -150,12 +150,41 @@ impl Table {
     }
 
     /// Whose key `key_id` is.
+    #[inline]
     pub fn whose(&self, key_id: KeyId) -> Result<Whose> {
+        if self.0.ours.get() == Some(key_id) {
+            return Ok(Whose::Ours);
+        }
+        self.look_whose(key_id)
+    }
+
+    #[inline(never)]
+    fn look_whose(&self, key_id: KeyId) -> Result<Whose> {
         Ok(match cache::row(key_id)? {
             None => Whose::Nobodys,
-            Some(key) if self.has(key.keyring_id) => Whose::Ours,
+            Some(key) if self.has(key.keyring_id) => {
+                self.0.ours.set(Some(key_id));
+                Whose::Ours
+            }
             Some(_) => Whose::Others,
         })
+    }
+
+    /// Whether values under `key_id` are values of this table that may be opened some day.
+    #[inline]
+    pub fn is_in_use(&self, key_id: KeyId) -> Result<bool> {
+        if self.0.in_use.get() == Some(key_id) {
+            return Ok(true);
+        }
+        let row = cache::row(key_id)?.filter(|key| {
+            self.has(key.keyring_id)
+                && key.purpose == Purpose::Seal
+                && key.state != State::Destroyed
+        });
+        if row.is_some() {
+            self.0.in_use.set(Some(key_id));
+        }
+        Ok(row.is_some())
     }
 
     /// The search indexes of the column of that name, in the server's encoding; of a partition, by the nearest table
@@ -291,8 +320,14 @@ impl Table {
 
     /// Whether values under `key_id` are good values of this table, by the key's state and version; whoever
     /// may seal may know, and gets nothing to read.
+    #[inline]
     pub fn require_verifies(&self, key_id: KeyId) -> Result<()> {
-        self.require_taken(&self.own_key(key_id)?)
+        if self.0.verifies.get() == Some(key_id) {
+            return Ok(());
+        }
+        self.require_taken(&self.own_key(key_id)?)?;
+        self.0.verifies.set(Some(key_id));
+        Ok(())
     }
 
     fn own_key(&self, key_id: KeyId) -> Result<DataKeyRow> {
@@ -382,11 +417,10 @@ pub enum Whose {
 
 /// Whose key `key_id` is, as seen from `relation`.
 pub fn whose(relation: pg_sys::Oid, key_id: KeyId) -> Result<Whose> {
-    Ok(match cache::row(key_id)? {
-        None => Whose::Nobodys,
-        Some(key) if get(relation)?.has(key.keyring_id) => Whose::Ours,
-        Some(_) => Whose::Others,
-    })
+    match cache::row(key_id)? {
+        None => Ok(Whose::Nobodys),
+        Some(_) => get(relation)?.whose(key_id),
+    }
 }
 
 /// `schema.table` without quotes: for people and key policies, never looked up.

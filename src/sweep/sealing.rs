@@ -112,7 +112,7 @@ impl Cell<'_> {
 
     fn state(&self, value: &[u8]) -> Result<State> {
         let Some(key_id) = peek_key_id(value) else { return Ok(State::Plaintext) };
-        match (table::whose(self.relation, key_id)?, self.contexts.former) {
+        match (table::get(self.relation)?.whose(key_id)?, self.contexts.former) {
             (Whose::Nobodys, _) if !is_sealed(value) => Ok(State::Plaintext),
             (Whose::Ours, Some(former)) => {
                 let opens = |context| {

@@ -45,6 +45,12 @@ pub struct Known {
     pub indexes: Vec<ColumnIndex>,
     /// The key that [`super::Table::require_opens`] last found good, which the next value mostly names.
     pub opens: Cell<Option<KeyId>>,
+    /// As that, of [`super::Table::whose`].
+    pub ours: Cell<Option<KeyId>>,
+    /// As that, of [`super::Table::require_verifies`].
+    pub verifies: Cell<Option<KeyId>>,
+    /// As that, of [`super::Table::is_in_use`].
+    pub in_use: Cell<Option<KeyId>>,
     pub sealing_place: Place,
     pub opening_place: Place,
 }
@@ -111,6 +117,9 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         policies: policies.into_iter().map(Policy::of).collect::<Result<_>>()?,
         indexes: indexes.into_iter().map(ColumnIndex::of).collect::<Result<_>>()?,
         opens: Cell::new(None),
+        ours: Cell::new(None),
+        verifies: Cell::new(None),
+        in_use: Cell::new(None),
         sealing_place: Place::default(),
         opening_place: Place::default(),
     };

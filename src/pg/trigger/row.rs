@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
-use super::values::{Room, Values, stored_columns};
+use super::values::{Room, Values, has_missing, stored_columns};
 use crate::pg::varlena::VarlenaBuf;
 
 unsafe extern "C" {
@@ -129,7 +129,11 @@ pub(super) unsafe fn value(
     // SAFETY: by contract; what is not NULL stands in the tuple.
     unsafe {
         if stored_columns(tuple) <= index(column) {
-            return added_since(tuple, descriptor, column);
+            return if has_missing(descriptor) {
+                added_since(tuple, descriptor, column)
+            } else {
+                None
+            };
         }
         let is_null = is_null_here(tuple, column);
         (!is_null).then(|| nocachegetattr(tuple, column.into(), descriptor))
@@ -142,7 +146,7 @@ unsafe fn is_null(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc, colum
     // SAFETY: by contract.
     unsafe {
         if stored_columns(tuple) <= index(column) {
-            return added_since(tuple, descriptor, column).is_none();
+            return !has_missing(descriptor) || added_since(tuple, descriptor, column).is_none();
         }
         is_null_here(tuple, column)
     }

@@ -8,7 +8,7 @@ use crate::pg::varlena::palloc;
 
 unsafe extern "C" {
     // access/htup_details.h, without the guard of pgrx's bindings, which costs a row more than it does: raises nothing
-    // for a tuple that has all columns.
+    // for a tuple that has all columns, or nothing in those that it lacks.
     fn heap_deform_tuple(
         tuple: pg_sys::HeapTuple,
         descriptor: pg_sys::TupleDesc,
@@ -114,10 +114,10 @@ impl Values<'_> {
         Room { values, is_null }: Room,
     ) -> Self {
         // SAFETY: by contract; as many values and nulls are written as there are columns. With columns missing in the
-        // tuple PostgreSQL may raise, so that its guard is needed.
+        // tuple PostgreSQL may raise where it has values for them, so that its guard is needed.
         unsafe {
             let count = columns(descriptor);
-            if stored_columns(tuple) >= count {
+            if stored_columns(tuple) >= count || !has_missing(descriptor) {
                 heap_deform_tuple(tuple, descriptor, values, is_null);
             } else {
                 pg_sys::heap_deform_tuple(tuple, descriptor, values, is_null);
@@ -128,6 +128,16 @@ impl Values<'_> {
             }
         }
     }
+}
+
+/// Whether rows that were stored before a column was added have a value in it.
+///
+/// # Safety
+/// The descriptor is one.
+pub unsafe fn has_missing(descriptor: pg_sys::TupleDesc) -> bool {
+    // SAFETY: by contract.
+    unsafe { (*descriptor).constr.as_ref() }
+        .is_some_and(|constraints| !constraints.missing.is_null())
 }
 
 /// How many columns there are, at most 1,600.
