@@ -34,7 +34,7 @@ CREATE FUNCTION envelope.index_built(relation regclass, index_column name, goal 
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_index_built_wrapper';
 COMMENT ON FUNCTION envelope.index_built(regclass, name, text) IS
-  'For envelope.build_index: notes that all rows have their terms; false when they need others by now';
+  'For envelope.build_index: notes that all rows have their terms, as envelope.index_left has just seen it; false when one is left, or they need others by now';
 
 -- The sealing trigger makes the terms, where it is given no bytes, or no elements. Where none fires they are made here.
 CREATE PROCEDURE envelope.build_index(
@@ -49,8 +49,6 @@ CREATE PROCEDURE envelope.build_index(
     target pg_catalog.text;
     terms pg_catalog.text;
     cell pg_catalog.text;
-    since pg_catalog.timestamptz;
-    is_alone boolean;
     complete boolean;
     built boolean := false;
   BEGIN
@@ -69,27 +67,9 @@ CREATE PROCEDURE envelope.build_index(
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
       COMMIT;
-      -- Who had begun to write before the index was added, or its key rotated, writes none of these terms, and is waited
-      -- for.
-      since := pg_catalog.clock_timestamp();
-      is_alone := false;
-      WHILE NOT is_alone LOOP
-        BEGIN
-          PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
-          EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
-          is_alone := true;
-        EXCEPTION WHEN lock_not_available THEN
-          IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
-            RAISE EXCEPTION 'the index in column "%" of table % cannot be built yet', index_column, relation
-              USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
-                    HINT = 'CALL it again when they have ended.';
-          END IF;
-        END;
-        COMMIT;
-        IF NOT is_alone THEN
-          PERFORM pg_catalog.pg_sleep(0.1);
-        END IF;
-      END LOOP;
+      -- Who had begun to write before the index was added, or its key rotated, writes none of these terms.
+      CALL envelope.wait_for_writers(relation, row_lock_timeout, pg_catalog.format(
+        'the index in column "%s" of table %s cannot be built yet', index_column, relation));
       CALL envelope.sweep(
         'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
         pg_catalog.format('%s = %s', target,

@@ -50,8 +50,6 @@ CREATE PROCEDURE envelope.seal_column(
     is_damaged pg_catalog.text;
     is_sound pg_catalog.text;
     complete boolean;
-    since pg_catalog.timestamptz := pg_catalog.clock_timestamp();
-    is_alone boolean := false;
   BEGIN
     PERFORM envelope.sweep_begins('seal');
     COMMIT;  -- in a function an error, before anything is done
@@ -78,24 +76,11 @@ CREATE PROCEDURE envelope.seal_column(
         USING ERRCODE = 'insufficient_privilege',
               HINT = 'Whoever may manage the table''s keys can call this: SELECT envelope.grant_key(relation, role, ''manage'').';
     END IF;
-    -- Who had begun to write when the former context was the only one binds values to that, and is waited for.
-    WHILE it.former IS NOT NULL AND NOT is_alone LOOP
-      BEGIN
-        PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
-        is_alone := true;
-      EXCEPTION WHEN lock_not_available THEN
-        IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
-          RAISE EXCEPTION 'the values in column "%" of table % cannot be bound yet', column_name, relation
-            USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
-                  HINT = 'CALL it again when they have ended.';
-        END IF;
-      END;
-      COMMIT;
-      IF NOT is_alone THEN
-        PERFORM pg_catalog.pg_sleep(0.1);
-      END IF;
-    END LOOP;
+    -- Who had begun to write when the former context was the only one binds values to that.
+    IF it.former IS NOT NULL THEN
+      CALL envelope.wait_for_writers(relation, row_lock_timeout, pg_catalog.format(
+        'the values in column "%s" of table %s cannot be bound yet', column_name, relation));
+    END IF;
     is_left := pg_catalog.format('envelope.is_unsealed(%s, ctid)', it.cell);
     changed := pg_catalog.format('envelope.sealed_in_place(%s, ctid)', it.cell);
     is_damaged := it.is_damaged;

@@ -311,6 +311,48 @@ CREATE PROCEDURE envelope.sweep(
     begins boolean;
     done pg_catalog.record;
     idle boolean;
+-- Whose rows were looked at, and in which transaction, is known there: no caller can say so of its own accord.
+CREATE FUNCTION envelope.index_left(relations oid[], index_column name, skips boolean)
+  RETURNS SETOF oid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_left_wrapper';
+COMMENT ON FUNCTION envelope.index_left(oid[], name, boolean) IS
+  'For envelope.sweep: those of some tables in which a row is left without its terms, all looked at as they are at one moment';
+
+CREATE FUNCTION envelope.writers_ended(relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_writers_ended_wrapper';
+COMMENT ON FUNCTION envelope.writers_ended(regclass) IS
+  'For envelope.wait_for_writers: notes that nobody else writes to the table, which is locked';
+
+CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout interval, message text)
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    since pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+    is_alone boolean := false;
+  BEGIN
+    WHILE NOT is_alone LOOP
+      BEGIN
+        PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        PERFORM envelope.writers_ended(relation);
+        is_alone := true;
+      EXCEPTION WHEN lock_not_available THEN
+        IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
+          RAISE EXCEPTION '%', message
+            USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
+                  HINT = 'CALL it again when they have ended.';
+        END IF;
+      END;
+      COMMIT;
+      IF NOT is_alone THEN
+        PERFORM pg_catalog.pg_sleep(0.1);
+      END IF;
+    END LOOP;
+  END $$;
+COMMENT ON PROCEDURE envelope.wait_for_writers(regclass, interval, text) IS
+  'For envelope.seal_column and envelope.build_index: waits until all have ended that had begun to write to the table';
+
     looked boolean := false;
     idle_since pg_catalog.timestamptz;
     named pg_catalog.text;
@@ -341,8 +383,12 @@ CREATE PROCEDURE envelope.sweep(
           IF step.to_block IS NULL THEN
             -- A pass has found nothing. As the last row may have moved to pages that it had read already, what
             -- ends it is a look at all of them at one moment.
-            EXIT WHEN envelope.sweep_settle(work, part, column_name, EXISTS (
-              SELECT FROM envelope.sweep_left(ARRAY[part::pg_catalog.oid], is_left, is_damaged, step.old_keys, step.active_key)));
+            EXIT WHEN envelope.sweep_settle(work, part, column_name, CASE
+              WHEN work OPERATOR(pg_catalog.=) 'index' THEN EXISTS (
+                SELECT FROM envelope.index_left(ARRAY[part::pg_catalog.oid], column_name, is_damaged IS NOT NULL))
+              ELSE EXISTS (
+                SELECT FROM envelope.sweep_left(ARRAY[part::pg_catalog.oid], is_left, is_damaged, step.old_keys, step.active_key))
+              END);
             idle := true;
             looked := true;
           END IF;
@@ -393,8 +439,13 @@ CREATE PROCEDURE envelope.sweep(
       EXIT WHEN relation::pg_catalog.oid OPERATOR(pg_catalog.=) ANY (parts);
       COMMIT;
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-      parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
-                     FROM envelope.sweep_family(relation) f);
+      IF work OPERATOR(pg_catalog.=) 'index' THEN
+        parts := ARRAY(SELECT envelope.index_left(f.parts, column_name, is_damaged IS NOT NULL)
+                       FROM envelope.sweep_family(relation) f);
+      ELSE
+        parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
+                       FROM envelope.sweep_family(relation) f);
+      END IF;
     END LOOP;
     complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;

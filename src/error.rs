@@ -653,7 +653,7 @@ impl Error {
     }
 
     /// What to do, for the HINT line.
-    fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoRight { role, verb, table, .. } => {
                 return Some(format!(

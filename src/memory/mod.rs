@@ -12,7 +12,7 @@ mod prefetch;
 mod unwrapped;
 
 pub use arena::{is_memory_locked, wipe_all};
-pub use hash::IdMap;
+pub use hash::{IdHasher, IdMap};
 pub use hashers::Hashes;
 pub use limits::{Limits, OwnLimits, Turn};
 pub use nonce::fresh as fresh_nonce;

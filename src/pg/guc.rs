@@ -74,6 +74,12 @@ pub fn reserve_prefix(prefix: &CStr) {
     }
 }
 
+/// Bytes that the building of an index may take.
+pub fn maintenance_work_mem() -> usize {
+    // SAFETY: reads a variable of this backend, in kB.
+    unsafe { pg_sys::maintenance_work_mem }.unsigned_abs() as usize * 1024
+}
+
 /// The path of the data directory.
 pub fn data_directory() -> String {
     // SAFETY: set at server start, NUL-terminated, never changed after.

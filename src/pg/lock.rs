@@ -93,6 +93,12 @@ pub fn is_ours_alone(relation: pg_sys::Oid) -> bool {
     unsafe { pg_sys::CheckRelationOidLockedByMe(relation, mode, false) }
 }
 
+/// Whether this transaction has locked `relation` against writers, or against all others.
+pub fn keeps_writers_out(relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks into this backend's own table of locks.
+    unsafe { pg_sys::CheckRelationOidLockedByMe(relation, KEEP_OUT, true) }
+}
+
 /// Keeps `relation`, its partitions and its heirs from being dropped to the end of the transaction.
 /// Gives all of them that are there then, itself first.
 pub fn keep_family(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {

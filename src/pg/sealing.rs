@@ -14,6 +14,8 @@ pub struct SealingTrigger {
     pub arguments: Vec<CString>,
     /// BEFORE INSERT OR UPDATE ... FOR EACH ROW, whichever columns are set, without a condition.
     pub fires_for_all: bool,
+    /// It is not switched off.
+    pub fires: bool,
     /// It is `envelope_seal`, which empties sources, and not switched off.
     pub empties: bool,
 }
@@ -38,6 +40,7 @@ pub fn triggers(extension: &CStr, relation: pg_sys::Oid) -> Vec<SealingTrigger> 
                 if !seals(extension, trigger.tgfoid) {
                     continue;
                 }
+                let fires = matches!(trigger.tgenabled as u8, b'O' | b'A');
                 let argument = |at| CStr::from_ptr(*trigger.tgargs.add(at)).to_owned();
                 found.push(SealingTrigger {
                     name: CStr::from_ptr(trigger.tgname).to_owned(),
@@ -45,8 +48,8 @@ pub fn triggers(extension: &CStr, relation: pg_sys::Oid) -> Vec<SealingTrigger> 
                     fires_for_all: trigger.tgtype & FOR_ALL == FOR_ALL
                         && trigger.tgnattr == 0
                         && trigger.tgqual.is_null(),
-                    empties: is_called(trigger.tgfoid, FUNCTIONS[0])
-                        && matches!(trigger.tgenabled as u8, b'O' | b'A'),
+                    fires,
+                    empties: is_called(trigger.tgfoid, FUNCTIONS[0]) && fires,
                 });
             }
         }

@@ -57,7 +57,10 @@ pub fn type_of(expression: &[u8], quoted: &CStr) -> Result<pg_sys::Oid, String> 
 }
 
 /// The OIDs that a query gives. It sees what is committed now, in every isolation level.
-pub fn oids(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>, String> {
+pub fn oids(
+    sql: impl Into<Vec<u8>>,
+    args: &[DatumWithOid<'_>],
+) -> Result<Vec<pg_sys::Oid>, String> {
     with_moment(|now| {
         execute(sql, args, now, true, || {
             // SAFETY: as many rows as are counted stand there; the query gives one column of OIDs, which

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use envelope::header::peek_key_id;
 use pgrx::datum::IntoDatum;
+use pgrx::iter::SetOfIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
@@ -14,6 +15,7 @@ use crate::sql::arguments::required;
 use crate::sql::seal_column::with_cell;
 use crate::sql::sweep::place;
 use crate::sweep::indexing::{self, GivenTerms, IndexCell};
+use crate::sweep::looking;
 
 // The arguments of all are: relation, a value, context, former_context, column_name, the row's ctid, index_column, and
 // what stands there, or a value of its type.
@@ -80,6 +82,28 @@ fn envelope_index_goal(
         required(index_column, "index_column")?,
         required(quiet, "quiet")?,
     )?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_index_left(
+    relations: Option<Vec<Option<pg_sys::Oid>>>,
+    index_column: Option<&CStr>,
+    skips: Option<bool>,
+) -> std::result::Result<SetOfIterator<'static, pg_sys::Oid>, ErrorReport> {
+    keyring::begin_statement(None);
+    let relations = required(relations, "relations")?.into_iter();
+    let relations = relations.map(|relation| required(relation, "relation"));
+    let left = looking::index_left(
+        relations.collect::<Result<_>>()?,
+        required(index_column, "index_column")?,
+        required(skips, "skips")?,
+    )?;
+    Ok(SetOfIterator::new(left))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_writers_ended(relation: Option<pg_sys::Oid>) -> std::result::Result<(), ErrorReport> {
+    Ok(looking::writers_ended(required(relation, "relation")?)?)
 }
 
 #[pg_extern(sql = false)]

@@ -7,20 +7,22 @@ use envelope::header::{KeyId, peek_key_id};
 use envelope::search::Kind;
 use pgrx::pg_sys::{self, Datum};
 
-use crate::catalog::rows::{IndexRow, Purpose, State};
+use crate::catalog::rows::IndexRow;
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, Result};
 use crate::kek::By;
-use crate::keyring::table::{self, ColumnIndex, Table, Whose};
+use crate::keyring::table::{self, ColumnIndex, Table};
 use crate::keyring::{self};
-use crate::memory::cache;
-use crate::pg::relation::display_name;
+use crate::pg::relation::{self, display_name};
+use crate::pg::sealing::SealingTrigger;
 use crate::pg::varlena::{Varlena, VarlenaBuf};
 use crate::pg::{attribute, encoding, lock, report, types};
+use crate::sweep::family::family;
 use crate::sweep::faults::{self, Fault, Stored};
 use crate::sweep::sealing::Cell;
+use crate::sweep::{left, looking};
 use crate::values::boundaries;
-use crate::values::index::{self, Indexed, Standing, Stored as Terms};
+use crate::values::index::{self, Indexed, Standing, Stored as Terms, pairs};
 
 /// The index in that column of `table`; 42704 when there is none, 42703 when there is no such column.
 pub fn index_in<'t>(table: &'t Table, name: &CStr) -> Result<&'t ColumnIndex> {
@@ -60,9 +62,8 @@ pub fn goal(
         return Err(IndexError::None { index_column, table: table.name(), column }.into());
     }
     owner_of(&table, index)?.require_manage_right()?;
-    if !quiet && !has_trigger(relation, column) {
-        let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
-        return Err(IndexError::NoTrigger { column, table }.into());
+    if !quiet && !has_trigger(relation, column, |_| true) {
+        return Err(no_trigger(relation, column));
     }
     if index.is_unique && index.key_id.is_some_and(|key_id| !is_active(&table, index, key_id)) {
         report::notice_at_length(
@@ -74,6 +75,8 @@ pub fn goal(
             "Add a second column by envelope.add_index, and let it take the place of this one: envelope.swap_index.",
         );
     }
+    pairs::begin(index.id)?;
+    looking::begin();
     goal_of(&table, index)
 }
 
@@ -83,31 +86,58 @@ fn is_active(table: &Table, index: &ColumnIndex, key_id: KeyId) -> bool {
     })
 }
 
-fn goal_of(table: &Table, index: &ColumnIndex) -> Result<String> {
+pub(super) fn goal_of(table: &Table, index: &ColumnIndex) -> Result<String> {
     let mut boundaries = DefaultHasher::new();
     index.boundaries.hash(&mut boundaries);
     let key_id = index::writing_key(&owner_of(table, index)?, index)?;
     Ok(format!("{key_id} {} {:x}", index.id, boundaries.finish()))
 }
 
-fn has_trigger(relation: pg_sys::Oid, column: &CStr) -> bool {
-    catalog::sealing_triggers(relation).iter().any(|trigger| {
+fn no_trigger(relation: pg_sys::Oid, column: &CStr) -> Error {
+    let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));
+    IndexError::NoTrigger { column, table }.into()
+}
+
+fn has_trigger(
+    relation: pg_sys::Oid,
+    column: &CStr,
+    is_meant: impl Fn(&SealingTrigger) -> bool,
+) -> bool {
+    catalog::sealing_triggers(relation).iter().filter(|trigger| is_meant(trigger)).any(|trigger| {
         trigger.arguments.iter().any(|argument| {
             argument.to_bytes().split(|byte| *byte == b'=').next() == Some(column.to_bytes())
         })
     })
 }
 
-/// All rows were brought to `goal`: notes it, unless rows need other terms by now; whether they do not. Of a partition
-/// there is nothing to note.
+/// All rows were brought to `goal`: notes it, unless one is left or rows need other terms by now; whether it is so. Of a
+/// partition there is nothing to note. Without a trigger that makes the terms of what is written from now on, it is not
+/// noted either.
 pub fn built(relation: pg_sys::Oid, index_column: &CStr, goal: &str) -> Result<bool> {
+    pairs::end();
     table::to_change(relation)?;
     lock::lock_object(catalog::oid_of(c"column_index")?, pg_sys::InvalidOid);
     keyring::look_again();
     let table = table::get(relation)?;
     let index = index_in(&table, index_column)?;
-    if goal_of(&table, index)? != goal {
+    let with_rows = match relation::pages(relation) {
+        Some(_) => vec![relation],
+        None => family(relation)?.parts,
+    };
+    let is_done = looking::nothing_left(relation, &with_rows, goal)?;
+    if !is_done || goal_of(&table, index)? != goal {
         return Ok(false);
+    }
+    if !has_trigger(relation, &index.column_name, |trigger| trigger.fires) {
+        let no_trigger = no_trigger(relation, &index.column_name);
+        let hint = no_trigger.hint().unwrap_or_default();
+        report::warning_at_length(
+            no_trigger.to_string(),
+            "All rows have their terms, and the index is not used: rows that are written get none."
+                .into(),
+            format!("{hint} Then CALL envelope.build_index again."),
+        );
+        return Ok(true);
     }
     if index.relation != relation {
         return Ok(true);
@@ -173,8 +203,12 @@ impl IndexCell<'_> {
         let index = index_in(&table, self.index_column)?;
         let Some(value) = value else { return Ok(terms.is_some()) };
         let Ok(value) = value else { return Ok(terms.is_none()) };
-        let Some(key_id) = peek_key_id(&value) else { return Ok(false) };
-        if !has_terms(&table, key_id)? {
+        let Some(key_id) = peek_key_id(&value) else {
+            looking::meet(|met| left::count(None, &table, met))?;
+            return Ok(false);
+        };
+        if !table.is_in_use(key_id)? {
+            looking::meet(|met| left::count(Some(key_id), &table, met))?;
             return Ok(false);
         }
         if let Some(terms) = terms {
@@ -185,6 +219,9 @@ impl IndexCell<'_> {
             }
             // What stands there may be of another index, which had the column before, or of a row that came with a
             // partition: the value says it.
+            if pairs::knows(index.id, &value, &stored) {
+                return Ok(false);
+            }
             return self.is_other(&table, index, value, &stored);
         }
         match index.rule.kind() {
@@ -205,7 +242,7 @@ impl IndexCell<'_> {
         value: Varlena<'_>,
         stored: &Terms<'_>,
     ) -> Result<bool> {
-        let Ok(opened) = self.open(Ok(value))? else { return Ok(true) };
+        let Ok(opened) = self.open_bytes(&value)? else { return Ok(true) };
         let policy = table.policy(self.cell.column);
         let kind = policy.map(index::type_of).transpose()?.flatten();
         let standing = Indexed::of(table, index, By::Reader, kind.as_ref(), opened.as_slice())
@@ -213,7 +250,13 @@ impl IndexCell<'_> {
         opened.wipe_and_free();
         match standing {
             Err(error) if is_unindexable(&error) => Ok(true),
-            standing => Ok(standing? != Standing::Current),
+            standing => {
+                let is_current = standing? == Standing::Current;
+                if is_current {
+                    pairs::note(index.id, &value, stored);
+                }
+                Ok(!is_current)
+            }
         }
     }
 
@@ -230,12 +273,17 @@ impl IndexCell<'_> {
         let table = table::to_change(self.cell.relation)?;
         let index = index_in(&table, self.index_column)?;
         require_kind(index, kind)?;
-        let opened = match self.open(value)? {
-            Ok(opened) => opened,
-            Err(fault) => return Err(fault.error),
+        let opened = match &value {
+            Ok(value) => self.open_bytes(value)?,
+            Err(_) => return self.open(value)?.map_or_else(|fault| Err(fault.error), |_| Ok(None)),
         };
+        let opened = opened.map_err(|fault| fault.error)?;
         let made = self.made_of(&table, index, &opened);
         opened.wipe_and_free();
+        if let (Ok(value), Ok(Some(made))) = (&value, &made) {
+            // SAFETY: made for the index's column, in memory that is PostgreSQL's.
+            pairs::note(index.id, value, &unsafe { Terms::of(&index.rule, *made) });
+        }
         made
     }
 
@@ -267,10 +315,19 @@ impl IndexCell<'_> {
     }
 
     fn open(&self, value: Stored<'_>) -> Result<std::result::Result<VarlenaBuf, Fault>> {
+        self.with_contexts(|contexts| faults::open(self.cell.relation, contexts, value))
+    }
+
+    /// As that, of bytes that were read.
+    fn open_bytes(&self, value: &[u8]) -> Result<std::result::Result<VarlenaBuf, Fault>> {
+        self.with_contexts(|contexts| faults::open_bytes(self.cell.relation, contexts, value))
+    }
+
+    fn with_contexts<T>(&self, f: impl FnOnce(&[&[u8]]) -> T) -> T {
         let contexts = self.cell.contexts;
         match contexts.former {
-            None => faults::open(self.cell.relation, &[contexts.now], value),
-            Some(former) => faults::open(self.cell.relation, &[contexts.now, former], value),
+            None => f(&[contexts.now]),
+            Some(former) => f(&[contexts.now, former]),
         }
     }
 }
@@ -363,13 +420,4 @@ fn fault_in(
 /// Whether it is the index that cannot take the value.
 fn is_unindexable(error: &Error) -> bool {
     matches!(error, Error::Index(why) if matches!(**why, IndexError::Unindexable { .. }))
-}
-
-/// Whether a value under that key may have terms.
-fn has_terms(table: &Table, key_id: KeyId) -> Result<bool> {
-    if table.whose(key_id)? != Whose::Ours {
-        return Ok(false);
-    }
-    let row = cache::row(key_id)?;
-    Ok(row.is_some_and(|row| row.purpose == Purpose::Seal && row.state != State::Destroyed))
 }

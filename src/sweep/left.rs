@@ -92,6 +92,29 @@ impl Keys {
                 keys.filter(|key| {
                     key.purpose == Purpose::Seal
                         && key.state != State::Destroyed
+fn number_of(table: &Table, name: &CStr) -> Result<i16> {
+    attribute::number(table.relation(), name).ok_or_else(|| Error::NoSuchColumn {
+        column: encoding::to_string(name.to_bytes()),
+        table: table.name(),
+    })
+}
+
+/// A column that plaintext comes in.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// In the server's encoding.
+    pub name: &'a CStr,
+    /// It is emptied once its value is sealed.
+    pub is_emptied: bool,
+}
+
+/// Counts a value that is left alone, by the key that it names.
+pub fn count(key_id: Option<KeyId>, table: &Table, passed: &mut Passed) -> Result<()> {
+    let kind = key_id.map_or(Ok(Kind::Plaintext), |key_id| Kind::of(key_id, table))?;
+    *kind.count_in(passed) += 1;
+    Ok(())
+}
+
                         && key.key_id != active
                 })
                 .map(|key| key.key_id),

@@ -5,6 +5,7 @@ mod family;
 pub mod faults;
 pub mod indexing;
 mod left;
+pub mod looking;
 pub mod sealing;
 pub mod source;
 mod told;

@@ -20,6 +20,7 @@ use crate::pg::relation::{self, display_name};
 use crate::pg::{encoding, lock, table_scan, xact};
 use crate::sweep::indexing;
 use crate::sweep::left::{self, Keys, Left};
+use crate::sweep::looking;
 use crate::{kek, life};
 
 /// What is to be done next, and the keys in question.
@@ -180,11 +181,11 @@ fn active_key(work: Work, table: &Table) -> Result<KeyId> {
 
 /// After a pass that has found nothing, and a look at all rows: when nothing `is_left`, it has ended; else the table
 /// is read again. Whether it has ended.
-pub fn settle(work: Work, relation: pg_sys::Oid, column: &CStr, is_left: bool) -> Result<bool> {
+pub fn settle(work: Work, relation: pg_sys::Oid, name: &CStr, is_left: bool) -> Result<bool> {
     let table = work_on(work, relation)?;
     lock::keep_relation(relation);
-    let number = value_column(work, &table, column)?;
-    let column = encoding::to_string(column.to_bytes());
+    let number = value_column(work, &table, name)?;
+    let column = encoding::to_string(name.to_bytes());
     let Some(mut job) = Job::lock(Subject { work, relation, column: &column })? else {
         return Err(none_under_way());
     };
@@ -197,6 +198,13 @@ pub fn settle(work: Work, relation: pg_sys::Oid, column: &CStr, is_left: bool) -
     let active = if work == Work::Index { active_key(work, &table)? } else { job.key_id };
     let keys = Keys::of(&table, active)?;
     let found = table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, true))?;
+    if work == Work::Index {
+        let goal = indexing::goal_of(&table, indexing::index_in(&table, name)?)?;
+        if let Some(passed) = looking::passed(relation, &goal) {
+            job.finish(&passed)?;
+            return Ok(true);
+        }
+    }
     job.finish(&found.passed)?;
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 mod asked;
 mod held;
+pub mod pairs;
 mod question;
 mod recheck;
 mod stored;

@@ -314,10 +314,88 @@ def test_what_is_refused(db, statement, sqlstate):
 def test_a_trigger_must_be_there(db):
     fill(db, rows=2)
     add(db)
+    trigger = db.value("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'seal'")
     db.sql("DROP TRIGGER seal ON t")
     with fails("55000"):
         db.sql(build())
+    # Rows that are written from now on would have none.
     db.sql(build(more=", quiet => true"))
+    assert not is_built(db) and faults(db) == []
+    assert db.value("SELECT count(*) FROM t WHERE ix IS NULL AND v IS NOT NULL") == 0
+    db.sql(trigger)
+    db.sql("ALTER TABLE t DISABLE TRIGGER seal")
+    db.sql(build(more=", quiet => true"))
+    assert not is_built(db)
+    db.sql("ALTER TABLE t ENABLE TRIGGER seal")
+    rows = db.sql("SELECT id, xmin::text FROM t ORDER BY 1")
+    db.sql(build(more=", quiet => true"))
+    assert is_built(db) and faults(db) == []
+    assert db.sql("SELECT id, xmin::text FROM t ORDER BY 1") == rows
+
+
+def test_nobody_can_say_that_it_is_built(db):
+    fill(db, rows=20)
+    add(db)
+    left = "SELECT envelope.index_left(ARRAY['t'::regclass::oid], 'ix', false)"
+    with db.connect() as c:
+        goal = c.execute("SELECT envelope.index_goal('t', 'v', 'ix', false)").fetchone()
+        built = ("SELECT envelope.index_built('t', 'ix', %s)", goal)
+        with fails("22023"):
+            c.execute(*built)
+        with fails("22023"):
+            c.execute("SELECT envelope.writers_ended('t')")
+        # Seen to be so, and not locked.
+        db.sql("UPDATE t SET ix = ''")
+        with fails("22023"), c.transaction():
+            assert c.execute(left).fetchall() == []
+            c.execute(*built)
+        # Locked, and not seen.
+        with fails("22023"), c.transaction():
+            c.execute("LOCK TABLE t")
+            c.execute("SELECT envelope.writers_ended('t')")
+            c.execute(*built)
+        past_the_trigger(db, "UPDATE t SET ix = NULL WHERE id = 7")
+        with fails("22023"), c.transaction():
+            assert len(c.execute(left).fetchall()) == 1
+            c.execute(*built)
+        # Another goal, and a look of another transaction.
+        db.sql("UPDATE t SET ix = '' WHERE id = 7")
+        with c.transaction():
+            c.execute(left)
+            assert c.execute("SELECT envelope.index_built('t', 'ix', 'x')").fetchall() == [(False,)]
+        with fails("22023"):
+            c.execute(*built)
+        assert not is_built(db)
+        # What is seen and true is noted.
+        with c.transaction():
+            c.execute(left)
+            assert c.execute(*built).fetchall() == [(True,)]
+    assert is_built(db) and faults(db) == []
+
+
+def test_terms_of_another_value_are_found(db):
+    """Also once the building has begun to know which terms are right."""
+    fill(db, rows=100)
+    add(db)
+    db.sql("UPDATE t SET ix = '' WHERE id < 50")
+    past_the_trigger(db, "UPDATE t SET ix = (SELECT ix FROM t WHERE id = 1) WHERE id IN (7, 8)",
+                     "UPDATE t SET v = (SELECT v FROM t WHERE id = 2) WHERE id = 9")
+    db.sql(build())
+    assert is_built(db) and faults(db) == []
+    assert found(db, "number 1") == [1] and found(db, "number 2") == [2, 9]
+
+
+@pytest.mark.parametrize("memory", ["1MB", "64MB"])
+def test_terms_that_change_meanwhile(db, memory):
+    """A wrong term that comes while rows are brought to theirs: it is found by the look at the end."""
+    fill(db, rows=600)
+    add(db)
+    with db.connect() as c:
+        c.execute(f"SET maintenance_work_mem = '{memory}'")
+        building = Work(c.execute, build(more=", pause => '50 ms'"))
+        process.wait_until(lambda: db.value("SELECT count(*) FROM t WHERE ix IS NOT NULL") >= 100, "rows are done")
+        past_the_trigger(db, "UPDATE t SET ix = (SELECT ix FROM t WHERE id = 1) WHERE id IN (5, 30)")
+        building.result()
     assert is_built(db) and faults(db) == []
 
 

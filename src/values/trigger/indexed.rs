@@ -17,9 +17,10 @@ use crate::kek::By;
 use crate::keyring::table::{self, ColumnIndex, Table};
 use crate::pg::relation::display_name;
 use crate::pg::trigger::{Row, TriggerCall, is_replica, is_same_stored_value};
+use crate::pg::varlena::Varlena;
 use crate::pg::{acl, encoding};
 use crate::values::ValueType;
-use crate::values::index::{Indexed, Standing, Stored, is_request, type_of};
+use crate::values::index::{Indexed, Standing, Stored, is_request, pairs, type_of};
 
 /// What a statement gives an index column.
 enum Given {
@@ -170,6 +171,10 @@ fn all_stay(
     argument: &mut Argument<'_>,
 ) -> Result<()> {
     let mut is_asked = false;
+    // It is to be changed, mostly.
+    if rule.index_columns.iter().any(|column| call.names(column.number)) {
+        row.take_apart();
+    }
     for (index, column) in rule.indexes(table) {
         let new = row.value(column.number);
         let is_same = match (call.old_value(column.number), new) {
@@ -208,6 +213,8 @@ fn make(
     }
     let (kind, target) = (type_of(rule.policy)?, argument.target);
     let opened = in_place::open(call, row, argument).map_err(|error| at(call, target, error))?;
+    // SAFETY: a non-null value of the row, in the layout of bytea, which outlives this call.
+    let sealed = row.value(target.column).map(|sealed| unsafe { Varlena::from_datum(sealed) });
     let mut made = Ok(());
     for (index, column) in rule.indexes(table) {
         let new = row.value(column.number);
@@ -223,6 +230,10 @@ fn make(
         };
         let form = opened.as_slice();
         made = set_anew(call, row, table, index, *column, kind.as_ref(), form, given);
+        if let (Ok(()), Some(sealed), Some(terms)) = (&made, &sealed, row.value(column.number)) {
+            // SAFETY: a non-null value of the index's column, in a row that outlives this call.
+            pairs::note(index.id, sealed, &unsafe { Stored::of(&index.rule, terms) });
+        }
     }
     opened.wipe_and_free();
     made.map_err(|error| at(call, target, error))

@@ -1,0 +1,153 @@
+//! The look at all rows that ends the building of an index. That the index is built is noted for what was seen here, and
+//! for nothing that a caller says: whoever may manage a table's keys can call whatever `CALL envelope.build_index` calls.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Passed, Result};
+use crate::keyring::table;
+use crate::pg::local_settings::{ALL_ROWS, CATALOG_PATH, LocalSettings};
+use crate::pg::quote::Sql;
+use crate::pg::relation::{display_name, quoted_cstring};
+use crate::pg::state::Number;
+use crate::pg::{lock, spi, xact};
+use crate::sweep::indexing::{goal_of, index_in};
+use crate::sweep::source;
+
+/// The table that this session has had for itself since it knows what its rows are brought to; 0: none.
+static ALONE: Number = Number::new(0);
+
+thread_local! {
+    static LOOKED: RefCell<Option<Looked>> = const { RefCell::new(None) };
+    /// What the look that is on has met and left alone.
+    static MET: RefCell<Option<Passed>> = const { RefCell::new(None) };
+}
+
+/// A look that has found nothing left.
+struct Looked {
+    transaction: u64,
+    goal: String,
+    tables: Vec<pg_sys::Oid>,
+    passed: Passed,
+}
+
+/// Rows are brought to something else from now on.
+pub fn begin() {
+    ALONE.set(0);
+    LOOKED.take();
+}
+
+/// Whoever had begun to write to `relation` before has ended: this transaction keeps all others from writing to it.
+pub fn writers_ended(relation: pg_sys::Oid) -> Result<()> {
+    if !lock::keeps_writers_out(relation) {
+        return Err(Error::BadArgument("relation is not locked against writers".into()));
+    }
+    ALONE.set(relation.to_u32().into());
+    Ok(())
+}
+
+/// Those of `tables` in which a row is left without the terms that the index in that column has of its value, all looked at
+/// as they are at one moment. Where it `skips`, values do not count that have none.
+pub fn index_left(
+    tables: Vec<pg_sys::Oid>,
+    index_column: &CStr,
+    skips: bool,
+) -> Result<Vec<pg_sys::Oid>> {
+    LOOKED.take();
+    let (mut goal, mut parts) = (String::new(), Vec::new());
+    for relation in &tables {
+        let table = table::to_change(*relation)?;
+        let index = index_in(&table, index_column)?;
+        let goal_here = goal_of(&table, index)?;
+        if !parts.is_empty() && goal != goal_here {
+            return Err(Error::BadArgument("the tables are none of one family".into()));
+        }
+        goal = goal_here;
+        parts.push(left_in(*relation, &index.column_name, index_column, skips)?);
+    }
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    MET.set(Some(Passed::default()));
+    let settings = LocalSettings::of(&[CATALOG_PATH, ALL_ROWS]);
+    let left = spi::oids(Sql::new("").joined(&parts, " UNION ALL ").as_bytes(), &[]);
+    drop(settings);
+    let passed = MET.take().unwrap_or_default();
+    let left = left.map_err(Error::Corrupt)?;
+    if left.is_empty() {
+        LOOKED.set(Some(Looked { transaction: xact::number(), goal, tables, passed }));
+    }
+    Ok(left)
+}
+
+/// The OID of the table, where such a row is.
+fn left_in(relation: pg_sys::Oid, column: &CStr, index_column: &CStr, skips: bool) -> Result<Sql> {
+    let (now, former) = source::contexts(relation, column)?;
+    let quoted =
+        quoted_cstring(relation).ok_or_else(|| Error::NoRelation(display_name(relation)))?;
+    let oid = format!("{}::pg_catalog.oid", relation.to_u32());
+    let cell = Sql::new(&oid)
+        .sql(", ")
+        .name(column)
+        .sql("::pg_catalog.bytea, ")
+        .add(&now)
+        .sql(", ")
+        .add(&former.unwrap_or_else(|| Sql::new("NULL")))
+        .sql(", ")
+        .literal(column)
+        .sql(", ctid, ")
+        .literal(index_column);
+    let sql = Sql::new("SELECT ")
+        .sql(&oid)
+        .sql(" WHERE EXISTS (SELECT FROM ONLY ")
+        .quoted(&quoted)
+        .sql(" WHERE CASE WHEN envelope.is_unindexed(")
+        .add(&cell)
+        .sql(", ")
+        .name(index_column)
+        .sql(") THEN ");
+    let sql = match skips {
+        true => sql.sql("NOT envelope.is_unindexable(").add(&cell).sql(")"),
+        false => sql.sql("true"),
+    };
+    Ok(sql.sql(" ELSE false END)"))
+}
+
+/// The look that is on has met a value that it leaves alone.
+#[cold]
+pub fn meet(count: impl FnOnce(&mut Passed) -> Result<()>) -> Result<()> {
+    MET.with_borrow_mut(|met| met.as_mut().map_or(Ok(()), count))
+}
+
+/// What the last look has met in `relation` alone and left alone, if it was a moment ago and is about that goal.
+pub fn passed(relation: pg_sys::Oid, goal: &str) -> Option<Passed> {
+    LOOKED.with_borrow_mut(|looked| {
+        let looked = looked.as_mut().filter(|looked| looked.is_now(goal))?;
+        (looked.tables == [relation]).then(|| std::mem::take(&mut looked.passed))
+    })
+}
+
+/// Whether nothing was left a moment ago in any of `tables`, which are all that hold rows of `relation`. An error unless
+/// this session has looked, and others' writes from before were waited for.
+pub fn nothing_left(relation: pg_sys::Oid, tables: &[pg_sys::Oid], goal: &str) -> Result<bool> {
+    let not_looked = || Error::BadArgument("no index of that table was built by this call".into());
+    if ALONE.get() != u64::from(relation.to_u32()) {
+        return Err(not_looked());
+    }
+    if tables.is_empty() {
+        return Ok(true);
+    }
+    LOOKED.with_borrow(|looked| {
+        let looked = looked.as_ref().filter(|looked| looked.transaction == xact::number());
+        let looked = looked.ok_or_else(not_looked)?;
+        Ok(looked.is_now(goal) && tables.iter().all(|table| looked.tables.contains(table)))
+    })
+}
+
+impl Looked {
+    fn is_now(&self, goal: &str) -> bool {
+        self.transaction == xact::number() && self.goal == goal
+    }
+}
