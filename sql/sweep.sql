@@ -140,11 +140,18 @@ COMMENT ON FUNCTION envelope.replication_lag() IS
 -- search_path, so that these functions pin none and qualify all that is theirs.
 
 -- Its plan is kept for the next batch. PL/pgSQL's EXECUTE would make it anew each time.
-CREATE FUNCTION envelope.sweep_run(statement text, old_keys uuid[], active_key uuid, first tid, last tid)
+CREATE FUNCTION envelope.sweep_run(
+    statement text, old_keys uuid[], active_key uuid, first tid, last tid, quiet boolean)
   RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_run_wrapper';
-COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid) IS
-  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with the other arguments as its parameters; how many rows it has changed';
+COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid, boolean) IS
+  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with four arguments as its parameters; quiet: as under session_replication_role = replica, which the caller must be allowed to set; how many rows it has changed';
+
+CREATE FUNCTION envelope.sweep_fires(relation regclass)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_fires_wrapper';
+COMMENT ON FUNCTION envelope.sweep_fires(regclass) IS
+  'For envelope.sweep: whether a trigger or a rule of the table fires under session_replication_role = replica';
 
 CREATE FUNCTION envelope.sweep_is_met(value bytea)
   RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -204,7 +211,7 @@ COMMENT ON FUNCTION envelope.sweep_statements(regclass, text, text, text, text, 
 
 -- is_seen: nothing that was met there is still to be opened.
 CREATE FUNCTION envelope.reencrypt_rows(
-    change text, change_free text, number text, skips boolean,
+    relation regclass, change text, change_free text, number text, skips boolean,
     pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
     OUT met bigint, OUT moved bigint, OUT damaged bigint, OUT is_seen boolean)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
@@ -228,13 +235,14 @@ CREATE FUNCTION envelope.reencrypt_rows(
       END IF;
       met := 0;
     END IF;
-    IF quiet THEN
+    -- To set it has PostgreSQL forget all plans.
+    IF quiet AND envelope.sweep_fires(relation) THEN
       role := pg_catalog.current_setting('session_replication_role');
       PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
     END IF;
     BEGIN
       PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-      moved := envelope.sweep_run(change, old_keys, active_key, low, high);
+      moved := envelope.sweep_run(change, old_keys, active_key, low, high, quiet AND role IS NULL);
       is_seen := pass OPERATOR(pg_catalog.>) 1 OR envelope.sweep_left_alone() OPERATOR(pg_catalog.=) 0;
       PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
     EXCEPTION
@@ -249,12 +257,16 @@ CREATE FUNCTION envelope.reencrypt_rows(
     IF long_way THEN
       BEGIN
         EXECUTE change_free USING old_keys, active_key, low, high;
+      IF quiet AND role IS NULL THEN
+        role := pg_catalog.current_setting('session_replication_role');
+        PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
+      END IF;
         GET DIAGNOSTICS moved = ROW_COUNT;
       EXCEPTION WHEN serialization_failure THEN
         moved := 0;
       END;
     END IF;
-    IF quiet THEN
+    IF role IS NOT NULL THEN
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
     IF long_way OR moved OPERATOR(pg_catalog.=) 0 THEN
@@ -274,7 +286,7 @@ CREATE FUNCTION envelope.reencrypt_rows(
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
 COMMENT ON FUNCTION envelope.reencrypt_rows(
-    text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
+    regclass, text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
   'For envelope.sweep: changes the rows on some pages that are to be changed, and looks at the others';
 
 CREATE FUNCTION envelope.sweep_left(
@@ -415,7 +427,7 @@ COMMENT ON PROCEDURE envelope.wait_for_writers(regclass, interval, text) IS
               FROM envelope.sweep_statements(part, value, is_left, changes, is_damaged, is_sound);
           END IF;
           SELECT * INTO done
-            FROM envelope.reencrypt_rows(statements.change, statements.change_free, statements.number,
+            FROM envelope.reencrypt_rows(part, statements.change, statements.change_free, statements.number,
                                      is_damaged IS NOT NULL, step.pass, step.from_block, step.to_block,
                                      step.old_keys, step.active_key, quiet);
           -- How many values were passed by, only a pass knows that asks of each.

@@ -120,12 +120,19 @@ fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<()>> {
     let sql = CString::new(&*required(sql, "statement")?);
     let sql = sql.map_err(|_| Error::BadArgument("statement must be SQL".into()))?;
     let parameters = [1, 2, 3, 4].map(|at| arguments.datum(at));
-    Ok(Step::Run(batch::statement(&sql, parameters)?, ()))
+    let quiet = required(arguments.datum(5), "quiet")?.value() != 0;
+    Ok(Step::Run(batch::statement(&sql, parameters, quiet)?, ()))
 }
 
 fn has_run(_: pg_sys::FunctionCallInfo, (): (), ran: &Ran) -> Result<Step<()>> {
+    batch::ended();
     let rows = ran.rows.map_err(batch::not_run)?;
     Ok(Step::Answer(Some(pg_sys::Datum::from(rows as i64))))
+}
+
+#[pg_extern(sql = false)]
+fn envelope_sweep_fires(relation: Option<pg_sys::Oid>) -> std::result::Result<bool, ErrorReport> {
+    Ok(batch::fires_when_quiet(required(relation, "relation")?))
 }
 
 row_function!(envelope_sweep_is_met_wrapper, |_| {
