@@ -75,7 +75,7 @@ CREATE PROCEDURE envelope.build_index(
         pg_catalog.format('%s = %s', target,
                           CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
         CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
-        NULL, true, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+        NULL, true, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
       built := envelope.index_built(relation, index_column, goal);
       COMMIT;
     END LOOP;

@@ -39,7 +39,7 @@ CREATE PROCEDURE envelope.reencrypt(
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
       pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
       expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,
-      expressions.is_damaged IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
+      expressions.is_damaged IS NOT NULL, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(
     regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text) IS

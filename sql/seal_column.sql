@@ -30,7 +30,7 @@ COMMENT ON FUNCTION envelope.is_as_source(oid, bytea, text, text, name, tid, any
   'For envelope.seal_column: whether a value opens and says what its source says; an error where not, if row_at is given';
 
 CREATE FUNCTION envelope.seal_source(relation regclass, column_name name, given text)
-  RETURNS TABLE (expression text, emptied text)
+  RETURNS TABLE (expression text, emptied text, source_column text)
   LANGUAGE c STABLE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_seal_source_wrapper';
 COMMENT ON FUNCTION envelope.seal_source(regclass, name, text) IS
@@ -85,7 +85,8 @@ CREATE PROCEDURE envelope.seal_column(
     changed := pg_catalog.format('envelope.sealed_in_place(%s, ctid)', it.cell);
     is_damaged := it.is_damaged;
     is_sound := it.is_sound;
-    SELECT pg_catalog.replace(s.expression, '%', '%%') AS expression, pg_catalog.replace(s.emptied, '%', '%%') AS emptied
+    SELECT pg_catalog.replace(s.expression, '%', '%%') AS expression, pg_catalog.replace(s.emptied, '%', '%%') AS emptied,
+           s.source_column
       INTO plain FROM envelope.seal_source(relation, column_name, source) s;
     IF plain.expression IS NOT NULL THEN
       -- Of a value that says anything else than its source one of both would be lost.
@@ -105,7 +106,8 @@ CREATE PROCEDURE envelope.seal_column(
       pg_catalog.format('%s = %s', it.target, changed)
         OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
       is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,
-      is_damaged IS NOT NULL OR it.former IS NOT NULL OR plain.expression IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      is_damaged IS NOT NULL OR it.former IS NOT NULL OR plain.expression IS NOT NULL AND plain.source_column IS NULL,
+      plain.source_column::pg_catalog.name, plain.emptied IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
     -- Of what was left alone something may open under the former context some day.
     IF it.former IS NOT NULL AND complete AND it.is_whole THEN
       PERFORM envelope.binding_done(relation, column_name);

@@ -5,6 +5,7 @@
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
 --   is_sound    raises an error where the value as it is stored does not open; NULL: nobody looks
 --   by_rows     whether the headers of values do not say if anything is left, so that rows must be asked
+--   source      a column whose values are to be there, sealed, too; is_emptied: and not to be in it any more
 --   value       what may be there already, and is then for is_sound to look at
 -- In them $1 are the keys that values are brought from, $2 is the one that they are brought to, and %1$s stands for the
 -- table's OID, so that any other percent sign is doubled. What changes a value opens what it has made, and compares:
@@ -39,11 +40,12 @@ COMMENT ON FUNCTION envelope.is_sound(oid, bytea, text, text, name, tid) IS
 
 CREATE FUNCTION envelope.reencrypt_window(
     work text, relation regclass, column_name name, batch_size integer, begins boolean, within regclass,
-    by_rows boolean, is_seen boolean DEFAULT false)
+    by_rows boolean, is_seen boolean DEFAULT false, source name DEFAULT NULL, is_emptied boolean DEFAULT NULL)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_window_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean) IS
+COMMENT ON FUNCTION envelope.reencrypt_window(
+    text, regclass, name, integer, boolean, regclass, boolean, boolean, name, boolean) IS
   'For envelope.sweep: the pages that come next; without pages when all rows are to be looked at; none when all is done';
 
 CREATE FUNCTION envelope.reencrypt_note(
@@ -255,12 +257,12 @@ CREATE FUNCTION envelope.reencrypt_rows(
         long_way := true;
     END;
     IF long_way THEN
-      BEGIN
-        EXECUTE change_free USING old_keys, active_key, low, high;
       IF quiet AND role IS NULL THEN
         role := pg_catalog.current_setting('session_replication_role');
         PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
       END IF;
+      BEGIN
+        EXECUTE change_free USING old_keys, active_key, low, high;
         GET DIAGNOSTICS moved = ROW_COUNT;
       EXCEPTION WHEN serialization_failure THEN
         moved := 0;
@@ -309,20 +311,6 @@ CREATE FUNCTION envelope.sweep_left(
 COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
   'For envelope.sweep: those of some tables in which a row is left to be changed, all looked at as they are at one moment';
 
-CREATE PROCEDURE envelope.sweep(
-    work text, relation regclass, column_name name, value text, is_left text, changes text, is_damaged text,
-    is_sound text, by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
-    strict boolean, INOUT complete boolean)
-  LANGUAGE plpgsql
-  AS $$
-  DECLARE
-    parts pg_catalog.oid[];
-    begun pg_catalog.oid[] := '{}';
-    part pg_catalog.regclass;
-    step pg_catalog.record;
-    begins boolean;
-    done pg_catalog.record;
-    idle boolean;
 -- Whose rows were looked at, and in which transaction, is known there: no caller can say so of its own accord.
 CREATE FUNCTION envelope.index_left(relations oid[], index_column name, skips boolean)
   RETURNS SETOF oid LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -365,6 +353,20 @@ CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout i
 COMMENT ON PROCEDURE envelope.wait_for_writers(regclass, interval, text) IS
   'For envelope.seal_column and envelope.build_index: waits until all have ended that had begun to write to the table';
 
+CREATE PROCEDURE envelope.sweep(
+    work text, relation regclass, column_name name, value text, is_left text, changes text, is_damaged text,
+    is_sound text, by_rows boolean, source name, is_emptied boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
+    strict boolean, INOUT complete boolean)
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    parts pg_catalog.oid[];
+    begun pg_catalog.oid[] := '{}';
+    part pg_catalog.regclass;
+    step pg_catalog.record;
+    begins boolean;
+    done pg_catalog.record;
+    idle boolean;
     looked boolean := false;
     idle_since pg_catalog.timestamptz;
     named pg_catalog.text;
@@ -388,7 +390,7 @@ COMMENT ON PROCEDURE envelope.wait_for_writers(regclass, interval, text) IS
           COMMIT;
           SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
           SELECT * INTO step
-            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows, is_seen);
+            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows, is_seen, source, is_emptied);
           EXIT WHEN step.pass IS NULL;
           begins := false;
           idle := step.is_idle;
@@ -462,7 +464,8 @@ COMMENT ON PROCEDURE envelope.wait_for_writers(regclass, interval, text) IS
     complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, text, boolean, name, boolean, integer, interval, bigint, interval, boolean, boolean,
+    boolean) IS
   'For envelope.reencrypt, envelope.seal_column and envelope.build_index: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE VIEW envelope.progress WITH (security_barrier) AS

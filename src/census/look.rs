@@ -20,11 +20,23 @@ pub fn at_all(
     relation: pg_sys::Oid,
     columns: &[i16],
     survives: bool,
+    each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
+) -> Result<()> {
+    at_all_beside(moment, relation, columns, None, survives, each)
+}
+
+/// As [`at_all`]; in each row first with the value in `beside`, a column of any type, of which nothing is read.
+pub fn at_all_beside(
+    moment: &Moment,
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    beside: Option<i16>,
+    survives: bool,
     mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<()> {
     require_here(relation, columns)?;
     let mut is_all = true;
-    let read = read(moment, relation, columns, Extent::Whole, survives, |seen| {
+    let read = read(moment, relation, columns, beside, Extent::Whole, survives, |seen| {
         let go_on = each(seen);
         is_all = go_on.is_continue();
         go_on
@@ -49,7 +61,7 @@ pub fn find(
     };
     table_scan::with_moment(|now| match extent {
         Extent::Whole => at_all(now, relation, columns, false, each),
-        Extent::Sample => read(now, relation, columns, extent, false, each).map(|_| ()),
+        Extent::Sample => read(now, relation, columns, None, extent, false, each).map(|_| ()),
     })?;
     Ok(found)
 }
@@ -104,11 +116,12 @@ fn read(
     moment: &Moment,
     relation: pg_sys::Oid,
     columns: &[i16],
+    beside: Option<i16>,
     extent: Extent,
     survives: bool,
     each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read> {
-    table_scan::read(moment, relation, columns, HEADER_LEN, extent, survives, each).map_err(
+    table_scan::read(moment, relation, columns, beside, HEADER_LEN, extent, survives, each).map_err(
         |Unreadable { column, row, damage }| {
             Error::from(damage).at(Place::of(relation, column, row))
         },

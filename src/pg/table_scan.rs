@@ -78,18 +78,24 @@ pub struct Unreadable {
 /// Calls `each` with the first `count` bytes of every value in `columns` of `relation`, as far as they
 /// are of a type that holds sealed values, among the rows of a moment, until it breaks off. Nothing when `relation` is
 /// gone, or stores no rows of its own. Where it `survives`, a value that PostgreSQL cannot read is met as one without
-/// bytes.
+/// bytes. In each row the value in `beside` comes first, a column of any type, without any of its bytes.
+#[allow(clippy::too_many_arguments, reason = "what is read, of what, and how")]
 pub fn read(
     moment: &Moment,
     relation: pg_sys::Oid,
     columns: &[i16],
+    beside: Option<i16>,
     count: usize,
     extent: Extent,
     survives: bool,
     mut each: impl FnMut(&Seen<'_>) -> ControlFlow<()>,
 ) -> Result<Read, Unreadable> {
-    let kinds = |number| column::holds_sealable(relation, number).then_some(true);
-    let what = What { columns, kinds: &kinds, count, extent, survives };
+    let kinds = |number| match Some(number) == beside {
+        true => Some(false),
+        false => column::holds_sealable(relation, number).then_some(true),
+    };
+    let columns: Vec<i16> = beside.into_iter().chain(columns.iter().copied()).collect();
+    let what = What { columns: &columns, kinds: &kinds, count, extent, survives };
     read_what(moment, relation, &what, &mut each)
 }
 

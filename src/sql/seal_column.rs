@@ -130,7 +130,14 @@ fn envelope_seal_source(
     column_name: Option<&CStr>,
     given: Option<Varlena<'_>>,
 ) -> std::result::Result<
-    TableIterator<'static, (name!(expression, RowText), name!(emptied, Option<RowText>))>,
+    TableIterator<
+        'static,
+        (
+            name!(expression, RowText),
+            name!(emptied, Option<RowText>),
+            name!(source_column, Option<RowText>),
+        ),
+    >,
     ErrorReport,
 > {
     keyring::begin_statement(None);
@@ -140,7 +147,8 @@ fn envelope_seal_source(
     let from = source::of(relation, required(column_name, "column_name")?, given.as_deref())?;
     Ok(TableIterator::new(from.into_iter().map(|from| {
         let emptied = from.emptied.map(|name| text(&Sql::new("").name(&name)));
-        (text(&from.expression), emptied)
+        let column = from.column.map(|name| RowText(encoding::to_string(name.to_bytes())));
+        (text(&from.expression), emptied, column)
     })))
 }
 

@@ -20,7 +20,7 @@ use crate::pg::varlena::{VarlenaBuf, is_at_hand};
 use crate::sql::arguments::{LONGEST_CONTEXT, required};
 use crate::sql::begin;
 use crate::sql::values::{utf8, with_value};
-use crate::sweep::{self, Call, Done, Window, Work, batch};
+use crate::sweep::{self, Call, Done, Source, Window, Work, batch};
 use crate::values::{self, Contexts};
 
 row_function!(envelope_reseal_wrapper, |fcinfo| {
@@ -159,6 +159,8 @@ fn envelope_sweep_window(
     within: Option<pg_sys::Oid>,
     by_rows: Option<bool>,
     is_seen: Option<bool>,
+    source: Option<&CStr>,
+    is_emptied: Option<bool>,
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -182,6 +184,11 @@ fn envelope_sweep_window(
         begins: required(begins, "begins")?,
         within,
         by_rows: required(by_rows, "by_rows")?,
+        source: source
+            .map(|name| {
+                Ok::<_, Error>(Source { name, is_emptied: required(is_emptied, "is_emptied")? })
+            })
+            .transpose()?,
         is_seen: required(is_seen, "is_seen")?,
     })?;
     Ok(TableIterator::new(window.into_iter().map(|window: Window| {

@@ -1,6 +1,7 @@
 //! What of a column is left to be done, and what is left alone: by the headers of all its values, as they are at one
 //! moment.
 
+use std::ffi::CStr;
 use std::ops::ControlFlow;
 
 use envelope::header::{KeyId, peek_key_id};
@@ -8,10 +9,11 @@ use envelope::header::{KeyId, peek_key_id};
 use crate::catalog::rows::{self, Purpose, State};
 use crate::catalog::write::reencryption::Work;
 use crate::census::look;
-use crate::error::{Passed, Result};
+use crate::error::{Error, Passed, Result};
 use crate::keyring::table::Table;
 use crate::memory::IdMap;
 use crate::pg::table_scan::Moment;
+use crate::pg::{attribute, encoding};
 
 /// What the headers of a column's values say.
 #[derive(Default)]
@@ -22,18 +24,34 @@ pub struct Left {
 }
 
 /// Looks at all values in `column` of `table`. A value that is to be changed ends it, unless all are to be counted:
-/// then values that PostgreSQL cannot read do not stop it either.
+/// then values that PostgreSQL cannot read do not stop it either. What a `source` says is to be sealed where nothing stands
+/// beside it, or where the source is to be emptied.
 pub fn look(
     now: &Moment,
     work: Work,
     table: &Table,
     column: i16,
+    source: Option<Source<'_>>,
     keys: &Keys,
     counts: bool,
 ) -> Result<Left> {
     let (mut left, mut failed) = (Left::default(), None);
     let mut known = IdMap::default();
-    look::at_all(now, table.relation(), &[column], counts, |seen| {
+    let beside = source.map(|source| number_of(table, source.name)).transpose()?;
+    let is_emptied = source.is_some_and(|source| source.is_emptied);
+    // The row of a source, which is met first, until what stands beside it is met.
+    let mut waits = None;
+    look::at_all_beside(now, table.relation(), &[column], beside, counts, |seen| {
+        let waited = waits.take();
+        let is_source = Some(seen.column) == beside;
+        if waited.is_some_and(|row| is_source || row != seen.row) || is_source && is_emptied {
+            left.is_to_do = true;
+            return ControlFlow::Break(());
+        }
+        if is_source {
+            waits = Some(seen.row);
+            return ControlFlow::Continue(());
+        }
         let kind = match peek_key_id(seen.head) {
             Some(key_id) if key_id == keys.active => return ControlFlow::Continue(()),
             Some(key_id) if keys.old.contains(&key_id) => {
@@ -70,28 +88,10 @@ pub fn look(
         }
         ControlFlow::Continue(())
     })?;
+    left.is_to_do |= waits.is_some();
     failed.map_or(Ok(left), Err)
 }
 
-/// The data keys that values of a table may be under.
-pub struct Keys {
-    pub active: KeyId,
-    /// The others, destroyed ones left out.
-    pub old: Vec<KeyId>,
-}
-
-impl Keys {
-    /// Those of `table`, which seals under `active`.
-    pub fn of(table: &Table, active: KeyId) -> Result<Keys> {
-        let mut old = Vec::new();
-        // Those too that the role may not open with: a value under one of their keys is an error, and not
-        // passed by.
-        for keyring_id in table.keyrings() {
-            let keys = rows::data_keys(keyring_id)?.into_iter();
-            old.extend(
-                keys.filter(|key| {
-                    key.purpose == Purpose::Seal
-                        && key.state != State::Destroyed
 fn number_of(table: &Table, name: &CStr) -> Result<i16> {
     attribute::number(table.relation(), name).ok_or_else(|| Error::NoSuchColumn {
         column: encoding::to_string(name.to_bytes()),
@@ -115,6 +115,25 @@ pub fn count(key_id: Option<KeyId>, table: &Table, passed: &mut Passed) -> Resul
     Ok(())
 }
 
+/// The data keys that values of a table may be under.
+pub struct Keys {
+    pub active: KeyId,
+    /// The others, destroyed ones left out.
+    pub old: Vec<KeyId>,
+}
+
+impl Keys {
+    /// Those of `table`, which seals under `active`.
+    pub fn of(table: &Table, active: KeyId) -> Result<Keys> {
+        let mut old = Vec::new();
+        // Those too that the role may not open with: a value under one of their keys is an error, and not
+        // passed by.
+        for keyring_id in table.keyrings() {
+            let keys = rows::data_keys(keyring_id)?.into_iter();
+            old.extend(
+                keys.filter(|key| {
+                    key.purpose == Purpose::Seal
+                        && key.state != State::Destroyed
                         && key.key_id != active
                 })
                 .map(|key| key.key_id),

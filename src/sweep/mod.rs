@@ -13,5 +13,6 @@ mod windows;
 
 pub use crate::catalog::write::reencryption::Work;
 pub use family::family;
+pub use left::Source;
 pub use told::tell_passed;
 pub use windows::{Call, Done, Window, next_window, require_no_block, settle, window_done};

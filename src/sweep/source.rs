@@ -47,6 +47,8 @@ fn context(relation: pg_sys::Oid, binding: &Binding) -> Result<Sql> {
 /// What a column's plaintext is read from beside the column itself.
 pub struct From {
     pub expression: Sql,
+    /// The column that it is, as it stands there.
+    pub column: Option<CString>,
     /// The column to be emptied once its value is sealed.
     pub emptied: Option<CString>,
 }
@@ -63,15 +65,16 @@ pub fn of(relation: pg_sys::Oid, column: &CStr, source: Option<&CStr>) -> Result
         let gone = || Error::NoRelation(display_name(relation));
         let of = quoted_cstring(relation).ok_or_else(gone)?;
         let kind = spi::type_of(expression.as_bytes(), &of).map_err(Error::Corrupt)?;
-        return Ok(Some(From { expression: typed(policy, expression, kind)?, emptied: None }));
+        let expression = typed(policy, expression, kind)?;
+        return Ok(Some(From { expression, column: None, emptied: None }));
     };
     let is_emptied = own == Some(source) && is_emptied(relation, column, source);
+    let bare = Sql::new("").name(source);
+    let expression = typed(policy, bare.clone(), attribute::type_of(relation, number).0)?;
+    let is_bare = expression.as_bytes() == bare.as_bytes();
     Ok(Some(From {
-        expression: typed(
-            policy,
-            Sql::new("").name(source),
-            attribute::type_of(relation, number).0,
-        )?,
+        expression,
+        column: is_bare.then(|| source.to_owned()),
         emptied: is_emptied.then(|| source.to_owned()),
     }))
 }

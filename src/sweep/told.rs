@@ -68,6 +68,7 @@ fn passed_in(
     }
     lock::keep_relation(relation);
     let (number, keys) = (value_column(work, &table, column)?, Keys::of(&table, active_key)?);
-    let left = table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, false))?;
+    let left =
+        table_scan::with_moment(|now| left::look(now, work, &table, number, None, &keys, false))?;
     Ok((!left.is_to_do).then_some(left.passed))
 }

@@ -57,6 +57,8 @@ pub struct Call<'a> {
     pub within: Option<pg_sys::Oid>,
     /// Whether headers do not say if anything is left, so that rows must be asked.
     pub by_rows: bool,
+    /// The column whose values are sealed into the other, where headers say it together with that.
+    pub source: Option<left::Source<'a>>,
     /// Whether this session has gone through all of the last pass, and no value that it has met is still to be opened:
     /// then no further pass is needed for that.
     pub is_seen: bool,
@@ -111,7 +113,8 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
         if call.by_rows {
             return Ok(None);
         }
-        table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, false)).map(Some)
+        let look = |now: &_| left::look(now, work, &table, number, call.source, &keys, false);
+        table_scan::with_moment(look).map(Some)
     };
     // Another session may have worked on it, and the table may have been emptied, while it was waited for.
     let (blocks, is_idle) = match go_on(&mut job, call.is_seen, &|| pages().map(i64::from), &look)?
@@ -195,9 +198,6 @@ pub fn settle(work: Work, relation: pg_sys::Oid, name: &CStr, is_left: bool) -> 
         next_pass(&mut job, i64::from(pages).max(1))?;
         return Ok(false);
     }
-    let active = if work == Work::Index { active_key(work, &table)? } else { job.key_id };
-    let keys = Keys::of(&table, active)?;
-    let found = table_scan::with_moment(|now| left::look(now, work, &table, number, &keys, true))?;
     if work == Work::Index {
         let goal = indexing::goal_of(&table, indexing::index_in(&table, name)?)?;
         if let Some(passed) = looking::passed(relation, &goal) {
@@ -205,6 +205,10 @@ pub fn settle(work: Work, relation: pg_sys::Oid, name: &CStr, is_left: bool) -> 
             return Ok(true);
         }
     }
+    let active = if work == Work::Index { active_key(work, &table)? } else { job.key_id };
+    let keys = Keys::of(&table, active)?;
+    let found =
+        table_scan::with_moment(|now| left::look(now, work, &table, number, None, &keys, true))?;
     job.finish(&found.passed)?;
     Ok(true)
 }

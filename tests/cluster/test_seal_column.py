@@ -59,6 +59,12 @@ def told(db, statement):
     return [notice for notice in notices if "key file" not in notice]
 
 
+def changed_before_the_seal(db, change):
+    """Another trigger, which fires before the sealing trigger."""
+    db.sql(f"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NEW; END $$")
+    db.sql("CREATE TRIGGER a_change BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION change()")
+
+
 # -- plaintext in place ---------------------------------------------------------------------------------------------
 
 
@@ -166,6 +172,26 @@ def test_the_source_is_left(db):
     assert states(db) == {"active": ROWS - 20, "null": 20}
     assert db.value("SELECT count(*) FROM people WHERE envelope_decrypt_text('people', ssn) IS DISTINCT FROM plain") == 0
     assert progress(db) == (ROWS - 20, True)
+
+
+@pytest.mark.parametrize("left", ["1", "30", "1, 2", "29, 30", "7", ""])
+def test_the_look_at_the_end_sees_what_a_source_says(db, left):
+    fill_beside(db, 30)
+    db.sql("UPDATE people SET plain = NULL WHERE id IN (5, 6)")
+    db.sql(FROM_SOURCE.format(""))
+    if left:
+        db.sql(f"UPDATE people SET ssn = NULL WHERE id IN ({left})")
+    for is_emptied in (False, True):
+        def window(begins, is_emptied=is_emptied):
+            return db.sql("SELECT pass, to_block FROM envelope.reencrypt_window("
+                          "'seal', 'people', 'ssn', 1000, %s, NULL, false, false, 'plain', %s)", (begins, is_emptied))
+        (first, blocks), = window(True)
+        db.sql("SELECT envelope.reencrypt_note('seal', 'people', 'ssn', 1000, 0, %s, 0, 0, 0)", (blocks,))
+        assert [number for number, _ in window(False)] == ([first + 1] if left or is_emptied else [])
+    db.sql("UPDATE people SET plain = NULL")
+    (_, blocks), = window(True)
+    db.sql("SELECT envelope.reencrypt_note('seal', 'people', 'ssn', 1000, 0, %s, 0, 0, 0)", (blocks,))
+    assert window(False) == []
 
 
 @pytest.mark.parametrize("kind, value", [
@@ -523,6 +549,38 @@ def test_a_trigger_that_puts_plaintext_back_is_found_out(db):
     with fails("55P03"):
         db.sql(call(", row_lock_timeout => '0.3s'"))
     assert states(db) == {"active": 99, "not sealed": 1}
+
+
+def test_a_trigger_that_changes_what_was_sealed_is_found_out(db):
+    """What the sealing trigger has not to open once more is what was compared, to the last bit."""
+    fill(db, 30)
+    db.sql(SEAL)
+    changed_before_the_seal(db, "NEW.ssn := set_byte(NEW.ssn, 45, get_byte(NEW.ssn, 45) # 1)")
+    with fails("22000"):
+        db.sql(call())
+    assert states(db) == {"not sealed": 30}
+
+
+def test_a_trigger_that_puts_it_into_another_column_is_found_out(db):
+    fill(db, 30)
+    db.sql("ALTER TABLE people ADD born bytea")
+    db.sql("SELECT envelope.set_policy('people', 'born', 'bytea', value_type => 'date')")
+    db.sql(SEAL.replace("'ssn'", "'ssn', 'born'"))
+    changed_before_the_seal(db, "NEW.born := NEW.ssn")
+    with fails("22023"):
+        db.sql(call())
+    assert states(db) == {"not sealed": 30}
+
+
+def test_a_trigger_that_changes_what_it_is_bound_to(db):
+    fill(db, 30)
+    db.sql("ALTER TABLE people ALTER n SET NOT NULL")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', 'bytea', bind => ARRAY['n'])")
+    db.sql(SEAL)
+    changed_before_the_seal(db, "NEW.n := NEW.n + 1")
+    db.sql(call())
+    assert states(db) == {"active": 30}
+    assert db.sql("SELECT * FROM envelope.verify('people', 'ssn')") == []
 
 
 def test_another_table_of_its_name_is_not_touched(db):
