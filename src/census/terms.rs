@@ -90,7 +90,8 @@ pub const ALL_BYTES: usize = i32::MAX as usize;
 pub fn is_under_any(index: &IndexRow, stored: &[u8], keys: &[KeyId]) -> bool {
     match index.term_length {
         Some(_) => {
-            stored.is_empty() || keys.iter().any(|key| stored.starts_with(&key.0[..TERM_PREFIX_LEN]))
+            stored.is_empty()
+                || keys.iter().any(|key| stored.starts_with(&key.0[..TERM_PREFIX_LEN]))
         }
         None => {
             let mut any = tokens(stored).peekable();

@@ -202,7 +202,7 @@ fn term(
 ) -> Result<Option<pg_sys::Datum>> {
     let version = required(call.arguments.bigint(5), "version")?;
     let term = index::term(table, index, asked, version)?;
-    Ok(term.map(|term| VarlenaBuf::copy_of(&term).into_datum()))
+    Ok(term.map(VarlenaBuf::into_datum))
 }
 
 /// The arguments are `relation`, `column_name`, `index_column` and `versions`.

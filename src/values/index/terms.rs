@@ -7,9 +7,8 @@ use envelope::search::{
     self, Boundaries, End, FormType, Hasher, Kind, Refused, Room, Scratch, Subject,
 };
 
-use super::held::Term;
 use super::question::{self, Op};
-use super::stored::hashes;
+use super::stored::{hashes, term_len};
 use super::{Beyond, Given, Searched};
 use crate::audit;
 use crate::catalog::rows::Verb;
@@ -17,6 +16,7 @@ use crate::error::{Error, Result, SearchError};
 use crate::kek;
 use crate::keyring::table::{ColumnIndex, IndexKey, Table};
 use crate::pg::encoding;
+use crate::pg::varlena::VarlenaBuf;
 use crate::values::{self, FormBuf};
 
 /// A question to an index.
@@ -69,7 +69,7 @@ pub fn term(
     index: &ColumnIndex,
     asked: &Asked<'_>,
     version: i64,
-) -> Result<Option<Term>> {
+) -> Result<Option<VarlenaBuf>> {
     let owner = key_owner(table, index)?;
     owner.require_right(Verb::Search)?;
     if owner.index_keys().is_empty() {
@@ -77,21 +77,22 @@ pub fn term(
     }
     let is_it = |key: &&IndexKey| i64::from(key.version) == version;
     let Some(key) = owner.index_keys().iter().find(is_it) else { return Ok(None) };
-    let mut found = None;
+    let term = RefCell::new(VarlenaBuf::of_len(term_len(index)));
+    let mut has_one = false;
     with_payloads(table, index, asked, |payloads| {
-        let one = |hasher: &Hasher, payload: &[u8], (term, count): &mut (Option<Term>, usize)| {
-            hasher.term(payload, term.insert(Term::new()));
+        let one = |hasher: &Hasher, payload: &[u8], count: &mut usize| {
+            hasher.write_term(payload, term.borrow_mut().as_mut_slice());
             *count += 1;
         };
-        let (term, count) = under(&owner, index, &key.key_id, payloads, one)?;
+        let count = under(&owner, index, &key.key_id, payloads, one)?;
         if count > 1 {
             return Err(no_answer(table, index));
         }
-        found = term;
+        has_one = count == 1;
         audit::searched(table.relation(), key.key_id, count);
         Ok(())
     })?;
-    Ok(found)
+    Ok(has_one.then(|| term.into_inner()))
 }
 
 /// The versions of the index keys by which a statement is planned: it asks for one [`term`] of each, and for that of the
