@@ -59,6 +59,12 @@ def told(db, statement):
     return [notice for notice in notices if "key file" not in notice]
 
 
+def past_the_trigger(db, statement):
+    with db.connect() as c:
+        c.execute("SET session_replication_role = replica")
+        c.execute(statement)
+
+
 def changed_before_the_seal(db, change):
     """Another trigger, which fires before the sealing trigger."""
     db.sql(f"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NEW; END $$")
@@ -635,9 +641,43 @@ def test_quiet_leaves_other_triggers_out(db):
     db.sql("CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS "
            "$$ BEGIN NEW.touched := NEW.touched + 1; RETURN NEW; END $$")
     db.sql("CREATE TRIGGER touch BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch()")
-    db.sql(call(", quiet => true"))
+    with db.connect() as c:
+        c.execute("BEGIN")
+        c.execute("SELECT FROM people WHERE id IN (3, 50) FOR UPDATE")
+        running = Call(db, call(", quiet => true"))
+        process.wait_until(lambda: states(db).get("active", 0) >= 90, "the others are sealed")
+        c.execute("COMMIT")
+        running.result()
     assert states(db) == {"active": 100} and wrong(db) == 0
     assert db.value("SELECT sum(touched) FROM people") == 0
+    db.sql("ALTER TABLE people DISABLE TRIGGER seal, ENABLE ALWAYS TRIGGER touch")
+    db.sql("UPDATE people SET ssn = convert_to('v' || id, 'UTF8')")
+    db.sql(call(", quiet => true"))
+    assert states(db) == {"active": 100}
+    assert db.value("SELECT sum(touched) FROM people") == 200
+
+
+def test_quiet_ends_with_its_statement(db):
+    fill(db, 40)
+    db.sql(SEAL)
+    db.sql("ALTER TABLE people ADD CONSTRAINT one CHECK (n = 1) NOT VALID; CREATE TABLE told (id int)")
+    db.sql("CREATE RULE tell AS ON UPDATE TO people DO ALSO INSERT INTO told VALUES (OLD.id)")
+    role = "SHOW session_replication_role"
+    with db.connect() as c:
+        with fails("23514"):
+            c.execute(call(", quiet => true"))
+        assert c.execute(role).fetchone() == ("origin",)
+        c.execute("ALTER TABLE people DROP CONSTRAINT one")
+        c.execute(call(", quiet => true"))
+        assert c.execute(role).fetchone() == ("origin",)
+        # Triggers and rules fire again.
+        c.execute("INSERT INTO people VALUES (41, 'v41')")
+        assert states(db) == {"active": 41} and wrong(db) == 0
+        assert c.execute("SELECT count(*) FROM told").fetchone() == (0,)
+        past_the_trigger(db, "UPDATE people SET ssn = 'v1' WHERE id = 1")
+        c.execute(call())
+        assert c.execute("SELECT count(*) > 0 FROM told").fetchone() == (True,)
+    assert states(db) == {"active": 41} and wrong(db) == 0
 
 
 @pytest.mark.parametrize("options", ["", ", on_damage => 'skip'", ", source => 'plain'"])
