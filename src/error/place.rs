@@ -13,6 +13,7 @@ use crate::pg::tid::Tid;
 #[derive(Debug)]
 pub struct Place {
     pub table: String,
+    /// Empty where it is not known.
     pub column: String,
     /// `None`: in a row that is not stored yet.
     pub row: Option<Tid>,
@@ -34,7 +35,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Table {}, column \"{}\"", self.table, self.column)?;
+        write!(f, "Table {}", self.table)?;
+        if !self.column.is_empty() {
+            write!(f, ", column \"{}\"", self.column)?;
+        }
         if let Some(row) = &self.row {
             write!(f, ", row with ctid {row}")?;
         }

@@ -42,18 +42,18 @@ fn decrypt_as<const OR_NULL: bool>(
     let arguments = unsafe { Arguments::of(fcinfo) };
     with_context(arguments, 3, |relation, context| {
         let Resolved { kind, checks } = resolved(fcinfo, 2)?;
+        let of_value = |error| values::of_value(relation, context, error);
         // SAFETY: declared as bytea, or as what is stored like it.
         let Some(sealed) = (unsafe { arguments.varlena(1) }) else { return Ok(None) };
         let mut read = |form: &[u8]| kind.read_checked(form, checks);
         if !OR_NULL {
-            return values::open_for(relation, context, &sealed, read).map(Some);
+            return values::open_for(relation, context, &sealed, read).map(Some).map_err(of_value);
         }
-        let Some(form) = values::open_if_allowed(relation, context, &sealed)? else {
-            return Ok(None);
-        };
+        let opened = values::open_if_allowed(relation, context, &sealed).map_err(of_value)?;
+        let Some(form) = opened else { return Ok(None) };
         let value = read(form.as_slice());
         form.wipe_and_free();
-        value.map(Some)
+        value.map(Some).map_err(of_value)
     })
 }
 

@@ -16,16 +16,17 @@ mod typed;
 
 use std::cell::RefCell;
 
+use envelope::context::row_context;
 use envelope::header::{KeyId, OVERHEAD, Sealed, peek_key_id};
 use pgrx::pg_sys;
 use zeroize::Zeroize;
 
-use crate::error::{Error, Result, RowResult};
-use crate::keyring::table::{self, Table};
+use crate::error::{Error, Place, Result, RowResult};
+use crate::keyring::table::{self, Policy, Table};
 use crate::memory::cache;
 use crate::memory::{Limits, Unwrapped};
-use crate::pg::relation;
 use crate::pg::varlena::{MAX_LEN, VarlenaBuf};
+use crate::pg::{encoding, relation};
 use crate::{audit, kek, life, settings};
 
 pub use context::LONGEST_CONTEXT;
@@ -193,6 +194,28 @@ fn opened(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Option<
         opened.wipe_and_free();
         opens?;
         Ok(None)
+    })
+}
+
+/// The error, of a value of `relation` that is opened with that context: where it says nothing of that itself. The column
+/// is known where a policy binds its values to their rows.
+#[cold]
+pub fn of_value(relation: pg_sys::Oid, context: &[u8], error: Error) -> Error {
+    if !matches!(error, Error::NotOfType(_) | Error::NotText | Error::NotSealed) {
+        return error;
+    }
+    let binds = |policy: &&Policy| {
+        let none: [&str; 0] = [];
+        !policy.bound_columns.is_empty()
+            && context.starts_with(row_context(&policy.tag, none).as_bytes())
+    };
+    let table = table::get(relation).ok();
+    let policy = table.as_ref().and_then(|table| table.policies().iter().find(binds));
+    error.at(Place {
+        table: relation::display_name(relation),
+        column: policy.map(|policy| encoding::text(&policy.column_name)).unwrap_or_default(),
+        row: None,
+        key: None,
     })
 }
 

@@ -246,6 +246,26 @@ def test_what_is_no_utf8_is_no_text(typed, kind):
     assert "ff" not in str(caught.value)
 
 
+def test_of_what_the_value_is_is_told(db):
+    """A statement may open values of many tables and columns: which of them is of another type?"""
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, born envelope.sealed, pay envelope.sealed)")
+    db.sql("SELECT envelope.set_policy('people', 'pay', value_type => 'int', bind => '{id}');"
+           "SELECT envelope.set_policy('people', 'born', value_type => 'text', bind => '{id}')")
+    for opens in ("envelope_decrypt_as", "envelope_decrypt_as_or_null"):
+        if opens.endswith("null") and not db.value("SELECT to_regproc(%s) IS NOT NULL", (opens,)):
+            continue
+        with fails("22P02") as caught:
+            db.sql(f"SELECT {opens}('people', envelope_encrypt('people', 'x'), NULL::int)")
+        assert "people" in caught.value.diag.message_detail and "column" not in caught.value.diag.message_detail
+        bound = "envelope.row_context('people', 'born', '1')"
+        with fails("22P02") as caught:
+            db.sql(f"SELECT {opens}('people', envelope_encrypt('people', 'x', {bound}), NULL::int, {bound})")
+        assert 'column "born"' in caught.value.diag.message_detail
+    with fails("22000") as caught:
+        db.sql("SELECT envelope_decrypt_as('people', 'no value'::bytea, NULL::int)")
+    assert "people" in caught.value.diag.message_detail
+
+
 def test_unfilled_forms_and_other_blocks_open_too(typed):
     opened = "SELECT envelope_decrypt_as('t', envelope_encrypt('t', %s), NULL::{})"
     assert typed.value(opened.format("bool"), (b"true",)) is True
