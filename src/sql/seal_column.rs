@@ -125,6 +125,7 @@ fn envelope_sweep_contexts(
 }
 
 #[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
 fn envelope_seal_source(
     relation: Option<pg_sys::Oid>,
     column_name: Option<&CStr>,
