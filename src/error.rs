@@ -466,7 +466,12 @@ pub enum Error {
 
     /// The KMS or the key file said no. `failed` says what could not be done, for which table.
     #[error("could not {failed}: {error}")]
-    Kms { failed: String, error: Box<KmsError> },
+    Kms {
+        failed: String,
+        error: Box<KmsError>,
+        /// As whom it was asked, where that was not the server itself and may be what was refused.
+        asked_as: Option<Box<str>>,
+    },
 
     /// The KMS handed back another key than the catalog's, or the catalog cannot be read.
     #[error("{0}")]
@@ -621,7 +626,9 @@ impl Error {
             Error::SealingKekNotAllowed { kek, table, .. } => {
                 (Some(table.clone()), Some(kek.clone()), None)
             }
-            Error::Kms { error, .. } => (None, Some(error.kek.clone()), error.request_id.clone()),
+            Error::Kms { error, .. } => {
+                (None, Some(error.kek.to_string()), error.request_id.clone())
+            }
             Error::At { error, .. } => error.subject(),
             _ => (None, None, None),
         }
@@ -630,7 +637,7 @@ impl Error {
     /// What happened besides, for the DETAIL line.
     fn detail(&self) -> Option<String> {
         match self {
-            Error::Kms { error, .. } => error.detail(),
+            Error::Kms { error, asked_as, .. } => error.detail(asked_as.as_deref()),
             Error::NoRight { role, verb, .. } => Some(lacks(role, verb)),
             Error::NoRightOnKey { role, .. } => Some(lacks(role, "manage")),
             Error::KeyDestroyed { at, reason, .. } => Some(match reason {

@@ -51,7 +51,7 @@ pub struct KmsError {
     /// Which SQLSTATE, and whether another KEK may be tried.
     pub kind: Kind,
     /// The KEK as it was asked for.
-    pub kek: String,
+    pub kek: Box<str>,
     /// What happened, for the message.
     pub message: String,
     /// The KMS's own number of the request, for the detail.
@@ -59,10 +59,8 @@ pub struct KmsError {
     /// The encryption context that the KMS was asked with, where it may be what it refused: a JSON object
     /// of strings, for the detail. No secret: the KMS's own log has it.
     pub context: Option<Box<str>>,
-    /// As whom the KMS was asked, where that was not the server itself and may be what it refused.
-    pub asked_as: Option<Box<str>>,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
 }
 
 impl KmsError {
@@ -70,11 +68,10 @@ impl KmsError {
     pub fn new(kind: Kind, kek: impl ToString, message: impl Into<String>) -> Self {
         Self {
             kind,
-            kek: kek.to_string(),
+            kek: kek.to_string().into(),
             message: message.into(),
             request_id: None,
             context: None,
-            asked_as: None,
             hint: None,
         }
     }
@@ -102,22 +99,22 @@ impl KmsError {
 
     /// The same with one thing more to do about it.
     pub fn with_more_hint(mut self, more: &str) -> Self {
-        let hint = self.hint.into_iter().chain([more.to_owned()]);
-        self.hint = Some(hint.collect::<Vec<_>>().join(" "));
+        let hint = self.hint.map(|hint| format!("{hint} {more}").into());
+        self.hint = Some(hint.unwrap_or_else(|| more.into()));
         self
     }
 
     /// The same with what to do about it.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
-    /// What the KMS's operator asks for, as DETAIL.
-    pub fn detail(&self) -> Option<String> {
+    /// What the KMS's operator asks for, as DETAIL. `asked_as`: as whom, where that was not the server itself.
+    pub fn detail(&self, asked_as: Option<&str>) -> Option<String> {
         let id = self.request_id.as_ref().map(|id| format!("KMS request id {id}."));
         let context = self.context.as_ref().map(|json| format!("Encryption context: {json}"));
-        let role = self.asked_as.as_ref().map(|role| format!("Asked as {role}."));
+        let role = asked_as.map(|role| format!("Asked as {role}."));
         let said: Vec<String> = id.into_iter().chain(role).chain(context).collect();
         (!said.is_empty()).then(|| said.join(" "))
     }

@@ -123,7 +123,7 @@ mod tests {
 
     fn error(kind: Kind) -> KmsError {
         let (kek, message) = ("k".into(), "m".into());
-        KmsError { kind, kek, message, request_id: None, context: None, asked_as: None, hint: None }
+        KmsError { kind, kek, message, request_id: None, context: None, hint: None }
     }
 
     fn delay(kek: &str) -> u64 {

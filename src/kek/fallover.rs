@@ -63,7 +63,7 @@ fn binding(kek: &str) -> Option<Binding> {
 /// in a session until that KEK answers again.
 pub fn note(error: &KmsError, kek: &str) {
     COUNT.set(COUNT.get() + 1);
-    if TOLD.with_borrow_mut(|told| told.insert(error.kek.clone())) {
+    if TOLD.with_borrow_mut(|told| told.insert(error.kek.to_string())) {
         report::warning(
             format!("unwrapped by {kek} instead: {error}"),
             "Values open and are sealed as before. envelope.stats counts kek_fallovers.",

@@ -58,10 +58,9 @@ fn config() -> Config {
 }
 
 /// A KMS error with what it was for.
-pub fn kms_error(mut error: KmsError, failed: String) -> Error {
-    if matches!(error.kind, Kind::Denied | Kind::Credentials) {
-        let identity = identity::of(acl::current_role());
-        error.asked_as = identity.and_then(|it| it.shown_for(&error.kek)).map(Into::into);
-    }
-    Error::Kms { failed, error: Box::new(error) }
+pub fn kms_error(error: KmsError, failed: String) -> Error {
+    let is_about_who = matches!(error.kind, Kind::Denied | Kind::Credentials);
+    let identity = is_about_who.then(|| identity::of(acl::current_role())).flatten();
+    let asked_as = identity.and_then(|it| it.shown_for(&error.kek)).map(Into::into);
+    Error::Kms { failed, error: Box::new(error), asked_as }
 }

@@ -94,11 +94,10 @@ pub fn ask(key_id: KeyId, wrap: &WrappedKey, table: &str) -> KmsResult<Box<DataK
     } else {
         Err(KmsError {
             kind: Kind::InvalidWrap,
-            kek: wrap.kek.clone(),
+            kek: wrap.kek.as_str().into(),
             message: "unwrapped another data key than the one stored".into(),
             request_id,
             context: None,
-            asked_as: None,
             hint: Some("The wrapped key in the catalog was changed or swapped.".into()),
         })
     }

@@ -88,7 +88,10 @@ mod tests {
         assert!(at().1 > before.1);
         let before = at();
         assert!(
-            catch_unwind(|| counted(|| -> Result<(), ()> { std::panic::panic_any(()) })).is_err()
+            catch_unwind(|| counted(|| -> Result<(), ()> {
+                std::panic::resume_unwind(Box::new(()))
+            }))
+            .is_err()
         );
         assert!(at().1 > before.1);
     }

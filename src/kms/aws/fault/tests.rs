@@ -33,7 +33,7 @@ fn a_service_error_keeps_kind_text_and_request_id() {
     let error = SdkError::service_error(DecryptError::generic(meta), response(400));
     let error = request().refused(&error);
     assert_eq!(error.kind, Kind::Denied);
-    assert_eq!(error.kek, format!("aws-kms://{ARN}"));
+    assert_eq!(*error.kek, *format!("aws-kms://{ARN}"));
     assert_eq!(error.request_id.as_deref(), Some("id-1"));
     assert!(error.message.contains("AccessDeniedException: not authorized"), "{error}");
     assert!(error.hint.unwrap().contains("kms:Decrypt"));
