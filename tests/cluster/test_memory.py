@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import resource
 import secrets
@@ -10,10 +11,12 @@ import time
 
 import psycopg
 import pytest
-from harness import faults, memory, process
+from harness import faults, memory, openbao, process
 from harness import moto as kms
 from harness.cluster import Cluster
+from harness.jwt import Issuer
 from harness.proxy import FaultProxy
+from harness.secrets_dir import SecretsDir
 from harness.tls import Certificate
 from interop import open as reader
 from psycopg.pq import ExecStatus
@@ -35,6 +38,34 @@ def tls_cluster(moto):
             yield c
 
 
+class Transit:
+    """A cluster whose KEK is a key of OpenBao's, which it asks over TLS after a login by JWT."""
+
+    def __init__(self, ends):
+        issuer = Issuer()
+        self.bao = ends.enter_context(openbao.OpenBao())
+        files = ends.enter_context(SecretsDir())
+        self.bao.create_key("kek")
+        self.bao.key_policy("pg", "kek")
+        self.bao.enable_auth("jwt")
+        self.bao.jwt_role("pg", issuer, "pg")
+        conf = {"envelope.default_kek": openbao.kek(self.bao, "kek", tls=True), "envelope.vault_auth": "jwt",
+                "envelope.vault_role": "pg", "envelope.vault_jwt_file": files.write("jwt", issuer.token("postgres")),
+                "envelope.vault_ca_file": self.bao.authority.ca}
+        self.cluster = ends.enter_context(Cluster(conf=conf))
+
+    def unwrap(self, wrapped, context):
+        text = json.dumps(context, sort_keys=True, separators=(",", ":"))
+        body = {"ciphertext": wrapped.decode(), "context": base64.b64encode(text.encode()).decode()}
+        return base64.b64decode(self.bao.request("POST", "transit/decrypt/kek", body)["data"]["plaintext"])
+
+
+@pytest.fixture(scope="module")
+def transit():
+    with contextlib.ExitStack() as ends:
+        yield Transit(ends)
+
+
 class Backend:
     """A session, and what is to be looked for in its memory."""
 
@@ -50,7 +81,9 @@ class Backend:
 
     def know_one(self, wrapped, context):
         kek = self.db.cluster.base / "data.kek" / "default.kek"
-        if bytes(wrapped[:2]) == reader.WRAPPED:
+        if isinstance(self.moto, Transit):
+            dek = self.moto.unwrap(bytes(wrapped), context)
+        elif bytes(wrapped[:2]) == reader.WRAPPED:
             dek = reader.unwrap(kek.read_bytes(), bytes(wrapped), context)
             self.secrets["KEK"] = kek.read_bytes()
             self.secrets["wrap key"] = reader.expand(kek.read_bytes(), "envelope/1 wrap", 32)
@@ -69,9 +102,12 @@ class Backend:
         return memory.holding(self.pid, self.seal_key)
 
 
-@pytest.fixture(params=["file", "http", "https"])
+@pytest.fixture(params=["file", "http", "https", "transit"])
 def backend(request, database, moto):
-    cluster = request.getfixturevalue({"file": "cluster", "http": "aws_cluster", "https": "tls_cluster"}[request.param])
+    cluster = request.getfixturevalue({"file": "cluster", "http": "aws_cluster", "https": "tls_cluster",
+                                       "transit": "transit"}[request.param])
+    if request.param == "transit":
+        moto, cluster = cluster, cluster.cluster
     if request.param == "http":
         request.getfixturevalue("proxy")
     db = database(cluster)
