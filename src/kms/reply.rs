@@ -57,21 +57,27 @@ impl<T> Answer<T> {
     ///
     /// # Errors
     /// [`Died`].
-    #[allow(
-        dead_code,
-        reason = "for a provider with a thread of its own, which a build may leave out"
-    )]
-    pub(super) fn wait(self) -> Result<T, Died> {
-        self.wait_by(crate::pg::wait::until_readable)
+    #[cfg(any(feature = "_network", test))]
+    pub(super) fn wait_by(self, until_readable: impl Fn(BorrowedFd<'_>)) -> Result<T, Died> {
+        self.wait_while(|fd| {
+            until_readable(fd);
+            Ok(())
+        })
     }
 
-    pub(super) fn wait_by(self, until_readable: impl Fn(BorrowedFd<'_>)) -> Result<T, Died> {
+    /// As [`Self::wait_by`], until `keep_waiting` gives an error: for a thread that cannot be told to stop.
+    ///
+    /// # Errors
+    /// [`Died`], and that of `keep_waiting`.
+    pub(super) fn wait_while<E: From<Died>>(
+        self,
+        keep_waiting: impl Fn(BorrowedFd<'_>) -> Result<(), E>,
+    ) -> Result<T, E> {
         loop {
-            until_readable(self.done.as_fd());
             match self.receiver.try_recv() {
                 Ok(value) => return Ok(value),
-                Err(TryRecvError::Disconnected) => return Err(Died),
-                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(Died.into()),
+                Err(TryRecvError::Empty) => keep_waiting(self.done.as_fd())?,
             }
         }
     }

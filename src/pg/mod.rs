@@ -19,6 +19,8 @@ pub mod domain;
 pub mod enabled;
 pub mod encoding;
 pub mod event;
+#[cfg(feature = "kms-pkcs11")]
+pub mod exit;
 pub mod extension;
 pub mod guc;
 mod heap;

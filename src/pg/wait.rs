@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "for KMSs, of which a build may leave out all but key files")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
@@ -11,20 +12,41 @@ use pgrx::pg_sys;
 /// process exits); `pg_stat_activity` shows the wait event `EnvelopeKms` (`Extension` before
 /// PostgreSQL 17).
 pub fn until_readable(fd: BorrowedFd<'_>) {
-    let events = (pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH)
-        as std::ffi::c_int;
+    wait(fd, None);
+}
+
+/// As [`until_readable`], or until `limit` is over.
+pub fn until_readable_for(fd: BorrowedFd<'_>, limit: Duration) {
+    wait(fd, Instant::now().checked_add(limit));
+}
+
+fn wait(fd: BorrowedFd<'_>, until: Option<Instant>) {
+    let timeout = if until.is_some() { pg_sys::WL_TIMEOUT } else { 0 };
+    let events =
+        (pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH | timeout)
+            as std::ffi::c_int;
     loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // A millisecond more than is left: not to come back too early, again and again.
+        let left = left.map_or(-1, |left| i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX));
         // SAFETY: MyLatch is the backend's own latch, set up before any SQL runs; the descriptor
         // is open for as long as it is borrowed.
         let happened = unsafe {
-            pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events, fd.as_raw_fd(), -1, wait_event())
+            pg_sys::WaitLatchOrSocket(
+                pg_sys::MyLatch,
+                events,
+                fd.as_raw_fd(),
+                left.into(),
+                wait_event(),
+            )
         };
         if happened & pg_sys::WL_LATCH_SET as std::ffi::c_int != 0 {
             // SAFETY: as above.
             unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
             pgrx::check_for_interrupts!();
         }
-        if happened & pg_sys::WL_SOCKET_READABLE as std::ffi::c_int != 0 {
+        let over = (pg_sys::WL_SOCKET_READABLE | pg_sys::WL_TIMEOUT) as std::ffi::c_int;
+        if happened & over != 0 {
             return;
         }
     }
