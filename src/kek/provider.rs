@@ -1,5 +1,7 @@
 //! What reaches a KEK, by the settings and for whoever asks now.
 
+use std::path::Path;
+
 use crate::error::kms::{Kind, KmsError};
 use crate::error::{Error, Result};
 use crate::kms::{
@@ -7,7 +9,7 @@ use crate::kms::{
     VaultSettings,
 };
 use crate::memory::identity;
-use crate::pg::acl;
+use crate::pg::{acl, guc};
 use crate::settings;
 
 /// What a KMS gives.
@@ -48,6 +50,7 @@ fn config() -> Config {
             module: PKCS11_MODULE.get(),
             pin_file: PKCS11_PIN_FILE.get(),
             token_chooses_iv: pkcs11_token_chooses_iv(),
+            remembered_in: Path::new(&guc::data_directory()).join("pg_stat_tmp"),
         },
         kmip: KmipSettings {
             ca_file: KMIP_CA_FILE.get(),

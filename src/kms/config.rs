@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "for providers, which a build may leave out")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Identity;
@@ -64,6 +65,9 @@ pub struct Pkcs11Settings {
     pub pin_file: Option<String>,
     /// Whether the token draws the IV and hands it back.
     pub token_chooses_iv: bool,
+    /// Where is remembered which PIN files the token refused: a directory that the server may write to, the same for
+    /// all its backends.
+    pub remembered_in: PathBuf,
 }
 
 /// `envelope.kmip_*`. Each is one value for all servers or `host:port=value` pairs.

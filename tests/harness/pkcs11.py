@@ -64,10 +64,10 @@ class Token:
     def add_token(self, label):
         self.call("init", label=label, so_pin=SO_PIN, pin=self.pin)
 
-    def create_key(self, label="pgkek", token=None, **attributes):
-        """A new key that is fit for a KEK, but for the attributes given (None leaves one to the module). Its URI."""
+    def create_key(self, label="pgkek", token=None, key_type="aes", **attributes):
+        """A new key that is fit for a KEK, but for what is given (None leaves an attribute to the module). Its URI."""
         wanted = {"label": label, **KEY, **attributes}
-        self.call("generate", token=token or self.label, pin=self.pin,
+        self.call("generate", token=token or self.label, pin=self.pin, key_type=key_type,
                   attributes={name: value for name, value in wanted.items() if value is not None})
         return self.kek(label, token)
 
@@ -90,7 +90,7 @@ class Token:
 
     def kek(self, label="pgkek", token=None):
         """The URI by which the extension names a key."""
-        return f"pkcs11:object={label};token={token or self.label}"
+        return f"pkcs11:token={token or self.label};object={label}"
 
     def destroy(self):
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -7,10 +7,11 @@
  *   slow      C_Encrypt and C_Decrypt take as many milliseconds more as it says
  *   encrypt, decrypt, login, find
  *             C_Encrypt, C_Decrypt, C_Login, C_FindObjects answer with the code in it (hexadecimal)
+ *   find-once C_FindObjects does so, and the file is gone
  *   iv        the token chooses the IV, as AWS CloudHSM does: "random", or "same" for one that always is the same
  *   flags     token flags (hexadecimal) that C_GetTokenInfo shows beside the true ones
  *   crash     C_Decrypt ends the process
- *   log       what was called, a line each with the process: written here
+ *   log       what was called, a line each with the process: written here; `destructor` when the process ends
  *
  * PKCS11_FAULTS names the directory, PKCS11_BEHIND the module behind it. No header of PKCS#11 is needed: functions are
  * known by their place in CK_FUNCTION_LIST, and all arguments are machine words.
@@ -130,6 +131,10 @@ static word login(word session, word user, word pin, word length, word e)
 static word find_objects(word session, word objects, word most, word count, word e)
 {
     word code;
+    if (answer("find-once", &code)) {
+        unlink(fault("find-once"));
+        return code;
+    }
     return answer("find", &code) ? code : real.functions[FIND_OBJECTS](session, objects, most, count, e);
 }
 
@@ -175,6 +180,12 @@ static word decrypt(word session, word in, word in_length, word out, word out_le
         }
     }
     return real.functions[DECRYPT](session, in, in_length, out, out_length);
+}
+
+/* What a library leaves for the end of the process. */
+__attribute__((destructor)) static void end(void)
+{
+    note("destructor");
 }
 
 word C_GetFunctionList(struct list **list)

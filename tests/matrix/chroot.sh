@@ -35,7 +35,7 @@ chmod 755 "$root/usr/sbin/policy-rc.d"
 mkdir -p "$root/etc/postgresql-common/createcluster.d"
 echo "create_main_cluster = false" >"$root/etc/postgresql-common/createcluster.d/matrix.conf"
 
-packages=(ca-certificates gcc libc6-dev libclang-dev pkg-config python3 python3-venv iso-codes pgbouncer sudo)
+packages=(ca-certificates gcc libc6-dev libclang-dev pkg-config python3 python3-venv iso-codes pgbouncer softhsm2 opensc sudo)
 unreleased=()
 for pg in "$@"; do
     if [ "$pg" = 19 ]; then
