@@ -13,7 +13,8 @@ README = place.ROOT / "README.md"
 # A page that says so is run from top to bottom, in one database.
 IS_RUN = re.compile(r"tests\s+run\s+every\s+SQL\s+block\s+of\s+this\s+page")
 # Pages whose SQL needs more than one database or server: other tests run it.
-RUN_ELSEWHERE = {"backup.md", "moving-tables.md", "upgrades.md", "upgrading-the-extension.md", "kms/pkcs11.md", "kms/vault.md"}
+RUN_ELSEWHERE = {"backup.md", "moving-tables.md", "upgrades.md", "upgrading-the-extension.md", "kms/kmip.md",
+                 "kms/pkcs11.md", "kms/vault.md"}
 # Where a page tells what becomes of a misspelt setting.
 MISSPELT = {"envelope.cach_ttl"}
 ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):\d+:key/[0-9a-f-]+")

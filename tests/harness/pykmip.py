@@ -20,7 +20,7 @@ ENV = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTH
 
 
 @functools.cache
-def _python():
+def python():
     """Of the venv that PyKMIP is in, which is made when it is not there."""
     done = subprocess.run([place.ROOT / "tests/setup/pykmip.sh"], check=True, stdout=subprocess.PIPE, text=True)
     return pathlib.Path(done.stdout.strip()) / "bin/python"
@@ -61,7 +61,7 @@ class PyKmip:
 
     def start(self):
         with open(self.directory / "output", "ab") as output:
-            self._server = process.spawn([_python(), RUN, "serve", self.conf, self.log, *self.versions], env=ENV,
+            self._server = process.spawn([python(), RUN, "serve", self.conf, self.log, *self.versions], env=ENV,
                                          log=output, as_server_user=True)
         self.pid = self._server.pid
         try:
@@ -127,7 +127,7 @@ class PyKmip:
         certificate, key = client or self.client
         where = {"host": "127.0.0.1", "port": self.port, "cert": str(certificate), "key": str(key),
                  "ca": str(self.authority.ca), "version": "KMIP_" + (*self.versions, "1.4")[0].replace(".", "_")}
-        done = subprocess.run([_python(), RUN, "do", json.dumps(where), statement], env=ENV, capture_output=True,
+        done = subprocess.run([python(), RUN, "do", json.dumps(where), statement], env=ENV, capture_output=True,
                               text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

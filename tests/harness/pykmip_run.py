@@ -26,13 +26,14 @@ def serve(conf, log, *versions):
 
 
 def do(where, statement):
+    import kmip.pie.objects
     from kmip import enums
     from kmip.pie.client import ProxyKmipClient
 
     where = json.loads(where)
     with ProxyKmipClient(hostname=where["host"], port=where["port"], cert=where["cert"], key=where["key"],
                          ca=where["ca"], kmip_version=enums.KMIPVersion[where["version"]]) as client:
-        print(eval(statement, {"client": client, "enums": enums}))
+        print(eval(statement, {"client": client, "enums": enums, "kmip": kmip}))
 
 
 {"serve": serve, "do": do}[sys.argv[1]](*sys.argv[2:])
