@@ -144,6 +144,10 @@ fn condition(
     if !call.is_steady(at::VALUE) || call.is_null(at::VALUE) {
         return None;
     }
+    // Of another row's terms the question is not.
+    if !call.are_of_one_row(at::SEALED, at::INDEX_COLUMN) {
+        return None;
+    }
     call.depends_on(index::catalog_table().ok()?);
     let index = index::in_column(table, column, &index_column).ok()?;
     let versions = index::planned_versions(table, index);

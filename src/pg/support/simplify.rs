@@ -121,6 +121,16 @@ impl<'a> Simplify<'a> {
         }
     }
 
+    /// Whether two arguments are not columns of two rows: a table may be in a query twice.
+    pub fn are_of_one_row(&self, one: usize, other: usize) -> bool {
+        let row = |at: usize| {
+            // SAFETY: the planner's own nodes: each one's tag says what it is.
+            let variable = unsafe { variable(self.argument(at)?)? };
+            Some((variable.varno, variable.varlevelsup))
+        };
+        row(one).zip(row(other)).is_none_or(|(one, other)| one == other)
+    }
+
     /// The plan is to be made anew when `relation` changes, or what it holds is told to have changed.
     pub fn depends_on(&self, relation: pg_sys::Oid) {
         // SAFETY: the planner's own list, which it adds to in the same way.
