@@ -160,6 +160,13 @@ pub enum IndexError {
     )]
     NoClasses { index_column: String, table: String },
 
+    /// From then on other index keys are used, and its terms are those of no question.
+    #[error(
+        "table {partition} cannot become a partition of {root}: the search index in column \"{index_column}\" of table {table} \
+         uses its index keys"
+    )]
+    KeysOfPartition { partition: String, root: String, index_column: String, table: String },
+
     /// PostgreSQL has no unique index over all partitions.
     #[error(
         "values of column \"{column}\" of table {table} cannot be unique: the table is partitioned by an expression"
@@ -211,6 +218,7 @@ impl IndexError {
             | IndexError::HoldsValues { .. }
             | IndexError::GivesAway { .. }
             | IndexError::NoSwap { .. }
+            | IndexError::KeysOfPartition { .. }
             | IndexError::Needs { .. }
             | IndexError::TooFew { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         }
@@ -314,6 +322,12 @@ impl IndexError {
                  classes, and a thief who has both learns the order of values."
                     .into()
             }
+            IndexError::KeysOfPartition { index_column, table, .. } => format!(
+                "A partition uses the index keys of the topmost table, whose indexes are those of its columns. First end this one: \
+                 SELECT envelope.drop_index({}, {}).",
+                literal(table),
+                literal(index_column)
+            ),
             IndexError::NotUnique { .. } => {
                 "PostgreSQL keeps no unique index over such a table. Leave the option out. Within one partition values are unique \
                  if you make a UNIQUE index on it."

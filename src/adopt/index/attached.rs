@@ -4,15 +4,34 @@ use pgrx::pg_sys;
 
 use crate::catalog::rows;
 use crate::catalog::write;
-use crate::error::{Error, Result};
+use crate::error::{Error, IndexError, Result};
 use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
 use crate::pg::relation::{self, display_name, quoted};
 use crate::pg::{attribute, encoding, report, spi};
+
+/// An error where terms were made by index keys that nothing asks for when `partition` is one of `root`.
+fn require_no_keys(root: pg_sys::Oid, partition: pg_sys::Oid) -> Result<()> {
+    for member in relation::family(partition, pg_sys::NoLock as pg_sys::LOCKMODE) {
+        let mut indexes = rows::indexes(member)?;
+        indexes.extend(rows::indexes_with_keys_of(member)?);
+        if let Some(index) = indexes.first() {
+            return Err(IndexError::KeysOfPartition {
+                partition: display_name(partition),
+                root: display_name(root),
+                index_column: encoding::text(&index.index_column),
+                table: display_name(index.relation),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
 
 /// `partition` is about to be attached to `relation`. Unless it has no values, the indexes of those count as not built:
 /// questions are errors then, and not answers that lack its rows.
 pub fn attached(relation: pg_sys::Oid, partition: pg_sys::Oid) -> Result<()> {
     let root = relation::partition_root(relation);
+    require_no_keys(root, partition)?;
     let mut indexes = rows::indexes(root)?;
     indexes
         .retain(|index| index.built && attribute::number(partition, &index.column_name).is_some());

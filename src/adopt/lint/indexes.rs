@@ -103,6 +103,12 @@ CROSS JOIN LATERAL (
   SELECT '42704', 'has terms under an index key that is not in this database'
   WHERE i.key_id IS NOT NULL AND NOT EXISTS (SELECT FROM envelope.data_key k WHERE k.key_id = i.key_id)
   UNION ALL
+  SELECT '42809', 'is made by the index keys of a partition, which has those of its topmost table: questions do not find its rows'
+  WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = COALESCE(i.keys_of::oid, i.table_id) AND c.relispartition)
+  UNION ALL
+  SELECT '42809', 'is of a partition alone: questions to its topmost table do not find its rows'
+  WHERE i.keys_of IS NOT NULL AND EXISTS (SELECT FROM pg_class c WHERE c.oid = i.table_id AND c.relispartition)
+  UNION ALL
   SELECT '55000', 'is to be unique, and is not pinned to one index key: one value may have several terms'
   WHERE i.is_unique AND i.key_id IS NULL
 ) AS w (sqlstate, what)";
