@@ -40,8 +40,7 @@ use super::{Config, Generated, KekUri, Kind, KmsError, Limits, Provider, Unwrapp
 
 const UNFIT: &str = "Name an active AES-256 key of the KMIP server whose Cryptographic Usage Mask has Encrypt and Decrypt.";
 
-const CAN_BE_FETCHED: &str =
-    "the KMIP server gives the key itself to whoever may Get it: its attribute Extractable is not false";
+const CAN_BE_FETCHED: &str = "the KMIP server gives the key itself to whoever may Get it: its attribute Extractable is not false";
 
 /// One key of a KMIP server.
 pub(super) struct KmipProvider {

@@ -46,7 +46,12 @@ impl Fault {
 
 impl From<KmsError> for Fault {
     fn from(error: KmsError) -> Self {
-        Self { kind: error.kind, message: error.message, hint: error.hint, then: Then::Fail }
+        Self {
+            kind: error.kind,
+            message: error.message,
+            hint: error.hint.map(Into::into),
+            then: Then::Fail,
+        }
     }
 }
 
