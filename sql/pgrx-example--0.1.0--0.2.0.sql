@@ -143,7 +143,12 @@ CREATE OR REPLACE VIEW envelope.keys WITH (security_barrier) AS
            OR k.version OPERATOR(pg_catalog.>=) r.minimum_version AS is_taken,
          ARRAY(SELECT w.kms_context FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
-               ORDER BY w.position, w.kek) AS kms_contexts
+               ORDER BY w.position, w.kek) AS kms_contexts,
+         (SELECT CASE WHEN pg_catalog.bool_and(w.kek OPERATOR(pg_catalog.~) '^(aws-kms|vault|vault[+]http)://')
+                      THEN 'kms policy and log' ELSE 'cipher' END
+          FROM envelope.wrapped_key w
+          WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
+          HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0) AS context_binding
   FROM envelope.keyring r
   JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
   LEFT JOIN envelope.keyring_table t
@@ -435,6 +440,7 @@ COMMENT ON FUNCTION envelope.verify(regclass, name) IS
 --   is_damaged  its value does not open, so that it is passed by; NULL: such values are errors
 --   is_sound    raises an error where the value as it is stored does not open; NULL: nobody looks
 --   by_rows     whether the headers of values do not say if anything is left, so that rows must be asked
+--   source      a column whose values are to be there, sealed, too; is_emptied: and not to be in it any more
 --   value       what may be there already, and is then for is_sound to look at
 -- In them $1 are the keys that values are brought from, $2 is the one that they are brought to, and %1$s stands for the
 -- table's OID, so that any other percent sign is doubled. What changes a value opens what it has made, and compares:
@@ -468,11 +474,12 @@ COMMENT ON FUNCTION envelope.is_sound(oid, bytea, text, text, name, tid) IS
 
 CREATE FUNCTION envelope.reencrypt_window(
     work text, relation regclass, column_name name, batch_size integer, begins boolean, within regclass,
-    by_rows boolean, is_seen boolean DEFAULT false)
+    by_rows boolean, is_seen boolean DEFAULT false, source name DEFAULT NULL, is_emptied boolean DEFAULT NULL)
   RETURNS TABLE (pass integer, from_block bigint, to_block bigint, is_idle boolean, active_key uuid, old_keys uuid[])
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_window_wrapper';
-COMMENT ON FUNCTION envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean) IS
+COMMENT ON FUNCTION envelope.reencrypt_window(
+    text, regclass, name, integer, boolean, regclass, boolean, boolean, name, boolean) IS
   'For envelope.sweep: the pages that come next; without pages when all rows are to be looked at; none when all is done';
 
 CREATE FUNCTION envelope.reencrypt_note(
@@ -557,11 +564,18 @@ COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
 -- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
 -- search_path, so that these functions pin none and qualify all that is theirs.
 -- Its plan is kept for the next batch. PL/pgSQL's EXECUTE would make it anew each time.
-CREATE FUNCTION envelope.sweep_run(statement text, old_keys uuid[], active_key uuid, first tid, last tid)
+CREATE FUNCTION envelope.sweep_run(
+    statement text, old_keys uuid[], active_key uuid, first tid, last tid, quiet boolean)
   RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_run_wrapper';
-COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid) IS
-  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with the other arguments as its parameters; how many rows it has changed';
+COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid, boolean) IS
+  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with four arguments as its parameters; quiet: as under session_replication_role = replica, which the caller must be allowed to set; how many rows it has changed';
+
+CREATE FUNCTION envelope.sweep_fires(relation regclass)
+  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sweep_fires_wrapper';
+COMMENT ON FUNCTION envelope.sweep_fires(regclass) IS
+  'For envelope.sweep: whether a trigger or a rule of the table fires under session_replication_role = replica';
 
 CREATE FUNCTION envelope.sweep_is_met(value bytea)
   RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -621,7 +635,7 @@ COMMENT ON FUNCTION envelope.sweep_statements(regclass, text, text, text, text, 
 
 -- is_seen: nothing that was met there is still to be opened.
 CREATE FUNCTION envelope.reencrypt_rows(
-    change text, change_free text, number text, skips boolean,
+    relation regclass, change text, change_free text, number text, skips boolean,
     pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
     OUT met bigint, OUT moved bigint, OUT damaged bigint, OUT is_seen boolean)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
@@ -645,13 +659,14 @@ CREATE FUNCTION envelope.reencrypt_rows(
       END IF;
       met := 0;
     END IF;
-    IF quiet THEN
+    -- To set it has PostgreSQL forget all plans.
+    IF quiet AND envelope.sweep_fires(relation) THEN
       role := pg_catalog.current_setting('session_replication_role');
       PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
     END IF;
     BEGIN
       PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-      moved := envelope.sweep_run(change, old_keys, active_key, low, high);
+      moved := envelope.sweep_run(change, old_keys, active_key, low, high, quiet AND role IS NULL);
       is_seen := pass OPERATOR(pg_catalog.>) 1 OR envelope.sweep_left_alone() OPERATOR(pg_catalog.=) 0;
       PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
     EXCEPTION
@@ -664,6 +679,10 @@ CREATE FUNCTION envelope.reencrypt_rows(
         long_way := true;
     END;
     IF long_way THEN
+      IF quiet AND role IS NULL THEN
+        role := pg_catalog.current_setting('session_replication_role');
+        PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
+      END IF;
       BEGIN
         EXECUTE change_free USING old_keys, active_key, low, high;
         GET DIAGNOSTICS moved = ROW_COUNT;
@@ -671,7 +690,7 @@ CREATE FUNCTION envelope.reencrypt_rows(
         moved := 0;
       END;
     END IF;
-    IF quiet THEN
+    IF role IS NOT NULL THEN
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
     IF long_way OR moved OPERATOR(pg_catalog.=) 0 THEN
@@ -691,7 +710,7 @@ CREATE FUNCTION envelope.reencrypt_rows(
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
 COMMENT ON FUNCTION envelope.reencrypt_rows(
-    text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
+    regclass, text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
   'For envelope.sweep: changes the rows on some pages that are to be changed, and looks at the others';
 
 CREATE FUNCTION envelope.sweep_left(
@@ -714,9 +733,51 @@ CREATE FUNCTION envelope.sweep_left(
 COMMENT ON FUNCTION envelope.sweep_left(oid[], text, text, uuid[], uuid) IS
   'For envelope.sweep: those of some tables in which a row is left to be changed, all looked at as they are at one moment';
 
+-- Whose rows were looked at, and in which transaction, is known there: no caller can say so of its own accord.
+CREATE FUNCTION envelope.index_left(relations oid[], index_column name, skips boolean)
+  RETURNS SETOF oid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_left_wrapper';
+COMMENT ON FUNCTION envelope.index_left(oid[], name, boolean) IS
+  'For envelope.sweep: those of some tables in which a row is left without its terms, all looked at as they are at one moment';
+
+CREATE FUNCTION envelope.writers_ended(relation regclass)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_writers_ended_wrapper';
+COMMENT ON FUNCTION envelope.writers_ended(regclass) IS
+  'For envelope.wait_for_writers: notes that nobody else writes to the table, which is locked';
+
+CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout interval, message text)
+  LANGUAGE plpgsql
+  AS $$
+  DECLARE
+    since pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+    is_alone boolean := false;
+  BEGIN
+    WHILE NOT is_alone LOOP
+      BEGIN
+        PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        PERFORM envelope.writers_ended(relation);
+        is_alone := true;
+      EXCEPTION WHEN lock_not_available THEN
+        IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
+          RAISE EXCEPTION '%', message
+            USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
+                  HINT = 'CALL it again when they have ended.';
+        END IF;
+      END;
+      COMMIT;
+      IF NOT is_alone THEN
+        PERFORM pg_catalog.pg_sleep(0.1);
+      END IF;
+    END LOOP;
+  END $$;
+COMMENT ON PROCEDURE envelope.wait_for_writers(regclass, interval, text) IS
+  'For envelope.seal_column and envelope.build_index: waits until all have ended that had begun to write to the table';
+
 CREATE PROCEDURE envelope.sweep(
     work text, relation regclass, column_name name, value text, is_left text, changes text, is_damaged text,
-    is_sound text, by_rows boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
+    is_sound text, by_rows boolean, source name, is_emptied boolean, batch_size integer, pause interval, max_lag bigint, row_lock_timeout interval, quiet boolean,
     strict boolean, INOUT complete boolean)
   LANGUAGE plpgsql
   AS $$
@@ -751,15 +812,19 @@ CREATE PROCEDURE envelope.sweep(
           COMMIT;
           SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
           SELECT * INTO step
-            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows, is_seen);
+            FROM envelope.reencrypt_window(work, part, column_name, batch_size, begins, relation, by_rows, is_seen, source, is_emptied);
           EXIT WHEN step.pass IS NULL;
           begins := false;
           idle := step.is_idle;
           IF step.to_block IS NULL THEN
             -- A pass has found nothing. As the last row may have moved to pages that it had read already, what
             -- ends it is a look at all of them at one moment.
-            EXIT WHEN envelope.sweep_settle(work, part, column_name, EXISTS (
-              SELECT FROM envelope.sweep_left(ARRAY[part::pg_catalog.oid], is_left, is_damaged, step.old_keys, step.active_key)));
+            EXIT WHEN envelope.sweep_settle(work, part, column_name, CASE
+              WHEN work OPERATOR(pg_catalog.=) 'index' THEN EXISTS (
+                SELECT FROM envelope.index_left(ARRAY[part::pg_catalog.oid], column_name, is_damaged IS NOT NULL))
+              ELSE EXISTS (
+                SELECT FROM envelope.sweep_left(ARRAY[part::pg_catalog.oid], is_left, is_damaged, step.old_keys, step.active_key))
+              END);
             idle := true;
             looked := true;
           END IF;
@@ -786,7 +851,7 @@ CREATE PROCEDURE envelope.sweep(
               FROM envelope.sweep_statements(part, value, is_left, changes, is_damaged, is_sound);
           END IF;
           SELECT * INTO done
-            FROM envelope.reencrypt_rows(statements.change, statements.change_free, statements.number,
+            FROM envelope.reencrypt_rows(part, statements.change, statements.change_free, statements.number,
                                      is_damaged IS NOT NULL, step.pass, step.from_block, step.to_block,
                                      step.old_keys, step.active_key, quiet);
           -- How many values were passed by, only a pass knows that asks of each.
@@ -810,13 +875,19 @@ CREATE PROCEDURE envelope.sweep(
       EXIT WHEN relation::pg_catalog.oid OPERATOR(pg_catalog.=) ANY (parts);
       COMMIT;
       SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-      parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
-                     FROM envelope.sweep_family(relation) f);
+      IF work OPERATOR(pg_catalog.=) 'index' THEN
+        parts := ARRAY(SELECT envelope.index_left(f.parts, column_name, is_damaged IS NOT NULL)
+                       FROM envelope.sweep_family(relation) f);
+      ELSE
+        parts := ARRAY(SELECT envelope.sweep_left(f.parts, is_left, is_damaged, f.old_keys, f.active_key)
+                       FROM envelope.sweep_family(relation) f);
+      END IF;
     END LOOP;
     complete := envelope.reencrypt_ended(work, relation, column_name, strict);
   END $$;
 COMMENT ON PROCEDURE envelope.sweep(
-    text, regclass, name, text, text, text, text, text, boolean, integer, interval, bigint, interval, boolean, boolean, boolean) IS
+    text, regclass, name, text, text, text, text, text, boolean, name, boolean, integer, interval, bigint, interval, boolean, boolean,
+    boolean) IS
   'For envelope.reencrypt, envelope.seal_column and envelope.build_index: changes what is to be changed in all of a table, in batches with a commit each';
 
 CREATE OR REPLACE VIEW envelope.progress WITH (security_barrier) AS
@@ -884,7 +955,7 @@ CREATE PROCEDURE envelope.reencrypt(
       key OPERATOR(pg_catalog.||) ' OPERATOR(pg_catalog.=) ANY ($1)',
       pg_catalog.format('%s = envelope.resealed(%s, ctid)', expressions.target, expressions.cell),
       expressions.is_damaged, CASE WHEN verify THEN expressions.is_sound END,
-      expressions.is_damaged IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
+      expressions.is_damaged IS NOT NULL, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, strict, complete);
   END $$;
 COMMENT ON PROCEDURE envelope.reencrypt(
     regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text) IS
@@ -1214,7 +1285,7 @@ COMMENT ON FUNCTION envelope.is_as_source(oid, bytea, text, text, name, tid, any
   'For envelope.seal_column: whether a value opens and says what its source says; an error where not, if row_at is given';
 
 CREATE FUNCTION envelope.seal_source(relation regclass, column_name name, given text)
-  RETURNS TABLE (expression text, emptied text)
+  RETURNS TABLE (expression text, emptied text, source_column text)
   LANGUAGE c STABLE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_seal_source_wrapper';
 COMMENT ON FUNCTION envelope.seal_source(regclass, name, text) IS
@@ -1234,8 +1305,6 @@ CREATE PROCEDURE envelope.seal_column(
     is_damaged pg_catalog.text;
     is_sound pg_catalog.text;
     complete boolean;
-    since pg_catalog.timestamptz := pg_catalog.clock_timestamp();
-    is_alone boolean := false;
   BEGIN
     PERFORM envelope.sweep_begins('seal');
     COMMIT;  -- in a function an error, before anything is done
@@ -1262,29 +1331,17 @@ CREATE PROCEDURE envelope.seal_column(
         USING ERRCODE = 'insufficient_privilege',
               HINT = 'Whoever may manage the table''s keys can call this: SELECT envelope.grant_key(relation, role, ''manage'').';
     END IF;
-    -- Who had begun to write when the former context was the only one binds values to that, and is waited for.
-    WHILE it.former IS NOT NULL AND NOT is_alone LOOP
-      BEGIN
-        PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
-        is_alone := true;
-      EXCEPTION WHEN lock_not_available THEN
-        IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
-          RAISE EXCEPTION 'the values in column "%" of table % cannot be bound yet', column_name, relation
-            USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
-                  HINT = 'CALL it again when they have ended.';
-        END IF;
-      END;
-      COMMIT;
-      IF NOT is_alone THEN
-        PERFORM pg_catalog.pg_sleep(0.1);
-      END IF;
-    END LOOP;
+    -- Who had begun to write when the former context was the only one binds values to that.
+    IF it.former IS NOT NULL THEN
+      CALL envelope.wait_for_writers(relation, row_lock_timeout, pg_catalog.format(
+        'the values in column "%s" of table %s cannot be bound yet', column_name, relation));
+    END IF;
     is_left := pg_catalog.format('envelope.is_unsealed(%s, ctid)', it.cell);
     changed := pg_catalog.format('envelope.sealed_in_place(%s, ctid)', it.cell);
     is_damaged := it.is_damaged;
     is_sound := it.is_sound;
-    SELECT pg_catalog.replace(s.expression, '%', '%%') AS expression, pg_catalog.replace(s.emptied, '%', '%%') AS emptied
+    SELECT pg_catalog.replace(s.expression, '%', '%%') AS expression, pg_catalog.replace(s.emptied, '%', '%%') AS emptied,
+           s.source_column
       INTO plain FROM envelope.seal_source(relation, column_name, source) s;
     IF plain.expression IS NOT NULL THEN
       -- Of a value that says anything else than its source one of both would be lost.
@@ -1304,7 +1361,8 @@ CREATE PROCEDURE envelope.seal_column(
       pg_catalog.format('%s = %s', it.target, changed)
         OPERATOR(pg_catalog.||) COALESCE(', ' OPERATOR(pg_catalog.||) plain.emptied OPERATOR(pg_catalog.||) ' = NULL', ''),
       is_damaged, CASE WHEN verify OR it.former IS NOT NULL THEN is_sound END,
-      is_damaged IS NOT NULL OR it.former IS NOT NULL OR plain.expression IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      is_damaged IS NOT NULL OR it.former IS NOT NULL OR plain.expression IS NOT NULL AND plain.source_column IS NULL,
+      plain.source_column::pg_catalog.name, plain.emptied IS NOT NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
     -- Of what was left alone something may open under the former context some day.
     IF it.former IS NOT NULL AND complete AND it.is_whole THEN
       PERFORM envelope.binding_done(relation, column_name);
@@ -1495,12 +1553,14 @@ CREATE VIEW envelope.indexes WITH (security_barrier) AS
   FROM envelope.column_index i
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.relation::pg_catalog.oid
   WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR pg_catalog.pg_has_role(c.relowner, 'USAGE')
+     OR EXISTS (SELECT FROM pg_catalog.pg_class o
+                WHERE o.oid OPERATOR(pg_catalog.=) i.keys_of::pg_catalog.oid AND pg_catalog.pg_has_role(o.relowner, 'USAGE'))
      OR EXISTS (SELECT FROM envelope.keyring_table r
                 JOIN envelope.key_grant g ON g.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                  AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE')
-                WHERE r.relation OPERATOR(pg_catalog.=) i.relation AND r.seals);
+                WHERE (r.relation OPERATOR(pg_catalog.=) i.relation OR r.relation OPERATOR(pg_catalog.=) i.keys_of) AND r.seals);
 COMMENT ON VIEW envelope.indexes IS
-  'Search indexes of your tables, and of those whose keys you have a right on (of all, for members of pg_monitor); waiting: the index key before is not retired yet';
+  'Search indexes of your tables, and of those whose keys you have a right on or own (of all, for members of pg_monitor), by their own keys or by those of keys_of; waiting: the index key before is not retired yet';
 GRANT SELECT ON envelope.indexes TO PUBLIC;
 
 -- Building search indexes.
@@ -1540,7 +1600,7 @@ CREATE FUNCTION envelope.index_built(relation regclass, index_column name, goal 
   RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_index_built_wrapper';
 COMMENT ON FUNCTION envelope.index_built(regclass, name, text) IS
-  'For envelope.build_index: notes that all rows have their terms; false when they need others by now';
+  'For envelope.build_index: notes that all rows have their terms, as envelope.index_left has just seen it; false when one is left, or they need others by now';
 
 -- The sealing trigger makes the terms, where it is given no bytes, or no elements. Where none fires they are made here.
 CREATE PROCEDURE envelope.build_index(
@@ -1555,8 +1615,6 @@ CREATE PROCEDURE envelope.build_index(
     target pg_catalog.text;
     terms pg_catalog.text;
     cell pg_catalog.text;
-    since pg_catalog.timestamptz;
-    is_alone boolean;
     complete boolean;
     built boolean := false;
   BEGIN
@@ -1575,33 +1633,15 @@ CREATE PROCEDURE envelope.build_index(
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
       COMMIT;
-      -- Who had begun to write before the index was added, or its key rotated, writes none of these terms, and is waited
-      -- for.
-      since := pg_catalog.clock_timestamp();
-      is_alone := false;
-      WHILE NOT is_alone LOOP
-        BEGIN
-          PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
-          EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
-          is_alone := true;
-        EXCEPTION WHEN lock_not_available THEN
-          IF since OPERATOR(pg_catalog.+) row_lock_timeout OPERATOR(pg_catalog.<) pg_catalog.clock_timestamp() THEN
-            RAISE EXCEPTION 'the index in column "%" of table % cannot be built yet', index_column, relation
-              USING ERRCODE = 'lock_not_available', DETAIL = 'Other transactions are writing to the table.',
-                    HINT = 'CALL it again when they have ended.';
-          END IF;
-        END;
-        COMMIT;
-        IF NOT is_alone THEN
-          PERFORM pg_catalog.pg_sleep(0.1);
-        END IF;
-      END LOOP;
+      -- Who had begun to write before the index was added, or its key rotated, writes none of these terms.
+      CALL envelope.wait_for_writers(relation, row_lock_timeout, pg_catalog.format(
+        'the index in column "%s" of table %s cannot be built yet', index_column, relation));
       CALL envelope.sweep(
         'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
         pg_catalog.format('%s = %s', target,
                           CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
         CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
-        NULL, true, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+        NULL, true, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
       built := envelope.index_built(relation, index_column, goal);
       COMMIT;
     END LOOP;
@@ -1676,6 +1716,21 @@ CREATE FUNCTION envelope.terms_asked(
   AS 'MODULE_PATHNAME', 'envelope_terms_asked_wrapper';
 COMMENT ON FUNCTION envelope.terms_asked(regclass, name, name, text, anycompatible) IS
   'For envelope_matches: the terms that a row has one of that may match';
+
+-- One term: of an array of such calls the planner knows how many elements it has. There is one for each index key at that
+-- time, and one more for a key that comes after that. Strict, so that the planner expects nothing of the latter.
+CREATE FUNCTION envelope.term_asked(
+    relation regclass, column_name name, index_column name, op text, value anycompatible, version bigint)
+  RETURNS bytea LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_term_asked_wrapper';
+COMMENT ON FUNCTION envelope.term_asked(regclass, name, name, text, anycompatible, bigint) IS
+  'For envelope_matches: the term under the index key of that version that a row may have that matches';
+
+CREATE FUNCTION envelope.key_since(relation regclass, column_name name, index_column name, versions bigint[])
+  RETURNS bigint LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10
+  AS 'MODULE_PATHNAME', 'envelope_key_since_wrapper';
+COMMENT ON FUNCTION envelope.key_since(regclass, name, name, bigint[]) IS
+  'For envelope_matches: the version of an index key that has come since the statement was planned, when there were those of these versions; NULL if none has';
 
 CREATE FUNCTION envelope.tokens_asked(
     relation regclass, column_name name, index_column name, op text, value anycompatible)
@@ -1934,11 +1989,11 @@ DECLARE
 BEGIN
   FOR old, new IN VALUES
     ('envelope.reencrypt_window(regclass, name, integer, boolean)'::pg_catalog.regprocedure,
-     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean)'::pg_catalog.regprocedure),
+     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean, name, boolean)'::pg_catalog.regprocedure),
     ('envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint)',
      'envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint)'),
     ('envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean)',
-     'envelope.reencrypt_rows(text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean)'),
+     'envelope.reencrypt_rows(regclass, text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean)'),
     ('envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean)',
      'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text)')
   LOOP
