@@ -12,7 +12,7 @@ fi
 case $pg in
 14 | 16)
     # What does not depend on the major, for the one that this machine has.
-    for step in rust packages venv; do PG='' "$here/../setup/$step.sh"; done
+    for step in rust packages venv openbao; do PG='' "$here/../setup/$step.sh"; done
     "$here/server.sh" "$pg"
     "$here/on.sh" "$pg" tests/setup/pgrx.sh
     ;;
