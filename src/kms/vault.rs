@@ -73,7 +73,8 @@ impl VaultProvider {
             _ => {
                 let message =
                     format!("a wrap of {} bytes that no transit engine made", wrapped.len());
-                Err(KmsError::new(Kind::InvalidWrap, KekUri::Vault(self.key.key.clone()), message))
+                Err(KmsError::new(Kind::InvalidWrap, KekUri::Vault(self.key.key.clone()), message)
+                    .with_hint("The wrap was changed. Restore its row of envelope.wrapped_key."))
             }
         }
     }
