@@ -35,7 +35,7 @@ class Work(threading.Thread):
         raise AssertionError(f"no SQL error, but {value!r}")
 
 
-def at_once(function, count):
+def at_once(function, count, seconds=60):
     """function(i) in so many threads that start together; their results, errors raised."""
     barrier = threading.Barrier(count)
 
@@ -47,7 +47,7 @@ def at_once(function, count):
     results = []
     for work in works:
         try:
-            results.append(work.result())
+            results.append(work.result(seconds))
         except threading.BrokenBarrierError as e:
             # Another's failure has kept this one from starting.
             results.append(e)

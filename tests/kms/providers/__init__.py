@@ -5,10 +5,11 @@ import os
 from .aws import LocalStack, Moto
 from .file import File
 from .provider import Provider
+from .vault import OpenBao
 
 # In `make test`, and beside them in `make test-kms`.
-QUICK = (File, Moto)
+QUICK = (File, Moto, OpenBao)
 SLOW = (LocalStack,)
 CHOSEN = QUICK + SLOW if os.environ.get("ENVELOPE_KMS") == "all" else QUICK
 
-__all__ = ["CHOSEN", "QUICK", "SLOW", "Provider"]
+__all__ = ["CHOSEN", "QUICK", "SLOW", "LocalStack", "Provider"]
