@@ -12,7 +12,8 @@ import tempfile
 import threading
 
 import pytest
-from harness import process
+from cryptography.hazmat.primitives import serialization
+from harness import memory, process
 from harness.authority import Authority
 from harness.cluster import Cluster
 from harness.database import Database
@@ -98,6 +99,23 @@ def test_the_key_itself_is_never_asked_for(db, server):
     assert check(db, db.value("SELECT keks[1] FROM envelope.keys LIMIT 1"))[0] is None
     asked = set(re.findall(r"Processing operation: (\w+)", server.log.read_text()[begin:]))
     assert asked == {"DiscoverVersions", "Encrypt", "Decrypt", "GetAttributes"}
+
+
+def test_no_copy_is_left_in_memory(db, server, key):
+    """Of data keys that were wrapped and unwrapped, of the client's own key, of the KEK, once connections are closed."""
+    kek = bytes.fromhex(server.do(f"client.get({key!r}).value.hex()"))
+    own = serialization.load_pem_private_key(pathlib.Path(server.client[1]).read_bytes(), None)
+    secrets = {"KEK": kek, "client's key": own.private_numbers().private_value.to_bytes(32, "big")}
+    db.people("remembered")
+    with db.connect() as c:
+        c.execute("INSERT INTO remembered VALUES (1, 'x')")
+        assert c.execute(OPEN).fetchone() == ("x",)
+        for number, (wrapped, context) in enumerate(db.sql("SELECT wrapped, kms_context FROM envelope.wrapped_key "
+                                                           "WHERE kek = %s", (server.kek(key),))):
+            data_key = kms_wraps.unwrap(kek, bytes(wrapped), context)
+            secrets |= {f"{number}": data_key, f"half of {number}": data_key[:16]}
+        assert len(secrets) >= 6
+        process.wait_until(lambda: not memory.held(c.info.backend_pid, secrets), f"none left of {[*secrets]}", 20)
 
 
 @pytest.mark.parametrize("made", [
