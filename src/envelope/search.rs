@@ -17,7 +17,6 @@
 //! | [`boundaries`] | classes of `buckets` |
 //! | `refused` | why a value has none |
 
-mod begun;
 pub mod boundaries;
 mod hasher;
 mod normal;

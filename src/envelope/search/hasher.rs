@@ -4,7 +4,11 @@
 //! prefix-free, n is one byte and the payload is the rest: no two inputs are the same bytes. So terms of other columns,
 //! rules or lengths never match.
 
-use super::begun::{Begun, HASH};
+use hmac::digest::FixedOutput;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
 use crate::context::put_part;
 use crate::forms::Sink;
 use crate::header::KeyId;
@@ -25,7 +29,7 @@ pub struct WrongTermLength;
 /// nothing. Its states are wiped on drop.
 pub struct Hasher {
     /// Has taken in all that stands before the payload.
-    before: Begun,
+    before: Hmac<Sha256>,
     key_id: KeyId,
     n: u8,
 }
@@ -45,11 +49,14 @@ impl Hasher {
         if !(1..=32).contains(&n) {
             return Err(WrongTermLength);
         }
-        let mut before = Vec::new();
-        put_part(&mut |bytes: &[u8]| before.extend_from_slice(bytes), label.as_bytes());
-        put_part(&mut |bytes: &[u8]| before.extend_from_slice(bytes), rule.as_bytes());
-        before.push(n);
-        Ok(Hasher { before: Begun::new(index_key, &before), key_id, n })
+        // A key shorter than a block is padded with zeros (RFC 2104 section 2); padded here, no length can be refused.
+        let mut block = Zeroizing::new([0; 64]);
+        block[..KEY_LEN].copy_from_slice(index_key);
+        let mut before = Hmac::<Sha256>::new((&*block).into());
+        put_part(&mut |bytes: &[u8]| before.update(bytes), label.as_bytes());
+        put_part(&mut |bytes: &[u8]| before.update(bytes), rule.as_bytes());
+        before.update(&[n]);
+        Ok(Hasher { before, key_id, n })
     }
 
     /// Appends the term of `payload`: 2 + n bytes.
@@ -95,8 +102,12 @@ impl Hasher {
     }
 
     #[inline]
-    fn hash<T>(&self, payload: &[u8], use_hash: impl FnOnce(&[u8; HASH]) -> T) -> T {
-        self.before.with_hash(payload, use_hash)
+    fn hash<T>(&self, payload: &[u8], use_hash: impl FnOnce(&[u8; 32]) -> T) -> T {
+        let mut hash = Zeroizing::new([0; 32]);
+        let mut mac = self.before.clone();
+        mac.update(payload);
+        mac.finalize_into((&mut *hash).into());
+        use_hash(&hash)
     }
 }
 
@@ -168,6 +179,6 @@ mod tests {
     #[test]
     fn states_are_wiped_on_drop() {
         fn wiped<T: ZeroizeOnDrop>() {}
-        wiped::<Begun>();
+        wiped::<Sha256>();
     }
 }
