@@ -391,7 +391,8 @@ def test_a_question_without_an_index_or_with_several_is_an_error(db):
     index(db, "many", "exact", "v_fold", form="casefold", label="fold")
     index(db, "many", "prefix(3)", "v_pre", form="casefold", label="pre")
     hint = refused(db, "22023", ask.format("")).diag.message_hint
-    assert all(one in hint for one in ("v_ix (exact/1)", "v_fold (casefold/1)", "v_pre (prefix(3) casefold/1)"))
+    # Of an index of another kind it is not the equal value that is asked for.
+    assert all(one in hint for one in ("v_ix (exact/1)", "v_fold (casefold/1)")) and "v_pre" not in hint
     # By kind, by form, by rule, by column.
     terms = {kind: db.value(ask.format(f", kind => '{kind}'"))
              for kind in ("casefold", "casefold/1", "v_fold", "v_ix", "exact/1", "prefix", "prefix(3)", "v_pre")}
