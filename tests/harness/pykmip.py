@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 
 from . import place, process
 from .authority import Authority
@@ -47,6 +48,7 @@ class PyKmip:
             f"key_path={key}", f"ca_path={self.authority.ca}", "auth_suite=TLS1.2", "enable_tls_client_auth=True",
             f"policy_path={self.directory}/policy", f"database_path={self.directory}/keys.db", ""]))
         self.log = self.directory / "server.log"
+        self._administrator, self._asking = None, threading.Lock()
         self.hand_over()
         self.start()
 
@@ -101,6 +103,9 @@ class PyKmip:
 
     def destroy(self):
         self.stop()
+        if self._administrator:
+            # It ends with its input.
+            self._administrator.communicate()
         shutil.rmtree(self.directory, ignore_errors=True)
         self.authority.remove()
 
@@ -125,12 +130,18 @@ class PyKmip:
     def do(self, statement, client=None):
         """What an expression over PyKMIP's own `client` and `enums` gives, as text."""
         certificate, key = client or self.client
-        where = {"host": "127.0.0.1", "port": self.port, "cert": str(certificate), "key": str(key),
-                 "ca": str(self.authority.ca), "version": "KMIP_" + (*self.versions, "1.4")[0].replace(".", "_")}
-        done = subprocess.run([python(), RUN, "do", json.dumps(where), statement], env=ENV, capture_output=True,
-                              text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        asked = {"host": "127.0.0.1", "port": self.port, "cert": str(certificate), "key": str(key),
+                 "ca": str(self.authority.ca), "version": "KMIP_" + (*self.versions, "1.4")[0].replace(".", "_"),
+                 "statement": statement}
+        with self._asking:
+            if self._administrator is None:
+                # One for all: to load the library takes longer than what is asked of it.
+                self._administrator = subprocess.Popen([python(), RUN, "do"], env=ENV, stdin=subprocess.PIPE,
+                                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            print(json.dumps(asked), file=self._administrator.stdin, flush=True)
+            told = json.loads(self._administrator.stdout.readline())
+        assert "given" in told, told["error"]
+        return told["given"]
 
     def create_key(self, usage=("ENCRYPT", "DECRYPT"), length=256, algorithm="AES", active=True):
         """A new key's unique identifier."""

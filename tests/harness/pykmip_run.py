@@ -1,14 +1,22 @@
-"""Runs in PyKMIP's own venv: the server, or one thing that an administrator does by its client library.
+"""Runs in PyKMIP's own venv: the server, or what an administrator does by its client library.
 
     pykmip_run.py serve CONF LOG [VERSION…]      only these versions of KMIP, as other servers have others
-    pykmip_run.py do '{"host": …, "port": …, "cert": …, "key": …, "ca": …, "version": …}' STATEMENT
+    pykmip_run.py do                             what stands on its input
 """
 
+import ctypes
 import json
+import os
+import signal
 import sys
 
 
+PR_SET_PDEATHSIG = 1
+
+
 def serve(conf, log, *versions):
+    # Its helper processes end with it, however it ends.
+    os.register_at_fork(after_in_child=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     from kmip.core.messages.contents import ProtocolVersion
     from kmip.services.server import engine, server
 
@@ -25,15 +33,22 @@ def serve(conf, log, *versions):
         running.serve()
 
 
-def do(where, statement):
+def do():
+    """A statement a line, with whose it is; a line for each, with what it gives or its error."""
     import kmip.pie.objects
     from kmip import enums
     from kmip.pie.client import ProxyKmipClient
 
-    where = json.loads(where)
-    with ProxyKmipClient(hostname=where["host"], port=where["port"], cert=where["cert"], key=where["key"],
-                         ca=where["ca"], kmip_version=enums.KMIPVersion[where["version"]]) as client:
-        print(eval(statement, {"client": client, "enums": enums, "kmip": kmip}))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            with ProxyKmipClient(hostname=asked["host"], port=asked["port"], cert=asked["cert"], key=asked["key"],
+                                 ca=asked["ca"], kmip_version=enums.KMIPVersion[asked["version"]]) as client:
+                names = {"client": client, "enums": enums, "kmip": kmip}
+                told = {"given": str(eval(asked["statement"], names))}
+        except Exception as error:
+            told = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(told), flush=True)
 
 
 {"serve": serve, "do": do}[sys.argv[1]](*sys.argv[2:])
