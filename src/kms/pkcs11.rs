@@ -95,27 +95,25 @@ impl Pkcs11Provider {
     }
 
     fn unanswered(&self, error: &CallError) -> KmsError {
-        let failed =
-            KmsError::new(Kind::Unavailable, KekUri::Pkcs11(self.key.clone()), error.to_string());
-        match error {
-            CallError::Hangs(_) => failed.with_hint(
-                "A call of a module cannot be interrupted. This session asks it again when it answers; look at the \
-                 token, or raise envelope.kms_timeout.",
+        let fault = Fault::new(Kind::Unavailable, error.to_string());
+        self.failed(match error {
+            CallError::Hangs(_) => fault.with_hint(
+                "A call of a module cannot be interrupted. This session asks again when it answers. Look at the token, \
+                 or raise envelope.kms_timeout.",
             ),
-            CallError::Start(_) | CallError::Died(_) => failed,
-        }
+            CallError::Start(_) | CallError::Died(_) => fault,
+        })
     }
 
     fn failed(&self, fault: Fault) -> KmsError {
-        let failed = KmsError::new(fault.kind, KekUri::Pkcs11(self.key.clone()), fault.message);
-        match (fault.hint, fault.kind) {
-            (Some(hint), _) => failed.with_hint(hint),
-            (None, Kind::InvalidWrap) => failed.with_hint(
+        let hint = fault.hint.unwrap_or_else(|| match fault.kind {
+            Kind::InvalidWrap => {
                 "The wrap was changed, or belongs to another encryption context, or the key in the token is another \
-                 one under the old name.",
-            ),
-            (None, _) => failed,
-        }
+                 one under the old name."
+            }
+            _ => "Look at the token with its own tools, as the server's user, and at what its module logs.",
+        }.into());
+        KmsError::new(fault.kind, KekUri::Pkcs11(self.key.clone()), fault.message).with_hint(hint)
     }
 
     /// Wraps `data_key` if the key is fit for it.

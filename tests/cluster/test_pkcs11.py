@@ -324,8 +324,9 @@ def test_no_pin_file(people):
 @pytest.mark.parametrize("function, answer, state", ANSWERS)
 def test_answers_are_told_apart(people, token, function, answer, state):
     token.faults.set(function, answer)
-    with fails(state):
+    with fails(state) as error:
         people.sql(OPEN)
+    assert error.value.diag.message_hint
     token.faults.take_back(function)
     assert opens(people, "x", "y")
 

@@ -8,9 +8,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +17,9 @@ use super::super::signals::SignalsBlocked;
 
 /// The name that it bears in `ps -T` (15 bytes at most).
 const NAME: &str = "envelope-pkcs11";
+
+/// What a call waits for one before it that was left behind long ago: it may be about to come back.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -36,42 +37,81 @@ pub(super) enum CallError {
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// A thread that owns an `S`, which is made there and stays there.
+/// A thread that owns an `S`, which is made there and stays there. Dropped: it ends, once it is idle.
 pub(super) struct Thread<S> {
     pid: u32,
-    jobs: Sender<(u64, Job<S>)>,
-    running: Arc<Running>,
+    desk: Arc<Desk<S>>,
     thread: JoinHandle<()>,
 }
 
-/// The job that runs now, by its number, and since when.
-#[derive(Default)]
-struct Running {
-    job: Mutex<Option<(u64, Instant)>>,
-    numbers: AtomicU64,
+/// What the thread and its callers share.
+struct Desk<S> {
+    papers: Mutex<Papers<S>>,
+    changed: Condvar,
 }
 
-impl Running {
-    fn set(&self, job: Option<(u64, Instant)>) {
-        *self.job.lock().unwrap_or_else(PoisonError::into_inner) = job;
+/// Calls, by their numbers. A backend makes one at a time, so there is one at most besides the one that runs.
+struct Papers<S> {
+    calls: u64,
+    next: Option<(u64, Job<S>)>,
+    /// And since when.
+    running: Option<(u64, Instant)>,
+    is_over: bool,
+}
+
+impl<S> Desk<S> {
+    fn papers(&self) -> MutexGuard<'_, Papers<S>> {
+        self.papers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self) -> Option<(u64, Instant)> {
-        *self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The next job, once there is one; `None` at the end.
+    fn take(&self) -> Option<Job<S>> {
+        let mut papers = self.papers();
+        loop {
+            if papers.is_over {
+                return None;
+            }
+            if let Some((number, job)) = papers.next.take() {
+                papers.running = Some((number, Instant::now()));
+                return Some(job);
+            }
+            papers = self.changed.wait(papers).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Puts a job there. It is taken back when what this gives is dropped before its turn.
+    fn put(&self, job: Job<S>) -> Placed<'_, S> {
+        let mut papers = self.papers();
+        papers.calls += 1;
+        let number = papers.calls;
+        papers.next = Some((number, job));
+        self.changed.notify_one();
+        Placed { desk: self, number }
+    }
+
+    /// Work until nobody can ask any more.
+    fn serve(&self, mut state: S) {
+        while let Some(job) = self.take() {
+            // The panic is in the log; whoever waits sees the channel closed.
+            let _ = catch_unwind(AssertUnwindSafe(|| job(&mut state)));
+            self.papers().running = None;
+        }
+        // The process ends: no last call of the module, which may not survive it.
+        std::mem::forget(state);
     }
 }
 
 impl<S: 'static> Thread<S> {
     /// Starts it; `make` runs there.
     pub(super) fn start(make: impl FnOnce() -> S + Send + 'static) -> Result<Self, CallError> {
-        let (jobs, queue) = mpsc::channel();
-        let running = Arc::new(Running::default());
+        let papers = Papers { calls: 0, next: None, running: None, is_over: false };
+        let desk = Arc::new(Desk { papers: Mutex::new(papers), changed: Condvar::new() });
         let _blocked = SignalsBlocked::new()?;
         let thread = Builder::new().name(NAME.into()).spawn({
-            let running = running.clone();
-            move || work(make(), &queue, &running)
+            let desk = desk.clone();
+            move || desk.serve(make())
         })?;
-        Ok(Self { pid: std::process::id(), jobs, running, thread })
+        Ok(Self { pid: std::process::id(), desk, thread })
     }
 
     /// Whether calls of this process can go there.
@@ -83,7 +123,7 @@ impl<S: 'static> Thread<S> {
     /// or for so long; it may unwind. A job that was given up before its turn is not begun.
     ///
     /// # Errors
-    /// [`CallError`]; at once while a call that was left behind has already taken longer than `limit`.
+    /// [`CallError`]; almost at once while a call that was left behind has already taken longer than `limit`.
     pub(super) fn call<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -91,51 +131,52 @@ impl<S: 'static> Thread<S> {
         job: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, CallError> {
         let asked = Instant::now();
-        let number = self.running.numbers.fetch_add(1, Ordering::Relaxed);
-        // Who stands before us has the same time, from when it began.
-        let left = || {
-            let begun = self.running.get().filter(|(running, _)| *running != number);
-            let until = begun.map_or(asked, |(_, begun)| begun) + limit;
-            Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
-        };
-        left().ok_or(CallError::Hangs(limit))?;
         let (reply, answer) = reply::pair()?;
-        let given_up = GivenUp::default();
-        let job: Job<S> = Box::new({
-            let given_up = given_up.0.clone();
-            move |state| {
-                if !given_up.load(Ordering::Relaxed) {
-                    reply.send(job(state));
-                }
-            }
-        });
-        self.jobs.send((number, job)).map_err(|_| Died)?;
+        let placed = self.desk.put(Box::new(move |state| reply.send(job(state))));
         answer.wait_while(|fd| {
-            wait(fd, left().ok_or(CallError::Hangs(limit))?);
+            let until = match placed.before() {
+                // Who stands before us has the same time, from when it began.
+                Some(begun) => (begun + limit).max(asked + GRACE),
+                None => asked + limit,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CallError::Hangs(limit));
+            }
+            wait(fd, left);
             Ok(())
         })
     }
 }
 
-/// What the thread does until nobody can send any more.
-fn work<S>(mut state: S, queue: &Receiver<(u64, Job<S>)>, running: &Running) {
-    while let Ok((number, job)) = queue.recv() {
-        running.set(Some((number, Instant::now())));
-        // The panic is in the log; whoever waits sees the channel closed.
-        let _ = catch_unwind(AssertUnwindSafe(|| job(&mut state)));
-        running.set(None);
+impl<S> Drop for Thread<S> {
+    fn drop(&mut self) {
+        self.desk.papers().is_over = true;
+        self.desk.changed.notify_one();
     }
-    // The process ends: no last call of the module, which may not survive it.
-    std::mem::forget(state);
 }
 
-/// Says so to the job when the wait ends, however it ends.
-#[derive(Default)]
-struct GivenUp(Arc<AtomicBool>);
+/// A job of ours.
+struct Placed<'a, S> {
+    desk: &'a Desk<S>,
+    number: u64,
+}
 
-impl Drop for GivenUp {
+impl<S> Placed<'_, S> {
+    /// Since when another runs, if one does.
+    fn before(&self) -> Option<Instant> {
+        let running = self.desk.papers().running?;
+        (running.0 != self.number).then_some(running.1)
+    }
+}
+
+impl<S> Drop for Placed<'_, S> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        let mut papers = self.desk.papers();
+        let given_up = papers.next.take_if(|(number, _)| *number == self.number);
+        drop(papers);
+        // What it holds, a data key perhaps, is wiped now.
+        drop(given_up);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsRawFd;
 use std::panic;
+use std::sync::mpsc::{self, Sender};
 
 use super::*;
 
@@ -34,7 +35,7 @@ fn hang(thread: &Thread<u64>, limit: Duration, cancelled: bool) -> Sender<()> {
         let _ = released.recv();
     };
     let runs = || {
-        while thread.running.get().is_none() {
+        while thread.desk.papers().running.is_none() {
             std::thread::yield_now();
         }
     };
@@ -81,10 +82,11 @@ fn what_hangs_is_left_behind_and_fails_all_until_it_answers() {
     let thread = counting();
     let limit = Duration::from_millis(50);
     let release = hang(&thread, limit, false);
-    let never = |_: BorrowedFd<'_>, _: Duration| panic!("waited for a module that hangs");
     for _ in 0..3 {
-        let refused = thread.call(limit, never, |jobs| *jobs += 1);
+        let refused = thread.call(limit, poll, |jobs| *jobs += 1);
         assert!(matches!(refused, Err(CallError::Hangs(_))));
+        // What was refused waits for nothing any more.
+        assert!(thread.desk.papers().next.is_none());
     }
     drop(release);
     // None of those that were refused has run.
@@ -120,6 +122,25 @@ fn a_late_answer_is_never_the_next_ones() {
         );
         assert_eq!(thread.call(LONG, poll, move |()| round).unwrap(), round);
     }
+}
+
+#[test]
+fn a_call_that_is_about_to_come_back_is_waited_for() {
+    let thread = counting();
+    let limit = Duration::from_millis(20);
+    let release = hang(&thread, limit, false);
+    std::thread::sleep(limit);
+    let comes_back = |fd: BorrowedFd<'_>, left: Duration| {
+        assert!(left <= GRACE, "{left:?}");
+        let _ = release.send(());
+        poll(fd, left);
+    };
+    // Unless the machine was too slow for it.
+    match thread.call(limit, comes_back, |jobs| *jobs) {
+        Ok(jobs) => assert_eq!(jobs, 100),
+        Err(error) => assert!(matches!(error, CallError::Hangs(_))),
+    }
+    assert_eq!(count(&thread).unwrap(), 101);
 }
 
 #[test]
