@@ -29,6 +29,8 @@ pub(super) enum Then {
     Reconnect,
     /// A wrap does not open, or the token is out of order: the code does not say. See whether it opens another.
     Try,
+    /// The token is not seen: once more, after a moment.
+    Look,
     /// The PIN is not to be given to the token again.
     NeverAgain,
 }

@@ -10,10 +10,9 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::slot::TokenInfo;
 use cryptoki::types::RawAuthPin;
 
 use super::super::secret_file::{self, Holds};
@@ -40,15 +39,13 @@ impl Pin {
     /// Logs in. Who is logged in already, by us or by another library in this process, stays so.
     pub(super) fn log_in(
         &self,
-        module: &Pkcs11,
-        slot: Slot,
         session: &Session,
+        token: &TokenInfo,
+        as_it_is_now: impl FnOnce() -> Result<TokenInfo, Fault>,
     ) -> Result<(), Fault> {
-        let token = module.get_token_info(slot)?;
-        let mut refusals = Refusals::open(&self.remembered_in, &token)?;
-        // As it is now that the turn is ours.
-        let token = module.get_token_info(slot)?;
-        refuse_last_try(&token)?;
+        let mut refusals = Refusals::open(&self.remembered_in, token)?;
+        // The turn is ours.
+        refuse_last_try(&as_it_is_now()?)?;
         // Before the file is read: one that is written meanwhile is another version.
         let version = Version::of(&self.file);
         let pin = self.read()?;

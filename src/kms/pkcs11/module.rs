@@ -17,7 +17,7 @@ use super::login::Pin;
 use crate::pg::exit;
 
 /// How often a token is looked for, and the pause after the first time.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One module of this process.
@@ -68,20 +68,20 @@ impl Module {
         if let Some(at) = self.sessions.iter().position(|(of, _)| is_of_one_token(of, named)) {
             return Ok(&self.sessions[at].1);
         }
-        let (module, slot) = self.token(named)?;
+        let (module, slot, token) = self.token(named)?;
         let session = module.open_ro_session(slot)?;
-        pin.log_in(&module, slot, &session)?;
+        pin.log_in(&session, &token, || Ok(module.get_token_info(slot)?))?;
         Ok(&self.sessions.push_mut((named.clone(), session)).1)
     }
 
-    /// The module, and the slot of the token. A module may see its tokens once, when it is initialised, and miss one to
+    /// The module, and the token in it. A module may see its tokens once, when it is initialised, and miss one to
     /// which another process is writing just then, as SoftHSM does.
-    fn token(&mut self, named: &Pkcs11Key) -> Result<(Pkcs11, Slot), Fault> {
+    fn token(&mut self, named: &Pkcs11Key) -> Result<(Pkcs11, Slot, TokenInfo), Fault> {
         let mut tries = 1..LOOKS;
         loop {
             let module = self.module()?;
             match token(&module, named) {
-                Ok(slot) => return Ok((module, slot)),
+                Ok((slot, token)) => return Ok((module, slot, token)),
                 // Not under the feet of another library in this process.
                 Err(_)
                     if self.is_ours
@@ -135,8 +135,8 @@ impl Module {
     }
 }
 
-/// The slot of the one token that `named` names.
-fn token(module: &Pkcs11, named: &Pkcs11Key) -> Result<Slot, Fault> {
+/// The one token that `named` names.
+fn token(module: &Pkcs11, named: &Pkcs11Key) -> Result<(Slot, TokenInfo), Fault> {
     let slots = module.get_slots_with_token()?;
     if slots.is_empty() {
         return Err(Fault::new(Kind::Unavailable, "the module sees no token").with_hint(
@@ -147,20 +147,23 @@ fn token(module: &Pkcs11, named: &Pkcs11Key) -> Result<Slot, Fault> {
     let mut found = Vec::new();
     for slot in slots {
         match module.get_token_info(slot) {
-            Ok(token) if is_named(&token, named) => found.push(slot),
+            Ok(token) if is_named(&token, named) => found.push((slot, token)),
             Ok(_) => {}
             Err(error) => unread = Some(error),
         }
     }
-    match (found[..].as_ref(), unread) {
-        ([slot], _) => Ok(*slot),
-        ([], Some(error)) => Err(error.into()),
-        ([], None) => Err(Fault::new(Kind::KeyState, "the module has no such token").with_hint(
-            "Compare the KEK's name with what the token's own tools show, as the server's user and in its \
-             environment.",
-        )),
-        (tokens, _) => Err(Fault::new(Kind::KeyState, format!("the module has {} such tokens", tokens.len()))
+    match (found.len(), unread) {
+        (2.., _) => Err(Fault::new(Kind::KeyState, format!("the module has {} such tokens", found.len()))
             .with_hint("Name the one by its serial number, too: pkcs11:...;serial=...")),
+        (_, unread) => found.pop().ok_or_else(|| {
+            let missing = || {
+                Fault::new(Kind::KeyState, "the module has no such token").with_hint(
+                    "Compare the KEK's name with what the token's own tools show, as the server's user and in its \
+                     environment.",
+                )
+            };
+            Fault { then: Then::Look, ..unread.map_or_else(missing, Fault::from) }
+        }),
     }
 }
 
