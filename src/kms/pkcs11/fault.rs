@@ -74,6 +74,8 @@ impl From<Error> for Fault {
     }
 }
 
+const LOOK_AT_THE_TOKEN: &str = "Look whether the token is there and answers, with its own tools.";
+
 /// What a return code means, of the function that gave it.
 fn of_code(code: RvError, function: Function) -> Fault {
     let (kind, then, hint) = meaning(code, function);
@@ -112,11 +114,7 @@ fn meaning(code: RvError, function: Function) -> (Kind, Then, Option<&'static st
         | R::SlotIdInvalid
         | R::ObjectHandleInvalid
         | R::KeyHandleInvalid
-        | R::OperationActive => (
-            Kind::Unavailable,
-            Then::Reconnect,
-            Some("Look whether the token is there and answers, with its own tools."),
-        ),
+        | R::OperationActive => (Kind::Unavailable, Then::Reconnect, Some(LOOK_AT_THE_TOKEN)),
         R::SessionCount => (
             Kind::Throttled,
             Then::Fail,
@@ -162,10 +160,10 @@ fn meaning(code: RvError, function: Function) -> (Kind, Then, Option<&'static st
         }
         // SoftHSM says nothing else of a tag that does not verify; others say so of a cable that came loose.
         R::GeneralError | R::FunctionFailed | R::DeviceError if opening => {
-            (Kind::Unavailable, Then::Try, None)
+            (Kind::Unavailable, Then::Try, Some(LOOK_AT_THE_TOKEN))
         }
         // Vendors' own codes, memory, general failures.
-        _ => (Kind::Unavailable, Then::Fail, None),
+        _ => (Kind::Unavailable, Then::Fail, Some(LOOK_AT_THE_TOKEN)),
     }
 }
 
