@@ -287,12 +287,15 @@ def test_cancelled_and_terminated_while_it_hangs(place, case):
     place.create_key().insert()
     with place.provider.fault(case, place.kek):
         for how, state in (("pg_cancel_backend", "57014"), ("pg_terminate_backend", "57P01")):
+            place.provider.calm_counts()
             c = place.db.connect()
             c.execute("LOAD 'pgrx-example'")
             c.execute("SET envelope.kms_timeout = '120s'")
             asking = Work(lambda: c.execute(place.opening))
             waiting = ("SELECT count(*) FROM pg_stat_activity WHERE pid = %s "
                        "AND wait_event IN ('EnvelopeKms', 'Extension')")
+            # For what hangs, and not for a login before it.
+            process.wait_until(lambda: place.provider.requests != 0, "it was asked")
             process.wait_until(lambda: place.db.value(waiting, (c.info.backend_pid,)), "the session waits")
             assert place.db.value(f"SELECT {how}(%s)", (c.info.backend_pid,))
             assert asking.error(20).sqlstate == state

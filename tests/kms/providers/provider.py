@@ -16,6 +16,8 @@ class Provider:
     answers: dict[str, str] = {}
     # Cases after which the KEK is gone for good.
     for_good: frozenset[str] = frozenset()
+    # Whether its keys stay although processes that use them are killed.
+    outlives_crashes = True
     # A setting that names one server of its kind for all, where another provider has the same.
     one_a_server: str | None = None
     # Requests that reach the server, tries included, at most: for a new key, for opening in a new session, for a move
