@@ -77,7 +77,7 @@ def first_use(cluster, proxy=None):
     if proxy:
         proxy.clear()
     median = {name: statistics.median(backend[name] for backend in backends)
-              for name in ("first ms", "kB before", "kB after")}
+              for name in ("first ms", "kB before", "kB after", "kB without a file")}
     # All that a backend makes until it has its first value.
     trips = backends[-1]["requests"][0]
     round_trip = statistics.median(round_trips) * trips if proxy else 0
@@ -92,7 +92,7 @@ def one_backend(cluster, proxy):
         # What any first statement costs, and the library's load, is not ours to count twice.
         connection.execute("SELECT count(*) FROM bench")
         connection.execute("SELECT envelope_context('a', 'b')")
-        before = timing.resident(pid)
+        before, own = timing.resident(pid), timing.anonymous(pid)
         if proxy:
             proxy.reset_counts()
         statements, requests = [], []
@@ -100,5 +100,5 @@ def one_backend(cluster, proxy):
             statements.append(timing.timed(connection.execute, SEAL) / 1e6)
             requests.append(sum(proxy.counts.values()) if proxy else 0)
         after = timing.resident(pid)
-        return {"first ms": statements[0], "kB before": before, "kB after": after, "statements": statements,
-                "requests": requests}
+        return {"first ms": statements[0], "kB before": before, "kB after": after,
+                "kB without a file": timing.anonymous(pid) - own, "statements": statements, "requests": requests}

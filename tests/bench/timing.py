@@ -50,6 +50,15 @@ def queries(connection, texts, rows, repetitions=None):
 
 def resident(pid):
     """kB of memory that is a process's own: not what it shares with the postmaster."""
+    return _rolled_up(pid, "Private_Clean", "Private_Dirty")
+
+
+def anonymous(pid):
+    """kB of memory that has no file behind it: what each process costs, however many run the same code."""
+    return _rolled_up(pid, "Anonymous")
+
+
+def _rolled_up(pid, *names):
     with open(f"/proc/{pid}/smaps_rollup") as f:
         fields = dict(line.split(":", 1) for line in f if ":" in line)
-    return sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
+    return sum(int(fields[name].split()[0]) for name in names)
