@@ -43,7 +43,6 @@ impl Drop for Counted {
 #[cfg(feature = "_network")]
 mod network {
     use std::future::Future;
-    use std::time::Duration;
 
     use super::super::{KmsError, runtime};
     use super::counted;
@@ -58,8 +57,9 @@ mod network {
     }
 
     /// `work`, dropped where it stands when `limit` is over; `timed_out` makes the error for that.
+    #[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
     pub(in crate::kms) async fn within<T>(
-        limit: Duration,
+        limit: std::time::Duration,
         work: impl Future<Output = Result<T, KmsError>>,
         timed_out: impl FnOnce() -> KmsError,
     ) -> Result<T, KmsError> {
@@ -68,7 +68,9 @@ mod network {
 }
 
 #[cfg(feature = "_network")]
-pub(super) use network::{call, within};
+pub(super) use network::call;
+#[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
+pub(super) use network::within;
 
 #[cfg(test)]
 mod tests {
