@@ -174,6 +174,8 @@ pub fn provider(kek: &KekUri, config: &Config) -> Result<Box<dyn Provider>, KmsE
 pub fn shutdown() {
     #[cfg(feature = "_network")]
     runtime::shutdown();
+    #[cfg(feature = "kms-pkcs11")]
+    pkcs11::shutdown();
 }
 
 /// A KEK whose provider was left out of this build.

@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
@@ -174,6 +175,22 @@ impl Provider for Pkcs11Provider {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// What the end of a process waits for a call that runs: SoftHSM writes its token anew while somebody logs in, and one
+/// that dies meanwhile leaves it empty.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Ends with no call half done, unless it hangs.
+pub(super) fn shutdown() {
+    // At the exit of a process the slot may be gone already.
+    let _ = THREADS.try_with(|threads| {
+        let Ok(threads) = threads.try_borrow() else { return };
+        threads
+            .values()
+            .filter(|thread| thread.is_usable())
+            .for_each(|thread| thread.settle(SETTLE));
+    });
 }
 
 /// The thread of the module at `path`; starts it if it is not there.

@@ -85,7 +85,7 @@ impl<S> Desk<S> {
         papers.calls += 1;
         let number = papers.calls;
         papers.next = Some((number, job));
-        self.changed.notify_one();
+        self.changed.notify_all();
         Placed { desk: self, number }
     }
 
@@ -95,6 +95,7 @@ impl<S> Desk<S> {
             // The panic is in the log; whoever waits sees the channel closed.
             let _ = catch_unwind(AssertUnwindSafe(|| job(&mut state)));
             self.papers().running = None;
+            self.changed.notify_all();
         }
         // The process ends: no last call of the module, which may not survive it.
         std::mem::forget(state);
@@ -117,6 +118,13 @@ impl<S: 'static> Thread<S> {
     /// Whether calls of this process can go there.
     pub(super) fn is_usable(&self) -> bool {
         self.pid == std::process::id() && !self.thread.is_finished()
+    }
+
+    /// Waits until no call runs there, at most for `limit`: whoever ends the process in the midst of one may leave the
+    /// token in the midst of something.
+    pub(super) fn settle(&self, limit: Duration) {
+        let (desk, runs) = (&self.desk, |papers: &mut Papers<S>| papers.running.is_some());
+        drop(desk.changed.wait_timeout_while(desk.papers(), limit, runs));
     }
 
     /// Does `job` there and waits until it is done, at most for `limit`. `wait` waits until the descriptor is readable,
@@ -152,7 +160,7 @@ impl<S: 'static> Thread<S> {
 impl<S> Drop for Thread<S> {
     fn drop(&mut self) {
         self.desk.papers().is_over = true;
-        self.desk.changed.notify_one();
+        self.desk.changed.notify_all();
     }
 }
 

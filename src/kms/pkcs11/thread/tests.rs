@@ -144,6 +144,18 @@ fn a_call_that_is_about_to_come_back_is_waited_for() {
 }
 
 #[test]
+fn the_end_waits_for_a_call_that_runs_but_not_for_ever() {
+    let thread = counting();
+    thread.settle(LONG);
+    let release = hang(&thread, LONG, true);
+    thread.settle(Duration::from_millis(20));
+    assert!(thread.desk.papers().running.is_some());
+    drop(release);
+    thread.settle(LONG);
+    assert!(thread.desk.papers().running.is_none());
+}
+
+#[test]
 fn another_processs_thread_is_of_no_use() {
     let mut thread = counting();
     thread.pid = 0;
