@@ -32,6 +32,7 @@ packages=(
     libclang-dev             # bindgen over PostgreSQL's headers
     "postgresql-$pg" "postgresql-server-dev-$pg"
     python3 python3-venv # the tests that drive clusters, the demo, the bench
+    python3-dev          # builds what has no wheel for the newest Python
     iso-codes            # the demo's data, and names to search
     tzdata               # names to search
     pgbouncer            # sessions that share a backend
