@@ -11,7 +11,8 @@ from harness.database import Database
 from .providers import CHOSEN
 
 # Of a server that takes long to set up, in `make test-kms` alone.
-collect_ignore = [] if os.environ.get("ENVELOPE_KMS") == "all" else ["test_kmip.py", "test_kmip_docs.py"]
+LONG = ["test_kmip.py", "test_kmip_docs.py", "test_localstack.py"]
+collect_ignore = [] if os.environ.get("ENVELOPE_KMS") == "all" else LONG
 
 # One operation with its tries. What hangs does so for much longer.
 TIMEOUT, ATTEMPTS = 2, 2
