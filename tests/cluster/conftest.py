@@ -9,7 +9,7 @@ from harness.proxy import FaultProxy
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A cluster with file KEKs, shared by all tests; what it looks like at the end helps when one failed."""
+    """A cluster with file KEKs, shared by all tests."""
     with Cluster() as c:
         yield c
 
@@ -30,7 +30,9 @@ def own_cluster():
 
 @pytest.fixture
 def db(cluster):
-    return Database(cluster)
+    made = Database(cluster)
+    yield made
+    made.drop()
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +73,9 @@ def aws_cluster(moto, kms_proxy):
 @pytest.fixture
 def aws(aws_cluster, proxy):
     """A fresh database in it, after the proxy was cleared."""
-    return Database(aws_cluster)
+    made = Database(aws_cluster)
+    yield made
+    made.drop()
 
 
 @pytest.fixture
