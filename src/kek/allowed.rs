@@ -162,8 +162,20 @@ fn require_fit(file: &KekUri, failed: String) -> Result<()> {
     provider::named(file)?.check().map(|_| ()).map_err(|error| kms_error(error, failed))
 }
 
-/// Whether `text` is `pattern`, where `*` stands for any characters.
+/// Whether the KEK `text` is one of `pattern`, where `*` stands for any characters, but for the `/` that ends a host:
+/// whoever may name a KEK would send the server to a host of his own, with another one's name in the path.
 fn matches(pattern: &str, text: &str) -> bool {
+    let Some((host, path)) = KekUri::split_at_host(text) else { return is_like(pattern, text) };
+    let scheme = pattern.find("://").map_or(0, |at| at + "://".len());
+    let end = pattern.get(scheme..).and_then(|rest| rest.find('/'));
+    match end.and_then(|end| pattern.split_at_checked(scheme + end)) {
+        Some((hosts, paths)) => is_like(hosts, host) && is_like(paths, path),
+        None => pattern.ends_with('*') && is_like(pattern, host),
+    }
+}
+
+/// Whether `text` is `pattern`, where `*` stands for any characters.
+fn is_like(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };
@@ -202,6 +214,35 @@ mod tests {
             ("*", "", true),
             ("", "", true),
             ("", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    /// A server that is asked is sent credentials, and keys.
+    #[test]
+    fn a_path_makes_no_host_of_anothers() {
+        for (pattern, text, expected) in [
+            ("vault://*.example.com/transit/keys/*", "vault://a.example.com/transit/keys/k", true),
+            ("vault://*.example.com:*/*", "vault://a.example.com:8200/team/transit/keys/k", true),
+            ("vault://*.example.com*", "vault://a.example.com:8200/transit/keys/k", true),
+            ("vault://*/transit/keys/k", "vault://h/transit/keys/k", true),
+            ("vault://h/*/keys/k", "vault://h/a/b/keys/k", true),
+            ("vault*", "vault+http://localhost/transit/keys/k", true),
+            ("*", "vault://h/transit/keys/k", true),
+            ("kmip://*.example.com/*", "kmip://a.example.com/1", true),
+            ("file://*/kek", "file:///a/b/kek", true),
+            (
+                "vault://*.example.com/transit/keys/*",
+                "vault://h/a.example.com/transit/keys/k",
+                false,
+            ),
+            ("vault://*.example.com*", "vault://h/a.example.com/keys/k", false),
+            ("vault*.example.com/*", "vault://h/a.example.com/keys/k", false),
+            ("*.example.com/*", "vault+http://localhost/a.example.com/keys/k", false),
+            ("vault://*/transit/keys/k", "vault://h/a/transit/keys/k", false),
+            ("vault://h", "vault://h/transit/keys/k", false),
+            ("kmip://*1", "kmip://h/1", false),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }

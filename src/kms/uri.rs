@@ -131,6 +131,14 @@ impl KekUri {
         }
     }
 
+    /// Of a text that begins as the URI of a KEK at a server: scheme and host, and what comes after.
+    pub fn split_at_host(text: &str) -> Option<(&str, &str)> {
+        let schemes = [VaultKey::SCHEME, VaultKey::PLAIN_SCHEME, KmipKey::SCHEME];
+        let scheme = schemes.into_iter().find(|scheme| text.starts_with(scheme))?;
+        let host = text.strip_prefix(scheme)?.find('/')?;
+        text.split_at_checked(scheme.len() + host)
+    }
+
     /// What its URI begins with: KEKs with another beginning are of another KMS.
     pub fn scheme(&self) -> &'static str {
         match self {
