@@ -124,7 +124,9 @@ impl Pkcs11Provider {
         let bytes = self.call(move |session, key, last| {
             key::check(session, key)?;
             let mut iv = if chooses { Iv::Tokens(last) } else { Iv::Ours };
-            gcm::wrap(session, key, &mut iv, &associated_data, &data_key)
+            let made = gcm::wrap(session, key, &mut iv, &associated_data, &data_key)?;
+            gcm::require_binding(session, key, &made, &associated_data, &data_key)?;
+            Ok(made)
         });
         Ok(Wrap {
             kek: KekUri::Pkcs11(self.key.clone()),

@@ -127,6 +127,19 @@ def test_a_changed_wrap(people):
     assert opens(people, "x", "y")
 
 
+def test_a_token_that_binds_no_context(db, token):
+    """It takes associated data, and says nothing of ignoring them: each wrap opens under every context."""
+    token.faults.set("no-aad", "")
+    assert steps(db, token.kek())[-1] == ("generate", False, "55000")
+    db.sql("CREATE TABLE t (v bytea)")
+    with fails("55000") as error:
+        db.sql("SELECT envelope.create_key('t')")
+    assert error.value.diag.message_hint
+    assert db.sql("SELECT key_id FROM envelope.wrapped_key") == []
+    token.faults.take_back("no-aad")
+    db.sql("SELECT envelope.create_key('t')")
+
+
 def test_another_context(people):
     people.sql("UPDATE envelope.wrapped_key SET kms_context = kms_context || '{\"table\": \"public.other\"}'")
     with fails("XX001") as error:

@@ -9,6 +9,7 @@
  *             C_Encrypt, C_Decrypt, C_Login, C_FindObjects answer with the code in it (hexadecimal)
  *   find-once C_FindObjects does so, and the file is gone
  *   iv        the token chooses the IV, as AWS CloudHSM does: "random", or "same" for one that always is the same
+ *   no-aad    associated data are taken and ignored
  *   flags     token flags (hexadecimal) that C_GetTokenInfo shows beside the true ones
  *   crash     C_Decrypt ends the process
  *   log       what was called, a line each with the process: written here; `destructor` when the process ends
@@ -27,7 +28,7 @@
 
 typedef unsigned long word;
 
-enum { INITIALIZE = 0, GET_TOKEN_INFO = 6, LOGIN = 18, FIND_OBJECTS = 27, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT = 34 };
+enum { INITIALIZE = 0, GET_TOKEN_INFO = 6, LOGIN = 18, FIND_OBJECTS = 27, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34 };
 enum { OK = 0, GENERAL_ERROR = 5, FUNCTIONS = 68 };
 
 typedef word (*function)(word, word, word, word, word);
@@ -46,6 +47,9 @@ struct mechanism {
 struct gcm {
     unsigned char *iv;
     word iv_length;
+    word iv_bits;
+    unsigned char *aad;
+    word aad_length;
 };
 
 static struct list real, ours;
@@ -138,9 +142,23 @@ static word find_objects(word session, word objects, word most, word count, word
     return answer("find", &code) ? code : real.functions[FIND_OBJECTS](session, objects, most, count, e);
 }
 
+static void ignore_aad(word mechanism)
+{
+    struct gcm *gcm = ((struct mechanism *)mechanism)->parameter;
+    if (access(fault("no-aad"), F_OK) == 0)
+        gcm->aad_length = 0;
+}
+
+static word decrypt_init(word session, word mechanism, word key, word d, word e)
+{
+    ignore_aad(mechanism);
+    return real.functions[DECRYPT_INIT](session, mechanism, key, d, e);
+}
+
 static word encrypt_init(word session, word mechanism, word key, word d, word e)
 {
     char text[64];
+    ignore_aad(mechanism);
     if (said("iv", text, sizeof text)) {
         struct gcm *gcm = ((struct mechanism *)mechanism)->parameter;
         if (strncmp(text, "same", 4) == 0)
@@ -202,6 +220,7 @@ word C_GetFunctionList(struct list **list)
     ours.functions[FIND_OBJECTS] = find_objects;
     ours.functions[ENCRYPT_INIT] = encrypt_init;
     ours.functions[ENCRYPT] = encrypt;
+    ours.functions[DECRYPT_INIT] = decrypt_init;
     ours.functions[DECRYPT] = decrypt;
     *list = &ours;
     return OK;

@@ -80,6 +80,37 @@ pub(super) fn unwrap(
     Ok(Zeroizing::new(plain?))
 }
 
+/// Whether `made`, the wrap of `data_key`, opens under no other associated data: a token may take them and ignore them.
+pub(super) fn require_binding(
+    session: &Session,
+    key: ObjectHandle,
+    made: &[u8],
+    associated_data: &[u8],
+    data_key: &Plain,
+) -> Result<(), Fault> {
+    let wrap =
+        KmsWrap::parse(made).map_err(|error| Fault::new(Kind::Unavailable, error.to_string()))?;
+    let another = [associated_data, b" "].concat();
+    match unwrap(session, key, &wrap, &another) {
+        Ok(_) => Err(Fault::new(
+            Kind::KeyState,
+            "the token does not bind the encryption context: a wrap opens under another one",
+        )
+        .with_hint(
+            "Its AES-GCM must take associated data. Look for a newer version of its module.",
+        )),
+        Err(fault) if fault.then == Then::Reconnect => Err(fault),
+        // Many a code may say that it does not open, or that the token is out of order. Then this does not open either.
+        Err(_) => match unwrap(session, key, &wrap, associated_data)? == *data_key {
+            true => Ok(()),
+            false => Err(Fault::new(
+                Kind::KeyState,
+                "the token gives another data key back than it was given",
+            )),
+        },
+    }
+}
+
 /// As [`unwrap`]. Of a token that gives no reason this finds out whether it works otherwise: then it is the wrap that
 /// does not open.
 pub(super) fn unwrap_or_tell(
