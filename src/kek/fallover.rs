@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::failures;
 use super::provider::KmsResult;
 use crate::catalog::rows::WrappedKey;
-use crate::kms::{Binding, KekUri, KmsError};
+use crate::kms::{Binding, KekUri, Kind, KmsError};
 use crate::pg::report;
 use crate::settings;
 
@@ -17,7 +17,8 @@ thread_local! {
 }
 
 /// What `work` gives for the first of `wraps` whose KEK is in reach, and the error of one before it
-/// that is not; `None` when there are no wraps. A KEK that refuses is not passed over.
+/// that is not; `None` when there are no wraps. A KEK that refuses is not passed over. One that this build has no provider
+/// for is: nobody was asked, and nobody has refused.
 ///
 /// Nor does a KEK step in that binds less than one out of reach, unless
 /// `envelope.fallover_to_weaker` lets it: who cuts the server off from its KMS would get rid of the
@@ -27,6 +28,7 @@ pub fn first_in_reach<'a, T>(
     work: impl Fn(&'a WrappedKey) -> KmsResult<T>,
 ) -> Option<KmsResult<(T, Option<KmsError>)>> {
     let mut away: Vec<KmsError> = Vec::new();
+    let mut not_built_in = None;
     let mut strongest = None;
     let mut is_passed_over = false;
     for wrap in wraps {
@@ -36,22 +38,26 @@ pub fn first_in_reach<'a, T>(
             continue;
         }
         match work(wrap) {
-            Ok(done) => return Some(Ok((done, away.pop()))),
+            Ok(done) => return Some(Ok((done, away.pop().or(not_built_in)))),
             Err(error) if failures::is_out_of_reach(error.kind) => {
                 strongest = strongest.max(binding);
                 away.push(error);
+            }
+            Err(error) if error.kind == Kind::NotBuiltIn => {
+                strongest = strongest.max(binding);
+                not_built_in.get_or_insert(error);
             }
             Err(error) => return Some(Err(error)),
         }
     }
     if is_passed_over {
-        let first = away.into_iter().next()?;
+        let first = away.into_iter().next().or(not_built_in)?;
         return Some(Err(first.with_more_hint(
             "Another KEK wraps the key as well, but its KMS does not decide by the encryption context, nor log \
              it. To use it all the same, a superuser can set envelope.fallover_to_weaker.",
         )));
     }
-    away.pop().map(Err)
+    away.pop().or(not_built_in).map(Err)
 }
 
 /// Of a KEK's name in the catalog; `None`, the least, for one that is none.
@@ -83,4 +89,56 @@ pub fn is_back(kek: &str) {
 /// Data keys that this session unwrapped by another KEK than the first.
 pub fn count() -> u64 {
     COUNT.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope::wrap::EncryptionContext;
+
+    use super::*;
+
+    /// Who unwraps, or whose error it is, of KEKs that answer so.
+    fn first(keks: &[(&str, Option<Kind>)]) -> Option<std::result::Result<String, (Kind, String)>> {
+        let wraps: Vec<WrappedKey> = keks
+            .iter()
+            .map(|(kek, _)| WrappedKey {
+                kek: (*kek).to_owned(),
+                kms_context: EncryptionContext::default(),
+                wrapped: Vec::new(),
+            })
+            .collect();
+        let found = first_in_reach(&wraps, |wrap| {
+            let said = keks.iter().find(|(kek, _)| *kek == wrap.kek).and_then(|(_, said)| *said);
+            said.map_or_else(
+                || Ok(wrap.kek.clone()),
+                |kind| Err(KmsError::new(kind, &wrap.kek, "no")),
+            )
+        });
+        found.map(|found| found.map(|(kek, _)| kek).map_err(|error| (error.kind, error.kek.into())))
+    }
+
+    #[test]
+    fn what_this_build_lacks_is_passed_over_and_what_refuses_is_not() {
+        let (kmip, token, vault) = ("kmip://h/1", "pkcs11:token=t;object=o", "vault://h/t/keys/a");
+        let (lacks, away, denied) = (Kind::NotBuiltIn, Kind::Unavailable, Kind::Denied);
+        let by = |kek: &str| Some(Ok(kek.to_owned()));
+        let fails = |kind: Kind, kek: &str| Some(Err((kind, kek.to_owned())));
+        for (keks, expected) in [
+            (&[(kmip, Some(lacks)), (token, None)][..], by(token)),
+            (&[(kmip, Some(lacks)), (vault, None)], by(vault)),
+            (&[(kmip, Some(lacks)), (token, Some(away)), (vault, None)], by(vault)),
+            (&[(kmip, Some(denied)), (token, None)], fails(denied, kmip)),
+            (&[(kmip, Some(lacks)), (token, Some(denied)), (vault, None)], fails(denied, token)),
+            (&[(kmip, Some(lacks))], fails(lacks, kmip)),
+            (&[(kmip, Some(lacks)), (token, Some(lacks))], fails(lacks, kmip)),
+            // A key that is still in memory may bridge this one.
+            (&[(kmip, Some(away)), (token, Some(lacks))], fails(away, kmip)),
+            // It binds less.
+            (&[(vault, Some(lacks)), (token, None)], fails(lacks, vault)),
+            (&[(vault, Some(away)), (token, None)], fails(away, vault)),
+            (&[], None),
+        ] {
+            assert_eq!(first(keks), expected, "{keks:?}");
+        }
+    }
 }
