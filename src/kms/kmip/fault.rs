@@ -137,7 +137,7 @@ fn list(versions: &[Version]) -> String {
 }
 
 /// Text from outside, cut and without control characters: it goes into a log.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().take(400).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

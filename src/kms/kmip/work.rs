@@ -11,7 +11,7 @@ use super::super::retry::Failed;
 use super::super::tls::Tls;
 use super::super::{Kind, Unwrapped};
 use super::attributes::Attributes;
-use super::fault::Asked;
+use super::fault::{Asked, printable};
 use super::message::{Answer, Operation, Refusal};
 use super::payload;
 use super::reason;
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Kek<'_, S> {
         let stored = payload::encrypted(payload, self.key, &iv);
         let stored = stored.map_err(|unfit| self.asked.unfit(unfit))?;
         self.try_wrap(&stored, data_key, associated).await?;
-        Ok(Wrapped { stored, request_id: answer.correlation.map(str::to_owned) })
+        Ok(Wrapped { stored, request_id: answer.correlation.map(printable) })
     }
 
     /// The data key in `wrap`.
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Kek<'_, S> {
             let message = format!("it gave {} bytes, which is no data key", bytes.len());
             Failed::ForGood(self.asked.fault(Kind::InvalidWrap, message))
         })?;
-        Ok(Unwrapped { data_key, request_id: answer.correlation.map(str::to_owned) })
+        Ok(Unwrapped { data_key, request_id: answer.correlation.map(printable) })
     }
 
     /// What the server says about the key.

@@ -155,9 +155,9 @@ pub(super) fn errors(body: &[u8]) -> Option<String> {
     let texts = refused.errors.iter().map(|text| {
         // How the server lists what may be several.
         let text = text.trim().trim_start_matches("1 error occurred:").trim();
-        super::request::printable(text.trim_start_matches("* "))
+        text.trim_start_matches("* ")
     });
-    Some(texts.collect::<Vec<_>>().join("; "))
+    Some(super::request::printable(&texts.collect::<Vec<_>>().join("; ")))
 }
 
 #[cfg(test)]
@@ -260,6 +260,8 @@ mod tests {
         ] {
             assert_eq!(errors(body.as_bytes()).as_deref(), expected, "{body}");
         }
+        let many = format!(r#"{{"errors":["x"{}]}}"#, r#","x""#.repeat(10_000));
+        assert!(errors(many.as_bytes()).is_some_and(|said| said.len() <= 400));
     }
 
     #[test]
