@@ -58,6 +58,8 @@ pub(super) enum Lost {
     Unconnected(Failed),
     /// The connection broke, or what came is no HTTP.
     Http(hyper::Error),
+    /// Without TLS, and not on this machine. Nothing was sent.
+    Elsewhere,
     /// More than an answer can be.
     TooLong,
     /// The request cannot be put into words.
@@ -76,7 +78,11 @@ pub(super) async fn exchange(
     let request = request(server, sent)?;
     let tcp = tls::tcp(&server.authority, VaultKey::PORT, kek).await.map_err(Lost::Unconnected)?;
     match &server.tls {
-        None => over(tcp, request).await,
+        None if tcp.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()) => {
+            over(tcp, request).await
+        }
+        // A resolver gave the name `localhost` to another machine.
+        None => Err(Lost::Elsewhere),
         Some(tls) => {
             let stream = tls.handshake(tcp, &server.authority, kek).await;
             over(stream.map_err(Lost::Unconnected)?, request).await
@@ -156,6 +162,9 @@ impl Lost {
                 "the connection was closed before the answer was whole".into()
             }
             Self::Http(error) => format!("the connection broke: {error}"),
+            Self::Elsewhere => {
+                "this address, which is asked without TLS, is not on this machine".into()
+            }
             Self::TooLong => "the answer does not end".into(),
             Self::Request | Self::Unconnected(_) => "the request could not be made".into(),
         }

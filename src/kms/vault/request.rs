@@ -51,7 +51,8 @@ impl Request {
             return Err(self.answered(Kind::KeyState, message, id).with_hint(WARNING_HINT));
         }
         match answer.data {
-            Some(data) => Ok((data, answer.request_id)),
+            // It goes into the audit.
+            Some(data) => Ok((data, id.map(printable))),
             None => Err(self.nonsense("no data", id)),
         }
     }
@@ -128,7 +129,7 @@ impl Request {
                 Some(fault) => Failed::ForGood(fault),
                 None => Failed::ForNow(unavailable(), None),
             },
-            Lost::TooLong | Lost::Request => Failed::ForGood(unavailable()),
+            Lost::Elsewhere | Lost::TooLong | Lost::Request => Failed::ForGood(unavailable()),
         }
     }
 

@@ -122,3 +122,22 @@ fn nobody_there_is_no_connection() {
     let lost = runtime.block_on(exchange(&to, sent, &kek())).err().unwrap();
     assert!(matches!(lost, Lost::Unconnected(Failed::ForNow(..))), "{lost:?}");
 }
+
+/// A machine has an address that others reach it by, whether they do or not: the way there needs no answer.
+#[test]
+fn without_tls_nothing_is_sent_to_an_address_that_is_no_loopback() {
+    let way = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if way.connect("192.0.2.1:9").is_err() {
+        return;
+    }
+    let ip = way.local_addr().unwrap().ip();
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    let to = Authority::parse(&listener.local_addr().unwrap().to_string());
+    let to = Server { authority: to.ok().unwrap(), tls: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let sent = Sent { path: "transit/decrypt/k", body: None, headers: Vec::new() };
+    let received = runtime.block_on(exchange(&to, sent, &kek()));
+    assert!(matches!(received, Err(Lost::Elsewhere)));
+    let (mut stream, _) = listener.accept().unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+}
