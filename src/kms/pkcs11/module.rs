@@ -83,8 +83,9 @@ impl Module {
             match token(&module, named) {
                 Ok((slot, token)) => return Ok((module, slot, token)),
                 // Not under the feet of another library in this process.
-                Err(_)
-                    if self.is_ours
+                Err(fault)
+                    if fault.then == Then::Look
+                        && self.is_ours
                         && let Some(more) = tries.next() =>
                 {
                     self.sessions.clear();
@@ -139,9 +140,10 @@ impl Module {
 fn token(module: &Pkcs11, named: &Pkcs11Key) -> Result<(Slot, TokenInfo), Fault> {
     let slots = module.get_slots_with_token()?;
     if slots.is_empty() {
-        return Err(Fault::new(Kind::Unavailable, "the module sees no token").with_hint(
+        let fault = Fault::new(Kind::Unavailable, "the module sees no token").with_hint(
             "Look whether the token is connected, with its own tools and as the server's user.",
-        ));
+        );
+        return Err(Fault { then: Then::Look, ..fault });
     }
     let mut unread = None;
     let mut found = Vec::new();
