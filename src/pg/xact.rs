@@ -54,7 +54,7 @@ unsafe extern "C-unwind" fn at_xact_end(
         XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT => End::Commit,
         XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => {
             copy_line::put_locale_back();
-            replica_role::end();
+            replica_role::undo();
             End::Abort
         }
         XACT_EVENT_PREPARE => End::Prepare,
@@ -76,7 +76,7 @@ unsafe extern "C-unwind" fn at_subxact_end(
         SUBXACT_EVENT_COMMIT_SUB => End::SubCommit { sub, parent },
         SUBXACT_EVENT_ABORT_SUB => {
             copy_line::put_locale_back();
-            replica_role::end_with(sub);
+            replica_role::undo_with(sub);
             End::SubAbort { sub }
         }
         _ => return,

@@ -110,7 +110,7 @@ unsafe extern "C-unwind" fn envelope_sweep_run_wrapper(
     unsafe { steps::run(fcinfo, run, has_run) }
 }
 
-fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<()>> {
+fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<bool>> {
     begin(fcinfo);
     // SAFETY: the call's own information; the first argument is declared text.
     let (arguments, sql) = unsafe {
@@ -121,11 +121,12 @@ fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<()>> {
     let sql = sql.map_err(|_| Error::BadArgument("statement must be SQL".into()))?;
     let parameters = [1, 2, 3, 4].map(|at| arguments.datum(at));
     let quiet = required(arguments.datum(5), "quiet")?.value() != 0;
-    Ok(Step::Run(batch::statement(&sql, parameters, quiet)?, ()))
+    let (statement, has_begun) = batch::statement(&sql, parameters, quiet)?;
+    Ok(Step::Run(statement, has_begun))
 }
 
-fn has_run(_: pg_sys::FunctionCallInfo, (): (), ran: &Ran) -> Result<Step<()>> {
-    batch::ended();
+fn has_run(_: pg_sys::FunctionCallInfo, has_begun: bool, ran: &Ran) -> Result<Step<bool>> {
+    batch::ended(has_begun);
     let rows = ran.rows.map_err(batch::not_run)?;
     Ok(Step::Answer(Some(pg_sys::Datum::from(rows as i64))))
 }

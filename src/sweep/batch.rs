@@ -27,16 +27,14 @@ const PARAMETERS: [pg_sys::Oid; 4] =
     [pg_sys::UUIDARRAYOID, pg_sys::UUIDOID, pg_sys::TIDOID, pg_sys::TIDOID];
 
 /// A batch begins: `sql`, in the server's encoding, with the values of its parameters. Where it is `quiet`, the usual triggers
-/// do not fire, until [`ended`].
+/// do not fire, until [`ended`] is told so: the flag.
 pub fn statement(
     sql: &CStr,
     parameters: [Option<pg_sys::Datum>; 4],
     quiet: bool,
-) -> Result<Statement> {
+) -> Result<(Statement, bool)> {
     LEFT_ALONE.set(0);
-    if quiet {
-        replica_role::begin();
-    }
+    let has_begun = quiet && replica_role::begin(sql);
     let values = Values::taken(parameters.into_iter(), PARAMETERS.len());
     let of_kept = || {
         KEPT.with_borrow(|kept| {
@@ -45,16 +43,18 @@ pub fn statement(
         })
     };
     if let Some(statement) = of_kept() {
-        return Ok(statement);
+        return Ok((statement, has_begun));
     }
     let plan = SavedPlan::for_all_values(sql, &PARAMETERS).map_err(not_run)?;
     KEPT.replace(Some((sql.into(), quiet, plan)));
-    of_kept().ok_or_else(|| not_run("no plan"))
+    of_kept().map(|statement| (statement, has_begun)).ok_or_else(|| not_run("no plan"))
 }
 
 /// The statement has run.
-pub fn ended() {
-    replica_role::end();
+pub fn ended(has_begun: bool) {
+    if has_begun {
+        replica_role::end();
+    }
 }
 
 /// Whether something of `relation` fires in quiet, too. Then the setting itself is to be set: see [`replica_role`].
