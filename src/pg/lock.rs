@@ -99,6 +99,11 @@ pub fn keeps_writers_out(relation: pg_sys::Oid) -> bool {
     unsafe { pg_sys::CheckRelationOidLockedByMe(relation, KEEP_OUT, true) }
 }
 
+/// `relation`, its partitions and its heirs, as they are now.
+pub fn family(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    relation::family(relation, pg_sys::NoLock as pg_sys::LOCKMODE)
+}
+
 /// Keeps `relation`, its partitions and its heirs from being dropped to the end of the transaction.
 /// Gives all of them that are there then, itself first.
 pub fn keep_family(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
@@ -109,7 +114,7 @@ pub fn keep_family(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 /// Keeps `relation`, its partitions and its heirs from being dropped, and gives them; `None`, without a
 /// wait, when another backend has locked one of them against readers.
 pub fn try_keep_family(relation: pg_sys::Oid) -> Option<Vec<pg_sys::Oid>> {
-    let family = relation::family(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+    let family = family(relation);
     family.iter().all(|member| try_keep_relation(*member)).then_some(family)
 }
 

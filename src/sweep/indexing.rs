@@ -76,8 +76,9 @@ pub fn goal(
         );
     }
     pairs::begin(index.id)?;
-    looking::begin();
-    goal_of(&table, index)
+    let goal = goal_of(&table, index)?;
+    looking::begin(relation, &goal);
+    Ok(goal)
 }
 
 fn is_active(table: &Table, index: &ColumnIndex, key_id: KeyId) -> bool {

@@ -11,18 +11,24 @@ use crate::keyring::table;
 use crate::pg::local_settings::{ALL_ROWS, CATALOG_PATH, LocalSettings};
 use crate::pg::quote::Sql;
 use crate::pg::relation::{display_name, quoted_cstring};
-use crate::pg::state::Number;
 use crate::pg::{lock, spi, xact};
 use crate::sweep::indexing::{goal_of, index_in};
 use crate::sweep::source;
 
-/// The table that this session has had for itself since it knows what its rows are brought to; 0: none.
-static ALONE: Number = Number::new(0);
-
 thread_local! {
+    static BEGUN: RefCell<Option<Begun>> = const { RefCell::new(None) };
     static LOOKED: RefCell<Option<Looked>> = const { RefCell::new(None) };
     /// What the look that is on has met and left alone.
     static MET: RefCell<Option<Passed>> = const { RefCell::new(None) };
+}
+
+/// What the rows of a table are brought to.
+struct Begun {
+    relation: pg_sys::Oid,
+    goal: String,
+    transaction: u64,
+    /// This session has had the table for itself since then.
+    is_alone: bool,
 }
 
 /// A look that has found nothing left.
@@ -33,18 +39,25 @@ struct Looked {
     passed: Passed,
 }
 
-/// Rows are brought to something else from now on.
-pub fn begin() {
-    ALONE.set(0);
+/// The rows of `relation` are brought to that from now on.
+pub fn begin(relation: pg_sys::Oid, goal: &str) {
+    let (goal, transaction) = (goal.to_owned(), xact::number());
+    BEGUN.set(Some(Begun { relation, goal, transaction, is_alone: false }));
     LOOKED.take();
 }
 
-/// Whoever had begun to write to `relation` before has ended: this transaction keeps all others from writing to it.
+/// Whoever had begun to write to `relation` before has ended: this transaction keeps all others from writing to it, and to
+/// its partitions. They know what rows are brought to, if the transaction that has changed that was one before.
 pub fn writers_ended(relation: pg_sys::Oid) -> Result<()> {
-    if !lock::keeps_writers_out(relation) {
+    if !lock::family(relation).into_iter().all(lock::keeps_writers_out) {
         return Err(Error::BadArgument("relation is not locked against writers".into()));
     }
-    ALONE.set(relation.to_u32().into());
+    BEGUN.with_borrow_mut(|begun| {
+        let begun = begun.as_mut().filter(|begun| begun.relation == relation);
+        if let Some(begun) = begun.filter(|begun| begun.transaction != xact::number()) {
+            begun.is_alone = true;
+        }
+    });
     Ok(())
 }
 
@@ -133,8 +146,12 @@ pub fn passed(relation: pg_sys::Oid, goal: &str) -> Option<Passed> {
 /// this session has looked, and others' writes from before were waited for.
 pub fn nothing_left(relation: pg_sys::Oid, tables: &[pg_sys::Oid], goal: &str) -> Result<bool> {
     let not_looked = || Error::BadArgument("no index of that table was built by this call".into());
-    if ALONE.get() != u64::from(relation.to_u32()) {
-        return Err(not_looked());
+    let is_of_goal = BEGUN.with_borrow(|begun| {
+        let begun = begun.as_ref().filter(|begun| begun.relation == relation && begun.is_alone);
+        begun.map(|begun| begun.goal == goal)
+    });
+    if !is_of_goal.ok_or_else(not_looked)? {
+        return Ok(false);
     }
     if tables.is_empty() {
         return Ok(true);

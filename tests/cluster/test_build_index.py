@@ -373,6 +373,63 @@ def test_nobody_can_say_that_it_is_built(db):
     assert is_built(db) and faults(db) == []
 
 
+GOAL = "SELECT envelope.index_goal('t', 'v', 'ix', false)"
+LEFT = "SELECT envelope.index_left(ARRAY['t'::regclass::oid], 'ix', false)"
+
+
+def test_who_has_begun_to_write_to_a_partition_is_waited_for(db):
+    fill(db, rows=20, how="PARTITION BY RANGE (id)")
+    add(db)
+    with db.connect() as c:
+        c.execute(GOAL)
+        with fails("22023"), c.transaction():
+            c.execute("LOCK TABLE ONLY t")
+            c.execute("SELECT envelope.writers_ended('t')")
+        with c.transaction():
+            c.execute("LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE")
+            c.execute("SELECT envelope.writers_ended('t')")
+
+
+def test_who_does_not_know_of_the_index_is_waited_for(db):
+    """Nobody else sees it before the transaction ends that has added it."""
+    fill(db, rows=1)
+    db.sql("UPDATE t SET v = NULL")
+    with db.connect() as c:
+        with c.transaction():
+            c.execute("SELECT envelope.add_index('t', 'v', 'exact', index_column => 'ix')")
+            goal = c.execute(GOAL).fetchone()
+            c.execute("LOCK TABLE t")
+            c.execute("SELECT envelope.writers_ended('t')")
+        with fails("22023"), c.transaction():
+            assert c.execute(LEFT).fetchall() == []
+            c.execute("SELECT envelope.index_built('t', 'ix', %s)", goal)
+    assert not is_built(db)
+
+
+def test_who_has_begun_to_write_before_a_rotation_is_waited_for(db):
+    """That the writers before another goal have ended says nothing of this one, which another session tells."""
+    fill(db, rows=20)
+    add(db, "words")
+    db.sql(build())
+    with db.connect() as c, db.connect() as writer:
+        c.execute(GOAL)
+        with c.transaction():
+            c.execute("LOCK TABLE t")
+            c.execute("SELECT envelope.writers_ended('t')")
+        writer.execute("BEGIN; INSERT INTO t VALUES (100, 'number 100')")
+        db.sql("SELECT envelope.rotate_index_key('t')")
+        goal = db.sql(GOAL)[0]
+        db.sql("UPDATE t SET ix = '{}' WHERE id <> 100")
+        with c.transaction():
+            assert c.execute(LEFT).fetchall() == []
+            assert c.execute("SELECT envelope.index_built('t', 'ix', %s)", goal).fetchall() == [(False,)]
+        writer.execute("COMMIT")
+    by_tokens = "SELECT id FROM t WHERE ix @> envelope_search_tokens('t', 'v', '100'::text)"
+    assert db.sql(by_tokens) == [(100,)]
+    db.sql(build())
+    assert db.sql(by_tokens) == [(100,)] and faults(db) == []
+
+
 def test_terms_of_another_value_are_found(db):
     """Also once the building has begun to know which terms are right."""
     fill(db, rows=100)
