@@ -924,6 +924,44 @@ def test_a_prepared_question_goes_on_while_the_index_key_is_rotated(db):
                 c.execute(since, ([],))
 
 
+def test_without_an_index_key_there_is_an_error_and_no_answer(db):
+    """As on a subscriber, before the keys arrive; also where the question was planned while there was one."""
+    table(db, "t", "text", ["a", "b"])
+    index(db, "t", "exact")
+    fill(db, "t", "(envelope_search('t', 'v', 'a'))[1]")
+    query = "SELECT id FROM t WHERE envelope_matches('t', 'v', v, v_ix, '=', 'a')"
+    with db.connect() as c:
+        c.execute("SET plan_cache_mode = force_generic_plan")
+        c.execute(f"PREPARE asks AS {query}")
+        assert ids(c, "EXECUTE asks") == [1]
+        db.sql("DELETE FROM envelope.data_key WHERE purpose = 'index'")
+        for question in (query, "EXECUTE asks", "SELECT envelope.term_asked('t', 'v', 'v_ix', '=', 'a', 1)"):
+            with fails("42704"):
+                c.execute(question)
+
+
+def test_a_prepared_question_is_asked_with_the_right_of_who_executes_it(db):
+    table(db, "t", "text", ["a", "b"])
+    index(db, "t", "exact")
+    fill(db, "t", "(envelope_search('t', 'v', OPENED))[1]".replace("OPENED", OPENED.format("t")))
+    db.sql(f"GRANT SELECT ON t TO {db.low}")
+    with db.connect() as c:
+        c.execute("SET plan_cache_mode = force_generic_plan")
+        c.execute("PREPARE asks(text) AS SELECT id FROM t WHERE envelope_matches('t', 'v', v, v_ix, '=', $1)")
+        assert ids(c, "EXECUTE asks('a')") == [1]
+        c.execute(f"SET ROLE {db.low}")
+        for verb in ("decrypt", "search"):
+            with fails("42501"):
+                c.execute("EXECUTE asks('a')")
+            db.sql(f"SELECT envelope.grant_key('t', '{db.low}', '{verb}')")
+        assert ids(c, "EXECUTE asks('a')") == [1] and ids(c, "EXECUTE asks(NULL)") == []
+        db.sql(f"SELECT envelope.revoke_key('t', '{db.low}', 'search')")
+        for question in ("EXECUTE asks('a')", "SELECT envelope.key_since('t', 'v', 'v_ix', '{1}')",
+                         "SELECT envelope.term_asked('t', 'v', 'v_ix', '=', 'a', 1)"):
+            with fails("42501"):
+                c.execute(question)
+
+
 def test_a_condition_is_asked_once_a_statement(aws, proxy):
     """Each use of a key counts: with few allowed, the KMS would be asked again and again."""
     table(aws, "people", "text", [f"n{n}" for n in range(100)])

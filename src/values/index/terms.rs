@@ -96,12 +96,13 @@ pub fn term(
 }
 
 /// The versions of the index keys by which a statement is planned: it asks for one [`term`] of each, and for that of the
-/// [`key_since`]. `None` where a question has several terms for a key.
+/// [`key_since`]. `None` where a question has several terms for a key, and where there is no key: that is an error, which
+/// the other function gives.
 pub fn planned_versions(table: &Table, index: &ColumnIndex) -> Option<Vec<i64>> {
     let is_one = matches!(index.rule.kind(), Kind::Exact | Kind::Prefix(_) | Kind::Suffix(_));
     let owner = key_owner(table, index).ok().filter(|_| is_one)?;
     let versions: Vec<_> = owner.index_keys().iter().map(|key| key.version.into()).collect();
-    (versions.len() <= MOST_PLANNED).then_some(versions)
+    (1..=MOST_PLANNED).contains(&versions.len()).then_some(versions)
 }
 
 /// The version of an index key that is there beside those of these versions: between a statement's planning and its
