@@ -8,7 +8,7 @@ use crate::catalog::rows::Form;
 use crate::catalog::{self, views};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Binding, Policy};
-use crate::pg::column::base_type;
+use crate::pg::column::{base_type, is_virtual};
 use crate::pg::quote::Sql;
 use crate::pg::relation::{display_name, quoted_cstring};
 use crate::pg::{attribute, encoding, spi, types};
@@ -71,7 +71,8 @@ pub fn of(relation: pg_sys::Oid, column: &CStr, source: Option<&CStr>) -> Result
     let is_emptied = own == Some(source) && is_emptied(relation, column, source);
     let bare = Sql::new("").name(source);
     let expression = typed(policy, bare.clone(), attribute::type_of(relation, number).0)?;
-    let is_bare = expression.as_bytes() == bare.as_bytes();
+    // Of a virtual column nothing is stored that could be looked at.
+    let is_bare = expression.as_bytes() == bare.as_bytes() && !is_virtual(relation, number);
     Ok(Some(From {
         expression,
         column: is_bare.then(|| source.to_owned()),

@@ -38,6 +38,17 @@ def test_no_trigger_seals_a_virtual_column(db, major):
         db.sql("INSERT INTO t (v) VALUES ('clear')")
 
 
+def test_nothing_is_looked_at_in_a_virtual_source(db, major):
+    """Nothing is stored there: what ends the sealing asks the rows, as of an expression."""
+    kind = "VIRTUAL" if major >= 18 else "STORED"
+    db.sql(f"CREATE TABLE t (a text, g text GENERATED ALWAYS AS (upper(a)) {kind}, v bytea)")
+    db.sql("INSERT INTO t VALUES ('a'), ('b')")
+    looked_at = db.value("SELECT source_column FROM envelope.seal_source('t', 'v', 'g')")
+    assert looked_at == (None if major >= 18 else "g")
+    db.sql("CALL envelope.seal_column('t', 'v', source => 'g')")
+    assert db.sql("SELECT envelope_decrypt_text('t', v) FROM t ORDER BY a") == [("A",), ("B",)]
+
+
 def test_the_wait_for_the_kms_has_a_name(aws, aws_cluster, proxy, major):
     aws.people(rows=["x"])
     aws_cluster.set(envelope__kms_timeout="60s")
