@@ -143,15 +143,23 @@ pub fn open_for<T>(
     let table = table::get(relation)?;
     table.require_any_open_right()?;
     let sealed = Sealed::parse(value).map_err(|_| not_parsed(relation, value))?;
-    let room = RefCell::new([0; SHORT]);
+    let room = RefCell::new(Opened([0; SHORT]));
     with_opening_key(table, Table::require_opens, &sealed, |key| {
-        open_by(key, relation, context, &sealed, &mut room.borrow_mut()[..len])
+        open_by(key, relation, context, &sealed, &mut room.borrow_mut().0[..len])
     })?;
     // Not while the key is held: what is read may ask for others.
-    let made = read(&room.borrow()[..len]);
-    // Where it stands, and as a slice: an array is zeroed byte by byte.
-    room.borrow_mut().as_mut_slice().zeroize();
-    made
+    read(&room.borrow().0[..len])
+}
+
+/// An opened short value: wiped where it stands, also where what reads it panics, as it does on an error of PostgreSQL's.
+struct Opened([u8; SHORT]);
+
+impl Drop for Opened {
+    /// As a slice: an array is zeroed byte by byte.
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
 }
 
 #[inline(always)]
