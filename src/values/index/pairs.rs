@@ -66,6 +66,8 @@ pub fn note(of: Uuid, value: &[u8], terms: &Stored<'_>) {
             if let Some(pairs) = pairs.as_mut().filter(|pairs| pairs.of == of)
                 && pairs.known.len() < pairs.most
                 && let Some(number) = number(pairs.key, value, terms)
+                // Without memory there is one less, and the backend goes on.
+                && pairs.known.try_reserve(1).is_ok()
             {
                 pairs.known.insert(number);
             }
