@@ -13,6 +13,8 @@ from test_index_rows import BOUNDS, DOMAIN, protect
 
 ROWS = 600
 CUT = (None, "57P01", "57P02", "57P03")
+GOAL = "SELECT envelope.index_goal('t', 'v', 'ix', false)"
+LEFT = "SELECT envelope.index_left(ARRAY['t'::regclass::oid], 'ix', false)"
 KINDS = [
     ("exact", "text", {}),
     ("prefix(3)", "text", {}),
@@ -373,8 +375,32 @@ def test_nobody_can_say_that_it_is_built(db):
     assert is_built(db) and faults(db) == []
 
 
-GOAL = "SELECT envelope.index_goal('t', 'v', 'ix', false)"
-LEFT = "SELECT envelope.index_left(ARRAY['t'::regclass::oid], 'ix', false)"
+def test_what_is_left_alone_is_told(db):
+    """By the look at the end, which meets each."""
+    fill(db, rows=50)
+    add(db)
+    past_the_trigger(db, "UPDATE t SET v = 'clear'::text::envelope.sealed WHERE id IN (3, 4, 5)")
+    notices = []
+    with db.connect() as c:
+        c.add_notice_handler(lambda n: notices.append(f"{n.message_primary} {n.message_detail}"))
+        c.execute(build())
+    told = [notice for notice in notices if "left" in notice]
+    assert len(told) == 1 and "3" in told[0] and is_built(db), notices
+
+
+def test_all_partitions_are_looked_at(db):
+    fill(db, rows=200, how="PARTITION BY RANGE (id)")
+    add(db)
+    db.sql("UPDATE t SET ix = '' WHERE id < 100")
+    with db.connect() as c:
+        goal = c.execute(GOAL).fetchone()
+        with c.transaction():
+            c.execute("LOCK TABLE t")
+            c.execute("SELECT envelope.writers_ended('t')")
+        with c.transaction():
+            assert c.execute("SELECT envelope.index_left(ARRAY['t_1'::regclass::oid], 'ix', false)").fetchall() == []
+            assert c.execute("SELECT envelope.index_built('t', 'ix', %s)", goal).fetchall() == [(False,)]
+    assert not is_built(db)
 
 
 def test_who_has_begun_to_write_to_a_partition_is_waited_for(db):

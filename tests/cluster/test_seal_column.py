@@ -371,6 +371,20 @@ def test_values_are_bound_anew(db, with_trigger):
     assert db.sql("SELECT * FROM envelope.verify('people', 'ssn')") == []
 
 
+def test_what_is_bound_anew_is_of_the_columns_type(db):
+    """Whoever had sealed it may have sealed anything: the trigger looks, though the value was sealed a moment ago."""
+    fill(db, 20)
+    db.sql("UPDATE people SET ssn = envelope_encrypt_text('people', CASE id WHEN 7 THEN 'secret' ELSE id::text END)")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', form => 'bytea', value_type => 'integer', bind => '{id}')")
+    db.sql(SEAL)
+    with fails("22023") as caught:
+        db.sql(call())
+    assert "secret" not in str(caught.value)
+    db.sql("DELETE FROM people WHERE id = 7")
+    db.sql(call())
+    assert db.sql("SELECT * FROM envelope.verify('people', 'ssn')") == []
+
+
 def test_the_former_binding_stays_while_something_is_left(db):
     """A value under a retired key opens again some day, under the context that it has."""
     fill(db, 20)

@@ -111,6 +111,16 @@ def test_columns_added_with_values_that_rows_lack(db):
         assert opened(c, "t", "v") == {1: "late", 2: "late"}
 
 
+def test_what_a_row_lacks_is_what_it_had_before(db):
+    """A source that is left as it is leaves what is sealed beside it, too."""
+    db.sql("CREATE TABLE t (id int, note text, v bytea); INSERT INTO t VALUES (1, 'x', envelope_encrypt('t', 'early'))")
+    db.sql("ALTER TABLE t ADD s text DEFAULT 'early'")
+    db.sql("CREATE TRIGGER seal BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION envelope_mirror('v=s')")
+    before = db.value("SELECT v FROM t")
+    db.sql("UPDATE t SET note = 'y'")
+    assert db.sql("SELECT note, s, v FROM t") == [("y", "early", before)]
+
+
 def test_columns_among_many_that_are_null(db):
     names = [f"c{n}" for n in range(1, 41)]
     with db.connect() as c:
