@@ -121,6 +121,22 @@ def test_what_a_row_lacks_is_what_it_had_before(db):
     assert db.sql("SELECT note, s, v FROM t") == [("y", "early", before)]
 
 
+def test_a_key_that_was_refused_is_refused_again(db):
+    """What was found of the value before is known; that nothing was found is not."""
+    db.sql("CREATE TABLE t (v bytea)")
+    sealed = db.value("SELECT envelope_encrypt('t', 'x')")
+    old = db.value("SELECT key_id FROM envelope.keys")
+    db.sql("SELECT envelope.rotate_key('t')")
+    db.sql("SELECT envelope.retire_key(%s)", (old,))
+    with db.connect() as c:
+        seals(c, "t", "v")
+        for _ in range(3):
+            with fails("55000"):
+                c.execute("INSERT INTO t VALUES (%s)", (sealed,))
+            with fails("55000"):
+                c.execute("SELECT envelope_decrypt('t', %s)", (sealed,))
+
+
 def test_columns_among_many_that_are_null(db):
     names = [f"c{n}" for n in range(1, 41)]
     with db.connect() as c:
