@@ -74,8 +74,10 @@ class _Aws(Provider):
     @contextlib.contextmanager
     def down(self, kek):
         self.proxy.refuse()
-        yield
-        self.proxy.listen()
+        try:
+            yield
+        finally:
+            self.proxy.listen()
 
     @contextlib.contextmanager
     def rotated(self, kek):
@@ -111,15 +113,19 @@ class LocalStack(_Aws):
     @contextlib.contextmanager
     def disabled(self, kek):
         self._client().disable_key(KeyId=_id(kek))
-        yield
-        self._client().enable_key(KeyId=_id(kek))
+        try:
+            yield
+        finally:
+            self._client().enable_key(KeyId=_id(kek))
 
     @contextlib.contextmanager
     def deleted(self, kek):
         self._client().schedule_key_deletion(KeyId=_id(kek), PendingWindowInDays=7)
-        yield
-        self._client().cancel_key_deletion(KeyId=_id(kek))
-        self._client().enable_key(KeyId=_id(kek))
+        try:
+            yield
+        finally:
+            self._client().cancel_key_deletion(KeyId=_id(kek))
+            self._client().enable_key(KeyId=_id(kek))
 
 
 def _arn(kek):

@@ -44,14 +44,18 @@ class File(Provider):
     def disabled(self, kek):
         """Others may read it, so it is not used."""
         _path(kek).chmod(0o644)
-        yield
-        _path(kek).chmod(0o600)
+        try:
+            yield
+        finally:
+            _path(kek).chmod(0o600)
 
     @contextlib.contextmanager
     def deleted(self, kek):
         away = _path(kek).rename(_path(kek).with_suffix(".away"))
-        yield
-        away.rename(_path(kek))
+        try:
+            yield
+        finally:
+            away.rename(_path(kek))
 
 
 def _path(kek):

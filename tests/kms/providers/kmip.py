@@ -54,8 +54,10 @@ class PyKmip(Provider):
         """The extension shows another certificate."""
         before = [path.read_bytes() for path in self.server.client]
         self._put([path.read_bytes() for path in certificate])
-        yield
-        self._put(before)
+        try:
+            yield
+        finally:
+            self._put(before)
 
     def _put(self, contents):
         for path, content in zip(self.server.client, contents):

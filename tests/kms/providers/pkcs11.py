@@ -60,29 +60,37 @@ class _Token(Provider):
     def _saying(self, *names, text=""):
         for name in names:
             self.faults.set(name, text)
-        yield
-        for name in names:
-            self.faults.take_back(name)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.faults.take_back(name)
 
     @contextlib.contextmanager
     def disabled(self, kek):
         """It may not be used for what a KEK does."""
         self.token.change_key(_label(kek), encrypt=False, decrypt=False)
-        yield
-        self.token.change_key(_label(kek), encrypt=True, decrypt=True)
+        try:
+            yield
+        finally:
+            self.token.change_key(_label(kek), encrypt=True, decrypt=True)
 
     @contextlib.contextmanager
     def deleted(self, kek):
         self.token.destroy_key(_label(kek))
-        yield
-        # From the copy in the vault, as it were.
-        self._import(_label(kek), self._keys[_label(kek)])
+        try:
+            yield
+        finally:
+            # From the copy in the vault, as it were.
+            self._import(_label(kek), self._keys[_label(kek)])
 
     @contextlib.contextmanager
     def denied(self, kek):
         self.token.write_pin("4321")
-        yield
-        self.token.write_pin(self.token.pin)
+        try:
+            yield
+        finally:
+            self.token.write_pin(self.token.pin)
 
     def expired(self, kek):
         return self._saying("login", text=CKR_PIN_EXPIRED)
