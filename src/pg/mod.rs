@@ -38,7 +38,6 @@ pub mod path;
 pub mod quote;
 pub mod relation;
 pub mod relcache;
-pub mod replica_role;
 pub mod report;
 pub mod row_key;
 pub mod saved_plan;

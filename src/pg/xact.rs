@@ -2,8 +2,8 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::copy_line;
 use crate::pg::state::Number;
-use crate::pg::{copy_line, replica_role};
 
 unsafe extern "C" {
     // access/xact.h. pgrx's binding guards against errors, which a row need not pay for.
@@ -54,7 +54,6 @@ unsafe extern "C-unwind" fn at_xact_end(
         XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT => End::Commit,
         XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => {
             copy_line::put_locale_back();
-            replica_role::undo();
             End::Abort
         }
         XACT_EVENT_PREPARE => End::Prepare,
@@ -76,7 +75,6 @@ unsafe extern "C-unwind" fn at_subxact_end(
         SUBXACT_EVENT_COMMIT_SUB => End::SubCommit { sub, parent },
         SUBXACT_EVENT_ABORT_SUB => {
             copy_line::put_locale_back();
-            replica_role::undo_with(sub);
             End::SubAbort { sub }
         }
         _ => return,

@@ -110,7 +110,7 @@ unsafe extern "C-unwind" fn envelope_sweep_run_wrapper(
     unsafe { steps::run(fcinfo, run, has_run) }
 }
 
-fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<bool>> {
+fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<()>> {
     begin(fcinfo);
     // SAFETY: the call's own information; the first argument is declared text.
     let (arguments, sql) = unsafe {
@@ -120,20 +120,12 @@ fn run(fcinfo: pg_sys::FunctionCallInfo) -> Result<Step<bool>> {
     let sql = CString::new(&*required(sql, "statement")?);
     let sql = sql.map_err(|_| Error::BadArgument("statement must be SQL".into()))?;
     let parameters = [1, 2, 3, 4].map(|at| arguments.datum(at));
-    let quiet = required(arguments.datum(5), "quiet")?.value() != 0;
-    let (statement, has_begun) = batch::statement(&sql, parameters, quiet)?;
-    Ok(Step::Run(statement, has_begun))
+    Ok(Step::Run(batch::statement(&sql, parameters)?, ()))
 }
 
-fn has_run(_: pg_sys::FunctionCallInfo, has_begun: bool, ran: &Ran) -> Result<Step<bool>> {
-    batch::ended(has_begun);
+fn has_run(_: pg_sys::FunctionCallInfo, (): (), ran: &Ran) -> Result<Step<()>> {
     let rows = ran.rows.map_err(batch::not_run)?;
     Ok(Step::Answer(Some(pg_sys::Datum::from(rows as i64))))
-}
-
-#[pg_extern(sql = false)]
-fn envelope_sweep_fires(relation: Option<pg_sys::Oid>) -> std::result::Result<bool, ErrorReport> {
-    Ok(batch::fires_when_quiet(required(relation, "relation")?))
 }
 
 row_function!(envelope_sweep_is_met_wrapper, |_| {

@@ -694,59 +694,6 @@ def test_quiet_ends_with_its_statement(db):
     assert states(db) == {"active": 41} and wrong(db) == 0
 
 
-def calls(db, statement):
-    """A function of a CHECK does that for each row."""
-    db.sql(f"CREATE FUNCTION checked(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN true; END $$")
-    db.sql("ALTER TABLE people ADD CONSTRAINT checked CHECK (checked(n)) NOT VALID")
-
-
-@pytest.mark.parametrize("role", ["origin", "local"])
-@pytest.mark.parametrize("fails_too", [False, True])
-def test_a_function_that_sets_the_role_does_not_keep_the_session_quiet(db, role, fails_too):
-    fill(db, 40)
-    db.sql(SEAL)
-    calls(db, "PERFORM set_config('session_replication_role', 'local', true)")
-    if fails_too:
-        db.sql("ALTER TABLE people ADD CONSTRAINT one CHECK (n = 1) NOT VALID")
-    with db.connect() as c:
-        c.execute(f"SET session_replication_role = {role}")
-        with fails("23514") if fails_too else contextlib.nullcontext():
-            c.execute(call(", quiet => true"))
-        assert c.execute("SHOW session_replication_role").fetchone() == (role,)
-        if not fails_too:
-            c.execute("INSERT INTO people VALUES (41, 'v41')")
-            assert states(db) == {"active": 41}
-
-
-def test_a_quiet_batch_in_another_goes_on_quiet(db):
-    """The batch within it does not end the one around it."""
-    fill(db, 40)
-    db.sql(SEAL)
-    db.sql("CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS "
-           "$$ BEGIN NEW.touched := NEW.touched + 1; RETURN NEW; END $$")
-    db.sql("CREATE TRIGGER touch BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch()")
-    calls(db, "PERFORM envelope.sweep_run('SELECT 1', '{}', gen_random_uuid(), '(0,0)', '(0,1)', true)")
-    with db.connect() as c:
-        c.execute(call(", quiet => true"))
-        assert c.execute("SHOW session_replication_role").fetchone() == ("origin",)
-    assert states(db) == {"active": 40}
-    assert db.value("SELECT sum(touched) FROM people") == 0
-
-
-def test_what_is_planned_in_quiet_is_planned_anew(db):
-    fill(db, 40)
-    db.sql(SEAL)
-    db.sql("CREATE TABLE log (n int); CREATE TABLE told (n int)")
-    db.sql("CREATE RULE tell AS ON INSERT TO log DO ALSO INSERT INTO told VALUES (1)")
-    calls(db, "INSERT INTO log VALUES ($1)")
-    with db.connect() as c:
-        c.execute(call(", quiet => true"))
-        told = "SELECT count(*) FROM told"
-        assert c.execute(told).fetchone() == (0,)
-        c.execute("UPDATE people SET n = 5 WHERE id = 1")
-        assert c.execute(told).fetchone() == (1,)
-
-
 @pytest.mark.parametrize("options", ["", ", on_damage => 'skip'", ", source => 'plain'"])
 def test_a_row_that_moves_to_pages_already_read_is_found(db, options):
     db.sql("CREATE TABLE people (id int PRIMARY KEY, plain bytea, ssn bytea)")

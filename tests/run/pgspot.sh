@@ -9,7 +9,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 # commits cannot set one either.
 unpinned=(
     'envelope.sweep_statements(relation regclass,value text,is_left text,changes text,is_damaged text,is_sound text,OUT change text,OUT change_free text,OUT number text)'
-    'envelope.reencrypt_rows(relation regclass,change text,change_free text,number text,skips boolean,pass integer,from_block bigint,to_block bigint,old_keys uuid[],active_key uuid,quiet boolean,OUT met bigint,OUT moved bigint,OUT damaged bigint,OUT is_seen boolean)'
+    'envelope.reencrypt_rows(change text,change_free text,number text,skips boolean,pass integer,from_block bigint,to_block bigint,old_keys uuid[],active_key uuid,quiet boolean,OUT met bigint,OUT moved bigint,OUT damaged bigint,OUT is_seen boolean)'
     'envelope.sweep_left(relations oid[],is_left text,is_damaged text,old_keys uuid[],active_key uuid)'
     'envelope.sweep(work text,relation regclass,column_name name,value text,is_left text,changes text,is_damaged text,is_sound text,by_rows boolean,source name,is_emptied boolean,batch_size integer,pause interval,max_lag bigint,row_lock_timeout interval,quiet boolean,strict boolean,INOUT complete boolean)'
     'envelope.wait_for_writers(relation regclass,row_lock_timeout interval,message text)'

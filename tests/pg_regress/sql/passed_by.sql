@@ -124,7 +124,7 @@ SELECT ctid FROM hurt WHERE id = 33;
 CREATE FUNCTION rows_of(relation regclass, old uuid[], active uuid) RETURNS SETOF record LANGUAGE sql
   AS $$ SELECT r FROM envelope.sweep_expressions(relation, 'v', NULL, 'error') e, envelope.sweep_statements(relation, e.value,
     'envelope.key_id_at(%1$s, v, ''v'', ctid) = ANY ($1)', 'v = envelope.resealed(' || e.cell || ', ctid)', NULL, e.is_sound) s,
-    envelope.reencrypt_rows(relation, s.change, s.change_free, s.number, false, 1, 0, 10, old, active, false) r $$;
+    envelope.reencrypt_rows(s.change, s.change_free, s.number, false, 1, 0, 10, old, active, false) r $$;
 SELECT * FROM place_of($$SELECT rows_of('hurt', '{}', (SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt'))$$);
 SELECT envelope.rotate_key('hurt') IS NOT NULL AS rotated;
 SELECT * FROM place_of($$SELECT rows_of('hurt', ARRAY(SELECT key_id FROM envelope.keys WHERE relation = 'public.hurt' AND version = 1),
