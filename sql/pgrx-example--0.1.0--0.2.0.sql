@@ -564,18 +564,11 @@ COMMENT ON FUNCTION envelope.sweep_expressions(regclass, name, text, text) IS
 -- the caller's own SQL as in CREATE INDEX: it may do what the caller may. It is read with the caller's
 -- search_path, so that these functions pin none and qualify all that is theirs.
 -- Its plan is kept for the next batch. PL/pgSQL's EXECUTE would make it anew each time.
-CREATE FUNCTION envelope.sweep_run(
-    statement text, old_keys uuid[], active_key uuid, first tid, last tid, quiet boolean)
+CREATE FUNCTION envelope.sweep_run(statement text, old_keys uuid[], active_key uuid, first tid, last tid)
   RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_sweep_run_wrapper';
-COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid, boolean) IS
-  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with four arguments as its parameters; quiet: as under session_replication_role = replica, which the caller must be allowed to set; how many rows it has changed';
-
-CREATE FUNCTION envelope.sweep_fires(relation regclass)
-  RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_sweep_fires_wrapper';
-COMMENT ON FUNCTION envelope.sweep_fires(regclass) IS
-  'For envelope.sweep: whether a trigger or a rule of the table fires under session_replication_role = replica';
+COMMENT ON FUNCTION envelope.sweep_run(text, uuid[], uuid, tid, tid) IS
+  'For envelope.sweep: runs the statement of a batch with the caller''s rights, with the other arguments as its parameters; how many rows it has changed';
 
 CREATE FUNCTION envelope.sweep_is_met(value bytea)
   RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -635,7 +628,7 @@ COMMENT ON FUNCTION envelope.sweep_statements(regclass, text, text, text, text, 
 
 -- is_seen: nothing that was met there is still to be opened.
 CREATE FUNCTION envelope.reencrypt_rows(
-    relation regclass, change text, change_free text, number text, skips boolean,
+    change text, change_free text, number text, skips boolean,
     pass integer, from_block bigint, to_block bigint, old_keys uuid[], active_key uuid, quiet boolean,
     OUT met bigint, OUT moved bigint, OUT damaged bigint, OUT is_seen boolean)
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET row_security = off
@@ -659,14 +652,13 @@ CREATE FUNCTION envelope.reencrypt_rows(
       END IF;
       met := 0;
     END IF;
-    -- To set it has PostgreSQL forget all plans.
-    IF quiet AND envelope.sweep_fires(relation) THEN
+    IF quiet THEN
       role := pg_catalog.current_setting('session_replication_role');
       PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
     END IF;
     BEGIN
       PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-      moved := envelope.sweep_run(change, old_keys, active_key, low, high, quiet AND role IS NULL);
+      moved := envelope.sweep_run(change, old_keys, active_key, low, high);
       is_seen := pass OPERATOR(pg_catalog.>) 1 OR envelope.sweep_left_alone() OPERATOR(pg_catalog.=) 0;
       PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
     EXCEPTION
@@ -679,10 +671,6 @@ CREATE FUNCTION envelope.reencrypt_rows(
         long_way := true;
     END;
     IF long_way THEN
-      IF quiet AND role IS NULL THEN
-        role := pg_catalog.current_setting('session_replication_role');
-        PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
-      END IF;
       BEGIN
         EXECUTE change_free USING old_keys, active_key, low, high;
         GET DIAGNOSTICS moved = ROW_COUNT;
@@ -690,7 +678,7 @@ CREATE FUNCTION envelope.reencrypt_rows(
         moved := 0;
       END;
     END IF;
-    IF role IS NOT NULL THEN
+    IF quiet THEN
       PERFORM pg_catalog.set_config('session_replication_role', role, true);
     END IF;
     IF long_way OR moved OPERATOR(pg_catalog.=) 0 THEN
@@ -710,7 +698,7 @@ CREATE FUNCTION envelope.reencrypt_rows(
     met := met OPERATOR(pg_catalog.+) moved;
   END $$;
 COMMENT ON FUNCTION envelope.reencrypt_rows(
-    regclass, text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
+    text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean) IS
   'For envelope.sweep: changes the rows on some pages that are to be changed, and looks at the others';
 
 CREATE FUNCTION envelope.sweep_left(
@@ -851,7 +839,7 @@ CREATE PROCEDURE envelope.sweep(
               FROM envelope.sweep_statements(part, value, is_left, changes, is_damaged, is_sound);
           END IF;
           SELECT * INTO done
-            FROM envelope.reencrypt_rows(part, statements.change, statements.change_free, statements.number,
+            FROM envelope.reencrypt_rows(statements.change, statements.change_free, statements.number,
                                      is_damaged IS NOT NULL, step.pass, step.from_block, step.to_block,
                                      step.old_keys, step.active_key, quiet);
           -- How many values were passed by, only a pass knows that asks of each.
@@ -1993,7 +1981,7 @@ BEGIN
     ('envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint)',
      'envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint)'),
     ('envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean)',
-     'envelope.reencrypt_rows(regclass, text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean)'),
+     'envelope.reencrypt_rows(text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean)'),
     ('envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean)',
      'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text)')
   LOOP
