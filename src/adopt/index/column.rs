@@ -240,13 +240,15 @@ pub fn needed_by(relation: pg_sys::Oid, column: &CStr) -> Result<Option<String>>
         let Some(number) = attribute::number(member, column) else { continue };
         let sql = format!(
             "SELECT pg_catalog.convert_to(pg_catalog.string_agg(d.name, ', ' ORDER BY d.name), 'UTF8')
-             FROM (SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0) AS name
+             FROM (SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) AS name
                    FROM pg_catalog.pg_depend d
                    WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
                      AND d.refobjid OPERATOR(pg_catalog.=) {}::pg_catalog.oid
                      AND d.refobjsubid OPERATOR(pg_catalog.=) {number}
                      AND (d.classid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.=) ANY (
                             '{{pg_rewrite,pg_policy,pg_proc,pg_trigger,pg_publication_rel,pg_attrdef}}'::pg_catalog.text[])
+                          -- A generated column, before PostgreSQL 15.
+                          OR d.objsubid OPERATOR(pg_catalog.>) 0
                           OR EXISTS (SELECT FROM pg_catalog.pg_constraint c
                                      WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass
                                        AND c.oid OPERATOR(pg_catalog.=) d.objid
