@@ -7,10 +7,10 @@ from harness.authority import DAY
 from harness.tcp_proxy import TcpProxy
 from interop import kms_wraps
 
-from .provider import Provider
+from .provider import BehindTcpProxy
 
 
-class PyKmip(Provider):
+class PyKmip(BehindTcpProxy):
     name = "pykmip"
     lacks = {
         "throttled": "the protocol has no such answer",
@@ -33,21 +33,6 @@ class PyKmip(Provider):
         """The KEK is asked for, which the extension never does."""
         key = bytes.fromhex(self.server.do(f"client.get({_id(kek)!r}).value.hex()"))
         return kms_wraps.unwrap(key, bytes(wrapped), context)
-
-    def calm(self):
-        self.proxy.clear()
-        self.calm_counts()
-
-    def calm_counts(self):
-        self.proxy.reset_counts()
-
-    @contextlib.contextmanager
-    def _behaving(self, behave, *arguments):
-        behave(*arguments)
-        try:
-            yield
-        finally:
-            self.proxy.clear()
 
     @contextlib.contextmanager
     def _shown(self, certificate):
@@ -80,18 +65,6 @@ class PyKmip(Provider):
         self.server.deactivate(_id(kek))
         self.server.destroy_key(_id(kek))
         yield
-
-    def slow(self, kek):
-        return self._behaving(self.proxy.slow, 0.5)
-
-    def hanging(self, kek):
-        return self._behaving(self.proxy.hang)
-
-    def down(self, kek):
-        return self._behaving(self.proxy.refuse)
-
-    def garbage(self, kek):
-        return self._behaving(self.proxy.garbage)
 
 
 def _id(kek):

@@ -54,3 +54,34 @@ class Provider:
     def fault(self, case, kek):
         with getattr(self, case)(kek):
             yield
+
+
+class BehindTcpProxy(Provider):
+    """One whose server is reached by `proxy`, a TcpProxy, which makes the faults of the way to it."""
+
+    def calm(self):
+        self.proxy.clear()
+        self.calm_counts()
+
+    def calm_counts(self):
+        self.proxy.reset_counts()
+
+    @contextlib.contextmanager
+    def _behaving(self, behave, *arguments):
+        behave(*arguments)
+        try:
+            yield
+        finally:
+            self.proxy.clear()
+
+    def slow(self, kek):
+        return self._behaving(self.proxy.slow, 0.5)
+
+    def hanging(self, kek):
+        return self._behaving(self.proxy.hang)
+
+    def down(self, kek):
+        return self._behaving(self.proxy.refuse)
+
+    def garbage(self, kek):
+        return self._behaving(self.proxy.garbage)

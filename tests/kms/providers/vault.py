@@ -10,14 +10,14 @@ from harness import openbao, process
 from harness.tcp_proxy import TcpProxy
 from interop import contexts
 
-from .provider import Provider
+from .provider import BehindTcpProxy
 
 _numbers = itertools.count(1)
 POLICY = "suite"
 QUOTA = "suite"
 
 
-class OpenBao(Provider):
+class OpenBao(BehindTcpProxy):
     """Behind a proxy, which makes the faults of the way to it; all others are the server's own."""
 
     name = "openbao"
@@ -63,13 +63,6 @@ class OpenBao(Provider):
         asked = {"ciphertext": bytes(wrapped).decode(), "context": contexts.transit(context)}
         answer = self.server.request("POST", f"transit/decrypt/{_name(kek)}", asked)
         return base64.b64decode(answer["data"]["plaintext"])
-
-    def calm(self):
-        self.proxy.clear()
-        self.calm_counts()
-
-    def calm_counts(self):
-        self.proxy.reset_counts()
 
     @property
     def requests(self):
@@ -130,26 +123,6 @@ class OpenBao(Provider):
             yield
         finally:
             self.server.unseal()
-
-    @contextlib.contextmanager
-    def _behaving(self, behave, *arguments):
-        behave(*arguments)
-        try:
-            yield
-        finally:
-            self.proxy.clear()
-
-    def slow(self, kek):
-        return self._behaving(self.proxy.slow, 0.5)
-
-    def hanging(self, kek):
-        return self._behaving(self.proxy.hang)
-
-    def down(self, kek):
-        return self._behaving(self.proxy.refuse)
-
-    def garbage(self, kek):
-        return self._behaving(self.proxy.garbage)
 
 
 def _name(kek):
