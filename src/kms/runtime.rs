@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::reply::{self, Died};
 use super::signals::SignalsBlocked;
+use crate::pg::exit;
 
 /// The name that the thread and those for DNS bear in `ps -T` (15 bytes at most).
 const NAME: &str = "envelope-kms";
@@ -46,6 +47,7 @@ pub enum RuntimeError {
 pub fn block_on<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, RuntimeError> {
+    exit::watch();
     block_on_waiting(future, crate::pg::wait::until_readable)
 }
 
@@ -103,6 +105,9 @@ impl Runtime {
             .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
+        // A process may end while the thread is at work. AWS-LC's destructors take its source of random numbers away,
+        // and it aborts where the thread draws from that.
+        exit::skip_destructors();
         let _blocked = SignalsBlocked::new()?;
         let thread = Builder::new().name(NAME.into()).spawn(move || {
             let _ = runtime.block_on(stopped);

@@ -19,7 +19,7 @@ pub mod domain;
 pub mod enabled;
 pub mod encoding;
 pub mod event;
-#[cfg(feature = "kms-pkcs11")]
+#[cfg(any(feature = "_network", feature = "kms-pkcs11"))]
 pub mod exit;
 pub mod extension;
 pub mod guc;

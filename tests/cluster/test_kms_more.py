@@ -385,6 +385,43 @@ def test_interrupt(aws, proxy, silent, witness, where, state, how):
             process.wait_until(lambda: not process.alive(pid), "the backend ends")
 
 
+@pytest.fixture
+def at_exit(aws, tmp_path):
+    """Has a session load a library with a destructor; who ran that is what is returned."""
+    ended, library = tmp_path / "ended", tmp_path / "at_exit.so"
+    headers = subprocess.run([place.PG_BIN / "pg_config", "--includedir-server"], check=True, capture_output=True,
+                             text=True).stdout.strip()
+    subprocess.run(["gcc", "-shared", "-fPIC", f"-I{headers}", f'-DENDED="{ended}"', "-o", library,
+                    place.ROOT / "tests/harness/at_exit.c"], check=True)
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o777)
+    ended.touch()
+    ended.chmod(0o666)
+
+    def load(c):
+        c.execute(f"LOAD '{library}'")
+        return c.info.backend_pid
+
+    load.ended = lambda: [int(line) for line in ended.read_text().split()]
+    return load
+
+
+def test_a_backend_with_a_client_ends_without_the_libraries_destructors(aws, at_exit):
+    """The client's thread may be at work then, and the TLS library aborts where it has lost its random numbers."""
+    with aws.connect() as c:
+        without = at_exit(c)
+    with aws.connect() as c:
+        used = at_exit(c)
+        assert c.execute(OPEN).fetchone() == ("x",)
+    with aws.connect() as c, aws.connect() as witness:
+        terminated = at_exit(c)
+        assert c.execute(OPEN).fetchone() == ("x",)
+        witness.execute("SELECT pg_terminate_backend(%s, 10000)", (terminated,))
+    for pid in (without, used, terminated):
+        process.wait_until(lambda: not process.alive(pid), "the backend ends")
+    assert at_exit.ended() == [without]
+
+
 def resources(pid):
     """Threads and open files of a backend."""
     return len(os.listdir(f"/proc/{pid}/task")), len(os.listdir(f"/proc/{pid}/fd"))
