@@ -30,6 +30,7 @@ use self::access::Access;
 use self::key_at::KeyAt;
 use self::operation::Operation;
 use self::request::Request;
+use self::trial::Trial;
 use super::call::{call, within};
 use super::uri::VaultKey;
 use super::{
@@ -39,11 +40,13 @@ use super::{
 /// One key of a transit engine.
 pub(super) struct VaultProvider {
     key: KeyAt,
+    trial: Trial,
 }
 
 impl VaultProvider {
     pub(super) fn new(key: &VaultKey, config: &Config) -> Result<Self, KmsError> {
-        Ok(Self { key: KeyAt { key: key.clone(), access: Access::new(key, config)? } })
+        let access = Access::new(key, config)?;
+        Ok(Self { key: KeyAt { key: key.clone(), access }, trial: Trial::default() })
     }
 
     /// Runs one operation on the clients' thread, within the timeout, and counts it.
@@ -81,12 +84,12 @@ impl VaultProvider {
 
     /// The wrap moves to the newest version of its key, and the data key never leaves the server.
     fn renew(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Wrap, KmsError> {
-        let (wrap, sent) = (self.text(wrapped)?, context.clone());
+        let (wrap, sent, trial) = (self.text(wrapped)?, context.clone(), self.trial.clone());
         let answer = self.call(Operation::Rewrap, |key, request| async move {
             let body = body::of_wrap(&wrap, &body::context(&sent));
             let (data, id) = key.ask(&request, body).await?;
             let wrap = request.wrap(&data, id.as_deref())?;
-            key.binds(data.wrap().unwrap_or_default(), &sent).await?;
+            trial.of_wrap(&key, data.wrap().unwrap_or_default(), &sent).await?;
             Ok(wrap)
         });
         answer.map_err(|error| error.of_context(context))
@@ -95,24 +98,25 @@ impl VaultProvider {
 
 impl Provider for VaultProvider {
     fn generate(&self, context: &EncryptionContext) -> Result<Generated, KmsError> {
-        let sent = context.clone();
+        let (sent, trial) = (context.clone(), self.trial.clone());
         let answer = self.call(Operation::DataKey, |key, request| async move {
             let body = body::data_key(&body::context(&sent));
             let (data, request_id) = key.ask(&request, body).await?;
             let data_key = request.data_key(&data, request_id.as_deref())?;
             let wrap = request.wrap(&data, request_id.as_deref())?;
-            key.binds(data.wrap().unwrap_or_default(), &sent).await?;
+            trial.of_wrap(&key, data.wrap().unwrap_or_default(), &sent).await?;
             Ok(Generated { data_key, wrap, request_id })
         });
         answer.map_err(|error| error.of_context(context))
     }
 
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
-        let (body, sent) = (body::encrypt(data_key, &body::context(context)), context.clone());
+        let body = body::encrypt(data_key, &body::context(context));
+        let (sent, trial) = (context.clone(), self.trial.clone());
         let answer = self.call(Operation::Encrypt, |key, request| async move {
             // Before the data key goes there. Encrypting would also make a key that is missing, where
             // the token has the right to.
-            key.require_binding(&sent).await?;
+            trial.of_key(&key, &sent).await?;
             let (data, id) = key.ask(&request, body).await?;
             request.wrap(&data, id.as_deref())
         });
@@ -138,7 +142,7 @@ impl Provider for VaultProvider {
     ) -> Result<Wrap, KmsError> {
         match to.as_any().downcast_ref::<Self>() {
             // Transit moves no wrap to another key or context.
-            Some(to) if to.key == self.key && context == to_context => self.renew(wrapped, context),
+            Some(to) if to.key == self.key && context == to_context => to.renew(wrapped, context),
             _ => unwrap_and_wrap(self, wrapped, context, to, to_context),
         }
     }
@@ -149,8 +153,6 @@ impl Provider for VaultProvider {
 
     fn examine(&self) -> Result<Vec<String>, KmsError> {
         let warnings = self.call(Operation::ReadKey, |key, _| async move {
-            // What a wrap of it does is to be seen anew as well.
-            key.doubt();
             match key.described().await {
                 // Reading a key takes a right that using it does not.
                 Err(error) if error.kind == Kind::Denied => Ok(Vec::new()),

@@ -327,6 +327,57 @@ def test_a_key_that_binds_no_context_makes_no_wrap(site, db, bao, kind, reads):
         bao.key_policy("pg", "*")
 
 
+def test_a_key_of_128_bits_makes_no_wrap(site, db, key):
+    """Where the token may read the key: nothing else shows it."""
+    _, uri = site.key(type="aes128-gcm96")
+    db.sql("CREATE TABLE short (v bytea)")
+    with fails("55000") as caught:
+        db.sql("SELECT envelope.create_key('short', %s)", (uri,))
+    assert "derived=true" in hint(caught)
+    with fails("55000"):
+        db.sql("SELECT envelope.add_kek('people', %s)", (uri,))
+    assert rewrap(db, site.kek(key), uri) == [(False, "55000")]
+    assert db.value("SELECT count(*) FROM envelope.wrapped_key") == 1
+
+
+@pytest.mark.parametrize("anew, reads", [({"derived": False}, True), ({"derived": False}, False),
+                                         ({"type": "aes128-gcm96"}, True)])
+def test_a_key_that_was_made_anew_is_tried_anew(site, db, bao, key, anew, reads):
+    """In a session that has found the old one fit."""
+    bao.key_policy("pg", "*", reads=reads)
+    name, uri = site.key()
+    try:
+        with session(db) as c:
+            c.execute("CREATE TABLE other (v bytea); CREATE TABLE third (v bytea)")
+            c.execute("SELECT envelope.create_key('other', %s)", (uri,))
+            bao.delete_key(name)
+            bao.create_key(name, **anew)
+            for query, arguments in (("SELECT envelope.create_key('third', %s)", (uri,)),
+                                     ("SELECT envelope.add_kek('people', %s)", (uri,))):
+                with fails("55000"):
+                    c.execute(query, arguments)
+            moved = c.execute("SELECT done, sqlstate FROM envelope.rewrap(%s, %s, 'people')", (site.kek(key), uri))
+            assert moved.fetchall() == [(False, "55000")]
+        assert db.value("SELECT count(*) FROM envelope.wrapped_key WHERE kek = %s", (uri,)) == 1
+    finally:
+        bao.key_policy("pg", "*")
+
+
+def test_a_key_is_tried_once_for_all_that_it_wraps(site, db, proxy, key):
+    """And not found out about again and again where it may not be read."""
+    db.sql("SELECT envelope.rotate_key('people'); SELECT envelope.rotate_key('people')")
+    _, uri = site.key()
+    for reads in (True, False):
+        site.bao.key_policy("pg", "*", reads=reads)
+        proxy.reset_counts()
+        try:
+            with session(db) as c:
+                assert c.execute("SELECT envelope.add_kek('people', %s)", (uri,)).fetchone() == (3,)
+                c.execute("SELECT envelope.drop_kek('people', %s)", (uri,))
+        finally:
+            site.bao.key_policy("pg", "*")
+        # Of each key: unwrapped, wrapped, unwrapped to compare; and at the end, by the KEK that stays.
+        assert proxy.counts == {"login": 1, "decrypt": 10, "encrypt": 3, "datakey": 1, "keys": 1}
 
 
 def test_what_hands_the_kek_out_is_warned_of(site, db, bao):

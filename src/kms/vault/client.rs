@@ -44,9 +44,8 @@ pub(super) async fn ask(
     request: &Request,
     body: Option<Body>,
 ) -> Result<Received, KmsError> {
-    let asker = Asker { access, request, until: Instant::now() + access.limits.timeout };
-    let kept = CLIENTS.with_borrow(|clients| clients.get(access).cloned());
-    let Some(kept) = kept else {
+    let asker = Asker::new(access, request);
+    let Some(kept) = kept(access) else {
         let client = asker.log_in().await?;
         return asker.ask(&client, body).await;
     };
@@ -58,6 +57,23 @@ pub(super) async fn ask(
     let anew = asker.log_in().await?;
     // An agent that has written no other token: the same answer would come.
     if anew.token == kept.token { Ok(received) } else { asker.ask(&anew, body).await }
+}
+
+/// As [`ask`], right after the server has done something else for the same token: what it refuses now it
+/// would refuse a new one as well.
+pub(super) async fn ask_next(
+    access: &Access,
+    request: &Request,
+    body: Option<Body>,
+) -> Result<Received, KmsError> {
+    match kept(access) {
+        Some(kept) => Asker::new(access, request).ask(&kept, body).await,
+        None => ask(access, request, body).await,
+    }
+}
+
+fn kept(access: &Access) -> Option<Arc<Client>> {
+    CLIENTS.with_borrow(|clients| clients.get(access).cloned())
 }
 
 /// Throws the client away, so that the next request reads files and logs in anew.
@@ -72,7 +88,11 @@ struct Asker<'a> {
     until: Instant,
 }
 
-impl Asker<'_> {
+impl<'a> Asker<'a> {
+    fn new(access: &'a Access, request: &'a Request) -> Self {
+        Self { access, request, until: Instant::now() + access.limits.timeout }
+    }
+
     async fn ask(&self, client: &Client, body: Option<Body>) -> Result<Received, KmsError> {
         let token = (HeaderName::from_static("x-vault-token"), client.token.as_str());
         let path = &self.request.path;

@@ -6,6 +6,7 @@ use super::access::Access;
 use super::body::{Body, Data};
 use super::client;
 use super::describe::Described;
+use super::http::Received;
 use super::operation::Operation;
 use super::request::Request;
 
@@ -39,10 +40,19 @@ impl KeyAt {
     /// Why it cannot; [`Kind::Denied`] where the token may not read it.
     pub(super) async fn described(&self) -> Result<Vec<&'static str>, KmsError> {
         let request = self.request(Operation::ReadKey);
-        let received = client::ask(&self.access, &request, None).await?;
-        let (described, id) = request.read::<Described>(received.status, &received.body)?;
-        described.judged().map_err(|(why, hint)| {
-            request.answered(Kind::KeyState, why, id.as_deref()).with_hint(hint)
-        })
+        judged(&request, client::ask(&self.access, &request, None).await?)
     }
+
+    /// As [`Self::described`], of a key that the server has just used for the same token.
+    pub(super) async fn described_next(&self) -> Result<Vec<&'static str>, KmsError> {
+        let request = self.request(Operation::ReadKey);
+        judged(&request, client::ask_next(&self.access, &request, None).await?)
+    }
+}
+
+fn judged(request: &Request, received: Received) -> Result<Vec<&'static str>, KmsError> {
+    let (described, id) = request.read::<Described>(received.status, &received.body)?;
+    described
+        .judged()
+        .map_err(|(why, hint)| request.answered(Kind::KeyState, why, id.as_deref()).with_hint(hint))
 }

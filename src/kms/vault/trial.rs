@@ -1,8 +1,8 @@
 //! Does a key bind the encryption context? A transit key that was made without derived=true takes a
 //! context and ignores it, without a word.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,86 +16,84 @@ use super::describe::NOT_DERIVED;
 use super::key_at::KeyAt;
 use super::operation::Operation;
 
-/// More keys than a backend makes wraps with.
-const MAX_KEYS: usize = 64;
+/// Whether a key was seen to be fit for a KEK since it was named. No longer: from one statement to the
+/// next somebody may delete it and make another one under its name.
+#[derive(Clone, Default)]
+pub(super) struct Trial(Arc<AtomicBool>);
 
-thread_local! {
-    // On the clients' thread alone.
-    static PROVEN: RefCell<HashSet<KeyAt>> = RefCell::default();
-}
-
-impl KeyAt {
-    /// That the key is to be tried again, whatever is known of it.
-    pub(super) fn doubt(&self) {
-        PROVEN.with_borrow_mut(|proven| proven.remove(self));
-    }
-
-    /// As [`Self::binds`], with a wrap of its own, where the key has not been tried yet.
+impl Trial {
+    /// As [`Self::of_wrap`], with a wrap of its own.
     ///
     /// # Errors
-    /// As [`Self::binds`].
-    pub(super) async fn require_binding(
+    /// As [`Self::of_wrap`].
+    pub(super) async fn of_key(
         &self,
+        key: &KeyAt,
         context: &EncryptionContext,
     ) -> Result<(), KmsError> {
-        if self.is_proven() {
+        if self.is_passed() {
             return Ok(());
         }
-        let request = self.request(Operation::DataKey);
-        let (data, id) = self.ask(&request, body::data_key(&body::context(context))).await?;
-        self.binds(data.wrap().ok_or_else(|| request.nonsense("no wrap", id.as_deref()))?, context)
-            .await
+        let request = key.request(Operation::DataKey);
+        let (data, id) = key.ask(&request, body::data_key(&body::context(context))).await?;
+        let wrap = data.wrap().ok_or_else(|| request.nonsense("no wrap", id.as_deref()))?;
+        self.of_wrap(key, wrap, context).await
     }
 
-    fn is_proven(&self) -> bool {
-        PROVEN.with_borrow(|proven| proven.contains(self))
-    }
-
-    /// Has the server open `wrap`, which was made with `context`, with another one: it must not. Once
-    /// for each key in a process, since no key changes in this.
+    /// Has the server open `wrap`, which it has just made with `context`, with another one: it must not.
+    /// And looks at the key, where the token may.
     ///
     /// # Errors
-    /// [`Kind::KeyState`] when it opens; why it could not be tried.
-    pub(super) async fn binds(
+    /// [`Kind::KeyState`] when it opens, or the key is of the wrong sort; why it could not be tried.
+    pub(super) async fn of_wrap(
         &self,
+        key: &KeyAt,
         wrap: &str,
         context: &EncryptionContext,
     ) -> Result<(), KmsError> {
-        if self.is_proven() {
+        if self.is_passed() {
             return Ok(());
         }
-        let request = self.request(Operation::Decrypt);
+        let request = key.request(Operation::Decrypt);
         let body = body::of_wrap(wrap, &another(context));
-        let received = client::ask(&self.access, &request, Some(body)).await?;
+        let received = client::ask_next(&key.access, &request, Some(body)).await?;
         let said = body::errors(&received.body);
-        match received.status {
+        let is_closed_by = match received.status {
             200 => return Err(request.fault(Kind::KeyState, NOT_DERIVED).with_hint(SORT_HINT)),
             400 if said
                 .as_ref()
-                .is_some_and(|said| said.contains("message authentication failed")) => {}
-            // A policy that pins the context down to the last byte, for this token.
-            403 => self.is_said_to_bind().await?,
-            status => return Err(request.refused(status, said.as_deref())),
-        }
-        PROVEN.with_borrow_mut(|proven| {
-            if proven.len() >= MAX_KEYS {
-                proven.clear();
+                .is_some_and(|said| said.contains("message authentication failed")) =>
+            {
+                ClosedBy::Key
             }
-            proven.insert(self.clone());
-        });
+            // One that pins the context down to the last byte, for this token.
+            403 => ClosedBy::Policy,
+            status => return Err(request.refused(status, said.as_deref())),
+        };
+        match (key.described_next().await, is_closed_by) {
+            (Err(error), ClosedBy::Policy) if error.kind == Kind::Denied => {
+                return Err(error.with_more_hint(
+                    "The policy refuses another encryption context before the key is asked, so that reading the \
+                     key is the one way to see that it binds the context.",
+                ));
+            }
+            // Reading a key takes a right that using it does not.
+            (Err(error), ClosedBy::Key) if error.kind == Kind::Denied => {}
+            (described, _) => drop(described?),
+        }
+        self.0.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether the key's description says so.
-    async fn is_said_to_bind(&self) -> Result<(), KmsError> {
-        self.described().await.map(|_| ()).map_err(|error| match error.kind {
-            Kind::Denied => error.with_more_hint(
-                "The policy refuses another encryption context before the key is asked, so that reading the key is \
-                 the one way to see that it binds the context.",
-            ),
-            _ => error,
-        })
+    fn is_passed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
+}
+
+/// What has kept a wrap closed.
+enum ClosedBy {
+    Key,
+    Policy,
 }
 
 /// A context that is none of ours. It begins as the other one does, so that a policy that lets in a

@@ -22,9 +22,9 @@ class OpenBao(BehindTcpProxy):
 
     name = "openbao"
     for_good = frozenset({"deleted"})
-    # A new wrap is tried with another context, and then unwrapped. Before that, once in a session, the key is looked at.
+    # A new wrap is tried with another context, and then unwrapped. Once in a statement the key is looked at.
     # From one key to another a data key goes by way of the server. The proxy counts connections: each request has its own.
-    costs = {"generate": 4, "unwrap": 1, "rewrap": 5}
+    costs = {"generate": 4, "unwrap": 1, "rewrap": 6}
 
     def __init__(self, stack):
         super().__init__(stack)
