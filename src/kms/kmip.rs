@@ -23,6 +23,7 @@ mod ttlv;
 mod work;
 
 use std::any::Any;
+use std::cell::Cell;
 
 use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
@@ -38,8 +39,6 @@ use super::retry;
 use super::uri::KmipKey;
 use super::{Config, Generated, KekUri, Kind, KmsError, Limits, Provider, Unwrapped, Wrap};
 
-const UNFIT: &str = "Name an active AES-256 key of the KMIP server whose Cryptographic Usage Mask has Encrypt and Decrypt.";
-
 const CAN_BE_FETCHED: &str = "the KMIP server gives the key itself to whoever may Get it: its attribute Extractable is not false";
 
 /// One key of a KMIP server.
@@ -48,13 +47,16 @@ pub(super) struct KmipProvider {
     kek: KekUri,
     server: Server,
     limits: Limits,
+    /// Whether the key was seen to be fit. No longer than it is named for: another may take its name.
+    is_seen: Cell<bool>,
 }
 
 impl KmipProvider {
     pub(super) fn new(key: &KmipKey, config: &Config) -> Result<Self, KmsError> {
         let kek = KekUri::Kmip(key.clone());
         let server = Server::new(key.authority(), &config.kmip, &kek)?;
-        Ok(Self { key: key.id().to_owned(), kek, server, limits: config.limits })
+        let (key, limits) = (key.id().to_owned(), config.limits);
+        Ok(Self { key, kek, server, limits, is_seen: Cell::new(false) })
     }
 
     /// Does `task` on the client's thread, on a connection of its own, again where that can help, and
@@ -117,8 +119,8 @@ impl Provider for KmipProvider {
             Err(error) if error.kind == Kind::Denied => return Ok(Vec::new()),
             looked => looked?,
         };
-        let unfit = |why| KmsError::new(Kind::KeyState, &self.kek, why).with_hint(UNFIT);
-        let warning = attributes.verdict().map_err(unfit)?;
+        let asked = Asked { kek: self.kek.clone(), operation: work::Look::OPERATION };
+        let warning = attributes.verdict().map_err(|why| asked.unfit_key(&why))?;
         Ok(warning.into_iter().map(|CanBeFetched| CAN_BE_FETCHED.to_owned()).collect())
     }
 
@@ -136,8 +138,10 @@ impl KmipProvider {
         let task = work::Wrap {
             data_key: Box::new(Zeroizing::new(*data_key.as_bytes())),
             associated: kms_wrap::associated_data(&context.canonical_json()),
+            is_seen: self.is_seen.get(),
         };
         let done = self.call(task).map_err(|error| error.of_context(context))?;
+        self.is_seen.set(true);
         Ok((Wrap { kek: self.kek.clone(), bytes: done.stored }, done.request_id))
     }
 }

@@ -172,12 +172,18 @@ def test_check_kek(db, key, more, warnings):
 
 @pytest.mark.parametrize("flaw", [{"value_len": 16}, {"private": False}, {"sensitive": False}, {"extractable": True},
                                   {"encrypt": False}, {"decrypt": False}], ids=str)
-def test_a_key_that_is_not_fit(db, key, flaw):
+def test_a_key_that_is_not_fit(db, key, token, flaw):
     kek = key(**flaw)
     assert steps(db, kek)[-1][1:] == (False, "55000")
     db.sql("CREATE TABLE t (v bytea)")
     with fails("55000"):
         db.sql("SELECT envelope.create_key('t', %s)", (kek,))
+    good = token.kek()
+    db.sql("SELECT envelope.create_key('t', %s)", (good,))
+    with fails("55000"):
+        db.sql("SELECT envelope.add_kek('t', %s)", (kek,))
+    assert db.sql("SELECT done, sqlstate FROM envelope.rewrap(%s, %s)", (good, kek)) == [(False, "55000")]
+    assert db.sql("SELECT kek FROM envelope.wrapped_key") == [(good,)]
 
 
 def test_a_key_of_another_type(db, key):

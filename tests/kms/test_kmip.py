@@ -127,6 +127,20 @@ def test_a_key_that_cannot_be_a_kek(db, server, made):
     assert check(db, server.kek(server.create_key(**made)))[0] == "55000"
 
 
+def test_a_key_of_128_bits_wraps_nothing(db, server):
+    """Encrypt would take it."""
+    unfit = server.kek(server.create_key(length=128))
+    db.people("short")
+    with fails("55000"):
+        db.sql("SELECT envelope.create_key('short', %s)", (unfit,))
+    good = server.kek(server.create_key())
+    db.sql("SELECT envelope.create_key('short', %s)", (good,))
+    with fails("55000"):
+        db.sql("SELECT envelope.add_kek('short', %s)", (unfit,))
+    assert db.sql("SELECT done, sqlstate FROM envelope.rewrap(%s, %s)", (good, unfit)) == [(False, "55000")]
+    assert db.value("SELECT count(*) FROM envelope.wrapped_key WHERE kek = %s", (unfit,)) == 0
+
+
 @pytest.mark.parametrize("usage", ["ENCRYPT", "DECRYPT"])
 def test_a_key_that_may_only(db, server, usage):
     """Such a key must be registered: those that PyKMIP's client has made may both, whatever is asked for."""

@@ -17,6 +17,7 @@ const TOO_OLD: &str = "Use a server that speaks KMIP 1.4 or later, or allow it t
     what binds a wrapped key to its context, and the tag, and call it a success.";
 const NOT_BOUND: &str = "Use a server that encrypts with AES-GCM, associated data and a tag of 16 bytes, as KMIP 1.4 \
     defines them. Nothing was stored.";
+const UNFIT_KEY: &str = "Name an active AES-256 key of the KMIP server whose Cryptographic Usage Mask has Encrypt and Decrypt.";
 
 /// A request, for the errors that speak of it.
 #[derive(Debug, Clone)]
@@ -124,6 +125,11 @@ impl Asked {
             Unfit::NoTag | Unfit::BadIv => (Kind::KeyState, NOT_BOUND),
         };
         Failed::ForGood(self.fault(kind, unfit.to_string()).with_hint(hint))
+    }
+
+    /// A key that cannot be a KEK.
+    pub(super) fn unfit_key(&self, why: &str) -> KmsError {
+        KmsError::new(Kind::KeyState, &self.kek, why).with_hint(UNFIT_KEY)
     }
 
     /// A new wrap that would not do what a wrap must.

@@ -40,6 +40,8 @@ pub(super) struct Wrap {
     // On the heap, so that a move leaves no copy behind.
     pub(super) data_key: Box<Zeroizing<[u8; KEY_LEN]>>,
     pub(super) associated: Vec<u8>,
+    /// Whether the key was seen to be fit since it was named. Encrypt would take others as well.
+    pub(super) is_seen: bool,
 }
 
 /// A wrap that was made, and tried.
@@ -57,6 +59,9 @@ impl Task for Wrap {
         &self,
         kek: &mut Kek<'_, S>,
     ) -> Result<Wrapped, Failed> {
+        if !self.is_seen {
+            kek.require_fit().await?;
+        }
         kek.wrap(&self.data_key[..], &self.associated).await
     }
 }
@@ -164,6 +169,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Kek<'_, S> {
             answer.result.map_err(|refusal| self.asked.by_reason(refusal, answer.correlation))?;
         payload::of_key(payload, self.key).map_err(|unfit| self.asked.unfit(unfit))?;
         Attributes::read(payload).map_err(|malformed| self.asked.unfit(malformed.into()))
+    }
+
+    /// Where the server lets us look.
+    async fn require_fit(&mut self) -> Result<(), Failed> {
+        match self.look().await {
+            Ok(attributes) => {
+                let verdict = attributes.verdict();
+                verdict.map(drop).map_err(|why| Failed::ForGood(self.asked.unfit_key(&why)))
+            }
+            // That takes a right of its own, which using the key does not.
+            Err(Failed::ForGood(error)) if error.kind == Kind::Denied => Ok(()),
+            Err(failed) => Err(failed),
+        }
     }
 
     /// A server may drop associated data on both ways and call it a success.

@@ -25,6 +25,9 @@ struct Server {
     /// The identifier that answers bear.
     key: &'static str,
     state: u32,
+    /// In bits.
+    length: i32,
+    look_refusal: Option<u32>,
     encrypt_refusal: Option<u32>,
     decrypt_refusal: Option<u32>,
     /// What a wrong tag is answered with.
@@ -37,6 +40,8 @@ const GOOD: Server = Server {
     decrypts: true,
     key: "k",
     state: 2,
+    length: 256,
+    look_refusal: None,
     encrypt_refusal: None,
     decrypt_refusal: None,
     wrong_tag: 0x100,
@@ -55,9 +60,15 @@ impl Server {
     fn answer(self, request: &Request) -> Result<Vec<u8>, Malformed> {
         let operation = request.operation()?;
         if operation == LOOK {
+            if let Some(reason) = self.look_refusal {
+                return Ok(refused(V, reason));
+            }
             return Ok(done(V, operation, |writer| {
                 writer.text(n::UNIQUE_IDENTIFIER, self.key);
-                writer.structure(n::ATTRIBUTES, |w| w.enumeration(n::STATE, self.state));
+                writer.structure(n::ATTRIBUTES, |w| {
+                    w.enumeration(n::STATE, self.state);
+                    w.integer(n::CRYPTOGRAPHIC_LENGTH, self.length);
+                });
             }));
         }
         let is_encrypt = operation == ENCRYPT;
@@ -108,8 +119,13 @@ fn of<T: Task>(server: Server, task: T) -> io::Result<Result<T::Done, (Kind, boo
 }
 
 fn wrap(server: Server) -> io::Result<Result<Wrapped, (Kind, bool)>> {
+    wrap_under(server, false)
+}
+
+/// By a key that was seen to be fit before, or not.
+fn wrap_under(server: Server, is_seen: bool) -> io::Result<Result<Wrapped, (Kind, bool)>> {
     let data_key = Box::new(Zeroizing::new(DATA_KEY));
-    of(server, Wrap { data_key, associated: CONTEXT.to_vec() })
+    of(server, Wrap { data_key, associated: CONTEXT.to_vec(), is_seen })
 }
 
 fn kind<T>(done: Result<T, (Kind, bool)>) -> Option<Kind> {
@@ -153,6 +169,20 @@ fn a_wrap_that_binds_nothing_is_refused() -> io::Result<()> {
     assert_eq!(wrap(Server { wrong_tag: 0x3A, ..GOOD })?.err(), Some((Kind::Throttled, true)));
     let denied = Server { decrypt_refusal: Some(0x0C), ..GOOD };
     assert_eq!(kind(wrap(denied)?), Some(Kind::Denied));
+    Ok(())
+}
+
+#[test]
+fn a_key_is_looked_at_before_it_wraps() -> io::Result<()> {
+    for unfit in [Server { length: 128, ..GOOD }, Server { state: 1, ..GOOD }] {
+        assert_eq!(wrap(unfit)?.err(), Some((Kind::KeyState, false)));
+        // Once is enough.
+        assert_eq!(kind(wrap_under(unfit, true)?), None);
+        // Where that is not allowed, it is used as it is.
+        assert_eq!(kind(wrap(Server { look_refusal: Some(0x0C), ..unfit })?), None);
+    }
+    let busy = Server { look_refusal: Some(0x3A), ..GOOD };
+    assert_eq!(wrap(busy)?.err(), Some((Kind::Throttled, true)));
     Ok(())
 }
 
