@@ -363,6 +363,14 @@ def test_a_session_that_is_gone_is_made_anew(people, token):
         assert len(token.faults.calls("C_Login")) == 1
 
 
+def test_a_token_that_others_write_to_meanwhile(people, token):
+    """SoftHSM may lose sight of its token then, and sees it again once it is initialised anew."""
+    token.faults.set("token-info-once", "5")
+    assert opens(people, "x", "y")
+    assert not (token.faults.directory / "token-info-once").exists()
+    assert len(token.faults.calls("C_Initialize")) == 2 and len(token.faults.calls("C_Login")) == 1
+
+
 def test_an_iv_of_the_tokens(db, p11, token):
     p11.set(envelope__pkcs11_token_chooses_iv="on")
     try:

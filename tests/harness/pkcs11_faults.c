@@ -8,6 +8,8 @@
  *   encrypt, decrypt, login, find
  *             C_Encrypt, C_Decrypt, C_Login, C_FindObjects answer with the code in it (hexadecimal)
  *   find-once C_FindObjects does so, and the file is gone
+ *   token-info-once
+ *             so does C_GetTokenInfo, once a session is open
  *   iv        the token chooses the IV, as AWS CloudHSM does: "random", or "same" for one that always is the same
  *   no-aad    associated data are taken and ignored
  *   flags     token flags (hexadecimal) that C_GetTokenInfo shows beside the true ones
@@ -28,7 +30,7 @@
 
 typedef unsigned long word;
 
-enum { INITIALIZE = 0, GET_TOKEN_INFO = 6, LOGIN = 18, FIND_OBJECTS = 27, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34 };
+enum { INITIALIZE = 0, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, LOGIN = 18, FIND_OBJECTS = 27, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34 };
 enum { OK = 0, GENERAL_ERROR = 5, FUNCTIONS = 68 };
 
 typedef word (*function)(word, word, word, word, word);
@@ -53,6 +55,7 @@ struct gcm {
 };
 
 static struct list real, ours;
+static int opened;
 
 static const char *fault(const char *name)
 {
@@ -118,10 +121,20 @@ static word initialize(word a, word b, word c, word d, word e)
 static word get_token_info(word slot, word info, word c, word d, word e)
 {
     word flags = 0, code = real.functions[GET_TOKEN_INFO](slot, info, c, d, e);
+    if (opened && answer("token-info-once", &flags)) {
+        unlink(fault("token-info-once"));
+        return flags;
+    }
     /* Behind label, manufacturer, model and serial number. */
     if (code == OK && answer("flags", &flags))
         *(word *)(info + 96) |= flags;
     return code;
+}
+
+static word open_session(word slot, word flags, word c, word d, word session)
+{
+    opened = 1;
+    return real.functions[OPEN_SESSION](slot, flags, c, d, session);
 }
 
 static word login(word session, word user, word pin, word length, word e)
@@ -216,6 +229,7 @@ word C_GetFunctionList(struct list **list)
     real = ours = *found;
     ours.functions[INITIALIZE] = initialize;
     ours.functions[GET_TOKEN_INFO] = get_token_info;
+    ours.functions[OPEN_SESSION] = open_session;
     ours.functions[LOGIN] = login;
     ours.functions[FIND_OBJECTS] = find_objects;
     ours.functions[ENCRYPT_INIT] = encrypt_init;

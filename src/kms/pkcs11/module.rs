@@ -63,25 +63,18 @@ impl Module {
         done
     }
 
-    /// The session of the token that `named` names, opened and logged in unless it is there.
+    /// The session of the token that `named` names, opened and logged in unless it is there. A module may see its tokens
+    /// once, when it is initialised, and miss one to which another process is writing just then, as SoftHSM does. Or it
+    /// loses sight of it later.
     fn session(&mut self, named: &Pkcs11Key, pin: &Pin) -> Result<&Session, Fault> {
         if let Some(at) = self.sessions.iter().position(|(of, _)| is_of_one_token(of, named)) {
             return Ok(&self.sessions[at].1);
         }
-        let (module, slot, token) = self.token(named)?;
-        let session = module.open_ro_session(slot)?;
-        pin.log_in(&session, &token, || Ok(module.get_token_info(slot)?))?;
-        Ok(&self.sessions.push_mut((named.clone(), session)).1)
-    }
-
-    /// The module, and the token in it. A module may see its tokens once, when it is initialised, and miss one to
-    /// which another process is writing just then, as SoftHSM does.
-    fn token(&mut self, named: &Pkcs11Key) -> Result<(Pkcs11, Slot, TokenInfo), Fault> {
         let mut tries = 1..LOOKS;
         loop {
             let module = self.module()?;
-            match token(&module, named) {
-                Ok((slot, token)) => return Ok((module, slot, token)),
+            match logged_in(&module, named, pin) {
+                Ok(session) => return Ok(&self.sessions.push_mut((named.clone(), session)).1),
                 // Not under the feet of another library in this process.
                 Err(fault)
                     if fault.then == Then::Look
@@ -134,6 +127,18 @@ impl Module {
             other => other.into(),
         }
     }
+}
+
+/// A session of the token that `named` names.
+fn logged_in(module: &Pkcs11, named: &Pkcs11Key, pin: &Pin) -> Result<Session, Fault> {
+    let (slot, token) = token(module, named)?;
+    let session = module.open_ro_session(slot)?;
+    let as_it_is_now = || {
+        let info = module.get_token_info(slot);
+        info.map_err(|error| Fault { then: Then::Look, ..error.into() })
+    };
+    pin.log_in(&session, &token, as_it_is_now)?;
+    Ok(session)
 }
 
 /// The one token that `named` names.
