@@ -43,6 +43,7 @@ pub mod row_key;
 pub mod saved_plan;
 pub mod scalars;
 pub mod sealing;
+pub mod shared;
 pub mod snapshot;
 pub mod spi;
 pub mod stack;

@@ -2,10 +2,13 @@
 
 #![allow(dead_code, reason = "for KMSs, of which a build may leave out all but key files")]
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
+
+use crate::pg::state::Number;
 
 /// Waits until `fd` is readable: an ordinary PostgreSQL wait. Cancel, `pg_terminate_backend` and
 /// `statement_timeout` end it at once (this unwinds), so does the death of the postmaster (the
@@ -52,18 +55,29 @@ fn wait(fd: BorrowedFd<'_>, until: Option<Instant>) {
     }
 }
 
-#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+/// Of who waits for what another process asks a KMS: `EnvelopeLease`.
+pub(super) fn lease_event() -> u32 {
+    named(&LEASE, c"EnvelopeLease")
+}
+
 fn wait_event() -> u32 {
-    use std::cell::Cell;
-    thread_local!(static EVENT: Cell<u32> = const { Cell::new(0) });
-    if EVENT.get() == 0 {
+    named(&KMS, c"EnvelopeKms")
+}
+
+static KMS: Number = Number::new(0);
+static LEASE: Number = Number::new(0);
+
+/// The number of an event of ours, which `known` keeps.
+#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+fn named(known: &Number, name: &CStr) -> u32 {
+    if known.get() == 0 {
         // SAFETY: allocates or finds the name in shared memory; a backend calls it at any time.
-        EVENT.set(unsafe { pg_sys::WaitEventExtensionNew(c"EnvelopeKms".as_ptr()) });
+        known.set(unsafe { pg_sys::WaitEventExtensionNew(name.as_ptr()) }.into());
     }
-    EVENT.get()
+    known.get() as u32
 }
 
 #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-fn wait_event() -> u32 {
+fn named(_: &Number, _: &CStr) -> u32 {
     pg_sys::PG_WAIT_EXTENSION
 }
