@@ -19,6 +19,7 @@ const INDEX: &[u8] = b"envelope/1 index";
 const BOUNDARIES: &[u8] = b"envelope/1 boundaries";
 const WRAP: &[u8] = b"envelope/1 wrap";
 const KEK_ID: &[u8] = b"envelope/1 kek id";
+const LEASE: &[u8] = b"envelope/1 lease ";
 
 /// The key id of a data key. It commits to the key: derive it again after every unwrap and compare.
 pub fn key_id(data_key: &DataKey) -> KeyId {
@@ -48,6 +49,12 @@ pub fn wrap_key(kek: &[u8; KEY_LEN], out: &mut [u8; KEY_LEN]) {
 /// The id of a file's KEK, which stands in each of its wraps.
 pub fn kek_id(kek: &[u8; KEY_LEN]) -> KeyId {
     id(kek, KEK_ID)
+}
+
+/// Writes the key of a database's leases under the server's `lease_key` to `out`, which is the caller's to wipe.
+pub(crate) fn lease_key(lease_key: &[u8; KEY_LEN], database: u32, out: &mut [u8; KEY_LEN]) {
+    let label = [LEASE, database.to_string().as_bytes()].concat();
+    expand(lease_key, &label, out);
 }
 
 /// HMAC-SHA-256 (RFC 2104) of `parts` one after the other.
@@ -123,5 +130,13 @@ mod tests {
                 })
                 .into();
         assert_eq!(outputs.len(), 6);
+    }
+
+    #[test]
+    fn a_database_stands_in_the_label_of_its_leases() {
+        let (mut ours, mut theirs) = ([0; 32], [0; 32]);
+        lease_key(&[7; 32], 16_384, &mut ours);
+        hkdf_expand(&[7; 32], b"envelope/1 lease 16384", &mut theirs);
+        assert_eq!(ours, theirs);
     }
 }

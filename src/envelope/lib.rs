@@ -30,6 +30,7 @@ pub mod forms;
 pub mod header;
 pub mod index_key;
 mod key_id;
+pub mod lease;
 pub mod search;
 pub mod secret;
 pub mod session;
