@@ -94,6 +94,7 @@ pub extern "C-unwind" fn _PG_init() {
         changed: keyring::settings_changed,
         role_changed: memory::identity::changed,
     });
+    memory::at_load();
     custody::watch_drops();
     adopt::policy::watch();
 }

@@ -24,6 +24,7 @@ static CACHE_MAX_KEYS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_STALE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static SHARED_KEYS: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static AUDIT: GucSetting<AuditLevel> = GucSetting::<AuditLevel>::new(AuditLevel::Off);
 static CRYPTOPERIOD: GucSetting<i32> = GucSetting::<i32>::new(365 * 24 * 3600);
 static AUTO_CREATE_KEY: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -162,6 +163,18 @@ pub fn init(reactions: Reactions) {
         (0, 7 * 24 * 3600),
         GucFlags::UNIT_S,
     );
+    // Keys; a quarter of a kB each. 0: nothing is shared, and no lease key is drawn.
+    GucRegistry::define_int_guc(
+        c"envelope.shared_keys",
+        c"Most data keys that the server's backends share.",
+        c"Only where the library is preloaded. A change needs a restart. 0: each backend asks the KMS for itself.",
+        &SHARED_KEYS,
+        0,
+        1 << 20,
+        // PostgreSQL would end a backend that defined such a setting later.
+        if pg::guc::is_preloading() { GucContext::Postmaster } else { GucContext::Sighup },
+        GucFlags::empty(),
+    );
     GucRegistry::define_enum_guc(
         c"envelope.audit",
         c"What the server's log is told of keys and their use.",
@@ -262,6 +275,11 @@ pub fn cache_limits() -> CacheLimits {
 /// `envelope.cache_max_keys`, if there is a limit.
 pub fn cache_max_keys() -> Option<usize> {
     limit(&CACHE_MAX_KEYS).and_then(|limit| usize::try_from(limit).ok())
+}
+
+/// `envelope.shared_keys`.
+pub fn shared_keys() -> usize {
+    SHARED_KEYS.get().unsigned_abs() as usize
 }
 
 /// A number for which 0 means none.

@@ -6,9 +6,12 @@ pub mod cache;
 mod hash;
 mod hashers;
 pub mod identity;
+mod lease_key;
+pub mod leases;
 mod limits;
 mod nonce;
 mod prefetch;
+mod shared;
 mod unwrapped;
 
 pub use arena::{is_memory_locked, wipe_all};
@@ -17,4 +20,5 @@ pub use hashers::Hashes;
 pub use limits::{Limits, OwnLimits, Turn};
 pub use nonce::fresh as fresh_nonce;
 pub use prefetch::prefetch;
+pub use shared::at_load;
 pub use unwrapped::{Indexes, Unwrapped, count as cached_keys};

@@ -21,6 +21,23 @@ pub fn last_monotonic_ms() -> u64 {
     LAST.get()
 }
 
+/// Milliseconds on a clock that goes on while the machine sleeps, and is one for all processes.
+pub fn boot_ms() -> u64 {
+    of(libc::CLOCK_BOOTTIME)
+}
+
+/// Milliseconds that the machine has slept for since it started.
+pub fn slept_ms() -> u64 {
+    of(libc::CLOCK_BOOTTIME).saturating_sub(of(libc::CLOCK_MONOTONIC))
+}
+
+fn of(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is valid for the write; these clocks exist on every Linux PostgreSQL runs on.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
 /// Now, in PostgreSQL's microseconds.
 pub fn wall_us() -> i64 {
     // SAFETY: reads the system's clock.

@@ -63,6 +63,12 @@ unsafe fn variables() -> impl Iterator<Item = *const *mut pg_sys::config_generic
     }
 }
 
+/// Whether the server loads its libraries now.
+pub fn is_preloading() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
 /// Refuses `prefix.anything` that is not defined.
 pub fn reserve_prefix(prefix: &CStr) {
     // SAFETY: `prefix` is NUL-terminated and PostgreSQL copies it.
@@ -84,6 +90,12 @@ pub fn maintenance_work_mem() -> usize {
 pub fn data_directory() -> String {
     // SAFETY: set at server start, NUL-terminated, never changed after.
     unsafe { CStr::from_ptr(pg_sys::DataDir) }.to_string_lossy().into_owned()
+}
+
+/// The object id of the database this backend is connected to.
+pub fn current_database_oid() -> u32 {
+    // SAFETY: a variable of this backend.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
 /// The name of the database this backend is connected to.

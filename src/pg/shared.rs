@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 
 use pgrx::{pg_guard, pg_sys};
 
+use crate::pg::guc;
+
 pub use condition::Condition;
 pub use exit::before_exit;
 pub use lock::{Held, lock};
@@ -46,7 +48,7 @@ pub fn at_load(areas: &'static [Area], locks: fn() -> usize) {
     // SAFETY: libraries are loaded by one thread; the functions live as long as the library, and whoever was there
     // before is called by ours.
     unsafe {
-        if !pg_sys::process_shared_preload_libraries_in_progress {
+        if !guc::is_preloading() {
             return;
         }
         let wanted = Wanted {
