@@ -53,11 +53,11 @@ CREATE FUNCTION envelope.is_sealed(value bytea)
 COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
   'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
 
-CREATE FUNCTION envelope.flush_cache()
+CREATE FUNCTION envelope.flush_cache(everywhere boolean DEFAULT false)
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_flush_cache_wrapper';
-COMMENT ON FUNCTION envelope.flush_cache() IS
-  'Wipes this session''s unwrapped data keys from memory; gives their number';
+COMMENT ON FUNCTION envelope.flush_cache(boolean) IS
+  'Wipes this session''s unwrapped data keys from memory; gives their number. Everywhere: of all sessions, with all leases';
 
 CREATE FUNCTION envelope.warm(relation regclass)
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE

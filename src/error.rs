@@ -80,6 +80,10 @@ pub enum Error {
     #[error("permission denied to {0}")]
     SuperuserOnly(&'static str),
 
+    /// What only the server's shared memory can do.
+    #[error("cannot {0} where the library is not preloaded")]
+    NeedsPreload(&'static str),
+
     /// An orphaned keyring asked for by a role that had nothing to do with the dropped table.
     #[error("permission denied to {action} keyring {keyring}")]
     NotFormerOwner { action: &'static str, keyring: Uuid },
@@ -530,6 +534,7 @@ impl Error {
             | Error::NeedsKeyToLoad { .. }
             | Error::StoresClear { .. }
             | Error::NotEnforced { .. }
+            | Error::NeedsPreload(_)
             | Error::NotInstalled
             | Error::Outdated => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
@@ -662,6 +667,9 @@ impl Error {
     /// What to do, for the HINT line.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::NeedsPreload(_) => {
+                "Add pgrx-example to shared_preload_libraries, and restart the server."
+            }
             Error::NoRight { role, verb, table, .. } => {
                 return Some(format!(
                     "Whoever may manage the table's keys can give the right: SELECT \

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::catalog::scan::{self, Key, Row};
 use crate::error::{Error, Result};
+use crate::pg::xact;
 
 pub use self::indexes::{
     IndexRow, KeysOf, all_indexes, indexes, indexes_with_keys_of, nearest_indexes,
@@ -137,6 +138,26 @@ pub fn keyrings_named(table_name: &str) -> Result<Vec<Uuid>> {
 pub fn data_key(key_id: KeyId) -> Result<Option<DataKeyRow>> {
     let rows = collect(c"data_key", c"data_key_pkey", 1, &Key::Uuid(&key_id.0), data_key_row)?;
     Ok(rows.into_iter().next())
+}
+
+/// Whether the open transaction, or a part of it, has written the row of a data key as it stands.
+pub fn is_data_key_of_own_writing(key_id: KeyId) -> Result<bool> {
+    is_of_own_writing(c"data_key", c"data_key_pkey", key_id)
+}
+
+/// As [`is_data_key_of_own_writing`], of one of its wraps.
+pub fn is_any_wrap_of_own_writing(key_id: KeyId) -> Result<bool> {
+    is_of_own_writing(c"wrapped_key", c"wrapped_key_pkey", key_id)
+}
+
+fn is_of_own_writing(table: &CStr, index: &CStr, key_id: KeyId) -> Result<bool> {
+    if !xact::has_written() {
+        return Ok(false);
+    }
+    let written = collect(table, index, 1, &Key::Uuid(&key_id.0), |row| {
+        Ok(xact::is_own(row.writer().into()))
+    })?;
+    Ok(written.contains(&true))
 }
 
 /// When the state of a data key last changed, as the session shows times, and why.

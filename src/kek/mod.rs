@@ -10,6 +10,7 @@ mod index;
 mod named;
 mod provider;
 mod sealing;
+mod shared;
 mod unwrap;
 
 pub use alias::resolve_now;

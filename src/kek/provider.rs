@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use envelope::lease;
+
 use crate::error::kms::{Kind, KmsError};
 use crate::error::{Error, Result};
 use crate::kms::{
@@ -23,6 +25,12 @@ pub fn of(kek: &KekUri) -> KmsResult<Box<dyn Provider>> {
 /// As [`of`], of a KEK that somebody named.
 pub fn named(kek: &KekUri) -> Result<Box<dyn Provider>> {
     of(kek).map_err(|error| kms_error(error, "use a KEK".into()))
+}
+
+/// What stands for all that a KMS decides by but the KEK and the wrap: as whom it is asked now, and by which settings.
+/// Who differs in any of them is answered for himself.
+pub fn way() -> [u8; lease::NAME_LEN] {
+    lease::name(&Config { limits: Limits::default(), ..config() })
 }
 
 fn config() -> Config {

@@ -5,13 +5,14 @@
 //! end too: the key's fate is decided elsewhere. With nothing made, each end costs a branch
 //! or two. What the cipher has left on the stack is overwritten here, too.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
+use envelope::header::KeyId;
 use envelope::secret::STACK_BYTES;
 use pgrx::{pg_guard, pg_sys};
 
 use super::stale::{flush, mark_stale};
-use crate::memory::{self, cache};
+use crate::memory::{self, cache, leases};
 use crate::pg::xact::{self, End};
 use crate::pg::{discard, stack};
 use crate::{audit, kms};
@@ -19,6 +20,8 @@ use crate::{audit, kms};
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
     static MADE: Cell<bool> = const { Cell::new(false) };
+    /// Keys whose leases end when the transaction commits.
+    static UNLEASED: RefCell<Vec<KeyId>> = const { RefCell::new(Vec::new()) };
 }
 
 /// From now on every end is acted upon. To be called once.
@@ -36,7 +39,25 @@ pub fn key_made() {
     MADE.set(true);
 }
 
+/// The open transaction takes a key out of use, or a KEK from it: leases of it end when that is committed. Where it is
+/// prepared and committed elsewhere, each backend sees by the catalog that the key does not open.
+pub fn end_leases(key_id: KeyId) {
+    if leases::are_on() {
+        UNLEASED.with_borrow_mut(|keys| keys.push(key_id));
+    }
+}
+
 fn at_end(end: End) {
+    if matches!(end, End::Abort | End::SubAbort { .. }) {
+        // An error may have come while the KMS was asked for others as well.
+        leases::let_go();
+    }
+    if matches!(end, End::Commit | End::Abort | End::Prepare) && leases::are_on() {
+        let unleased = UNLEASED.take();
+        if end == End::Commit {
+            unleased.into_iter().for_each(leases::remove);
+        }
+    }
     if matches!(end, End::Commit | End::Abort | End::Prepare) {
         audit::end_statement();
         stack::overwrite_used(STACK_BYTES);

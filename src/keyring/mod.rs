@@ -10,5 +10,7 @@ pub mod users;
 pub mod wear;
 
 pub use destroyed::{destroyed, without_wraps};
-pub use ends::key_made;
-pub use stale::{begin_statement, flush, look_again, mark_stale, resets, settings_changed};
+pub use ends::{end_leases, key_made};
+pub use stale::{
+    begin_statement, flush_everywhere, flush_own, look_again, mark_stale, resets, settings_changed,
+};

@@ -3,10 +3,12 @@
 
 use pgrx::pg_sys;
 
+use crate::error::{Error, Result};
 use crate::keyring::{ends, table};
+use crate::memory::leases::{self, News};
 use crate::memory::{cache, identity};
-use crate::pg::clock;
 use crate::pg::state::{Flag, Number};
+use crate::pg::{acl, clock};
 use crate::{audit, catalog, pg};
 
 static STALE: Flag = Flag::new(false);
@@ -34,6 +36,33 @@ pub fn settings_changed() {
 pub fn flush() -> usize {
     RESETS.count();
     cache::flush()
+}
+
+/// As [`flush`], by who wants to be asked for anew: what the KMS refused others does not count here either.
+pub fn flush_own() -> usize {
+    leases::distrust_refusals();
+    flush()
+}
+
+/// Wipes every unwrapped key of every backend, and takes all leases away; how many keys this backend had. For
+/// superusers.
+pub fn flush_everywhere() -> Result<usize> {
+    const WHAT: &str = "flush the keys of all sessions";
+    if !acl::is_superuser() {
+        return Err(Error::SuperuserOnly(WHAT));
+    }
+    if leases::flush_everywhere() { Ok(flush_own()) } else { Err(Error::NeedsPreload(WHAT)) }
+}
+
+/// Acts upon what others have done with the keys of all.
+fn hear(news: News) {
+    match news {
+        News::None => {}
+        News::Leases => cache::wipe_leased(),
+        News::All => {
+            flush_own();
+        }
+    }
 }
 
 /// Another number whenever nothing is to count that the KMS has answered so far.
@@ -66,6 +95,7 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     if is_next || first_call || now != ASKED_AT.get() {
         ASKED_AT.set(now);
         pg::xact::accept_invalidations();
+        hear(leases::news());
     }
     if STALE.take() {
         look_again();

@@ -117,6 +117,7 @@ pub fn drop_kek(relation: pg_sys::Oid, kek: &str) -> Result<usize> {
             return Err(Error::ChangedMeanwhile(table.name()));
         }
         require_as_stored(*key_id, kept)?;
+        keyring::end_leases(*key_id);
         tell(Action::DropKek, &table.name(), *key_id, &stored, None);
     }
     let left = |(_, wraps): &(KeyId, Vec<WrappedKey>)| wraps.iter().any(|w| w.kek == stored);

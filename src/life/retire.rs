@@ -84,6 +84,9 @@ impl ManagedKey {
     pub fn change(&self, from: &[State], to: State, reason: Option<&str>) -> Result<()> {
         let key = self.row.key_id;
         if states::change(key, from, to, reason)? {
+            if !to.opens() {
+                keyring::end_leases(key);
+            }
             keyring::look_again();
             self.tell(to, reason);
             return Ok(());

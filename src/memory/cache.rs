@@ -15,6 +15,7 @@ use crate::memory::arena;
 use crate::memory::cache::entry::{Entry, Kept, Slot};
 use crate::memory::hash::IdMap;
 use crate::memory::identity;
+use crate::memory::leases::{self, Bounds};
 use crate::memory::limits::{Limits, OwnLimits};
 use crate::memory::unwrapped::{self, Unwrapped};
 use crate::pg::{clock, report};
@@ -139,6 +140,9 @@ fn row_in(slot: Slot) -> Result<Option<DataKeyRow>> {
             entry.limits.set(limits);
             entry.read_at.set(read_at);
             if !row.state.opens() {
+                if entry.is_unwrapped() {
+                    leases::sweep(row.key_id);
+                }
                 entry.wipe();
             }
         }
@@ -159,10 +163,42 @@ fn limits_of(row: &DataKeyRow) -> Result<Limits> {
     Ok(own.within_settings())
 }
 
+/// The limits of a key whose [`row`] is known.
+pub fn limits(row: &DataKeyRow) -> Result<Limits> {
+    let known = find(slot(row.key_id)).filter(|entry| !entry.is_doubtful());
+    known.map_or_else(|| limits_of(row), |entry| Ok(entry.limits.get()))
+}
+
+/// Whether an open transaction of this backend makes the key.
+pub fn is_made_here(key_id: KeyId) -> bool {
+    identity::all().any(|of| find((key_id, of)).is_some_and(|entry| entry.made_in.get().is_some()))
+}
+
+/// Whether the key was used so much here that the KMS is to be asked, whatever is leased.
+pub fn is_used_up(key_id: KeyId) -> bool {
+    find(slot(key_id)).is_some_and(|entry| entry.is_used_up())
+}
+
 /// Keeps an unwrapped key within its limits, for whoever asks now. `made_in` names the transaction
 /// or savepoint that makes the key; a key unwrapped again stays what it was, whoever had it first.
 pub fn insert(row: DataKeyRow, data_key: &DataKey, made_in: Option<u32>) -> Result<()> {
-    let unwrapped = Unwrapped::new(row.purpose, data_key)?;
+    insert_unwrapped(row, Unwrapped::new(row.purpose, data_key)?, made_in)
+}
+
+/// As [`insert`], of one that came by a lease, or was just made one if `is_new`: it ends with that.
+pub fn insert_leased(
+    row: DataKeyRow,
+    data_key: &DataKey,
+    bounds: Bounds,
+    is_new: bool,
+) -> Result<()> {
+    let known = find(slot(row.key_id)).filter(|_| !is_new);
+    let wear = known.map_or((0, 0), |entry| entry.wear());
+    let unwrapped = Unwrapped::new(row.purpose, data_key)?.leased(bounds, wear);
+    insert_unwrapped(row, unwrapped, None)
+}
+
+fn insert_unwrapped(row: DataKeyRow, unwrapped: Unwrapped, made_in: Option<u32>) -> Result<()> {
     let read_at = entry::doubts();
     let limits = limits_of(&row)?;
     wipe(row.key_id);
@@ -254,10 +290,21 @@ pub fn wipe(key_id: KeyId) {
 pub fn flush() -> usize {
     let unwrapped = unwrapped::count();
     KEYS.with_borrow_mut(|keys| {
-        keys.retain(|_, Kept(entry)| entry.made_in.get().is_some());
         keys.values().for_each(|Kept(entry)| entry.wipe());
+        // A lease would bring a key back whose use is limited: it goes on counting.
+        keys.retain(|_, Kept(entry)| {
+            entry.made_in.get().is_some() || leases::are_on() && entry.limits.get().is_of_use()
+        });
     });
     unwrapped
+}
+
+/// Wipes what came from leases: what they say may have changed.
+pub fn wipe_leased() {
+    KEYS.with_borrow(|keys| {
+        let leased = keys.values().filter(|Kept(entry)| entry.is_leased());
+        leased.for_each(|Kept(entry)| entry.wipe());
+    });
 }
 
 /// Lets go of keys whose maker `is_gone` says will not commit here, wiping them.

@@ -23,7 +23,7 @@ use crate::pg::state::{Flag, Number};
 use crate::pg::{clock, guc};
 use crate::settings;
 
-pub use self::table::{Counts, Name, Refusal, Use};
+pub use self::table::{Counts, Name, Use};
 use self::table::{Head, Slot, Subject, Table, Ticket};
 
 /// The memory of the leases.
@@ -200,6 +200,11 @@ impl Key {
             Purpose::Index => 2,
         };
         Key { subject: Subject { name, database, key_id: row.key_id.0 }, class }
+    }
+
+    /// The database that it is of.
+    pub fn database(&self) -> u32 {
+        self.subject.database
     }
 
     /// What there is, for one who would keep the key for `ttl` milliseconds from when the KMS gave it.
@@ -411,6 +416,14 @@ fn wake_everybody() {
     }
 }
 
+/// As [`remove`], of a key that does not open, as this backend has just read.
+pub fn sweep(key_id: KeyId) {
+    let database = guc::current_database_oid();
+    if with_table(|table| table.sweep(database, &key_id.0)) == Some(true) {
+        wake_everybody();
+    }
+}
+
 /// What other backends have done since this one last looked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum News {
@@ -436,11 +449,14 @@ pub fn news() -> News {
     if is_new(&SEEN_DENIALS, fixed.marks.denials.load(Relaxed)) {
         return News::Leases;
     }
+    if are_on() && has_slept() {
+        return News::Leases;
+    }
     News::None
 }
 
-/// Whether the machine has slept since this was last asked: a clock by which this backend counts did not go on.
-pub fn has_slept() -> bool {
+/// Whether the machine has slept since this was last asked: the clock that this backend counts by did not go on.
+fn has_slept() -> bool {
     let slept = clock::slept_ms();
     let before = SEEN_SLEEP.get();
     SEEN_SLEEP.set(slept);

@@ -23,6 +23,13 @@ pub struct Limits {
     pub session_values: u32,
 }
 
+impl Limits {
+    /// Whether they bound how much a key is used.
+    pub fn is_of_use(&self) -> bool {
+        self.uses.is_some() || self.bytes.is_some()
+    }
+}
+
 /// When a key has had its turn of sealing; `None`: never.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {

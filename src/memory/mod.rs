@@ -3,6 +3,7 @@
 
 mod arena;
 pub mod cache;
+pub mod figures;
 mod hash;
 mod hashers;
 pub mod identity;

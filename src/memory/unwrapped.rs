@@ -18,6 +18,7 @@ use crate::catalog::rows::Purpose;
 use crate::error::{Error, Result};
 use crate::memory::arena::Locked;
 use crate::memory::hashers::{Hashers, Hashes};
+use crate::memory::leases::Bounds;
 use crate::memory::limits::Limits;
 use crate::memory::nonce;
 use crate::memory::prefetch::prefetch;
@@ -37,6 +38,9 @@ pub struct Unwrapped {
     jitter: u64,
     /// Goes on to be used until then, past its time, while the KMS is out of reach.
     stale_until: u64,
+    /// When the lease that it came from ends, and when the next one is to be looked for; else never.
+    leased_until: u64,
+    look_at: u64,
     uses: Cell<u64>,
     bytes: Cell<u64>,
 }
@@ -85,11 +89,35 @@ impl Unwrapped {
             since: clock::monotonic_ms(),
             jitter: u64::from(random % 65),
             stale_until: 0,
+            leased_until: u64::MAX,
+            look_at: u64::MAX,
             uses: Cell::new(0),
             bytes: Cell::new(0),
         };
         COUNT.set(COUNT.get() + 1);
         Ok(unwrapped)
+    }
+
+    /// As it came from a lease: it ends with that, by the limits of whoever has it even before. `wear`: what it was used
+    /// for here already, since the KMS gave it.
+    pub fn leased(mut self, bounds: Bounds, (uses, bytes): (u64, u64)) -> Unwrapped {
+        self.since = bounds.since;
+        self.jitter = 0;
+        self.leased_until = bounds.until;
+        self.look_at = bounds.look_at;
+        self.uses.set(uses);
+        self.bytes.set(bytes);
+        self
+    }
+
+    /// Whether it came from a lease.
+    pub fn is_leased(&self) -> bool {
+        self.leased_until != u64::MAX
+    }
+
+    /// Values that it was used for, and their bytes.
+    pub fn wear(&self) -> (u64, u64) {
+        (self.uses.get(), self.bytes.get())
     }
 
     /// The id that the key itself gives: another one when a fork has zeroed its page.
@@ -184,7 +212,8 @@ impl Unwrapped {
 
     /// Within `limits` at the time `now`.
     pub fn is_within(&self, limits: &Limits, now: u64) -> bool {
-        now < self.expires(limits).max(self.stale_until) && !self.is_used_up(limits)
+        now < self.expires(limits).min(self.look_at).max(self.stale_until)
+            && !self.is_used_up(limits)
     }
 
     /// Not even a KMS that is out of reach lets it be used again.
@@ -199,13 +228,19 @@ impl Unwrapped {
 
     fn expires(&self, limits: &Limits) -> u64 {
         let ttl = limits.ttl_ms - limits.ttl_ms / 1024 * self.jitter;
-        self.since.saturating_add(ttl)
+        self.since.saturating_add(ttl).min(self.leased_until)
     }
 
     fn is_used_up(&self, limits: &Limits) -> bool {
-        limits.uses.is_some_and(|limit| self.uses.get() >= limit)
-            || limits.bytes.is_some_and(|limit| self.bytes.get() >= limit)
+        is_used_up(self.wear(), limits)
     }
+}
+
+/// Whether a key that was used so much, for values and their bytes, is to be asked for anew.
+#[inline(always)]
+pub fn is_used_up((uses, bytes): (u64, u64), limits: &Limits) -> bool {
+    limits.uses.is_some_and(|limit| uses >= limit)
+        || limits.bytes.is_some_and(|limit| bytes >= limit)
 }
 
 impl Indexes {

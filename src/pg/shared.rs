@@ -16,7 +16,7 @@ use crate::pg::guc;
 
 pub use condition::Condition;
 pub use exit::before_exit;
-pub use lock::{Held, lock};
+pub use lock::lock;
 
 /// A piece of the shared memory. All its functions are called in the postmaster, and must not raise.
 pub struct Area {

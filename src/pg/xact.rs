@@ -121,6 +121,12 @@ pub fn is_own(number: u32) -> bool {
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(number)) }
 }
 
+/// Whether this transaction has written anything so far.
+pub fn has_written() -> bool {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
 /// Whether this server is a standby, or still recovers.
 pub fn is_in_recovery() -> bool {
     // SAFETY: reads a variable of shared memory.

@@ -138,8 +138,12 @@ fn envelope_check() -> std::result::Result<
 }
 
 #[pg_extern(sql = false)]
-fn envelope_flush_cache() -> i32 {
-    i32::try_from(keyring::flush()).unwrap_or(i32::MAX)
+fn envelope_flush_cache(everywhere: Option<bool>) -> std::result::Result<i32, ErrorReport> {
+    let flushed = match required(everywhere, "everywhere")? {
+        true => keyring::flush_everywhere()?,
+        false => keyring::flush_own(),
+    };
+    Ok(i32::try_from(flushed).unwrap_or(i32::MAX))
 }
 
 #[pg_extern(sql = false)]

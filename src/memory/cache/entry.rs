@@ -10,7 +10,7 @@ use crate::error::RowResult;
 use crate::memory::identity::Identity;
 use crate::memory::limits::Limits;
 use crate::memory::prefetch::prefetch;
-use crate::memory::unwrapped::Unwrapped;
+use crate::memory::unwrapped::{self, Unwrapped};
 use crate::pg::clock;
 use crate::pg::state::Number;
 
@@ -42,6 +42,8 @@ pub struct Entry {
     pub order: Cell<u64>,
     /// The transaction or savepoint that made the key, while it is open.
     pub made_in: Cell<Option<u32>>,
+    /// What its key was used for, values and bytes, when it was wiped: one that comes back by a lease goes on counting.
+    pub spent: Cell<(u64, u64)>,
 }
 
 /// An entry of the map. When it leaves, its key is wiped, whoever else holds the entry.
@@ -58,7 +60,18 @@ impl Entry {
             row: Cell::new(row),
             order: Cell::new(0),
             made_in: Cell::new(None),
+            spent: Cell::new((0, 0)),
         }
+    }
+
+    /// What its key was used for since the KMS gave it, values and bytes.
+    pub fn wear(&self) -> (u64, u64) {
+        self.unwrapped.borrow().as_ref().map_or(self.spent.get(), Unwrapped::wear)
+    }
+
+    /// Whether its key was used so much that the KMS is to be asked.
+    pub fn is_used_up(&self) -> bool {
+        unwrapped::is_used_up(self.wear(), &self.limits.get())
     }
 
     /// The catalog or the settings may have changed since it was read.
@@ -71,6 +84,11 @@ impl Entry {
         self.unwrapped.borrow().is_some()
     }
 
+    /// Whether its key is here, and came from a lease.
+    pub fn is_leased(&self) -> bool {
+        self.unwrapped.borrow().as_ref().is_some_and(Unwrapped::is_leased)
+    }
+
     /// See [`prefetch`]: what is kept with the key, too.
     pub fn prefetch(&self) {
         prefetch(self);
@@ -81,7 +99,9 @@ impl Entry {
 
     /// Wipes its key.
     pub fn wipe(&self) {
-        self.unwrapped.replace(None);
+        if let Some(key) = self.unwrapped.replace(None) {
+            self.spent.set(key.wear());
+        }
     }
 
     /// Wipes its key when not even a KMS out of reach lets it be used again.

@@ -302,6 +302,18 @@ impl Table<'_> {
         }
     }
 
+    /// As [`Self::remove_all`], of one key, where there is something to take away. Whether there was.
+    pub fn sweep(&mut self, database: u32, key_id: &[u8; 16]) -> bool {
+        let is_there = self
+            .slots
+            .iter()
+            .any(|slot| slot.kind == KEY && slot.database == database && slot.key_id == *key_id);
+        if is_there {
+            self.remove_all(Some(database), Some(key_id));
+        }
+        is_there
+    }
+
     /// The KMS has refused what `subject` names. Each refusal in a row stands twice as long as the one before.
     pub fn refuse(&mut self, subject: &Subject, class: u32, patience: u64, now: u64) {
         if self.slot(&subject.name).is_none() && !self.put(subject, REFUSAL, now) {
