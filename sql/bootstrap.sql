@@ -285,9 +285,37 @@ COMMENT ON TABLE envelope.followed_keyring IS
   'Keyrings whose data keys arrive by replication: they are made and rotated where they come from';
 COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
 
+-- What was done to keys, to the rights on them and to the columns that they protect: a row for each event that the
+-- audit has, written in the same transaction and never changed. Names are those of that day. No wrap, no value.
+CREATE TABLE envelope.key_event (
+  id              uuid PRIMARY KEY,
+  at              timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  event           text NOT NULL,
+  role            text NOT NULL,
+  login_role      text NOT NULL,
+  table_name      text,
+  keyring_id      uuid,
+  key_id          uuid,
+  kek             text,
+  kms_request_id  text,
+  grantee         text,
+  verb            text,
+  count           bigint,
+  detail          text
+);
+CREATE INDEX key_event_at ON envelope.key_event (at);
+CREATE INDEX key_event_keyring ON envelope.key_event (keyring_id);
+COMMENT ON TABLE envelope.key_event IS
+  'The history of keys, of the rights on them and of protected columns: rows are only added';
+COMMENT ON COLUMN envelope.key_event.event IS 'As in the audit: create, rotate, destroy, grant, ...';
+COMMENT ON COLUMN envelope.key_event.role IS 'Whose right counted, by its name of that day';
+COMMENT ON COLUMN envelope.key_event.login_role IS 'Who logged in';
+COMMENT ON COLUMN envelope.key_event.kms_request_id IS 'The KMS''s number of the request that drew a new key';
+COMMENT ON COLUMN envelope.key_event.detail IS 'The reason, or the new value';
+
 -- Dumps carry the rows, and the database's owner may take them.
 GRANT SELECT ON envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key,
-  envelope.key_grant, envelope.sealed_column, envelope.key_use TO pg_database_owner;
+  envelope.key_grant, envelope.sealed_column, envelope.key_use, envelope.key_event TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('envelope.keyring', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.keyring_table', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.data_key', '');
@@ -295,3 +323,4 @@ SELECT pg_catalog.pg_extension_config_dump('envelope.wrapped_key', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.key_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.sealed_column', '');
 SELECT pg_catalog.pg_extension_config_dump('envelope.key_use', '');
+SELECT pg_catalog.pg_extension_config_dump('envelope.key_event', '');

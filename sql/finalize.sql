@@ -35,6 +35,16 @@ REVOKE ALL ON FUNCTION envelope.keep_destroyed() FROM PUBLIC;
 COMMENT ON FUNCTION envelope.keep_destroyed() IS
   'Trigger: refuses that a destroyed data key is used again';
 
+CREATE FUNCTION envelope.keep_history()
+  RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+  BEGIN
+    RAISE EXCEPTION 'the history of keys is not changed: rows are only added to envelope.key_event'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'It is what shows an auditor what was done to keys.';
+  END $$;
+REVOKE ALL ON FUNCTION envelope.keep_history() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_history() IS 'Trigger: refuses to change or delete what the history of keys has';
+
 -- The triggers, each on some of the tables. All are ALWAYS, so that they also fire when logical replication
 -- applies a change.
 DO $$
@@ -45,7 +55,7 @@ DECLARE
   catalog_table pg_catalog.text;
   cached pg_catalog.text[] :=
     '{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column, column_index}';
-  others pg_catalog.text[] := '{key_use, reencryption, followed_keyring}';
+  others pg_catalog.text[] := '{key_use, reencryption, followed_keyring, key_event}';
   of_this_node pg_catalog.text[] := '{reencryption, followed_keyring}';
 BEGIN
   FOR tables, trigger, definition IN VALUES
@@ -79,7 +89,11 @@ BEGIN
     -- Nor does a node on which a key was not destroyed bring it back.
     ('{data_key}', 'keep_destroyed', 'BEFORE UPDATE ON envelope.%I FOR EACH ROW
        WHEN (OLD.state OPERATOR(pg_catalog.=) ''destroyed'' AND NEW.state OPERATOR(pg_catalog.<>) ''destroyed'')
-       EXECUTE FUNCTION envelope.keep_destroyed()')
+       EXECUTE FUNCTION envelope.keep_destroyed()'),
+    ('{key_event}', 'keep_history', 'BEFORE UPDATE OR DELETE ON envelope.%I
+       FOR EACH ROW EXECUTE FUNCTION envelope.keep_history()'),
+    ('{key_event}', 'keep_history_truncate', 'BEFORE TRUNCATE ON envelope.%I
+       FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_history()')
   LOOP
     FOREACH catalog_table IN ARRAY tables LOOP
       EXECUTE pg_catalog.format('CREATE TRIGGER %I ' OPERATOR(pg_catalog.||) definition, trigger, catalog_table);

@@ -152,9 +152,14 @@ impl Event {
         }
     }
 
-    fn line(&self) -> String {
+    /// As a JSON object, without the fields that it does not have.
+    pub fn json(&self) -> String {
         // Nothing here can fail to be JSON.
-        format!("{PREFIX}{}", ascii(&serde_json::to_string(self).unwrap_or_default()))
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn line(&self) -> String {
+        format!("{PREFIX}{}", ascii(&self.json()))
     }
 }
 
@@ -163,6 +168,13 @@ pub fn log(action: Action, fill: impl FnOnce(&mut Event)) {
     if settings::audit() >= action.level() {
         let mut event = Event::new(action);
         fill(&mut event);
+        tell(&event);
+    }
+}
+
+/// As [`log`], of what is at hand.
+pub fn tell(event: &Event) {
+    if settings::audit() >= event.event.level() {
         report::to_log(event.line());
     }
 }

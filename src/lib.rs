@@ -83,6 +83,11 @@ pgrx::extension_sql_file!(
     requires = ["policies", "sealed_type", "typed"]
 );
 pgrx::extension_sql_file!("../sql/search.sql", name = "search", requires = ["sealed_type"]);
+pgrx::extension_sql_file!(
+    "../sql/evidence.sql",
+    name = "evidence",
+    requires = ["policies", "indexes", "lint", "sweep"]
+);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

@@ -32,9 +32,9 @@ use self::options::Options;
 use self::subject::Values;
 use self::unique::Beside;
 use self::wish::Named;
-use crate::audit::{self, Action};
+use crate::audit::Action;
 use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow, Verb};
-use crate::catalog::write::random_uuid;
+use crate::catalog::write::{events, random_uuid};
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, PolicyError, Result};
 use crate::keyring;
@@ -113,7 +113,7 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     };
     require_new(&index)?;
     write::indexes::insert(&index)?;
-    tell(Action::AddIndex, &index);
+    tell(Action::AddIndex, &index)?;
     if repeated > 0 {
         warn_of_duplicates(&index, repeated);
     }
@@ -214,7 +214,7 @@ pub fn drop_index(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
     }
     let Some(index) = index else { return Ok(false) };
     write::indexes::delete(index.id)?;
-    tell(Action::DropIndex, &index);
+    tell(Action::DropIndex, &index)?;
     if attribute::number(relation, index_column).is_some() {
         let (table, column) = (
             display_name(relation),
@@ -319,8 +319,8 @@ fn warn_of_duplicates(index: &IndexRow, repeated: u64) {
     );
 }
 
-fn tell(action: Action, index: &IndexRow) {
-    audit::log(action, |event| {
+fn tell(action: Action, index: &IndexRow) -> Result<()> {
+    events::tell(action, |event| {
         event.table = Some(display_name(index.relation));
         event.detail = Some(format!(
             "{} of {}: {}",
@@ -328,5 +328,5 @@ fn tell(action: Action, index: &IndexRow) {
             text(&index.column_name),
             index.rule
         ));
-    });
+    })
 }

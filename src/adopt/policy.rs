@@ -12,8 +12,9 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 
 use crate::adopt::index;
-use crate::audit::{self, Action};
+use crate::audit::Action;
 use crate::catalog::rows::{self, Form, Former, PolicyRow};
+use crate::catalog::write::events;
 use crate::catalog::{self, write};
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring;
@@ -64,8 +65,7 @@ pub fn set(wanted: &Wanted<'_>) -> Result<()> {
     checks::require_own_tag(&policy, wanted.tag.is_some() || before.is_some())?;
     policy.former = former(&policy, before, ended)?;
     write::columns::set_policy(&policy)?;
-    tell(Action::SetPolicy, relation, wanted.column);
-    Ok(())
+    tell(Action::SetPolicy, relation, wanted.column)
 }
 
 /// Ends the policy of a column, which stays registered; false when it has none. 55000 while some of its values may
@@ -82,7 +82,7 @@ pub fn drop(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     }
     index::require_none(relation, column)?;
     let was_there = write::columns::drop_policy(relation, &encoding::to_string(column.to_bytes()))?;
-    tell(Action::DropPolicy, relation, column);
+    tell(Action::DropPolicy, relation, column)?;
     Ok(was_there)
 }
 
@@ -171,11 +171,11 @@ fn is_same(one: &Former, other: &Former) -> bool {
         && (one.bound_columns.is_empty() || one.tag == other.tag)
 }
 
-fn tell(action: Action, relation: pg_sys::Oid, column: &CStr) {
-    audit::log(action, |event| {
+fn tell(action: Action, relation: pg_sys::Oid, column: &CStr) -> Result<()> {
+    events::tell(action, |event| {
         event.table = Some(display_name(relation));
         event.detail = Some(encoding::to_string(column.to_bytes()));
-    });
+    })
 }
 
 /// `<table>.<column>`: the tag of a policy that is given none.

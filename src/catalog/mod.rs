@@ -36,7 +36,7 @@ pub const TABLES: [&CStr; 6] =
 pub const LATER_TABLES: [&CStr; 1] = [c"column_index"];
 
 /// The others.
-const FURTHER_TABLES: [&CStr; 3] = [c"key_use", c"reencryption", c"followed_keyring"];
+const FURTHER_TABLES: [&CStr; 4] = [c"key_use", c"reencryption", c"followed_keyring", c"key_event"];
 
 /// All of them: the extension writes to them as the owner of the schema.
 pub fn tables() -> impl Iterator<Item = &'static CStr> {
@@ -44,7 +44,7 @@ pub fn tables() -> impl Iterator<Item = &'static CStr> {
 }
 
 /// Triggers that single tables have and that must fire always, and what is wrong when one does not.
-pub const TRIGGERS: [(&CStr, &CStr, &str); 11] = [
+pub const TRIGGERS: [(&CStr, &CStr, &str); 15] = [
     (c"data_key", c"keep_identity", "a data key can be overwritten by another"),
     (c"data_key", c"keep_destroyed", "a destroyed data key can come back"),
     (c"data_key", c"follow", "keys that replication brings are taken for this database's own"),
@@ -56,10 +56,17 @@ pub const TRIGGERS: [(&CStr, &CStr, &str); 11] = [
     (c"reencryption", c"keep_out_before", KEPT_OUT),
     (c"followed_keyring", c"keep_out", KEPT_OUT),
     (c"followed_keyring", c"keep_out_before", KEPT_OUT),
+    (c"key_event", c"keep_out", KEPT_OUT),
+    (c"key_event", c"keep_out_before", KEPT_OUT),
+    (c"key_event", c"keep_history", REWRITABLE),
+    (c"key_event", c"keep_history_truncate", REWRITABLE),
 ];
 
 /// What is wrong without the triggers that keep others out.
 pub const KEPT_OUT: &str = "members of pg_write_all_data may write";
+
+/// What is wrong without those that have the history of keys grow only.
+const REWRITABLE: &str = "the history of keys can be changed";
 
 /// The event trigger by which drops are seen.
 pub const DROPS: &CStr = c"envelope_watch_drops";

@@ -1,6 +1,7 @@
 //! What is written to the extension's tables, each statement by SPI as the owner of the schema.
 
 pub mod columns;
+pub mod events;
 pub mod followed;
 pub mod indexes;
 pub mod key_use;

@@ -5,9 +5,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::audit::{self, Action};
+use crate::audit::Action;
 use crate::catalog::rows;
-use crate::catalog::write::columns;
+use crate::catalog::write::{columns, events};
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::pg::column::{self, Column};
@@ -23,7 +23,7 @@ pub fn register_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     sealable(relation, column)?;
     let column = encoding::to_string(column.to_bytes());
     let is_new = columns::register(relation, &column)?;
-    tell(Action::RegisterColumn, relation, column);
+    tell(Action::RegisterColumn, relation, column)?;
     Ok(is_new)
 }
 
@@ -36,7 +36,7 @@ pub fn unregister_column(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
     }
     let column = encoding::to_string(column.to_bytes());
     let was_there = columns::unregister(relation, &column)?;
-    tell(Action::UnregisterColumn, relation, column);
+    tell(Action::UnregisterColumn, relation, column)?;
     Ok(was_there)
 }
 
@@ -59,11 +59,11 @@ pub fn keep_stored(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
     Ok(())
 }
 
-fn tell(action: Action, relation: pg_sys::Oid, column: String) {
-    audit::log(action, |event| {
+fn tell(action: Action, relation: pg_sys::Oid, column: String) -> Result<()> {
+    events::tell(action, |event| {
         event.table = Some(display_name(relation));
         event.detail = Some(column);
-    });
+    })
 }
 
 /// The number of a column that may hold sealed values.

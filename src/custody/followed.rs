@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::write::followed;
+use crate::catalog::write::{events, followed};
 use crate::catalog::{rows, tables};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
@@ -55,9 +55,8 @@ pub fn unfollow(relation: pg_sys::Oid) -> Result<()> {
     let keyring_id = table.sealing_keyring()?;
     followed::forget(keyring_id)?;
     require_own(&table)?;
-    audit::log(Action::Unfollow, |event| {
+    events::tell(Action::Unfollow, |event| {
         event.table = Some(table.name());
         event.keyring_id = audit::keyring(keyring_id);
-    });
-    Ok(())
+    })
 }

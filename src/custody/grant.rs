@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::Verb;
-use crate::catalog::write;
+use crate::catalog::write::{self, events};
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::{rights, table};
@@ -59,12 +59,12 @@ fn change(
         write::delete_grants_to_nobody(keyring_id)?;
         for verb in &verbs {
             write_one(keyring_id, grantee, *verb)?;
-            audit::log(action, |event| {
+            events::tell(action, |event| {
                 event.table = Some(table.name());
                 event.keyring_id = audit::keyring(keyring_id);
                 event.grantee = audit::role(grantee);
                 event.verb = Some(verb.name());
-            });
+            })?;
         }
     }
     keyring::look_again();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, KeyringTable};
-use crate::catalog::{self, write};
+use crate::catalog::{self, write, write::events};
 use crate::census::in_use;
 use crate::custody::orphans;
 use crate::error::{Error, Result};
@@ -39,10 +39,10 @@ pub fn adopt(keyring_id: Uuid, relation: pg_sys::Oid) -> Result<()> {
     }
     orphans::require_former_owner(keyring_id, &links, "adopt")?;
     link(keyring_id, relation)?;
-    audit::log(Action::Adopt, |event| {
+    events::tell(Action::Adopt, |event| {
         event.table = Some(relation::display_name(relation));
         event.keyring_id = audit::keyring(keyring_id);
-    });
+    })?;
     Ok(())
 }
 
@@ -62,11 +62,11 @@ pub fn share(from: pg_sys::Oid, to: pg_sys::Oid) -> Result<()> {
     lock_table(to)?;
     for keyring_id in shared {
         let_open(keyring_id, to)?;
-        audit::log(Action::Share, |event| {
+        events::tell(Action::Share, |event| {
             event.table = Some(relation::display_name(to));
             event.keyring_id = audit::keyring(keyring_id);
             event.detail = Some(format!("of {}", source.name()));
-        });
+        })?;
     }
     keyring::look_again();
     Ok(())
@@ -101,11 +101,11 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
             in_use::require_unused_in(to, link.keyring_id, &source.name())?;
         }
         write::links::delete(link.id)?;
-        audit::log(Action::Unshare, |event| {
+        events::tell(Action::Unshare, |event| {
             event.table = Some(name.clone());
             event.keyring_id = audit::keyring(link.keyring_id);
             event.detail = Some(format!("of {}", source.name()));
-        });
+        })?;
     }
     keyring::look_again();
     Ok(())

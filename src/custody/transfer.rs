@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
+use crate::catalog::write::events;
 use crate::catalog::{at_one_moment, rows, write};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
 use crate::custody::transfer::plan::Plan;
@@ -122,10 +123,10 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
     }
     keyring::look_again();
     for TransferredKeyring { id, .. } in &imported.keyrings {
-        audit::log(Action::Import, |event| {
+        events::tell(Action::Import, |event| {
             event.table = Some(table.clone());
             event.keyring_id = audit::keyring(*id);
-        });
+        })?;
     }
     Ok(imported.sealing().id)
 }

@@ -131,6 +131,20 @@ pub trait Provider: Any {
     fn as_any(&self) -> &dyn Any;
 }
 
+/// The schemes of KEKs that this build can use.
+pub fn built_in() -> Vec<&'static str> {
+    [
+        ("file", true),
+        ("aws-kms", cfg!(feature = "kms-aws")),
+        ("vault", cfg!(feature = "kms-vault")),
+        ("pkcs11", cfg!(feature = "kms-pkcs11")),
+        ("kmip", cfg!(feature = "kms-kmip")),
+    ]
+    .into_iter()
+    .filter_map(|(scheme, is_in)| is_in.then_some(scheme))
+    .collect()
+}
+
 /// Moves a wrap from one KEK to another by way of this process.
 fn unwrap_and_wrap(
     from: &(impl Provider + ?Sized),

@@ -114,7 +114,7 @@ fn create(
     if version == 1 {
         sealed_before::warn_of(root);
     }
-    new.tell(Action::Create, Purpose::Seal, &table.name(), keyring_id);
+    new.tell(Action::Create, Purpose::Seal, &table.name(), keyring_id, None)?;
     Ok(Some(new.key_id))
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, State};
-use crate::catalog::write::{self, key_use, wraps};
+use crate::catalog::write::{self, events, key_use, wraps};
 use crate::census::in_use;
 use crate::custody::{followed, links, orphans};
 use crate::error::{Error, Result};
@@ -55,12 +55,12 @@ pub fn forget_keyring(keyring_id: Uuid, reason: Option<&str>) -> Result<()> {
     }
     write::delete_grants(keyring_id)?;
     write::delete_keyring(keyring_id)?;
-    audit::log(Action::Forget, |event| {
+    events::tell(Action::Forget, |event| {
         event.table = Some(name.clone());
         event.keyring_id = audit::keyring(keyring_id);
         event.count = Some(destroyed as u64);
         event.detail = reason.map(str::to_string);
-    });
+    })?;
     tell(
         format!(
             "keyring {keyring_id} of table {name} is forgotten, {destroyed} data key(s) destroyed"

@@ -46,7 +46,7 @@ pub fn ensure(relation: pg_sys::Oid) -> Result<KeyId> {
         return Ok(theirs.key_id);
     }
     write::lock_keyring(next.keyring_id, true)?;
-    next.put_in(Action::Create)
+    next.put_in(Action::Create, None)
 }
 
 /// Makes the next version of the index key of `relation`; its key id. Terms are written under it from now on, and asked
@@ -64,7 +64,7 @@ pub fn rotate(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
     if !states::change(before, &[State::Active], State::DecryptOnly, Some(reason))? {
         return Err(Error::ChangedMeanwhile(next.table.name()));
     }
-    next.put_in(Action::Rotate)
+    next.put_in(Action::Rotate, Some(reason))
 }
 
 fn is_active(key: &DataKeyRow) -> bool {
@@ -116,7 +116,7 @@ impl Next {
     }
 
     /// Writes it. Its table and its keyring are locked, and no index key of the keyring is active.
-    fn put_in(self, action: Action) -> Result<KeyId> {
+    fn put_in(self, action: Action, reason: Option<&str>) -> Result<KeyId> {
         let Next { table, keyring_id, new } = self;
         let keys = rows::data_keys(keyring_id)?;
         let keks = |wraps: &[rows::WrappedKey]| -> Vec<_> {
@@ -132,7 +132,7 @@ impl Next {
         let versions = keys.iter().filter(|key| key.purpose == Purpose::Index);
         let last = versions.map(|key| key.version).max().unwrap_or(0);
         create::put_in(keyring_id, Purpose::Index, create::version_after(last)?, &new)?;
-        new.tell(action, Purpose::Index, &table.name(), keyring_id);
+        new.tell(action, Purpose::Index, &table.name(), keyring_id, reason)?;
         Ok(new.key_id)
     }
 }

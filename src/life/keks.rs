@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, State, WrappedKey};
-use crate::catalog::write::{self, wraps};
+use crate::catalog::write::{self, events, wraps};
 use crate::error::{Error, Result};
 use crate::kek;
 use crate::keyring;
@@ -58,7 +58,7 @@ pub fn add_kek(
     for (key_id, wrap) in &added {
         wraps::insert(*key_id, wrap)?;
         require_as_stored(*key_id, wrap)?;
-        tell(Action::AddKek, &table.name(), *key_id, &wrap.kek, None);
+        tell(Action::AddKek, &table.name(), *key_id, &wrap.kek, None)?;
     }
     keyring::look_again();
     warn_of_weaker(&keys, &added);
@@ -118,7 +118,7 @@ pub fn drop_kek(relation: pg_sys::Oid, kek: &str) -> Result<usize> {
         }
         require_as_stored(*key_id, kept)?;
         keyring::end_leases(*key_id);
-        tell(Action::DropKek, &table.name(), *key_id, &stored, None);
+        tell(Action::DropKek, &table.name(), *key_id, &stored, None)?;
     }
     let left = |(_, wraps): &(KeyId, Vec<WrappedKey>)| wraps.iter().any(|w| w.kek == stored);
     if wrapped_keys(keyring_id)?.iter().any(left) {
@@ -131,13 +131,19 @@ pub fn drop_kek(relation: pg_sys::Oid, kek: &str) -> Result<usize> {
 }
 
 /// Tells the audit what became of a wrap.
-pub fn tell(action: Action, table: &str, key_id: KeyId, kek: &str, detail: Option<String>) {
-    audit::log(action, |event| {
+pub fn tell(
+    action: Action,
+    table: &str,
+    key_id: KeyId,
+    kek: &str,
+    detail: Option<String>,
+) -> Result<()> {
+    events::tell(action, |event| {
         event.table = Some(table.to_string());
         event.key_id = audit::key(key_id);
         event.kek = Some(kek.to_string());
         event.detail = detail;
-    });
+    })
 }
 
 /// What is in the catalog must be what the KMS gave the key back for, byte for byte.

@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows;
-use crate::catalog::write;
+use crate::catalog::write::{self, events};
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::table;
@@ -23,11 +23,11 @@ pub fn set_minimum_version(relation: pg_sys::Oid, version: i32) -> Result<()> {
         )));
     }
     write::update_minimum_version(keyring_id, version)?;
-    audit::log(Action::SetMinimumVersion, |event| {
+    events::tell(Action::SetMinimumVersion, |event| {
         event.table = Some(table.name());
         event.keyring_id = audit::keyring(keyring_id);
         event.detail = Some(version.to_string());
-    });
+    })?;
     keyring::look_again();
     Ok(())
 }

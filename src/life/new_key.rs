@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, Purpose, WrappedKey};
+use crate::catalog::write::events;
 use crate::error::{Error, Result};
 use crate::kek;
 use crate::kms::{Generated, KmsError, Wrap};
@@ -29,16 +30,28 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// Tells the audit that it is in the catalog now.
-    pub fn tell(&self, action: Action, purpose: Purpose, table: &str, keyring_id: Uuid) {
-        audit::log(action, |event| {
+    /// Tells that it is in the catalog now; `reason`: why it takes the place of another.
+    pub fn tell(
+        &self,
+        action: Action,
+        purpose: Purpose,
+        table: &str,
+        keyring_id: Uuid,
+        reason: Option<&str>,
+    ) -> Result<()> {
+        let is_index = purpose == Purpose::Index;
+        events::tell(action, |event| {
             event.table = Some(table.to_string());
             event.keyring_id = audit::keyring(keyring_id);
             event.key_id = audit::key(self.key_id);
             event.kek = self.wraps.first().map(|wrap| wrap.kek.clone());
             event.kms_request_id = self.request_id.clone();
-            event.detail = (purpose == Purpose::Index).then(|| "index key".into());
-        });
+            event.detail = match reason {
+                Some(reason) if is_index => Some(format!("index key: {reason}")),
+                Some(reason) => Some(reason.into()),
+                None => is_index.then(|| "index key".into()),
+            };
+        })
     }
 }
 

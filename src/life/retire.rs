@@ -4,7 +4,7 @@ use envelope::header::KeyId;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State};
-use crate::catalog::write::states;
+use crate::catalog::write::{events, states};
 use crate::census::terms;
 use crate::error::{Error, Result};
 use crate::keyring;
@@ -88,8 +88,7 @@ impl ManagedKey {
                 keyring::end_leases(key);
             }
             keyring::look_again();
-            self.tell(to, reason);
-            return Ok(());
+            return self.tell(to, reason);
         }
         // Another session may have changed it since it was read.
         let state = rows::data_key(key)?.ok_or(Error::UnknownKey(key))?.state;
@@ -99,16 +98,16 @@ impl ManagedKey {
         Err(Error::KeyState { key, table: self.table.clone(), state: state.name() })
     }
 
-    fn tell(&self, state: State, reason: Option<&str>) {
+    fn tell(&self, state: State, reason: Option<&str>) -> Result<()> {
         let action = match state {
             State::Destroyed => Action::Destroy,
             State::Retired => Action::Retire,
             State::DecryptOnly | State::Active => Action::Unretire,
         };
-        audit::log(action, |event| {
+        events::tell(action, |event| {
             event.table = Some(self.table.clone());
             event.key_id = audit::key(self.row.key_id);
             event.detail = reason.map(str::to_string);
-        });
+        })
     }
 }

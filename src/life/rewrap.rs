@@ -159,8 +159,7 @@ impl Mover {
             let outcome = match heir {
                 Ok(heir) if self.replace(*key_id, old, &heir)? => {
                     let detail = Some(format!("instead of {}", self.from));
-                    keks::tell(Action::Rewrap, &work.table, *key_id, &self.kek_to, detail);
-                    Ok(())
+                    keks::tell(Action::Rewrap, &work.table, *key_id, &self.kek_to, detail)
                 }
                 Ok(_) => Err(Error::ChangedMeanwhile(work.table.clone())),
                 Err(error) => Err(error),

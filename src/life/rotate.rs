@@ -85,14 +85,15 @@ impl Next {
         key_use::delete_old(keyring_id)?;
         let version = create::version_after(last_version(keyring_id)?)?;
         create::put_in(keyring_id, Purpose::Seal, version, &self.new)?;
-        self.new.tell(Action::Rotate, Purpose::Seal, &self.table.name(), keyring_id);
+        let table = self.table.name();
+        self.new.tell(Action::Rotate, Purpose::Seal, &table, keyring_id, Some(reason))?;
         Ok(self.new.key_id)
     }
 }
 
 /// Whether nobody keeps writers out of what a rotation writes to, as `VACUUM FULL` does.
 fn may_write_at_once() -> Result<bool> {
-    for table in [c"keyring", c"data_key", c"wrapped_key", c"key_use"] {
+    for table in [c"keyring", c"data_key", c"wrapped_key", c"key_use", c"key_event"] {
         if !lock::try_write_relation(catalog::oid_of(table)?) {
             return Ok(false);
         }

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{Purpose, Verb};
+use crate::catalog::write::events;
 use crate::catalog::{rows, write};
 use crate::error::Result;
 use crate::kek;
@@ -54,11 +55,11 @@ pub fn set_limits(relation: pg_sys::Oid, limits: &str) -> Result<()> {
     OwnLimits::parse(limits)?;
     let keyring_id = table.sealing_keyring()?;
     write::update_limits(keyring_id, limits)?;
-    audit::log(Action::SetLimits, |event| {
+    events::tell(Action::SetLimits, |event| {
         event.table = Some(table.name());
         event.keyring_id = audit::keyring(keyring_id);
         event.detail = Some(limits.to_string());
-    });
+    })?;
     keyring::look_again();
     Ok(())
 }

@@ -10,6 +10,7 @@ mod build_index;
 mod columns;
 mod context;
 mod destroy;
+mod evidence;
 mod index_keys;
 mod indexes;
 mod inspect;

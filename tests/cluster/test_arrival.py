@@ -279,7 +279,8 @@ def test_what_is_of_one_node_alone_is_left_out(a, b):
 
 @pytest.mark.parametrize("table, trigger", [
     ("data_key", "keep_identity"), ("data_key", "keep_destroyed"), ("data_key", "follow"), ("reencryption", "stay_local"), ("followed_keyring", "stay_local"),
-    ("followed_keyring", "keep_out"), ("key_use", "keep_out_before")])
+    ("followed_keyring", "keep_out"), ("key_use", "keep_out_before"), ("key_event", "keep_out"),
+    ("key_event", "keep_history"), ("key_event", "keep_history_truncate")])
 def test_check_tells_of_triggers_that_do_not_fire_always(db, table, trigger):
     broken = "SELECT relation, sqlstate FROM envelope.check() WHERE NOT ok"
     assert db.sql(broken) == []

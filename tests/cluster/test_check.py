@@ -108,7 +108,7 @@ def test_no_false_alarm_beside_changes(own_cluster, database, isolation):
 
 
 @pytest.mark.parametrize("table", ["keyring", "keyring_table", "data_key", "wrapped_key", "key_grant", "sealed_column",
-                                   "key_use", "reencryption", "followed_keyring", "column_index"])
+                                   "key_use", "reencryption", "followed_keyring", "column_index", "key_event"])
 def test_a_table_that_is_not_the_schemas_owners_is_told_of(db, table):
     """The extension writes as the owner of the schema. The remedy stands in the row."""
     db.sql(f"ALTER TABLE envelope.{table} OWNER TO {db.low}")

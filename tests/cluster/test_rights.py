@@ -119,7 +119,9 @@ def test_a_dba_owns_nothing_and_opens_nothing(db):
                           "INSERT INTO envelope.key_use SELECT gen_random_uuid(), key_id, 1000000, 1 FROM envelope.data_key",
                           "UPDATE envelope.reencryption SET next_block = 1", "DELETE FROM envelope.reencryption",
                           "INSERT INTO envelope.followed_keyring SELECT keyring_id, 'x' FROM envelope.keyring",
-                          "DELETE FROM envelope.followed_keyring"):
+                          "DELETE FROM envelope.followed_keyring", "DELETE FROM envelope.key_event",
+                          "INSERT INTO envelope.key_event (id, event, role, login_role) "
+                          f"VALUES (gen_random_uuid(), 'destroy', '{dba}', '{dba}')"):
             with fails("42501"):
                 c.execute(statement)
         # What monitoring shows: the keys' names and states, and who may use them.

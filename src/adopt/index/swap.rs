@@ -43,8 +43,7 @@ pub fn swap(relation: pg_sys::Oid, old: &CStr, new: &CStr) -> Result<()> {
     for (from, to) in [(&old, &between), (&new, &old), (&between, &new)] {
         run(&format!("ALTER TABLE {table} RENAME COLUMN {} TO {}", quoted(from), quoted(to)))?;
     }
-    tell(Action::DropIndex, &from);
-    Ok(())
+    tell(Action::DropIndex, &from)
 }
 
 /// Statements that give the new column the rights and the comment of the old one, and let PostgreSQL's indexes on both

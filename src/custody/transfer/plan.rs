@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyHistory, DataKeyRow, Keyring, Purpose, State, WrappedKey};
-use crate::catalog::write::{self, key_use, states};
+use crate::catalog::write::{self, events, key_use, states};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
 use crate::custody::transfer::merge::{self, Merged, Move};
 use crate::error::{Error, Result};
@@ -198,7 +198,7 @@ impl<'a> Plan<'a> {
                 tell(table, keyring_id, |event| {
                     event.key_id = audit::key(key_id);
                     event.detail = Some(format!("{}, was not here", state.name()));
-                });
+                })?;
             }
         }
         for (keyring_id, change) in last {
@@ -209,13 +209,13 @@ impl<'a> Plan<'a> {
         }
         for (keyring_id, limits) in &self.limits {
             write::update_limits(*keyring_id, limits)?;
-            tell(table, *keyring_id, |event| event.detail = Some(format!("limits {limits}")));
+            tell(table, *keyring_id, |event| event.detail = Some(format!("limits {limits}")))?;
         }
         for (keyring_id, version) in &self.minimums {
             write::update_minimum_version(*keyring_id, *version)?;
             tell(table, *keyring_id, |event| {
                 event.detail = Some(format!("minimum version {version}"));
-            });
+            })?;
         }
         self.notices.iter().for_each(|notice| report::notice(notice.clone()));
         Ok(())
@@ -274,16 +274,15 @@ fn carry(keyring_id: Uuid, change: &Move, table: &str) -> Result<()> {
     tell(table, keyring_id, |event| {
         event.key_id = audit::key(*key_id);
         event.detail = Some(format!("{}, was {}", to.name(), from.name()));
-    });
-    Ok(())
+    })
 }
 
-fn tell(table: &str, keyring_id: Uuid, fill: impl FnOnce(&mut audit::Event)) {
-    audit::log(Action::Import, |event| {
+fn tell(table: &str, keyring_id: Uuid, fill: impl FnOnce(&mut audit::Event)) -> Result<()> {
+    events::tell(Action::Import, |event| {
         event.table = Some(table.to_string());
         event.keyring_id = audit::keyring(keyring_id);
         fill(event);
-    });
+    })
 }
 
 fn not_proven(keyring_id: Uuid) -> Error {
