@@ -16,6 +16,7 @@
 //! - [`kms`]: who holds the KEKs
 //! - [`catalog`]: the extension's own tables, as typed rows
 //! - [`audit`]: what the server's log is told
+//! - [`figures`]: how often, how much, how long: of this process and of all
 //! - [`settings`]: what an administrator sets
 //! - [`error`]: what a user is told
 //! - [`pg`]: PostgreSQL, wrapped
@@ -30,6 +31,7 @@ mod catalog;
 mod census;
 mod custody;
 mod error;
+mod figures;
 mod kek;
 mod keyring;
 mod kms;
@@ -88,6 +90,7 @@ pgrx::extension_sql_file!(
     name = "evidence",
     requires = ["policies", "indexes", "lint", "sweep"]
 );
+pgrx::extension_sql_file!("../sql/figures.sql", name = "figures", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

@@ -6,6 +6,7 @@ mod allowed;
 mod check;
 mod failures;
 mod fallover;
+mod health;
 mod index;
 mod named;
 mod provider;
@@ -18,6 +19,7 @@ pub use allowed::{is_allowed, not_for_sealing, require_default, require_sealing}
 pub use check::check_kek;
 pub use failures::{is_kms_away, is_out_of_reach};
 pub use fallover::{count as fallovers, first_in_reach};
+pub use health::{Health, health};
 pub use index::{By, with_boundaries_key, with_hasher};
 pub use named::{Named, as_stored, default, named};
 pub use provider::kms_error;

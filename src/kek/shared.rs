@@ -9,9 +9,10 @@ use super::provider;
 use super::unwrap::Answer;
 use crate::catalog::rows::{self, DataKeyRow, WrappedKey};
 use crate::error::Result;
+use crate::figures;
 use crate::kms::{Kind, KmsError};
+use crate::memory::cache;
 use crate::memory::leases::{self, Asking, Bounds, Found, Name, Taken};
-use crate::memory::{cache, figures};
 use crate::settings;
 
 /// A key that may be shared, seen by whoever asks now.
@@ -56,7 +57,7 @@ impl Shared {
 
     /// Keeps what a lease gives; where the next one is due and is not asked for here, for `pause` milliseconds.
     pub fn keep(&self, lease: &leases::Lease, pause: u64) -> Result<()> {
-        figures::note_lease_hit(self.row.key_id);
+        figures::lease_hit(self.row.key_id);
         cache::insert_leased(self.row, lease.data_key(), lease.bounds(pause), false)
     }
 
@@ -65,7 +66,7 @@ impl Shared {
         let begun = Instant::now();
         let left = self.timeout.saturating_sub(begun.saturating_duration_since(since));
         let is_over = self.key.wait(self.ttl, left);
-        figures::note_lease_wait(self.row.key_id, begun.elapsed());
+        figures::lease_waited(self.row.key_id, begun.elapsed());
         is_over
     }
 

@@ -19,6 +19,7 @@ use super::{failures, fallover};
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, WrappedKey};
 use crate::error::{Error, Result};
+use crate::figures;
 use crate::keyring::table::Table;
 use crate::keyring::without_wraps;
 use crate::kms::{Kind, KmsError, Provider, Unwrapped};
@@ -241,8 +242,8 @@ impl Wraps {
             Some((_, Err(error))) => return Err(error.clone()),
             None => return Err(KmsError::new(Kind::InvalidWrap, &wrap.kek, "an unknown wrap")),
         };
-        let Unwrapped { data_key, request_id } =
-            provider.unwrap(&wrap.wrapped, &wrap.kms_context)?;
+        let ask = || provider.unwrap(&wrap.wrapped, &wrap.kms_context);
+        let Unwrapped { data_key, request_id } = figures::kms_request(self.row.key_id, ask)?;
         let unwrap = (wrap.kek.clone(), request_id.clone());
         self.told.borrow_mut().unwraps.push(unwrap);
         same_key(self.row.key_id, wrap, data_key, request_id)
@@ -255,6 +256,7 @@ impl Wraps {
             tell_unwrap(self.row.key_id, &kek, request_id, table);
         }
         if let Some((error, kek)) = fallover {
+            figures::fell_over(self.row.key_id);
             fallover::note(&error, &kek);
         }
     }
@@ -264,7 +266,8 @@ impl Wraps {
 /// is for the audit.
 pub fn ask(key_id: KeyId, wrap: &WrappedKey, table: &str) -> KmsResult<Box<DataKey>> {
     let provider = provider_of(wrap)?;
-    let Unwrapped { data_key, request_id } = provider.unwrap(&wrap.wrapped, &wrap.kms_context)?;
+    let Unwrapped { data_key, request_id } =
+        figures::kms_request(key_id, || provider.unwrap(&wrap.wrapped, &wrap.kms_context))?;
     tell_unwrap(key_id, &wrap.kek, request_id.clone(), table);
     same_key(key_id, wrap, data_key, request_id)
 }

@@ -14,8 +14,8 @@ use pgrx::{pg_guard, pg_sys};
 use super::stale::{flush, mark_stale};
 use crate::memory::{self, cache, leases};
 use crate::pg::xact::{self, End};
-use crate::pg::{discard, stack};
-use crate::{audit, kms};
+use crate::pg::{discard, shared, stack};
+use crate::{audit, figures, kms};
 
 thread_local! {
     /// Some key in the cache was made in a transaction that is still open.
@@ -28,6 +28,7 @@ thread_local! {
 pub fn watch() {
     xact::on_end(at_end);
     xact::on_exit(at_exit);
+    shared::before_exit(figures::leave);
     // The session's next client is another: nothing of the former one's stays in memory.
     discard::on_discard_all(|| {
         flush();
@@ -61,6 +62,7 @@ fn at_end(end: End) {
     if matches!(end, End::Commit | End::Abort | End::Prepare) {
         audit::end_statement();
         stack::overwrite_used(STACK_BYTES);
+        figures::add_up(memory::holds_unlocked);
     }
     if !MADE.get() {
         return;

@@ -80,7 +80,8 @@ impl AwsProvider {
                 answer
             }
         };
-        call(in_time, |why| request.fault(Kind::Unavailable, why))
+        let kek = || KekUri::Aws(self.key.clone());
+        call(kek, operation.counted_as(), in_time, |why| request.fault(Kind::Unavailable, why))
     }
 
     /// ReEncrypt: the data key moves to the other KEK and never leaves KMS.

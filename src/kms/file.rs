@@ -15,6 +15,7 @@ use envelope::wrap::{EncryptionContext, FileKek, UnwrapError};
 use zeroize::Zeroizing;
 
 use super::{Generated, KekUri, Kind, KmsError, Provider, Unwrapped, Wrap};
+use crate::figures::{Operation, kms_operation};
 
 pub use self::create::{create_default, default_uri};
 
@@ -27,6 +28,30 @@ pub(super) struct FileProvider {
 impl FileProvider {
     pub(super) fn new(path: &Path) -> Result<Self, KmsError> {
         Ok(Self { path: path.to_owned(), kek: KekUri::file(path)? })
+    }
+
+    /// Does `work`, and counts it as one operation of this KEK, though no KMS's.
+    fn counted<T>(
+        &self,
+        operation: Operation,
+        work: impl FnOnce() -> Result<T, KmsError>,
+    ) -> Result<T, KmsError> {
+        kms_operation(|| self.kek.to_string(), operation, work)
+    }
+
+    fn open(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Box<DataKey>, KmsError> {
+        let kek = read_kek(&self.path, &self.kek)?;
+        kek.unwrap(wrapped, context).map_err(|error| {
+            let hint = match &error {
+                UnwrapError::OtherKek { .. } => {
+                    "Put the key file back that the wrap was made under. First look what other \
+                     databases have under the one that is there now (envelope.wrapped_key), and move \
+                     that to another KEK (envelope.rewrap): without its file it is lost."
+                }
+                _ => "The wrap was changed, or belongs to another encryption context.",
+            };
+            KmsError::new(Kind::InvalidWrap, &self.kek, error.to_string()).with_hint(hint)
+        })
     }
 
     fn wrap_with(
@@ -43,29 +68,22 @@ impl FileProvider {
 
 impl Provider for FileProvider {
     fn generate(&self, context: &EncryptionContext) -> Result<Generated, KmsError> {
-        let kek = read_kek(&self.path, &self.kek)?;
-        let data_key = DataKey::from_fn(|key| random(key, &self.kek))?;
-        let wrap = self.wrap_with(&kek, &data_key, context)?;
-        Ok(Generated { data_key, wrap, request_id: None })
+        self.counted(Operation::Generate, || {
+            let kek = read_kek(&self.path, &self.kek)?;
+            let data_key = DataKey::from_fn(|key| random(key, &self.kek))?;
+            let wrap = self.wrap_with(&kek, &data_key, context)?;
+            Ok(Generated { data_key, wrap, request_id: None })
+        })
     }
 
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
-        self.wrap_with(&read_kek(&self.path, &self.kek)?, data_key, context)
+        self.counted(Operation::Wrap, || {
+            self.wrap_with(&read_kek(&self.path, &self.kek)?, data_key, context)
+        })
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
-        let kek = read_kek(&self.path, &self.kek)?;
-        let data_key = kek.unwrap(wrapped, context).map_err(|error| {
-            let hint = match &error {
-                UnwrapError::OtherKek { .. } => {
-                    "Put the key file back that the wrap was made under. First look what other \
-                     databases have under the one that is there now (envelope.wrapped_key), and move \
-                     that to another KEK (envelope.rewrap): without its file it is lost."
-                }
-                _ => "The wrap was changed, or belongs to another encryption context.",
-            };
-            KmsError::new(Kind::InvalidWrap, &self.kek, error.to_string()).with_hint(hint)
-        })?;
+        let data_key = self.counted(Operation::Unwrap, || self.open(wrapped, context))?;
         Ok(Unwrapped { data_key, request_id: None })
     }
 

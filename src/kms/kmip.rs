@@ -38,6 +38,7 @@ use super::call::call;
 use super::retry;
 use super::uri::KmipKey;
 use super::{Config, Generated, KekUri, Kind, KmsError, Limits, Provider, Unwrapped, Wrap};
+use crate::figures::Operation;
 
 const CAN_BE_FETCHED: &str = "the KMIP server gives the key itself to whoever may Get it: its attribute Extractable is not false";
 
@@ -61,7 +62,7 @@ impl KmipProvider {
 
     /// Does `task` on the client's thread, on a connection of its own, again where that can help, and
     /// within the limits.
-    fn call<T: Task>(&self, task: T) -> Result<T::Done, KmsError> {
+    fn call<T: Task>(&self, counted_as: Operation, task: T) -> Result<T::Done, KmsError> {
         let asked = Asked { kek: self.kek.clone(), operation: T::OPERATION };
         let (key, server, limits) = (self.key.clone(), self.server.clone(), self.limits);
         let broken = asked.clone();
@@ -78,7 +79,7 @@ impl KmipProvider {
             }
             done
         };
-        call(work, |why| broken.fault(Kind::Unavailable, why))
+        call(|| self.kek.clone(), counted_as, work, |why| broken.fault(Kind::Unavailable, why))
     }
 }
 
@@ -90,12 +91,12 @@ impl Provider for KmipProvider {
                 KmsError::new(Kind::Unavailable, &self.kek, message)
             })
         })?;
-        let (wrap, request_id) = self.wrap_by_server(&data_key, context)?;
+        let (wrap, request_id) = self.wrap_by_server(Operation::Generate, &data_key, context)?;
         Ok(Generated { data_key, wrap, request_id })
     }
 
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
-        Ok(self.wrap_by_server(data_key, context)?.0)
+        Ok(self.wrap_by_server(Operation::Wrap, data_key, context)?.0)
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
@@ -105,7 +106,7 @@ impl Provider for KmipProvider {
         })?;
         let wrapped = wrapped.to_vec();
         let associated = kms_wrap::associated_data(&context.canonical_json());
-        let unwrapped = self.call(work::Unwrap { wrapped, associated });
+        let unwrapped = self.call(Operation::Unwrap, work::Unwrap { wrapped, associated });
         unwrapped.map_err(|error| error.of_context(context))
     }
 
@@ -114,7 +115,7 @@ impl Provider for KmipProvider {
     }
 
     fn examine(&self) -> Result<Vec<String>, KmsError> {
-        let attributes = match self.call(work::Look) {
+        let attributes = match self.call(Operation::Describe, work::Look) {
             // Looking takes a right of its own, which using the key does not.
             Err(error) if error.kind == Kind::Denied => return Ok(Vec::new()),
             looked => looked?,
@@ -132,6 +133,7 @@ impl Provider for KmipProvider {
 impl KmipProvider {
     fn wrap_by_server(
         &self,
+        counted_as: Operation,
         data_key: &DataKey,
         context: &EncryptionContext,
     ) -> Result<(Wrap, Option<String>), KmsError> {
@@ -140,7 +142,7 @@ impl KmipProvider {
             associated: kms_wrap::associated_data(&context.canonical_json()),
             is_seen: self.is_seen.get(),
         };
-        let done = self.call(task).map_err(|error| error.of_context(context))?;
+        let done = self.call(counted_as, task).map_err(|error| error.of_context(context))?;
         self.is_seen.set(true);
         Ok((Wrap { kek: self.kek.clone(), bytes: done.stored }, done.request_id))
     }

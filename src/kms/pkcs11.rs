@@ -32,6 +32,7 @@ use self::module::Module;
 use self::thread::{CallError, Thread};
 use super::uri::Pkcs11Key;
 use super::{Config, Generated, KekUri, Kind, KmsError, Limits, Provider, Unwrapped, Wrap, call};
+use crate::figures::Operation;
 use crate::pg::{exit, wait};
 
 const MODULE: &str = "envelope.pkcs11_module";
@@ -80,19 +81,24 @@ impl Pkcs11Provider {
     /// Does `work` with the key, on the module's thread, within the timeout, and counts it.
     fn call<T: Send + 'static>(
         &self,
+        counted_as: Operation,
         work: impl FnMut(&Session, ObjectHandle, &mut Vec<u8>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, KmsError> {
         exit::watch();
         let (key, pin, again) = (self.key.clone(), self.pin.clone(), self.limits.max_attempts > 1);
-        call::counted(|| {
-            let thread = thread_of(&self.module).map_err(|error| self.unanswered(&error))?;
-            thread
-                .call(self.limits.timeout, wait::until_readable_for, move |module| {
-                    module.with_key(&key, &pin, again, work)
-                })
-                .map_err(|error| self.unanswered(&error))?
-                .map_err(|fault| self.failed(fault))
-        })
+        call::counted(
+            || KekUri::Pkcs11(self.key.clone()),
+            counted_as,
+            || {
+                let thread = thread_of(&self.module).map_err(|error| self.unanswered(&error))?;
+                thread
+                    .call(self.limits.timeout, wait::until_readable_for, move |module| {
+                        module.with_key(&key, &pin, again, work)
+                    })
+                    .map_err(|error| self.unanswered(&error))?
+                    .map_err(|fault| self.failed(fault))
+            },
+        )
     }
 
     fn unanswered(&self, error: &CallError) -> KmsError {
@@ -118,10 +124,16 @@ impl Pkcs11Provider {
     }
 
     /// Wraps `data_key` if the key is fit for it.
-    fn wrap_plain(&self, data_key: Plain, context: &EncryptionContext) -> Result<Wrap, KmsError> {
+    fn wrap_plain(
+        &self,
+        counted_as: Operation,
+        data_key: &DataKey,
+        context: &EncryptionContext,
+    ) -> Result<Wrap, KmsError> {
+        let data_key: Plain = Zeroizing::new(data_key.as_bytes().to_vec());
         let associated_data = kms_wrap::associated_data(&context.canonical_json());
         let chooses = self.token_chooses_iv;
-        let bytes = self.call(move |session, key, last| {
+        let bytes = self.call(counted_as, move |session, key, last| {
             key::check(session, key)?;
             let mut iv = if chooses { Iv::Tokens(last) } else { Iv::Ours };
             let made = gcm::wrap(session, key, &mut iv, &associated_data, &data_key)?;
@@ -141,12 +153,12 @@ impl Provider for Pkcs11Provider {
             let message = format!("no random bytes to be had: {error}");
             KmsError::new(Kind::Unavailable, KekUri::Pkcs11(self.key.clone()), message)
         })?;
-        let wrap = self.wrap(&data_key, context)?;
+        let wrap = self.wrap_plain(Operation::Generate, &data_key, context)?;
         Ok(Generated { data_key, wrap, request_id: None })
     }
 
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
-        self.wrap_plain(Zeroizing::new(data_key.as_bytes().to_vec()), context)
+        self.wrap_plain(Operation::Wrap, data_key, context)
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
@@ -155,7 +167,7 @@ impl Provider for Pkcs11Provider {
         let (wrapped, associated_data) =
             (wrapped.to_vec(), kms_wrap::associated_data(&context.canonical_json()));
         let chooses = self.token_chooses_iv;
-        let opened = self.call(move |session, key, _| {
+        let opened = self.call(Operation::Unwrap, move |session, key, _| {
             let wrap = KmsWrap::parse(&wrapped)
                 .map_err(|error| Fault::new(Kind::InvalidWrap, error.to_string()))?;
             gcm::unwrap_or_tell(session, key, &wrap, &associated_data, chooses)
@@ -171,7 +183,7 @@ impl Provider for Pkcs11Provider {
     }
 
     fn examine(&self) -> Result<Vec<String>, KmsError> {
-        self.call(|session, key, _| key::check(session, key))
+        self.call(Operation::Describe, |session, key, _| key::check(session, key))
     }
 
     fn as_any(&self) -> &dyn Any {

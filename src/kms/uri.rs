@@ -107,6 +107,12 @@ impl KekUri {
         Ok(Self::File(plain))
     }
 
+    /// Which provider a URI is of, by its scheme: `file`, `aws-kms`, `vault`, ...
+    pub fn provider_of(uri: &str) -> &str {
+        let scheme = uri.split(':').next().unwrap_or_default();
+        scheme.split('+').next().unwrap_or_default()
+    }
+
     /// Whether it names one KEK for ever, as what is stored must.
     pub fn is_stored_form(&self) -> bool {
         match self {

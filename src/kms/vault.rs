@@ -66,7 +66,8 @@ impl VaultProvider {
             let limit = key.access.limits.timeout;
             within(limit, run(key, asked.clone()), || asked.timed_out(limit)).await
         };
-        call(in_time, |why| request.fault(Kind::Unavailable, why))
+        let kek = || KekUri::Vault(self.key.key.clone());
+        call(kek, operation.counted_as(), in_time, |why| request.fault(Kind::Unavailable, why))
     }
 
     /// A wrap that transit can have made, as text.

@@ -11,6 +11,7 @@ use envelope::secret::DataKey;
 
 use crate::catalog::rows::{self, DataKeyRow};
 use crate::error::{Result, RowResult};
+use crate::figures;
 use crate::memory::arena;
 use crate::memory::cache::entry::{Entry, Kept, Slot};
 use crate::memory::hash::IdMap;
@@ -78,6 +79,7 @@ pub fn with_key<T>(
             return used.map(Some);
         }
         if !look_up((*key_id, identity), place)? {
+            figures::missed(*key_id);
             return Ok(None);
         }
     }

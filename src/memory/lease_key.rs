@@ -17,10 +17,14 @@ use envelope::secret::{KEY_LEN, wipe_stack};
 
 use crate::error::{Error, Result};
 use crate::memory::arena::Locked;
+use crate::pg::state::Flag;
 use crate::pg::{guc, report};
 
 /// The page, while this process has it.
 static PAGE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The page could not be locked. Set in the postmaster, for all.
+static IS_UNLOCKED: Flag = Flag::new(false);
 
 thread_local! {
     /// The key of this process's database, once it was asked for.
@@ -30,10 +34,16 @@ thread_local! {
 /// Draws a new one, in the postmaster. Without it, which the server's log says, there are no leases.
 pub fn draw() {
     give_up();
+    IS_UNLOCKED.set(false);
     match Page::new() {
         Ok(page) => PAGE.store(page.start.as_ptr(), Relaxed),
         Err(error) => report::to_log(format!("no lease key, so that no keys are leased: {error}")),
     }
+}
+
+/// Whether there is a lease key in memory that may be swapped out.
+pub fn is_unlocked() -> bool {
+    IS_UNLOCKED.get()
 }
 
 /// Calls `work` with the key of this process's database; `None` when there is none.
@@ -133,7 +143,7 @@ fn anonymous() -> std::result::Result<NonNull<u8>, ()> {
             libc::munmap(page.as_ptr().cast(), page_size());
             return Err(());
         }
-        libc::mlock(page.as_ptr().cast(), page_size());
+        IS_UNLOCKED.set(libc::mlock(page.as_ptr().cast(), page_size()) != 0);
     }
     Ok(page)
 }

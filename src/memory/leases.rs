@@ -129,15 +129,18 @@ pub fn as_of() -> Option<u64> {
     with_table(|table| table.generation())
 }
 
+/// Whether the lease key stands in memory that may be swapped out.
+pub fn is_key_unlocked() -> bool {
+    are_on() && lease_key::is_unlocked()
+}
+
 /// What happened so far, and what the slots are now.
-#[allow(dead_code, reason = "for the figures")]
 pub fn figures() -> Option<(Counts, Use)> {
     let now = clock::boot_ms();
     with_table(|table| (table.head.counts, table.count(now)))
 }
 
 /// What happened so far is to be counted anew.
-#[allow(dead_code, reason = "for the figures")]
 pub fn reset_figures() {
     with_table(|table| table.head.counts = Counts::default());
 }

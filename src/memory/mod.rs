@@ -3,7 +3,6 @@
 
 mod arena;
 pub mod cache;
-pub mod figures;
 mod hash;
 mod hashers;
 pub mod identity;
@@ -23,3 +22,8 @@ pub use nonce::fresh as fresh_nonce;
 pub use prefetch::prefetch;
 pub use shared::at_load;
 pub use unwrapped::{Indexes, Unwrapped, count as cached_keys};
+
+/// Whether there are unwrapped keys here in memory that is not locked.
+pub fn holds_unlocked() -> bool {
+    cached_keys() > 0 && !is_memory_locked()
+}

@@ -5,6 +5,7 @@
 //! only what seals and opens is derived, from an index key only what makes terms.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use envelope::header::{KeyId, Sealed};
 use envelope::index_key::IndexKeys;
@@ -16,6 +17,7 @@ use envelope::xaes::DoesNotOpen;
 
 use crate::catalog::rows::Purpose;
 use crate::error::{Error, Result};
+use crate::figures;
 use crate::memory::arena::Locked;
 use crate::memory::hashers::{Hashers, Hashes};
 use crate::memory::leases::Bounds;
@@ -43,6 +45,7 @@ pub struct Unwrapped {
     look_at: u64,
     uses: Cell<u64>,
     bytes: Cell<u64>,
+    figures: figures::Held,
 }
 
 /// What was derived from the key, by what it is for.
@@ -55,6 +58,7 @@ enum Key {
 pub struct Indexes {
     keys: Locked<IndexKeys>,
     hashers: Hashers,
+    figures: Rc<figures::Key>,
 }
 
 /// What seals and opens.
@@ -82,10 +86,12 @@ impl Unwrapped {
     /// Derives from `data_key` what it is for, as of now.
     pub fn new(purpose: Purpose, data_key: &DataKey) -> Result<Unwrapped> {
         let random = getrandom::u32().map_err(|error| Error::System(error.to_string()))?;
-        let key = ready(purpose, data_key);
+        let figures = figures::Held::of(envelope::derive::key_id(data_key));
+        let key = ready(purpose, data_key, &figures);
         wipe_stack();
         let unwrapped = Unwrapped {
             key: key?,
+            figures,
             since: clock::monotonic_ms(),
             jitter: u64::from(random % 65),
             stale_until: 0,
@@ -178,7 +184,10 @@ impl Unwrapped {
             sealing.transaction == xact::number() && sealing.values == limits.session_values;
         if goes_on {
             match seals.key.seal(&mut sealing.session, context, plaintext, frame) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.figures.sealed(plaintext.len());
+                    return Ok(());
+                }
                 Err(SealError::SessionOver) => {}
                 Err(_) => return Err(Error::TooLong(plaintext.len())),
             }
@@ -187,7 +196,9 @@ impl Unwrapped {
         seals
             .key
             .seal(&mut sealing.session, context, plaintext, frame)
-            .map_err(|_| Error::TooLong(plaintext.len()))
+            .map_err(|_| Error::TooLong(plaintext.len()))?;
+        self.figures.sealed(plaintext.len());
+        Ok(())
     }
 
     /// Opens `sealed` to `plaintext`, which is as long as its ciphertext.
@@ -201,7 +212,11 @@ impl Unwrapped {
         let seals = self.seals()?;
         let mut opening = seals.opening.borrow_mut();
         let opening = kept(&mut opening, Opening::none)?;
-        Ok(seals.key.open(opening, sealed, context, plaintext))
+        let opened = seals.key.open(opening, sealed, context, plaintext);
+        if opened.is_ok() {
+            self.figures.opened(plaintext.len());
+        }
+        Ok(opened)
     }
 
     /// One more value of `bytes` bytes.
@@ -252,6 +267,7 @@ impl Indexes {
         use_hasher: impl FnOnce(&Hasher) -> T,
     ) -> Result<T> {
         stack::note_use();
+        self.figures.hashed();
         self.hashers.with(&self.keys, asked, use_hasher)
     }
 
@@ -280,7 +296,7 @@ impl Drop for Unwrapped {
 
 /// The key in its place. It comes there by way of the stack: the caller wipes what is left below it.
 #[inline(never)]
-fn ready(purpose: Purpose, data_key: &DataKey) -> Result<Key> {
+fn ready(purpose: Purpose, data_key: &DataKey, figures: &figures::Held) -> Result<Key> {
     Ok(match purpose {
         Purpose::Seal => Key::Seals(Seals {
             key: Locked::new(SealKey::from_data_key(data_key))?,
@@ -290,6 +306,7 @@ fn ready(purpose: Purpose, data_key: &DataKey) -> Result<Key> {
         Purpose::Index => Key::Indexes(Indexes {
             keys: Locked::new(IndexKeys::from_index_key(data_key))?,
             hashers: Hashers::default(),
+            figures: figures.share(),
         }),
     })
 }

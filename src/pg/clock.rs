@@ -1,6 +1,11 @@
 //! The clocks: one that key expiry is measured with, and the wall's.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::pg::state::Number;
+
+/// From 1970-01-01 to 2000-01-01, in microseconds.
+const UNIX_TO_POSTGRES: i64 = 946_684_800_000_000;
 
 static LAST: Number = Number::new(0);
 
@@ -42,4 +47,10 @@ fn of(clock: libc::clockid_t) -> u64 {
 pub fn wall_us() -> i64 {
     // SAFETY: reads the system's clock.
     unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
+}
+
+/// As [`wall_us`], without PostgreSQL.
+pub fn now_us() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX).saturating_sub(UNIX_TO_POSTGRES)
 }

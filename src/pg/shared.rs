@@ -2,6 +2,7 @@
 //!
 //! Sizes may depend on settings, so that the raw hooks are taken: pgrx's own want them when the library is built.
 
+mod board;
 mod condition;
 mod exit;
 mod lock;
@@ -14,6 +15,8 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::pg::guc;
 
+pub(crate) use board::plain;
+pub use board::{Board, Plain};
 pub use condition::Condition;
 pub use exit::before_exit;
 pub use lock::lock;

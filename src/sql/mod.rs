@@ -11,6 +11,7 @@ mod columns;
 mod context;
 mod destroy;
 mod evidence;
+mod figures;
 mod index_keys;
 mod indexes;
 mod inspect;

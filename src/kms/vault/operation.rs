@@ -1,5 +1,7 @@
 //! What is asked of a transit engine, and the right that it takes.
 
+use crate::figures;
+
 /// A call of the transit API. Source: OpenBao and Vault API documentation, "Transit secrets engine".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -19,6 +21,17 @@ impl Operation {
             Self::Decrypt => "decrypt",
             Self::Rewrap => "rewrap",
             Self::ReadKey => "keys",
+        }
+    }
+
+    /// As what it is counted.
+    pub(super) fn counted_as(self) -> figures::Operation {
+        match self {
+            Self::DataKey => figures::Operation::Generate,
+            Self::Encrypt => figures::Operation::Wrap,
+            Self::Decrypt => figures::Operation::Unwrap,
+            Self::Rewrap => figures::Operation::Rewrap,
+            Self::ReadKey => figures::Operation::Describe,
         }
     }
 

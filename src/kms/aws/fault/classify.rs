@@ -2,6 +2,7 @@
 //! "Common Errors"; the names of throttling errors are those that the AWS SDKs retry on.
 
 use super::Kind;
+use crate::figures;
 
 /// What is asked of KMS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,17 @@ pub(in crate::kms::aws) enum Operation {
 }
 
 impl Operation {
+    /// As what it is counted.
+    pub(in crate::kms::aws) fn counted_as(self) -> figures::Operation {
+        match self {
+            Self::GenerateDataKey => figures::Operation::Generate,
+            Self::Encrypt => figures::Operation::Wrap,
+            Self::Decrypt => figures::Operation::Unwrap,
+            Self::ReEncrypt => figures::Operation::Rewrap,
+            Self::DescribeKey => figures::Operation::Describe,
+        }
+    }
+
     /// Its name in the API, in CloudTrail and, after `kms:`, in IAM.
     pub(super) fn name(self) -> &'static str {
         match self {
