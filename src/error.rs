@@ -489,10 +489,6 @@ pub enum Error {
     #[error("the catalog of extension \"pgrx-example\" in this database is older than its library")]
     Outdated,
 
-    /// What only a library that is preloaded can tell.
-    #[error("there are no figures of the server: pgrx-example is not in shared_preload_libraries")]
-    NotPreloaded,
-
     /// The operating system gave no random bytes, no memory, ...
     #[error("operating system: {0}")]
     System(String),
@@ -540,7 +536,6 @@ impl Error {
             | Error::NotEnforced { .. }
             | Error::NeedsPreload(_)
             | Error::NotInstalled
-            | Error::NotPreloaded
             | Error::Outdated => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
             | Error::CannotLook { .. }
@@ -931,10 +926,6 @@ impl Error {
             Error::View(error) => return error.hint(),
             Error::Kms { error, .. } => return error.hint.as_ref().map(ToString::to_string),
             Error::NotInstalled => "Install it: CREATE EXTENSION \"pgrx-example\".",
-            Error::NotPreloaded => {
-                "Add pgrx-example to shared_preload_libraries and restart the server. What this session has done \
-                 is in envelope.stats."
-            }
             Error::Outdated => {
                 "Update it: ALTER EXTENSION \"pgrx-example\" UPDATE. Until then values open, and are sealed \
                  under the keys that are there."

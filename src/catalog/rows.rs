@@ -26,8 +26,8 @@ pub use self::policies::{
 pub use self::words::{Purpose, State, Verb};
 use self::wraps::stored_context;
 pub use self::wraps::{
-    WrappedKey, any_active_under_kek, any_kek_beyond_files, any_under_kek, each_wrapped_key,
-    next_position, parse_context, wrapped_keys,
+    KekInUse, WrappedKey, any_active_under_kek, any_kek_beyond_files, any_under_kek,
+    each_wrapped_key, keks_in_use, next_position, parse_context, wrapped_keys,
 };
 
 /// That a table uses a keyring.

@@ -182,29 +182,18 @@ pub fn fell_over(key_id: KeyId) {
 
 /// Does `work`, which asks a KMS to unwrap the key.
 pub fn kms_request<T, E>(key_id: KeyId, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let mut asked = AskedFor { key_id, succeeded: false };
+    // A failure until there is an answer: a cancel unwinds, and the end of the process does not even that.
+    of(key_id).count(|counts| {
+        counts.kms_requests += 1;
+        counts.kms_failures += 1;
+    });
     let answer = work();
-    asked.succeeded = answer.is_ok();
-    answer
-}
-
-/// Counts when it is dropped: a cancel unwinds.
-struct AskedFor {
-    key_id: KeyId,
-    succeeded: bool,
-}
-
-impl Drop for AskedFor {
-    fn drop(&mut self) {
-        let key = of(self.key_id);
-        key.count(|counts| {
-            counts.kms_requests += 1;
-            counts.kms_failures += u64::from(!self.succeeded);
-        });
-        if self.succeeded {
-            key.last_unwrap.set(clock::now_us());
-        }
+    if answer.is_ok() {
+        let key = of(key_id);
+        key.count(|counts| counts.kms_failures = counts.kms_failures.saturating_sub(1));
+        key.last_unwrap.set(clock::now_us());
     }
+    answer
 }
 
 impl Key {

@@ -128,6 +128,8 @@ pub(super) struct Of {
 thread_local! {
     /// A process has few KEKs.
     static ASKED: RefCell<Vec<Of>> = const { RefCell::new(Vec::new()) };
+    /// What is asked now: one at a time. Known here, since a process that is terminated does not unwind.
+    static ASKING: RefCell<Option<Asked>> = const { RefCell::new(None) };
 }
 
 /// Does `work`, which is one operation on `kek`, and counts it, also when it unwinds out of its wait.
@@ -136,14 +138,25 @@ pub fn kms_operation<T>(
     operation: Operation,
     work: impl FnOnce() -> Result<T, KmsError>,
 ) -> Result<T, KmsError> {
-    let mut asked =
-        Asked { kek: kek(), operation, outcome: Outcome::Cancelled, since: Instant::now() };
+    let asked = Asked { kek: kek(), operation, outcome: Outcome::Cancelled, since: Instant::now() };
+    ASKING.set(Some(asked));
+    let _asking = Asking;
     let answer = work();
-    asked.outcome = answer.as_ref().map_or_else(|error| error.kind.into(), |_| Outcome::Ok);
+    ASKING.with_borrow_mut(|asked| {
+        if let Some(asked) = asked {
+            let outcome = answer.as_ref().map_or_else(|error| error.kind.into(), |_| Outcome::Ok);
+            asked.outcome = outcome;
+        }
+    });
     answer
 }
 
-/// Counts when it is dropped.
+/// The process ends without an answer to what it asks.
+pub(super) fn leave() {
+    drop(Asking);
+}
+
+/// An operation that began.
 struct Asked {
     kek: String,
     operation: Operation,
@@ -151,8 +164,19 @@ struct Asked {
     since: Instant,
 }
 
-impl Drop for Asked {
+/// Counts what is asked now, when it is dropped: a cancel unwinds.
+struct Asking;
+
+impl Drop for Asking {
     fn drop(&mut self) {
+        if let Some(asked) = ASKING.take() {
+            asked.count();
+        }
+    }
+}
+
+impl Asked {
+    fn count(mut self) {
         let took = self.since.elapsed();
         let (operation, outcome) = (self.operation, self.outcome);
         ASKED.with_borrow_mut(|asked| {

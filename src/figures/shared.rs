@@ -171,6 +171,7 @@ pub fn add_up(is_unlocked: impl FnOnce() -> bool) {
 
 /// The process ends: adds up for the last time, and no longer counts as one that holds keys.
 pub fn leave() {
+    kms::leave();
     key::leave();
     add(false);
 }

@@ -34,15 +34,18 @@ fn told(step: &str, uri: &str) -> Option<String> {
     Some(format!("encryption context bound by: {}", kek.binding().shown()))
 }
 
+/// Of a data key that is for nobody. The database stands in it as in the context of a table's key, for key policies that
+/// ask.
+pub(super) fn trial_context() -> EncryptionContext {
+    let pairs = [("database", guc::current_database()), ("envelope", "check_kek".into())];
+    pairs.into_iter().collect()
+}
+
 fn attempt(uri: &str, passed: &mut usize) -> Result<()> {
     settings::check_unplanted()?;
     let named = kek::named(uri)?;
     *passed += 1;
-    // The database stands in it as in the context of a table's key, for key policies that ask.
-    let context: EncryptionContext =
-        [("database", guc::current_database()), ("envelope", "check_kek".into())]
-            .into_iter()
-            .collect();
+    let context = trial_context();
     let kms = |error| kek::kms_error(error, "use the KEK".into());
     for warning in named.provider().examine().map_err(kms)? {
         report::warning(format!("KEK \"{}\": {warning}", named.uri()), WARNING_HINT);

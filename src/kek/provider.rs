@@ -1,6 +1,7 @@
 //! What reaches a KEK, by the settings and for whoever asks now.
 
 use std::path::Path;
+use std::time::Duration;
 
 use envelope::lease;
 
@@ -20,6 +21,13 @@ pub type KmsResult<T> = std::result::Result<T, KmsError>;
 /// The provider of `kek`, allowed or not: what was sealed under it must open.
 pub fn of(kek: &KekUri) -> KmsResult<Box<dyn Provider>> {
     kms::provider(kek, &config())
+}
+
+/// As [`of`], each operation within `timeout`.
+pub fn of_within(kek: &KekUri, timeout: Duration) -> KmsResult<Box<dyn Provider>> {
+    let mut config = config();
+    config.limits.timeout = timeout;
+    kms::provider(kek, &config)
 }
 
 /// As [`of`], of a KEK that somebody named.

@@ -13,6 +13,9 @@ use crate::kms::KekUri;
 use crate::pg::call::row_function;
 use crate::pg::encoding::RowText;
 
+/// What needs the memory that all share.
+const WHAT: &str = "know what other sessions do";
+
 type Moment = Option<TimestampWithTimeZone>;
 
 #[pg_extern(sql = false)]
@@ -44,7 +47,7 @@ fn envelope_figures_of_keys() -> std::result::Result<
     ErrorReport,
 > {
     keyring::begin_statement(None);
-    let rows = figures::keys().ok_or(Error::NotPreloaded)?;
+    let rows = figures::keys().ok_or(Error::NeedsPreload(WHAT))?;
     Ok(TableIterator::new(rows.into_iter().map(|row| {
         let KeyRow { key, counts, holding, last_unwrap, evicted, since } = row;
         (
@@ -92,7 +95,7 @@ fn envelope_figures_of_kms() -> std::result::Result<
     ErrorReport,
 > {
     keyring::begin_statement(None);
-    let rows = figures::of_kms().ok_or(Error::NotPreloaded)?;
+    let rows = figures::of_kms().ok_or(Error::NeedsPreload(WHAT))?;
     Ok(TableIterator::new(rows.into_iter().map(|KmsRow { of, latency, evicted, since }| {
         let of = of.as_ref();
         (
@@ -135,7 +138,7 @@ fn envelope_figures_of_leases() -> std::result::Result<
     ErrorReport,
 > {
     keyring::begin_statement(None);
-    let unlocked = figures::backends_unlocked().ok_or(Error::NotPreloaded)?;
+    let unlocked = figures::backends_unlocked().ok_or(Error::NeedsPreload(WHAT))?;
     let unlocked = i32::try_from(unlocked).unwrap_or(i32::MAX);
     let since = figures::since().and_then(moment);
     Ok(TableIterator::once((0, 0, 0, 0, 0, unlocked, 0, 0, 0, 0, 0, 0, since)))
@@ -149,7 +152,7 @@ row_function!(envelope_latency_bounds_wrapper, |_| -> Result<Option<pg_sys::Datu
 #[pg_extern(sql = false)]
 fn envelope_stats_reset() -> std::result::Result<(), ErrorReport> {
     keyring::begin_statement(None);
-    if figures::reset() { Ok(()) } else { Err(Error::NotPreloaded.into()) }
+    if figures::reset() { Ok(()) } else { Err(Error::NeedsPreload(WHAT).into()) }
 }
 
 #[pg_extern(sql = false)]

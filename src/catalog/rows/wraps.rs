@@ -1,5 +1,7 @@
 //! The wraps of data keys.
 
+use std::collections::BTreeMap;
+
 use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 
@@ -67,6 +69,38 @@ pub fn any_active_under_kek(uri: &str) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// A KEK by which data keys are wrapped.
+pub struct KekInUse {
+    pub kek: String,
+    /// How many that are.
+    pub keys: usize,
+    /// One of them: one that is in use, if any is.
+    pub key_id: Option<KeyId>,
+}
+
+/// All KEKs, in the order of their names.
+pub fn keks_in_use() -> Result<Vec<KekInUse>> {
+    let mut by_kek: BTreeMap<String, Vec<KeyId>> = BTreeMap::new();
+    scan::all(c"wrapped_key", |row| {
+        let kek = required(row.text(2), "wrapped_key.kek")?;
+        let key_id = KeyId(required(row.uuid(1), "wrapped_key.key_id")?);
+        by_kek.entry(kek).or_default().push(key_id);
+        Ok(true)
+    })?;
+    let one = |(kek, key_ids): (String, Vec<KeyId>)| {
+        let mut chosen = None;
+        for key_id in &key_ids {
+            if data_key(*key_id)?.is_some_and(|key| key.state.opens()) {
+                chosen = Some(*key_id);
+                break;
+            }
+        }
+        let key_id = chosen.or(key_ids.first().copied());
+        Ok(KekInUse { kek, keys: key_ids.len(), key_id })
+    };
+    by_kek.into_iter().map(one).collect()
 }
 
 fn any_wrap(is_wanted: impl Fn(&str) -> bool) -> Result<bool> {
