@@ -10,6 +10,7 @@ use crate::figures::{self, KeyRow, KmsRow};
 use crate::kek::{self, Health};
 use crate::keyring;
 use crate::kms::KekUri;
+use crate::memory::leases;
 use crate::pg::call::row_function;
 use crate::pg::encoding::RowText;
 
@@ -65,7 +66,7 @@ fn envelope_figures_of_keys() -> std::result::Result<
             number(counts.kms_requests),
             number(counts.kms_failures),
             number(counts.kek_fallovers),
-            i32::try_from(holding).unwrap_or(i32::MAX),
+            few(holding),
             last_unwrap.and_then(moment),
             number(evicted),
             moment(since),
@@ -139,9 +140,25 @@ fn envelope_figures_of_leases() -> std::result::Result<
 > {
     keyring::begin_statement(None);
     let unlocked = figures::backends_unlocked().ok_or(Error::NeedsPreload(WHAT))?;
-    let unlocked = i32::try_from(unlocked).unwrap_or(i32::MAX);
+    let unlocked = unlocked + u64::from(leases::is_key_unlocked());
     let since = figures::since().and_then(moment);
-    Ok(TableIterator::once((0, 0, 0, 0, 0, unlocked, 0, 0, 0, 0, 0, 0, since)))
+    // Without leases all of it is zero.
+    let (counts, now) = leases::figures().unwrap_or_default();
+    Ok(TableIterator::once((
+        few(now.slots),
+        few(now.used),
+        few(now.ready),
+        few(now.asked),
+        few(now.refused),
+        few(unlocked),
+        number(counts.lookups),
+        number(counts.hits),
+        number(counts.waits),
+        number(counts.takeovers),
+        number(counts.evictions),
+        number(counts.full),
+        since,
+    )))
 }
 
 row_function!(envelope_latency_bounds_wrapper, |_| -> Result<Option<pg_sys::Datum>> {
@@ -152,6 +169,7 @@ row_function!(envelope_latency_bounds_wrapper, |_| -> Result<Option<pg_sys::Datu
 #[pg_extern(sql = false)]
 fn envelope_stats_reset() -> std::result::Result<(), ErrorReport> {
     keyring::begin_statement(None);
+    leases::reset_figures();
     if figures::reset() { Ok(()) } else { Err(Error::NeedsPreload(WHAT).into()) }
 }
 
@@ -186,7 +204,7 @@ fn envelope_health(
         (
             RowText(kek.clone()),
             KekUri::provider_of(&kek).into(),
-            i32::try_from(keys).unwrap_or(i32::MAX),
+            few(keys),
             reachable,
             unwraps,
             makes_keys,
@@ -200,6 +218,10 @@ fn envelope_health(
 
 fn number(counted: u64) -> i64 {
     i64::try_from(counted).unwrap_or(i64::MAX)
+}
+
+fn few(counted: impl TryInto<i32>) -> i32 {
+    counted.try_into().unwrap_or(i32::MAX)
 }
 
 fn milliseconds(microseconds: u64) -> f64 {
