@@ -115,8 +115,8 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
     }
     lock(&imported, target)?;
     let plan = Plan::of(&imported, &named)?;
-    plan.require_tried(&tried)?;
     let table = target.map_or_else(|| imported.table_name(), relation::display_name);
+    plan.require_tried(&tried, &table)?;
     plan.carry_out(&table)?;
     if let Some(target) = target {
         give(&imported, &plan, target, relation.is_none())?;

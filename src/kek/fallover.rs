@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use super::failures;
 use super::provider::KmsResult;
+use super::weaker::binding;
 use crate::catalog::rows::WrappedKey;
-use crate::kms::{Binding, KekUri, Kind, KmsError};
+use crate::kms::{KekUri, Kind, KmsError};
 use crate::pg::report;
 use crate::settings;
 
@@ -18,7 +19,8 @@ thread_local! {
 
 /// What `work` gives for the first of `wraps` whose KEK is in reach, and the error of one before it
 /// that is not; `None` when there are no wraps. A KEK that refuses is not passed over. One that this build has no provider
-/// for is: nobody was asked, and nobody has refused.
+/// for is: nobody was asked, and nobody has refused. What `work` could not do for want of another KEK, it could not
+/// do by the next wrap either.
 ///
 /// Nor does a KEK step in that binds less than one out of reach, unless
 /// `envelope.fallover_to_weaker` lets it: who cuts the server off from its KMS would get rid of the
@@ -39,6 +41,7 @@ pub fn first_in_reach<'a, T>(
         }
         match work(wrap) {
             Ok(done) => return Some(Ok((done, away.pop().or(not_built_in)))),
+            Err(error) if !is_of(&error, wrap) => return Some(Err(error)),
             Err(error) if failures::is_out_of_reach(error.kind) => {
                 strongest = strongest.max(binding);
                 away.push(error);
@@ -60,9 +63,10 @@ pub fn first_in_reach<'a, T>(
     away.pop().or(not_built_in).map(Err)
 }
 
-/// Of a KEK's name in the catalog; `None`, the least, for one that is none.
-fn binding(kek: &str) -> Option<Binding> {
-    kek.parse::<KekUri>().ok().map(|kek| kek.binding())
+/// Whether `error` is of the wrap's own KEK, and not of one that `work` asks for something else.
+fn is_of(error: &KmsError, wrap: &WrappedKey) -> bool {
+    let shown = || wrap.kek.parse::<KekUri>().map(|kek| kek.to_string());
+    *error.kek == *wrap.kek || shown().is_ok_and(|shown| *error.kek == *shown)
 }
 
 /// A data key was unwrapped by `kek`, since the one before it gave `error`. A WARNING says so, once
@@ -115,6 +119,23 @@ mod tests {
             )
         });
         found.map(|found| found.map(|(kek, _)| kek).map_err(|error| (error.kind, error.kek.into())))
+    }
+
+    #[test]
+    fn what_another_kek_did_not_do_is_not_asked_of_the_next() {
+        let (one, other, new) = ("pkcs11:token=t;object=o", "kmip://h/1", "kmip://h/2");
+        let wraps = [one, other].map(|kek| WrappedKey {
+            kek: kek.to_owned(),
+            kms_context: EncryptionContext::default(),
+            wrapped: Vec::new(),
+        });
+        let asked = Cell::new(0);
+        let found = first_in_reach::<()>(&wraps, |_| {
+            asked.set(asked.get() + 1);
+            Err(KmsError::new(Kind::Unavailable, new, "no"))
+        });
+        assert!(found.is_some_and(|found| found.is_err_and(|error| *error.kek == *new)));
+        assert_eq!(asked.get(), 1);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod provider;
 mod sealing;
 mod shared;
 mod unwrap;
+mod weaker;
 
 pub use alias::resolve_now;
 pub use allowed::{is_allowed, not_for_sealing, require_default, require_sealing};
@@ -25,3 +26,4 @@ pub use named::{Named, as_stored, default, named};
 pub use provider::kms_error;
 pub use sealing::sealing_key;
 pub use unwrap::{ask, into_cache, wrap_again};
+pub use weaker::{Stronger, warn_if_weaker};

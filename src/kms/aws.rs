@@ -93,6 +93,7 @@ impl AwsProvider {
         to_context: &EncryptionContext,
     ) -> Result<Wrap, KmsError> {
         let (from, to) = (self.key.clone(), to.key.clone());
+        let target = to.clone();
         let (sent_context, sent_to_context) = (pairs(context), pairs(to_context));
         let wrapped = self.sendable(wrapped)?;
         let answer = self.call(Operation::ReEncrypt, |client, request| async move {
@@ -111,7 +112,12 @@ impl AwsProvider {
             request.answered_under(&from, answer.source_key_id.as_deref(), id.as_deref())?;
             request.wrap(&to, answer.key_id.as_deref(), answer.ciphertext_blob, id.as_deref())
         });
-        answer.map_err(|error| error.of_contexts(context, to_context))
+        answer.map_err(|error| {
+            let names = |key: &AwsKey| error.message.contains(key.id());
+            let is_targets = names(&target) && !names(&self.key);
+            let kek = if is_targets { KekUri::Aws(target).to_string().into() } else { error.kek };
+            KmsError { kek, ..error }.of_contexts(context, to_context)
+        })
     }
 
     /// A wrap that KMS can have made, ready to send.

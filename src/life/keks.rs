@@ -12,12 +12,10 @@ use crate::audit::{self, Action};
 use crate::catalog::rows::{self, State, WrappedKey};
 use crate::catalog::write::{self, events, wraps};
 use crate::error::{Error, Result};
-use crate::kek;
+use crate::kek::{self, Stronger};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
 use crate::keyring::without_wraps;
-use crate::kms::KekUri;
-use crate::pg::report;
 
 /// Wraps every data key of `relation` by `kek` as well, with `context` as KMS encryption context or
 /// else that of its first wrap. All or none; how many had not been.
@@ -61,29 +59,13 @@ pub fn add_kek(
         tell(Action::AddKek, &table.name(), *key_id, &wrap.kek, None)?;
     }
     keyring::look_again();
-    warn_of_weaker(&keys, &added);
-    Ok(added.len())
-}
-
-/// A WARNING where a KEK that was added binds less than one before it: a key is as strong as the
-/// weakest of its wraps.
-fn warn_of_weaker(keys: &[(KeyId, Vec<WrappedKey>)], added: &[(KeyId, WrappedKey)]) {
-    let binding = |wrap: &WrappedKey| wrap.kek.parse::<KekUri>().ok().map(|kek| kek.binding());
-    let weaker = added.iter().find_map(|(key_id, new)| {
-        let (_, old) = keys.iter().find(|(known, _)| known == key_id)?;
-        let stronger = old.iter().find(|old| binding(old) > binding(new))?;
-        Some((new, stronger))
+    let before = |key_id: KeyId| keys.iter().filter(move |(known, _)| *known == key_id);
+    let pairs = added.iter().flat_map(|(key_id, new)| {
+        let old = before(*key_id).flat_map(|(_, wraps)| wraps);
+        old.map(|old| (old.kek.as_str(), new.kek.as_str()))
     });
-    let Some((new, stronger)) = weaker else { return };
-    report::warning(
-        format!(
-            "KEK {} binds the encryption context by its cipher alone, and KEK {} by its KMS's policy and log \
-             as well",
-            new.kek, stronger.kek
-        ),
-        "Whoever may use the weaker KEK can unwrap the data keys with any context, and no log of a KMS shows \
-         which. The server uses it in the other's place only while envelope.fallover_to_weaker is on.",
-    );
+    kek::warn_if_weaker(pairs, Stronger::Stays);
+    Ok(added.len())
 }
 
 /// Takes `kek` away from every data key of `relation`, once another wrap of each has given it back.

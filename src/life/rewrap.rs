@@ -16,12 +16,13 @@ use crate::catalog::rows::{self, KeyringTable, WrappedKey};
 use crate::catalog::whole;
 use crate::catalog::write::{self, wraps};
 use crate::error::{Error, Result};
+use crate::kek::{self, Stronger};
 use crate::keyring;
 use crate::keyring::table;
 use crate::keyring::users;
 use crate::life::keks::{self, require_as_stored, wrapped_keys};
 use crate::pg::{acl, relation};
-use crate::{kek, settings};
+use crate::settings;
 
 /// A wrap that was or would be moved.
 pub struct Moved {
@@ -81,7 +82,9 @@ pub fn rewrap(
             let refused = || (!work.is_managed).then(|| Err(may_not_move(&work.table)));
             keys.map(|key_id| mover.moved(&work.table, key_id, refused())).collect()
         };
-        return Ok(works.iter().flat_map(would).collect());
+        let would: Vec<Moved> = works.iter().flat_map(would).collect();
+        mover.warn_if_weaker(would.iter().any(|moved| moved.outcome.is_none()));
+        return Ok(would);
     }
     table::require_writable()?;
     let heirs = mover.verified_heirs(&works);
@@ -90,6 +93,7 @@ pub fn rewrap(
         moved.extend(mover.write(work, heirs)?);
     }
     keyring::look_again();
+    mover.warn_if_weaker(moved.iter().any(|moved| matches!(moved.outcome, Some(Ok(())))));
     // These are told in rows, and not raised.
     for error in moved.iter().filter_map(|moved| moved.outcome.as_ref()?.as_ref().err()) {
         audit::refused(error);
@@ -104,6 +108,11 @@ struct Mover {
 }
 
 impl Mover {
+    fn warn_if_weaker(&self, moves_any: bool) {
+        let pair = moves_any.then_some((self.from.as_str(), self.kek_to.as_str()));
+        kek::warn_if_weaker(pair, Stronger::Goes);
+    }
+
     /// Asks the KMS about every wrap, until it is out of reach.
     fn verified_heirs(&self, works: &[Work]) -> Vec<Vec<Result<Heir>>> {
         let mut is_away = false;

@@ -59,6 +59,41 @@ def test_adding_a_stronger_kek_gives_none(aws, weaker):
     assert bindings(aws) == [("cipher",)]
 
 
+def test_moving_to_a_weaker_kek_gives_a_warning(aws, weaker):
+    own = aws.cluster.conf["envelope.default_kek"]
+    aws.people(rows=["x"])
+    aws.people("others")
+    aws.sql("SELECT envelope.create_key('others')")
+    move = "SELECT done FROM envelope.rewrap(%s, %s, dry_run => %s)"
+    with aws.connect() as c:
+        messages = noticed(c)
+        for dry_run, done in ((True, False), (False, True)):
+            assert c.execute(move, (own, weaker, dry_run)).fetchall() == [(done,)] * 2
+            # One for a statement.
+            [(severity, message)] = messages
+            assert severity == "WARNING" and weaker in message and own in message
+            messages.clear()
+        # Where nothing moves, and where it goes the other way, nothing is to be told.
+        for one, other in ((own, weaker), (weaker, weaker), (weaker, own)):
+            c.execute(move, (one, other, False))
+        assert messages == []
+    assert bindings(aws) == [("kms policy and log",)]
+
+
+def test_importing_a_wrap_by_a_weaker_kek_gives_a_warning(aws, weaker):
+    aws.people(rows=["x"])
+    aws.sql("SELECT envelope.add_kek('people', %s)", (weaker,))
+    exported = aws.value("SELECT envelope.export_keyring('people')::text")
+    with aws.connect() as c:
+        messages = noticed(c)
+        c.execute("SELECT envelope.import_keyring(%s, 'people')", (exported,))
+        assert messages == []
+        c.execute("SELECT envelope.drop_kek('people', %s)", (weaker,))
+        c.execute("SELECT envelope.import_keyring(%s, 'people')", (exported,))
+        assert [severity for severity, _ in messages] == ["WARNING"] and weaker in messages[0][1]
+    assert bindings(aws) == [("cipher",)]
+
+
 def test_a_weaker_kek_does_not_step_in_by_itself(aws, weaker, moto, proxy):
     aws.people(rows=["x"])
     aws.sql("SELECT envelope.add_kek('people', %s)", (weaker,))

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from harness import process
 from harness.audit import Audit
 from harness.keyrings import keyring, opened
+from harness.work import Work
 from sqlstate import fails
 
 KEYS = "SELECT version, state, reason, state_changed_at FROM envelope.keys WHERE keyring_id = %s ORDER BY version"
@@ -260,6 +262,26 @@ def test_a_keyring_that_the_table_only_opens_with(a, b):
     assert states(b) == states(a) == ["decrypt-only", "active"]
     assert b.sql("SELECT relation::text, seals FROM envelope.keyring_table ORDER BY 1, 2") == [
         ("public.copy", False), ("public.copy", True), ("public.people", True)]
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_two_at_once(a, b, cluster, database, is_new, end):
+    """The second waits for the first, and then brings what is missing still."""
+    there = database(cluster) if is_new else b
+    if is_new:
+        there.people()
+    older = exported(a)
+    a.sql("SELECT envelope.rotate_key('people')")
+    newer = exported(a)
+    importing = "SELECT envelope.import_keyring(%s, 'people')"
+    with there.connect(autocommit=False) as one, there.connect() as other:
+        one.execute(importing, (json.dumps(newer),))
+        work = Work(lambda: [other.execute(importing, (json.dumps(document),)) for document in (older, newer)])
+        process.wait_until(lambda: there.waits_for_lock(other.info.backend_pid), "the second waits")
+        getattr(one, end)()
+        work.result()
+    assert states(there) == ["decrypt-only", "active"] and exported(there) == newer
 
 
 def test_under_an_older_snapshot(a, b):

@@ -1,5 +1,8 @@
 """Several KEKs over one data key: two regions of KMS, each behind a proxy of its own, one switched off."""
 
+import json
+
+import psycopg
 import pytest
 from harness import faults, process
 from harness import moto as kms
@@ -202,6 +205,43 @@ def test_adding_is_all_or_nothing(db, keks, far, fault, sqlstate):
     assert wrapped_by(db) == [(1, [keks[0]]), (2, [keks[0]])]
 
 
+def test_a_new_kek_that_is_out_of_reach_is_the_one_that_is_told(db, keks, moto, proxy, far):
+    """No other of those that are there is asked: it could not help."""
+    second = kms.kek(moto.create_key())
+    db.sql("SELECT envelope.add_kek('people', %s)", (second,))
+    proxy.reset_counts()
+    for operation in ("Encrypt", "Decrypt"):
+        far.clear()
+        far.reset_counts()
+        far.fault(operation, faults.unavailable)
+        with fails("58030") as caught:
+            db.sql("SELECT envelope.add_kek('people', %s)", (keks[1],))
+        message = caught.value.diag.message_primary
+        assert keks[1] in message.partition("KEK ")[2] and keks[0] not in message and second not in message
+        assert "fallover" not in (caught.value.diag.message_hint or "")
+        assert far.counts[operation] == 1
+    assert proxy.counts == {"Decrypt": 2}
+    # Where it is that of a KEK that is there, the next one is asked.
+    far.clear()
+    proxy.fault("Decrypt", faults.unavailable, times=1)
+    assert db.value("SELECT envelope.add_kek('people', %s)", (keks[1],)) == 1
+
+
+@pytest.mark.parametrize("call", ["envelope.add_kek('people', %(new)s)", "envelope.rewrap(%(old)s, %(new)s)"])
+def test_a_new_kek_that_kms_names_is_the_one_that_is_told(db, keks, moto, proxy, call):
+    """ReEncrypt is one request with two keys."""
+    new = kms.kek(moto.create_key())
+    for told in (new, keks[0]):
+        said = json.dumps({"__type": "DisabledException", "message": f"{told.removeprefix('aws-kms://')} is disabled."})
+        proxy.fault("ReEncrypt", lambda x: x.answer(400, faults.AMZ_JSON, said.encode()), times=1)
+        with db.connect() as c:
+            try:
+                message = c.execute(f"SELECT * FROM {call}", {"new": new, "old": keks[0]}).fetchone()[-1]
+            except psycopg.Error as error:
+                message = error.diag.message_primary
+        assert message.rpartition('KEK "')[2].startswith(told)
+
+
 def test_a_key_made_while_a_kek_is_added(db, keks, far):
     """It would be missing under the new KEK."""
     held = far.hold("Encrypt")
@@ -212,6 +252,25 @@ def test_a_key_made_while_a_kek_is_added(db, keks, far):
         far.clear()
         assert adding.error().sqlstate == "40001"
     assert wrapped_by(db) == [(1, [keks[0]]), (2, [keks[0]])]
+
+
+def test_a_kek_dropped_while_a_keyring_is_imported(both, keks, far):
+    """The import has its wrap as well, and has not tried it: it was there."""
+    both.sql("SELECT envelope.rotate_key('people')")
+    document = both.value("SELECT envelope.export_keyring('people')::text")
+    both.sql("DELETE FROM envelope.wrapped_key w USING envelope.data_key d "
+             "WHERE d.key_id = w.key_id AND d.version = 2 AND w.kek = %s", (keks[1],))
+    importing = "SELECT envelope.import_keyring(%s, 'people')"
+    held = far.hold("Decrypt")
+    with both.patient() as c:
+        work = Work(c.execute, importing, (document,))
+        held()
+        both.sql("SELECT envelope.drop_kek('people', %s)", (keks[1],))
+        far.clear()
+        assert work.error().sqlstate == "40001"
+        assert wrapped_by(both) == [(1, [keks[0]]), (2, [keks[0]])]
+        c.execute(importing, (document,))
+    assert wrapped_by(both) == [(1, list(keks)), (2, list(keks))]
 
 
 def test_a_region_is_moved_to_by_way_of_the_server(db, keks, proxy, far):

@@ -12,7 +12,7 @@ use crate::catalog::write::{self, events, key_use, states};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
 use crate::custody::transfer::merge::{self, Merged, Move};
 use crate::error::{Error, Result};
-use crate::kek;
+use crate::kek::{self, Stronger};
 use crate::memory::OwnLimits;
 use crate::pg::{clock, report};
 use crate::settings;
@@ -168,16 +168,17 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// An error when there is a wrap that was not tried.
-    pub fn require_tried(&self, tried: &Plan<'_>) -> Result<()> {
+    /// 40001 when there is a wrap that was not tried: another session took it away meanwhile.
+    pub fn require_tried(&self, tried: &Plan<'_>, table: &str) -> Result<()> {
         let tried: HashSet<(KeyId, &str)> =
             tried.to_be_tried().map(|(key_id, wrap)| (*key_id, wrap.kek.as_str())).collect();
-        match self.to_be_tried().find(|(key_id, wrap)| !tried.contains(&(*key_id, &wrap.kek))) {
-            None => Ok(()),
-            Some((key_id, _)) => Err(conflict(format!(
-                "data key {key_id} changed while it was imported: import again"
-            ))),
+        let is_tried = |(key_id, wrap): &(KeyId, &WrappedKey)| {
+            tried.contains(&(*key_id, wrap.kek.as_str()))
+        };
+        if self.to_be_tried().all(is_tried) {
+            return Ok(());
         }
+        Err(Error::ChangedMeanwhile(table.to_owned()))
     }
 
     /// Writes it. `table` is for the log.
@@ -204,9 +205,15 @@ impl<'a> Plan<'a> {
         for (keyring_id, change) in last {
             carry(*keyring_id, change, table)?;
         }
+        let mut here = Vec::new();
+        for (key_id, new) in &self.wraps {
+            let known = rows::wrapped_keys(*key_id)?.into_iter();
+            here.extend(known.map(|known| (known.kek, new.kek.as_str())));
+        }
         for (key_id, wrap) in &self.wraps {
             write::wraps::insert(*key_id, wrap)?;
         }
+        kek::warn_if_weaker(here.iter().map(|(old, new)| (old.as_str(), *new)), Stronger::Stays);
         for (keyring_id, limits) in &self.limits {
             write::update_limits(*keyring_id, limits)?;
             tell(table, *keyring_id, |event| event.detail = Some(format!("limits {limits}")))?;
