@@ -6,7 +6,7 @@
 //!
 //! Requests and answers, with the data key in them, are copied while they are sent and parsed. All
 //! of these copies are on this library's heap, which wipes what is given back (`pg::heap`), and they
-//! are given back with the answer, since the connection closes ([`http`]).
+//! are given back with the call, since its connection closes ([`line`]).
 
 mod access;
 mod body;
@@ -15,6 +15,7 @@ mod client;
 mod describe;
 mod http;
 mod key_at;
+mod line;
 mod login;
 mod operation;
 mod request;
@@ -27,7 +28,7 @@ use envelope::secret::DataKey;
 use envelope::wrap::EncryptionContext;
 
 use self::access::Access;
-use self::key_at::KeyAt;
+use self::key_at::{Call, KeyAt};
 use self::operation::Operation;
 use self::request::Request;
 use self::trial::Trial;
@@ -53,7 +54,7 @@ impl VaultProvider {
     fn call<T, F>(
         &self,
         operation: Operation,
-        run: impl FnOnce(KeyAt, Request) -> F + Send + 'static,
+        run: impl FnOnce(Call, Request) -> F + Send + 'static,
     ) -> Result<T, KmsError>
     where
         T: Send + 'static,
@@ -64,7 +65,7 @@ impl VaultProvider {
         let in_time = async move {
             // Each request in it is bounded, too, and then knows what the server said last.
             let limit = key.access.limits.timeout;
-            within(limit, run(key, asked.clone()), || asked.timed_out(limit)).await
+            within(limit, run(Call::new(key), asked.clone()), || asked.timed_out(limit)).await
         };
         let kek = || KekUri::Vault(self.key.key.clone());
         call(kek, operation.counted_as(), in_time, |why| request.fault(Kind::Unavailable, why))
@@ -86,11 +87,11 @@ impl VaultProvider {
     /// The wrap moves to the newest version of its key, and the data key never leaves the server.
     fn renew(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Wrap, KmsError> {
         let (wrap, sent, trial) = (self.text(wrapped)?, context.clone(), self.trial.clone());
-        let answer = self.call(Operation::Rewrap, |key, request| async move {
+        let answer = self.call(Operation::Rewrap, |call, request| async move {
             let body = body::of_wrap(&wrap, &body::context(&sent));
-            let (data, id) = key.ask(&request, body).await?;
+            let (data, id) = call.ask(&request, body).await?;
             let wrap = request.wrap(&data, id.as_deref())?;
-            trial.of_wrap(&key, data.wrap().unwrap_or_default(), &sent).await?;
+            trial.of_wrap(&call, data.wrap().unwrap_or_default(), &sent).await?;
             Ok(wrap)
         });
         answer.map_err(|error| error.of_context(context))
@@ -100,12 +101,12 @@ impl VaultProvider {
 impl Provider for VaultProvider {
     fn generate(&self, context: &EncryptionContext) -> Result<Generated, KmsError> {
         let (sent, trial) = (context.clone(), self.trial.clone());
-        let answer = self.call(Operation::DataKey, |key, request| async move {
+        let answer = self.call(Operation::DataKey, |call, request| async move {
             let body = body::data_key(&body::context(&sent));
-            let (data, request_id) = key.ask(&request, body).await?;
+            let (data, request_id) = call.ask(&request, body).await?;
             let data_key = request.data_key(&data, request_id.as_deref())?;
             let wrap = request.wrap(&data, request_id.as_deref())?;
-            trial.of_wrap(&key, data.wrap().unwrap_or_default(), &sent).await?;
+            trial.of_wrap(&call, data.wrap().unwrap_or_default(), &sent).await?;
             Ok(Generated { data_key, wrap, request_id })
         });
         answer.map_err(|error| error.of_context(context))
@@ -114,11 +115,11 @@ impl Provider for VaultProvider {
     fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<Wrap, KmsError> {
         let body = body::encrypt(data_key, &body::context(context));
         let (sent, trial) = (context.clone(), self.trial.clone());
-        let answer = self.call(Operation::Encrypt, |key, request| async move {
+        let answer = self.call(Operation::Encrypt, |call, request| async move {
             // Before the data key goes there. Encrypting would also make a key that is missing, where
             // the token has the right to.
-            trial.of_key(&key, &sent).await?;
-            let (data, id) = key.ask(&request, body).await?;
+            trial.of_key(&call, &sent).await?;
+            let (data, id) = call.ask(&request, body).await?;
             request.wrap(&data, id.as_deref())
         });
         answer.map_err(|error| error.of_context(context))
@@ -126,8 +127,8 @@ impl Provider for VaultProvider {
 
     fn unwrap(&self, wrapped: &[u8], context: &EncryptionContext) -> Result<Unwrapped, KmsError> {
         let body = body::of_wrap(&self.text(wrapped)?, &body::context(context));
-        let answer = self.call(Operation::Decrypt, |key, request| async move {
-            let (data, request_id) = key.ask(&request, body).await?;
+        let answer = self.call(Operation::Decrypt, |call, request| async move {
+            let (data, request_id) = call.ask(&request, body).await?;
             let data_key = request.data_key(&data, request_id.as_deref())?;
             Ok(Unwrapped { data_key, request_id })
         });
@@ -153,8 +154,8 @@ impl Provider for VaultProvider {
     }
 
     fn examine(&self) -> Result<Vec<String>, KmsError> {
-        let warnings = self.call(Operation::ReadKey, |key, _| async move {
-            match key.described().await {
+        let warnings = self.call(Operation::ReadKey, |call, _| async move {
+            match call.described().await {
                 // Reading a key takes a right that using it does not.
                 Err(error) if error.kind == Kind::Denied => Ok(Vec::new()),
                 described => described,

@@ -142,10 +142,23 @@ def hint(caught):
 
 def test_a_value_is_sealed_and_opened(site, db, proxy, key):
     assert opened(db) == ["x", "y"]
-    # One login and one request a backend.
+    # One login and one request a backend, and one connection for both.
     assert proxy.counts == {"login": 1, "decrypt": 1}
+    assert proxy.connections == 1
     assert wrapped(db).startswith("vault:v1:")
     assert db.sql("SELECT keks FROM envelope.keys") == [([site.kek(key)],)]
+
+
+def test_what_one_call_asks_goes_over_one_connection(site, db, proxy):
+    """A new key is made and tried in one, and opened in another. Between the two none is kept, nor the data key in its
+    buffers."""
+    db.sql("CREATE TABLE people (id int PRIMARY KEY, ssn bytea); CREATE TABLE others (id int PRIMARY KEY, ssn bytea)")
+    with session(db) as c:
+        c.execute("SELECT envelope.create_key('people')")
+        assert proxy.counts == {"login": 1, "datakey": 1, "decrypt": 2, "keys": 1} and proxy.connections == 2
+        proxy.reset_counts()
+        c.execute("SELECT envelope.create_key('others')")
+        assert proxy.counts == {"datakey": 1, "decrypt": 2, "keys": 1} and proxy.connections == 2
 
 
 def test_the_context_is_bound_and_stands_in_the_audit_log(db, bao, key):
@@ -507,6 +520,36 @@ def test_one_failure_is_tried_again(db, key, proxy, fault):
     proxy.fault("decrypt", fault, times=1)
     assert opened(db) == ["x", "y"]
     assert proxy.counts == {"login": 1, "decrypt": 2}
+
+
+def test_a_connection_that_breaks_after_the_login_is_no_failure(db, key, proxy):
+    """A server may close what it has answered on. The request goes over a new connection, and is not an attempt more."""
+    proxy.fault("decrypt", faults.reset, times=1)
+    assert opened(db, kms_max_attempts=1) == ["x", "y"]
+    assert proxy.counts == {"login": 1, "decrypt": 2} and proxy.connections == 2
+    # What goes over a new one is.
+    proxy.fault("decrypt", faults.reset)
+    proxy.reset_counts()
+    with fails("58030"):
+        opened(db, kms_max_attempts=1)
+    assert proxy.counts == {"login": 1, "decrypt": 2} and proxy.connections == 2
+
+
+def test_a_server_that_closes_its_connections(db, key, proxy):
+    def last(x):
+        x.close = True
+        faults.none(x)
+
+    proxy.fault("login", last)
+    assert opened(db, kms_max_attempts=1) == ["x", "y"]
+    assert proxy.counts == {"login": 1, "decrypt": 1} and proxy.connections == 2
+
+
+def test_an_attempt_more_goes_over_another_connection(db, key, proxy):
+    """Which may lead to another server behind the same address."""
+    proxy.fault("decrypt", error(503, "Vault is sealed"), times=1)
+    assert opened(db) == ["x", "y"]
+    assert proxy.counts == {"login": 1, "decrypt": 2} and proxy.connections == 2
 
 
 def test_a_refusal_about_a_key_is_not_tried_again(db, key, proxy):

@@ -14,9 +14,10 @@ from . import faults, process
 
 
 class FaultProxy:
-    """Counts what arrives (`counts["Decrypt"]`), keeps each request's JSON, and answers through `fault` where one is
-    set: for so many `times`, or until `clear`. STS goes through it, too: `callers` has each operation with the name of
-    the assumed role's session that asked for it, `server` for the server itself. With a `tls` certificate it is HTTPS.
+    """Counts what arrives (`counts["Decrypt"]`) and over how many `connections`, keeps each request's JSON, and answers
+    through `fault` where one is set: for so many `times`, or until `clear`. STS goes through it, too: `callers` has each
+    operation with the name of the assumed role's session that asked for it, `server` for the server itself. With a `tls`
+    certificate it is HTTPS.
 
     A request of OpenBao's API counts as what stands behind the mount in its path: `datakey`, `decrypt`, `keys`, `login`."""
 
@@ -27,6 +28,7 @@ class FaultProxy:
         self._faults = {}
         self.released = threading.Event()
         self.counts = collections.Counter()
+        self.connections = 0
         self.requests = []
         self.callers = []
         self._assumed = {}
@@ -63,6 +65,7 @@ class FaultProxy:
     def reset_counts(self):
         with self._lock:
             self.counts.clear()
+            self.connections = 0
             self.requests.clear()
             self.callers.clear()
 
@@ -110,6 +113,10 @@ class FaultProxy:
         self.stop()
 
     # -- traffic ------------------------------------------------------------------------------------------------
+
+    def connected(self):
+        with self._lock:
+            self.connections += 1
 
     def arrived(self, operation, request, caller):
         # Its fault is taken first: who waits for the count may then change the faults.
@@ -170,7 +177,13 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer goes out in two writes: the second would wait for the client's word that it has the first.
+    disable_nagle_algorithm = True
     owner = None
+
+    def setup(self):
+        super().setup()
+        self.owner.connected()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -203,6 +216,8 @@ class Exchange:
         self.request = request
         self.caller = caller
         self.released = handler.owner.released
+        # Whether the answer says that the connection closes with it.
+        self.close = False
 
     def upstream(self):
         answer = self._handler.owner.forward(self._handler.command, self._handler.path, dict(self._handler.headers), self._body)
@@ -217,6 +232,8 @@ class Exchange:
         h.send_header("Content-Type", content_type)
         h.send_header("x-amzn-RequestId", "11111111-2222-3333-4444-555555555555")
         h.send_header("Content-Length", str(len(body) if length is None else length))
+        if self.close:
+            h.send_header("Connection", "close")
         h.end_headers()
         self.send(body)
         if length is not None and length != len(body):

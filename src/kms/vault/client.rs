@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
@@ -17,7 +18,8 @@ use super::super::tls::{Files, Tls};
 use super::super::{Kind, KmsError, Limits};
 use super::access::{Access, Login};
 use super::body::{self, Answer, Body, Data, Secret};
-use super::http::{self, Received, Sent, Server};
+use super::http::{Received, Sent, Server};
+use super::line::Line;
 use super::login;
 use super::request::Request;
 
@@ -32,7 +34,7 @@ thread_local! {
 
 /// A server that has let us in.
 struct Client {
-    server: Server,
+    server: Arc<Server>,
     token: Secret,
 }
 
@@ -40,11 +42,13 @@ struct Client {
 ///
 /// To be called on the clients' thread.
 pub(super) async fn ask(
+    line: &Line,
     access: &Access,
     request: &Request,
     body: Option<Body>,
 ) -> Result<Received, KmsError> {
-    let asker = Asker::new(access, request);
+    let body = body.map(Bytes::from_owner);
+    let asker = Asker::new(line, access, request);
     let Some(kept) = kept(access) else {
         let client = asker.log_in().await?;
         return asker.ask(&client, body).await;
@@ -62,13 +66,16 @@ pub(super) async fn ask(
 /// As [`ask`], right after the server has done something else for the same token: what it refuses now it
 /// would refuse a new one as well.
 pub(super) async fn ask_next(
+    line: &Line,
     access: &Access,
     request: &Request,
     body: Option<Body>,
 ) -> Result<Received, KmsError> {
     match kept(access) {
-        Some(kept) => Asker::new(access, request).ask(&kept, body).await,
-        None => ask(access, request, body).await,
+        Some(kept) => {
+            Asker::new(line, access, request).ask(&kept, body.map(Bytes::from_owner)).await
+        }
+        None => ask(line, access, request, body).await,
     }
 }
 
@@ -83,17 +90,18 @@ fn forget(access: &Access) {
 
 /// One request with what it may take: the login before it, and the attempts at both.
 struct Asker<'a> {
+    line: &'a Line,
     access: &'a Access,
     request: &'a Request,
     until: Instant,
 }
 
 impl<'a> Asker<'a> {
-    fn new(access: &'a Access, request: &'a Request) -> Self {
-        Self { access, request, until: Instant::now() + access.limits.timeout }
+    fn new(line: &'a Line, access: &'a Access, request: &'a Request) -> Self {
+        Self { line, access, request, until: Instant::now() + access.limits.timeout }
     }
 
-    async fn ask(&self, client: &Client, body: Option<Body>) -> Result<Received, KmsError> {
+    async fn ask(&self, client: &Client, body: Option<Bytes>) -> Result<Received, KmsError> {
         let token = (HeaderName::from_static("x-vault-token"), client.token.as_str());
         let path = &self.request.path;
         self.send(&client.server, path, body, Some(token), |status, said| {
@@ -104,7 +112,7 @@ impl<'a> Asker<'a> {
 
     /// Reads what the login needs, and logs in; keeps the client.
     async fn log_in(&self) -> Result<Arc<Client>, KmsError> {
-        let server = self.server()?;
+        let server = Arc::new(self.server()?);
         let asked = match &self.access.login {
             Login::Token { token_file } => {
                 let token = self.secret("vault_token_file", token_file, Holds::Secret)?;
@@ -123,7 +131,8 @@ impl<'a> Asker<'a> {
         let path = format!("auth/{}/login", self.access.auth_mount);
         let method = self.access.login.method();
         let refused = |status, said: Option<&str>| self.request.not_let_in(status, said, method);
-        let received = self.send(&server, &path, Some(asked), None, refused).await?;
+        let received =
+            self.send(&server, &path, Some(Bytes::from_owner(asked)), None, refused).await?;
         if received.status != 200 {
             return Err(refused(received.status, body::errors(&received.body).as_deref()));
         }
@@ -168,9 +177,9 @@ impl<'a> Asker<'a> {
     /// another attempt would not change; others are errors, which `refused` makes.
     async fn send(
         &self,
-        server: &Server,
+        server: &Arc<Server>,
         path: &str,
-        body: Option<Body>,
+        body: Option<Bytes>,
         token: Option<(HeaderName, &str)>,
         refused: impl Fn(u16, Option<&str>) -> KmsError,
     ) -> Result<Received, KmsError> {
@@ -184,7 +193,7 @@ impl<'a> Asker<'a> {
         let attempt = || {
             let sent = Sent { path, body: body.clone(), headers: headers.clone() };
             async {
-                let received = http::exchange(server, sent, &self.request.kek).await;
+                let received = self.line.exchange(server, sent, &self.request.kek).await;
                 let received = received.map_err(|lost| {
                     let failed = self.request.lost(lost, server.tls.as_ref());
                     if matches!(failed, Failed::ForGood(_)) {
@@ -196,6 +205,8 @@ impl<'a> Asker<'a> {
                 if !retry::may_change(received.status) {
                     return Ok(received);
                 }
+                // Behind one address there may be a server that would say something else.
+                self.line.close();
                 let error = refused(received.status, body::errors(&received.body).as_deref());
                 let after = retry::retry_after(received.retry_after.as_deref());
                 Err(match error.kind {

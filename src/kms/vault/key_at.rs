@@ -1,4 +1,4 @@
-//! One key at one server, asked as one identity.
+//! One key at one server, asked as one identity; and what one call asks it.
 
 use super::super::uri::VaultKey;
 use super::super::{Kind, KmsError};
@@ -7,6 +7,7 @@ use super::body::{Body, Data};
 use super::client;
 use super::describe::Described;
 use super::http::Received;
+use super::line::Line;
 use super::operation::Operation;
 use super::request::Request;
 
@@ -20,6 +21,18 @@ impl KeyAt {
     pub(super) fn request(&self, operation: Operation) -> Request {
         Request::new(operation, &self.key)
     }
+}
+
+/// One call, which may ask several things of the key, over one connection.
+pub(super) struct Call {
+    pub(super) key: KeyAt,
+    pub(super) line: Line,
+}
+
+impl Call {
+    pub(super) fn new(key: KeyAt) -> Self {
+        Self { key, line: Line::default() }
+    }
 
     /// Has `operation` done; what it gives, and the request's id.
     ///
@@ -30,7 +43,7 @@ impl KeyAt {
         request: &Request,
         body: Body,
     ) -> Result<(Data, Option<String>), KmsError> {
-        let received = client::ask(&self.access, request, Some(body)).await?;
+        let received = client::ask(&self.line, &self.key.access, request, Some(body)).await?;
         request.read(received.status, &received.body)
     }
 
@@ -39,14 +52,14 @@ impl KeyAt {
     /// # Errors
     /// Why it cannot; [`Kind::Denied`] where the token may not read it.
     pub(super) async fn described(&self) -> Result<Vec<&'static str>, KmsError> {
-        let request = self.request(Operation::ReadKey);
-        judged(&request, client::ask(&self.access, &request, None).await?)
+        let request = self.key.request(Operation::ReadKey);
+        judged(&request, client::ask(&self.line, &self.key.access, &request, None).await?)
     }
 
     /// As [`Self::described`], of a key that the server has just used for the same token.
     pub(super) async fn described_next(&self) -> Result<Vec<&'static str>, KmsError> {
-        let request = self.request(Operation::ReadKey);
-        judged(&request, client::ask_next(&self.access, &request, None).await?)
+        let request = self.key.request(Operation::ReadKey);
+        judged(&request, client::ask_next(&self.line, &self.key.access, &request, None).await?)
     }
 }
 

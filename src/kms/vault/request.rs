@@ -125,10 +125,12 @@ impl Request {
         match lost {
             Lost::Unconnected(failed) => failed,
             // A server may refuse a client's certificate only when it is read from.
-            Lost::Http(error) => match tls.and_then(|tls| tls.fault(&error, &self.kek)) {
-                Some(fault) => Failed::ForGood(fault),
-                None => Failed::ForNow(unavailable(), None),
-            },
+            Lost::Unanswered(error) | Lost::Broken(error) => {
+                match tls.and_then(|tls| tls.fault(&error, &self.kek)) {
+                    Some(fault) => Failed::ForGood(fault),
+                    None => Failed::ForNow(unavailable(), None),
+                }
+            }
             Lost::Elsewhere | Lost::TooLong | Lost::Request => Failed::ForGood(unavailable()),
         }
     }

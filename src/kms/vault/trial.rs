@@ -13,7 +13,7 @@ use super::body;
 use super::classify::SORT_HINT;
 use super::client;
 use super::describe::NOT_DERIVED;
-use super::key_at::KeyAt;
+use super::key_at::Call;
 use super::operation::Operation;
 
 /// Whether a key was seen to be fit for a KEK since it was named. No longer: from one statement to the
@@ -28,16 +28,16 @@ impl Trial {
     /// As [`Self::of_wrap`].
     pub(super) async fn of_key(
         &self,
-        key: &KeyAt,
+        call: &Call,
         context: &EncryptionContext,
     ) -> Result<(), KmsError> {
         if self.is_passed() {
             return Ok(());
         }
-        let request = key.request(Operation::DataKey);
-        let (data, id) = key.ask(&request, body::data_key(&body::context(context))).await?;
+        let request = call.key.request(Operation::DataKey);
+        let (data, id) = call.ask(&request, body::data_key(&body::context(context))).await?;
         let wrap = data.wrap().ok_or_else(|| request.nonsense("no wrap", id.as_deref()))?;
-        self.of_wrap(key, wrap, context).await
+        self.of_wrap(call, wrap, context).await
     }
 
     /// Has the server open `wrap`, which it has just made with `context`, with another one: it must not.
@@ -47,16 +47,16 @@ impl Trial {
     /// [`Kind::KeyState`] when it opens, or the key is of the wrong sort; why it could not be tried.
     pub(super) async fn of_wrap(
         &self,
-        key: &KeyAt,
+        call: &Call,
         wrap: &str,
         context: &EncryptionContext,
     ) -> Result<(), KmsError> {
         if self.is_passed() {
             return Ok(());
         }
-        let request = key.request(Operation::Decrypt);
+        let request = call.key.request(Operation::Decrypt);
         let body = body::of_wrap(wrap, &another(context));
-        let received = client::ask_next(&key.access, &request, Some(body)).await?;
+        let received = client::ask_next(&call.line, &call.key.access, &request, Some(body)).await?;
         let said = body::errors(&received.body);
         let is_closed_by = match received.status {
             200 => return Err(request.fault(Kind::KeyState, NOT_DERIVED).with_hint(SORT_HINT)),
@@ -70,7 +70,7 @@ impl Trial {
             403 => ClosedBy::Policy,
             status => return Err(request.refused(status, said.as_deref())),
         };
-        match (key.described_next().await, is_closed_by) {
+        match (call.described_next().await, is_closed_by) {
             (Err(error), ClosedBy::Policy) if error.kind == Kind::Denied => {
                 return Err(error.with_more_hint(
                     "The policy refuses another encryption context before the key is asked, so that reading the \

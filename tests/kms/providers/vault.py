@@ -22,9 +22,9 @@ class OpenBao(BehindTcpProxy):
 
     name = "openbao"
     for_good = frozenset({"deleted"})
-    # A new wrap is tried with another context, and then unwrapped. Once in a statement the key is looked at.
-    # From one key to another a data key goes by way of the server. The proxy counts connections: each request has its own.
-    costs = {"generate": 4, "unwrap": 1, "rewrap": 6}
+    # The proxy counts connections, and a call has one: a new wrap is made and tried in one, and then unwrapped. From one key
+    # to another a data key goes by way of the server.
+    costs = {"generate": 2, "unwrap": 1, "rewrap": 3}
 
     def __init__(self, stack):
         super().__init__(stack)
