@@ -40,8 +40,8 @@ def with_aws():
             return found
 
 
-def with_vault():
-    """Each backend logs in first, by a signed token."""
+def with_vault(auth="inline-jwt"):
+    """Each backend logs in by a signed token: with the request, or, by `jwt`, before it."""
     issuer = Issuer()
     with OpenBao() as bao, FaultProxy(bao.url) as proxy, SecretsDir() as files:
         bao.create_key("bench")
@@ -49,7 +49,7 @@ def with_vault():
         bao.enable_auth("jwt")
         bao.jwt_role("bench", issuer, "bench")
         conf = {"envelope.default_kek": f"vault+http://127.0.0.1:{proxy.port}/transit/keys/bench",
-                "envelope.vault_auth": "jwt", "envelope.vault_role": "bench",
+                "envelope.vault_auth": auth, "envelope.vault_role": "bench",
                 "envelope.vault_jwt_file": files.write("jwt", issuer.token("postgres", lives=86400))}
         with place.server(conf) as cluster:
             return first_use(cluster, proxy)

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import itertools
 import json
+import pathlib
 import socket
 import threading
 
@@ -478,16 +479,17 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.parametrize("auth", ["jwt", "inline-jwt"])
 @pytest.mark.parametrize("fault", ANYWHERE | OPERATIONS)
-def test_while_a_key_is_unwrapped(db, key, proxy, fault):
+def test_while_a_key_is_unwrapped(db, key, proxy, fault, auth):
     act, sqlstate, said = (ANYWHERE | OPERATIONS)[fault]
     before = db.sql("SELECT * FROM envelope.wrapped_key")
     proxy.fault("decrypt", act)
     with fails(sqlstate, within=BOUND) as caught:
-        opened(db)
+        opened(db, vault_auth=auth)
     assert said in hint(caught), hint(caught)
     proxy.clear()
-    assert opened(db) == ["x", "y"]
+    assert opened(db, vault_auth=auth) == ["x", "y"]
     assert db.sql("SELECT * FROM envelope.wrapped_key") == before
 
 
@@ -648,6 +650,12 @@ def ways(site, type="batch"):
 
 
 METHODS = ["token", "approle", "jwt", "kubernetes", "cert"]
+INLINE = [f"inline-{method}" for method in METHODS if method != "token"]
+
+
+def inline(settings):
+    """The same login, in each request."""
+    return settings | {"vault_auth": f"inline-{settings['vault_auth']}"}
 
 
 @pytest.fixture
@@ -662,6 +670,54 @@ def test_each_way_to_log_in(site, db, tls_key, method):
     settings = ways(site)[method]
     sealed_under(db, tls_key, **settings)
     assert opened(db, **settings) == ["x", "y"]
+
+
+@pytest.mark.parametrize("method", INLINE)
+def test_each_way_to_log_in_with_the_request(site, db, bao, tls_key, method):
+    """Also where the role's tokens are such as the server keeps: none is made."""
+    settings = inline(ways(site, "service")[method.removeprefix("inline-")])
+    before = len(bao.accessors())
+    sealed_under(db, tls_key, **settings)
+    assert opened(db, **settings) == ["x", "y"]
+    assert len(bao.accessors()) == before
+
+
+def test_a_request_that_logs_in_is_one(db, proxy, key):
+    """The first value of a session takes one request, and each later one as well."""
+    with session(db, vault_auth="inline-jwt") as c:
+        for _ in range(2):
+            assert c.execute(OPEN).fetchall() == [("x",), ("y",)]
+            assert proxy.counts == {"decrypt": 1} and proxy.connections == 1
+            c.execute("SELECT envelope.flush_cache()")
+            proxy.reset_counts()
+
+
+def test_a_login_with_the_request_reads_its_files_each_time(site, db, key):
+    token = site.issuer.token
+    settings = {"vault_auth": "inline-jwt", "vault_jwt_file": site.files.write("renewed", token("postgres"))}
+    with session(db, **settings) as c:
+        for subject, is_let_in in (("postgres", True), ("another", False), ("postgres", True)):
+            site.files.write("renewed", token(subject))
+            c.execute("SELECT envelope.flush_cache()")
+            with contextlib.nullcontext() if is_let_in else fails("28000"):
+                assert c.execute(OPEN).fetchall() == [("x",), ("y",)]
+
+
+def test_a_certificate_that_was_renewed_is_shown(site, db, bao, tls_key):
+    """By a session that has shown the old one, and is refused with it."""
+    settings = inline(ways(site)["cert"])
+    old, new = (bao.authority.issue(f"renewed{next(_numbers)}", client=True) for _ in range(2))
+    bao.cert_role("renewed", old[0], "pg")
+    settings |= {"vault_role": "renewed", "vault_client_cert_file": old[0], "vault_client_key_file": old[1]}
+    sealed_under(db, tls_key, **settings)
+    with session(db, **settings) as c:
+        assert c.execute(OPEN).fetchall() == [("x",), ("y",)]
+        bao.cert_role("renewed", new[0], "pg")
+        for ours, theirs in zip(old, new, strict=True):
+            # The file stays, and so do its owner and mode.
+            pathlib.Path(ours).write_bytes(pathlib.Path(theirs).read_bytes())
+        c.execute("SELECT envelope.flush_cache()")
+        assert c.execute(OPEN).fetchall() == [("x",), ("y",)]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -702,6 +758,22 @@ def test_a_denial_is_asked_twice_and_no_more(db, bao, proxy, key):
             bao.key_policy("pg", "*")
 
 
+def test_a_denial_of_a_request_that_logs_in_is_asked_once(db, bao, proxy, key):
+    """There is no token that may have expired."""
+    with session(db, vault_auth="inline-jwt") as c:
+        assert c.execute(OPEN).fetchall() == [("x",), ("y",)]
+        proxy.reset_counts()
+        bao.key_policy("pg", "*", may=["encrypt"])
+        try:
+            c.execute("SELECT envelope.flush_cache()")
+            with fails("28000") as caught:
+                c.execute(OPEN)
+            assert "Allow update on transit/decrypt/" in hint(caught) and "inline-" in hint(caught)
+            assert proxy.counts == {"decrypt": 1}
+        finally:
+            bao.key_policy("pg", "*")
+
+
 def jwt(site, name, **kw):
     return {"vault_jwt_file": site.files.write(name, site.issuer.token(**{"subject": "postgres", **kw}))}
 
@@ -719,6 +791,7 @@ LOGINS = {
     "unknown token": (lambda s: {**ways(s)["token"], "vault_token_file": s.files.write("unknown", "s.unknown")}, "28000", ""),
     "unknown namespace": (lambda s: {"vault_namespace": "nowhere"}, "22023", "envelope.vault_namespace"),
     "no such method": (lambda s: {"vault_auth": "ldap"}, "22023", "envelope.vault_auth"),
+    "a token with each request": (lambda s: {"vault_auth": "inline-token"}, "22023", "envelope.vault_auth"),
     "nothing set": (lambda s: {"vault_auth": "", "vault_role": ""}, "22023", "vault_token_file"),
     "a role that the token does not have": (lambda s: {"vault_auth": "token", "vault_token_file": "/x"}, "22023", "jwt"),
     "a certificate without TLS": (lambda s: {**ways(s)["cert"]}, "22023", ""),
@@ -740,6 +813,17 @@ def test_a_login_that_is_refused(site, db, key, proxy, login):
         opened(db, **settings(site))
     assert said in hint(caught), hint(caught)
     assert not {"decrypt"} & set(proxy.counts) or login == "unknown token"
+
+
+@pytest.mark.parametrize("login", ["no such role", "audience", "subject", "expired", "no JWT", "no such mount", "wrong secret id",
+                                   "unknown namespace", "no file", "a certificate without TLS"])
+def test_a_login_with_the_request_that_is_refused(site, db, key, proxy, login):
+    settings, sqlstate, said = LOGINS[login]
+    settings = inline({"vault_auth": "jwt", **settings(site)})
+    with fails(sqlstate) as caught:
+        opened(db, **settings)
+    assert said in hint(caught), hint(caught)
+    assert proxy.counts["login"] == 0 and proxy.counts["decrypt"] <= 1
 
 
 def test_kubernetes_while_its_api_is_away(site, db, tls_key):

@@ -12,6 +12,9 @@ import urllib.parse
 
 from . import faults, process
 
+# OpenBao's answer is about the login that was in the request.
+INLINE_FAILED = "X-Vault-Inline-Auth-Failed"
+
 
 class FaultProxy:
     """Counts what arrives (`counts["Decrypt"]`) and over how many `connections`, keeps each request's JSON, and answers
@@ -137,12 +140,12 @@ class FaultProxy:
             self._assumed[access_key[1].decode()] = session
 
     def forward(self, method, path, headers, body):
-        """Status, headers and body of the endpoint's answer."""
+        """Status, type and body of the endpoint's answer, and whether it refuses the login that was in the request."""
         connection = http.client.HTTPConnection(self._upstream, timeout=30)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            return answer.status, answer.getheader("Content-Type", ""), answer.read()
+            return answer.status, answer.getheader("Content-Type", ""), answer.read(), answer.getheader(INLINE_FAILED)
         finally:
             connection.close()
 
@@ -218,9 +221,11 @@ class Exchange:
         self.released = handler.owner.released
         # Whether the answer says that the connection closes with it.
         self.close = False
+        self._inline_failed = None
 
     def upstream(self):
-        answer = self._handler.owner.forward(self._handler.command, self._handler.path, dict(self._handler.headers), self._body)
+        *answer, self._inline_failed = self._handler.owner.forward(
+            self._handler.command, self._handler.path, dict(self._handler.headers), self._body)
         if self.request.get("Action") == "AssumeRole":
             self._handler.owner.assumed(self.request["RoleSessionName"], answer[2])
         return answer
@@ -232,6 +237,8 @@ class Exchange:
         h.send_header("Content-Type", content_type)
         h.send_header("x-amzn-RequestId", "11111111-2222-3333-4444-555555555555")
         h.send_header("Content-Length", str(len(body) if length is None else length))
+        if self._inline_failed:
+            h.send_header(INLINE_FAILED, self._inline_failed)
         if self.close:
             h.send_header("Connection", "close")
         h.end_headers()

@@ -12,6 +12,8 @@ pub(super) struct Access {
     pub(super) authority: Authority,
     pub(super) namespace: Option<String>,
     pub(super) login: Login,
+    /// Each request logs in by itself, and no token is had.
+    pub(super) is_inline: bool,
     /// Where the method is mounted.
     pub(super) auth_mount: String,
     pub(super) ca_file: Option<String>,
@@ -78,7 +80,13 @@ impl Access {
             of(setting, text)?.ok_or_else(missing)
         };
         let method = of("vault_auth", &set.auth)?;
-        let method = Method::parse(method.as_deref().unwrap_or(Method::Token.name()))
+        let method = method.as_deref().unwrap_or(Method::Token.name());
+        let (method, is_inline) = match method.strip_prefix(INLINE) {
+            // A token is had by no login.
+            Some(method) => (Method::parse(method).filter(|m| *m != Method::Token), true),
+            None => (Method::parse(method), false),
+        };
+        let method = method
             .ok_or_else(|| wrong("vault_auth", "there is no such method").with_hint(AUTH_HINT))?;
         let login = match method {
             // The token or the secret id decides who asks: another role would be ignored.
@@ -124,6 +132,7 @@ impl Access {
             is_plain: key.is_plain(),
             namespace,
             login,
+            is_inline,
             auth_mount,
             ca_file: of("vault_ca_file", &set.ca_file)?,
             client_cert_file: of("vault_client_cert_file", &set.client_cert_file)?,
@@ -134,9 +143,13 @@ impl Access {
     }
 }
 
+/// What stands before a method that each request logs in by. OpenBao can since 2.4.
+const INLINE: &str = "inline-";
+
 const AUTH_HINT: &str = "Set envelope.vault_auth to token (the default), approle, jwt, kubernetes or cert, and what \
     that method needs: vault_token_file; vault_role_id and vault_secret_id_file; vault_jwt_file (kubernetes: and \
-    vault_role); vault_client_cert_file and vault_client_key_file.";
+    vault_role); vault_client_cert_file and vault_client_key_file. For OpenBao all but token can be inline, as in \
+    inline-jwt.";
 
 /// A part of a path that needs no encoding, and does not lead upwards.
 fn is_segment(text: &str) -> bool {
@@ -203,6 +216,19 @@ mod tests {
             let access = access(KEK, set);
             let found = access.as_ref().map(|a| (a.login.method(), a.auth_mount.as_str()));
             assert_eq!(found, Ok((method, method.name())), "{set:?}");
+        }
+    }
+
+    #[test]
+    fn all_methods_but_token_can_be_inline() {
+        let jwt = |auth| [("auth", auth), ("jwt_file", "/j"), ("token_file", "/t")];
+        for (auth, is_inline) in [("jwt", false), ("inline-jwt", true)] {
+            let access = access(KEK, &jwt(auth));
+            let found = access.map(|a| (a.is_inline, a.auth_mount, a.login.method()));
+            assert_eq!(found, Ok((is_inline, "jwt".into(), Method::Jwt)));
+        }
+        for auth in ["inline-token", "inline-", "inline", "inline-inline-jwt"] {
+            assert_eq!(access(KEK, &jwt(auth)).err().as_deref(), Some("vault_auth"), "{auth}");
         }
     }
 

@@ -22,6 +22,8 @@ impl Refusal<'_> {
 /// What a refused operation on a key means, and what to do.
 pub(super) fn operation(refusal: Refusal<'_>, operation: Operation) -> (Kind, &'static str) {
     match refusal.status {
+        // As an older Vault refuses a request whose login it does not see.
+        400 if refusal.says("missing client token") => (Kind::Denied, ""),
         400 if refusal.said.is_some() => bad_request(refusal, operation),
         401 | 403 => (Kind::Denied, ""),
         404 if refusal.says("namespace not found") => (Kind::BadUri, NAMESPACE_HINT),
@@ -138,6 +140,7 @@ mod tests {
                 TOO_OLD_HINT,
             ),
             (400, "encryption key not found", Kind::KeyState, MISSING_HINT),
+            (400, "missing client token", Kind::Denied, ""),
             (400, "refusing to use soft-deleted key", Kind::KeyState, SOFT_DELETED_HINT),
             (
                 400,

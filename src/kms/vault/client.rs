@@ -3,6 +3,8 @@
 //! Tokens are not renewed: a server refuses one that has expired, and then it is logged in once more
 //! and asked once more. What it still refuses is denied. Files are read at each login, so that what
 //! an agent or an orchestrator writes anew is what counts.
+//!
+//! Where each request logs in by itself, there is no token, and the files are read for each.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,7 +22,7 @@ use super::access::{Access, Login};
 use super::body::{self, Answer, Body, Data, Secret};
 use super::http::{Received, Sent, Server};
 use super::line::Line;
-use super::login;
+use super::login::Asked;
 use super::request::Request;
 
 /// More clients than a backend needs at once; a backend that changes its settings for ever must not
@@ -35,7 +37,8 @@ thread_local! {
 /// A server that has let us in.
 struct Client {
     server: Arc<Server>,
-    token: Secret,
+    /// `None`: it is to let us in with each request.
+    token: Option<Secret>,
 }
 
 /// Asks the server, logging in where that is needed. What comes back may be a refusal.
@@ -53,14 +56,20 @@ pub(super) async fn ask(
         let client = asker.log_in().await?;
         return asker.ask(&client, body).await;
     };
-    let received = asker.ask(&kept, body.clone()).await?;
-    if !matches!(received.status, 401 | 403) {
-        return Ok(received);
+    let answer = asker.ask(&kept, body.clone()).await;
+    let is_out = match &answer {
+        Ok(received) => kept.token.is_some() && matches!(received.status, 401 | 403),
+        // A certificate may have been written anew. A token's login is not in this answer.
+        Err(error) => kept.token.is_none() && error.kind == Kind::Credentials,
+    };
+    if !is_out {
+        return answer;
     }
     forget(access);
     let anew = asker.log_in().await?;
     // An agent that has written no other token: the same answer would come.
-    if anew.token == kept.token { Ok(received) } else { asker.ask(&anew, body).await }
+    let is_same = anew.token.is_some() && anew.token == kept.token;
+    if is_same { answer } else { asker.ask(&anew, body).await }
 }
 
 /// As [`ask`], right after the server has done something else for the same token: what it refuses now it
@@ -102,44 +111,74 @@ impl<'a> Asker<'a> {
     }
 
     async fn ask(&self, client: &Client, body: Option<Bytes>) -> Result<Received, KmsError> {
-        let token = (HeaderName::from_static("x-vault-token"), client.token.as_str());
+        let headers = match &client.token {
+            Some(token) => vec![header("x-vault-token", token.as_str())],
+            None => {
+                let headers = self.asked()?.headers(&self.login_path());
+                headers.iter().map(|(name, value)| header(name, value.as_str())).collect()
+            }
+        };
+        let is_login = |received: &Received| client.token.is_none() && received.is_about_login;
+        let refused = |received: &Received| match is_login(received) {
+            true => self.not_let_in(received),
+            false => {
+                let said = body::errors(&received.body);
+                self.request.refused(received.status, said.as_deref())
+            }
+        };
         let path = &self.request.path;
-        self.send(&client.server, path, body, Some(token), |status, said| {
-            self.request.refused(status, said)
-        })
-        .await
+        let received = self.send(&client.server, path, body, headers, refused).await?;
+        if is_login(&received) { Err(self.not_let_in(&received)) } else { Ok(received) }
     }
 
-    /// Reads what the login needs, and logs in; keeps the client.
+    /// Reads what the login needs, and logs in, where that is a request of its own; keeps the client.
     async fn log_in(&self) -> Result<Arc<Client>, KmsError> {
         let server = Arc::new(self.server()?);
-        let asked = match &self.access.login {
-            Login::Token { token_file } => {
-                let token = self.secret("vault_token_file", token_file, Holds::Secret)?;
-                return Ok(self.keep(Client { server, token }));
-            }
-            Login::AppRole { role_id, secret_id_file } => {
-                let secret = self.secret("vault_secret_id_file", secret_id_file, Holds::Secret)?;
-                login::by_secret_id(role_id, &secret)
-            }
-            Login::Jwt { role, jwt_file, .. } => {
-                let jwt = self.secret("vault_jwt_file", jwt_file, Holds::Token)?;
-                login::by_jwt(role.as_deref(), &jwt)
-            }
-            Login::Cert { role } => login::by_certificate(role.as_deref()),
-        };
-        let path = format!("auth/{}/login", self.access.auth_mount);
-        let method = self.access.login.method();
-        let refused = |status, said: Option<&str>| self.request.not_let_in(status, said, method);
+        if let Login::Token { token_file } = &self.access.login {
+            let token = self.secret("vault_token_file", token_file, Holds::Secret)?;
+            return Ok(self.keep(Client { server, token: Some(token) }));
+        }
+        if self.access.is_inline {
+            return Ok(self.keep(Client { server, token: None }));
+        }
+        let asked = Bytes::from_owner(self.asked()?.body());
+        let refused = |received: &Received| self.not_let_in(received);
         let received =
-            self.send(&server, &path, Some(Bytes::from_owner(asked)), None, refused).await?;
+            self.send(&server, &self.login_path(), Some(asked), Vec::new(), refused).await?;
         if received.status != 200 {
-            return Err(refused(received.status, body::errors(&received.body).as_deref()));
+            return Err(refused(&received));
         }
         // Its warnings are about the token's life, which is not counted on.
         let token = Answer::<Data>::parse(&received.body).and_then(Answer::into_token);
         let token = token.ok_or_else(|| self.request.nonsense("a login without a token", None))?;
-        Ok(self.keep(Client { server, token }))
+        Ok(self.keep(Client { server, token: Some(token) }))
+    }
+
+    /// What the login asks with. Reads the files that hold it.
+    fn asked(&self) -> Result<Asked, KmsError> {
+        Ok(match &self.access.login {
+            // It is had by no login.
+            Login::Token { .. } => Asked::default(),
+            Login::AppRole { role_id, secret_id_file } => {
+                let secret = self.secret("vault_secret_id_file", secret_id_file, Holds::Secret)?;
+                Asked::by_secret_id(role_id, secret)
+            }
+            Login::Jwt { role, jwt_file, .. } => {
+                let jwt = self.secret("vault_jwt_file", jwt_file, Holds::Token)?;
+                Asked::by_jwt(role.as_deref(), jwt)
+            }
+            Login::Cert { role } => Asked::by_certificate(role.as_deref()),
+        })
+    }
+
+    fn login_path(&self) -> String {
+        format!("auth/{}/login", self.access.auth_mount)
+    }
+
+    /// The error for a login that was refused.
+    fn not_let_in(&self, received: &Received) -> KmsError {
+        let said = body::errors(&received.body);
+        self.request.not_let_in(received.status, said.as_deref(), self.access.login.method())
     }
 
     fn server(&self) -> Result<Server, KmsError> {
@@ -180,16 +219,12 @@ impl<'a> Asker<'a> {
         server: &Arc<Server>,
         path: &str,
         body: Option<Bytes>,
-        token: Option<(HeaderName, &str)>,
-        refused: impl Fn(u16, Option<&str>) -> KmsError,
+        headers: Vec<Option<Header>>,
+        refused: impl Fn(&Received) -> KmsError,
     ) -> Result<Received, KmsError> {
         let namespace = self.access.namespace.as_deref();
-        let namespace = namespace.map(|name| (HeaderName::from_static("x-vault-namespace"), name));
-        let headers: Vec<_> = [token, namespace]
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, value)| Some((name, sensitive(value)?)))
-            .collect();
+        let namespace = namespace.map(|name| header("x-vault-namespace", name));
+        let headers: Vec<_> = headers.into_iter().chain(namespace).flatten().collect();
         let attempt = || {
             let sent = Sent { path, body: body.clone(), headers: headers.clone() };
             async {
@@ -207,7 +242,7 @@ impl<'a> Asker<'a> {
                 }
                 // Behind one address there may be a server that would say something else.
                 self.line.close();
-                let error = refused(received.status, body::errors(&received.body).as_deref());
+                let error = refused(&received);
                 let after = retry::retry_after(received.retry_after.as_deref());
                 Err(match error.kind {
                     Kind::Throttled | Kind::Unavailable => Failed::ForNow(error, after),
@@ -222,10 +257,13 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// A header's value that nothing shows. What comes from a file or a setting has no other characters
-/// than it may have.
-fn sensitive(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
+type Header = (HeaderName, HeaderValue);
+
+/// A header whose value nothing shows. What comes from a file or a setting has no other characters than
+/// it may have.
+fn header(name: &str, value: &str) -> Option<Header> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let mut value = HeaderValue::from_str(value).ok()?;
     value.set_sensitive(true);
-    Some(value)
+    Some((name, value))
 }

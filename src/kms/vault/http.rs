@@ -50,6 +50,8 @@ pub(super) struct Received {
     pub(super) body: Zeroizing<Vec<u8>>,
     /// Its `Retry-After` header.
     pub(super) retry_after: Option<String>,
+    /// It is a refusal of the login that was in the request, and not of what was asked.
+    pub(super) is_about_login: bool,
 }
 
 /// Why nothing came.
@@ -135,7 +137,10 @@ impl Connection {
             let status = answer.status().as_u16();
             let retry_after = answer.headers().get(RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok().map(str::to_owned));
-            Ok(Received { status, body: whole(answer.into_body()).await?, retry_after })
+            let is_about_login =
+                status != 200 && answer.headers().contains_key("x-vault-inline-auth-failed");
+            let body = whole(answer.into_body()).await?;
+            Ok(Received { status, body, retry_after, is_about_login })
         };
         let mut answer = pin!(answer);
         poll_fn(|context| {

@@ -19,7 +19,7 @@ pub(super) struct KeyAt {
 
 impl KeyAt {
     pub(super) fn request(&self, operation: Operation) -> Request {
-        Request::new(operation, &self.key)
+        Request::new(operation, &self.key, self.access.is_inline)
     }
 }
 

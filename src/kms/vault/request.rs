@@ -22,12 +22,14 @@ pub(super) struct Request {
     pub(super) kek: KekUri,
     /// As a policy names it.
     pub(super) path: String,
+    /// It logs in by itself.
+    pub(super) is_inline: bool,
 }
 
 impl Request {
-    pub(super) fn new(operation: Operation, key: &VaultKey) -> Self {
+    pub(super) fn new(operation: Operation, key: &VaultKey, is_inline: bool) -> Self {
         let path = operation.path(key.mount(), key.name());
-        Self { operation, kek: KekUri::Vault(key.clone()), path }
+        Self { operation, kek: KekUri::Vault(key.clone()), path, is_inline }
     }
 
     /// The data of an answer, and the request's id.
@@ -103,11 +105,12 @@ impl Request {
             return error.with_hint(hint);
         }
         let capability = self.operation.capability();
-        error.with_hint(format!(
+        let error = error.with_hint(format!(
             "Allow {capability} on {} to the policies of the token, with this encryption context. A token that \
              has just been had is refused like one that expired; the server's audit log tells which it was.",
             self.path
-        ))
+        ));
+        if self.is_inline { error.with_more_hint(INLINE_HINT) } else { error }
     }
 
     /// The server said no to the login before it.
@@ -141,6 +144,9 @@ impl Request {
             .with_hint("Can the server reach that address? The limit is envelope.kms_timeout.")
     }
 }
+
+const INLINE_HINT: &str = "A server other than OpenBao 2.4 or later sees no login in such a request: take \
+    \"inline-\" out of envelope.vault_auth.";
 
 const WARNING_HINT: &str = "What is made so may not be bound to the encryption context, and is not used. Look into \
     the server's log.";
