@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PG KEEP FEATURES
+export PG KEEP FEATURES CHARTS
 KMS ?= file
 MINUTES ?= 1
 PG_CONFIG ?= pg_config
@@ -11,7 +11,7 @@ FEATURES ?= kms-aws kms-vault
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-matrix check rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -41,6 +41,10 @@ test-clients: setup ## the recipes of docs/clients.md by every client (Java, Go 
 test-kms: setup ## every KMS provider against its real server (LocalStack, Kryoptic and PyKMIP as well)
 	@tests/setup/install.sh dev
 	@tests/run/kms.sh
+
+test-monitoring: setup ## monitoring/ by a real exporter and Prometheus (CHARTS=docs/monitoring draws its pictures anew)
+	@tests/setup/install.sh dev
+	@tests/run/monitoring.sh
 
 test-matrix: ## pg_regress and the cluster tests on PostgreSQL 14 to 19, in chroots (root; MAJORS="17 18" chooses)
 	@tests/run/matrix.sh $(MAJORS)

@@ -3,6 +3,6 @@
 # share (TOOLS in env.sh).
 source "$(dirname "$0")/env.sh"
 
-rm -rf "$TREES" "$TARGET/tools" "$VENV" "$CLIENTS" "${VENV%/*}/localstack" "$PGRX_HOME" "$TARGET/asan"
+rm -rf "$TREES" "$TARGET/tools" "$VENV" "$CLIENTS" "${VENV%/*}/localstack" "$MONITORING" "$PGRX_HOME" "$TARGET/asan"
 cd "$ROOT"
 cargo clean

@@ -15,6 +15,9 @@ CLIENTS=${ENVELOPE_CLIENTS:-${VENV%/*}/clients}
 # The OpenBao that the tests start.
 # shellcheck disable=SC2034 # for those who source this
 OPENBAO=${ENVELOPE_OPENBAO:-${VENV%/*}/openbao}
+# The Prometheus and the exporter that the tests start.
+# shellcheck disable=SC2034 # for those who source this
+MONITORING=${ENVELOPE_MONITORING:-${VENV%/*}/monitoring}
 
 # Private copies of PostgreSQL. The server may run as another user than the one who builds (root: `postgres`), and a
 # home directory may be closed to that user; a checkout has trees of its own, so that two do not mix their builds.
