@@ -15,8 +15,11 @@ command -v apt-get >/dev/null || die "missing: apt-get (this set-up knows Debian
 rm -rf "$MONITORING"
 mkdir -p "$MONITORING"
 cd "$MONITORING"
+# From Debian 13 on promtool is a package of its own.
 download() {
-    apt-get -q -o APT::Sandbox::User=root download prometheus prometheus-postgres-exporter >/dev/null
+    local packages=(prometheus prometheus-postgres-exporter)
+    ! apt-cache show promtool >/dev/null 2>&1 || packages+=(promtool)
+    apt-get -q -o APT::Sandbox::User=root download "${packages[@]}" >/dev/null
 }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 # A machine that never ran `apt-get update` does not know the packages.
