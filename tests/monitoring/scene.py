@@ -24,6 +24,29 @@ NEAR = 0.02
 WINDOW = "5s"
 
 
+def page(language):
+    return document.blocks("monitoring.md", "From nothing to alerts", language)
+
+
+def make_role(cluster):
+    """As the page makes it."""
+    for block in page("sql"):
+        cluster.sql(block)
+
+
+def flags():
+    """Those that the page gives the exporter."""
+    [given] = re.findall(r"^ARGS='(.*)'$", page("sh")[0], re.M)
+    return given.replace("/etc/prometheus/queries.yaml", str(files.QUERIES)).split()
+
+
+def dsn(cluster, dbname):
+    """As the page has it, of this cluster."""
+    [given] = re.findall(r"^DATA_SOURCE_NAME='(.*)'$", page("sh")[0], re.M)
+    given = given.replace("/run/postgresql", str(cluster.base)).replace("dbname=shop", f"dbname={dbname}")
+    return f"{given} port={cluster.port}"
+
+
 class Scene:
     """`phases` has the beginning of each, by its name; `start` and `end` are the times of the whole."""
 
@@ -63,9 +86,10 @@ class Scene:
             # Keys are asked for again and again, so that there is something to see.
             "envelope.cache_ttl": "2s",
         }, env=kms.CREDENTIALS))
-        self.cluster.create_database("shop")
+        for dbname in ("shop", "crm"):
+            self.cluster.create_database(dbname)
         self._make_tables()
-        self.exporter = enter(Exporter(self.dsn("shop"), *self.flags()))
+        self.exporter = enter(Exporter(dsn(self.cluster, "shop"), *flags()))
         self.prometheus = enter(Prometheus(self.exporter, files.RULES))
 
     def sql(self, query, params=None):
@@ -85,19 +109,10 @@ class Scene:
         self.sql("""SELECT envelope.set_limits('loose', '{"cryptoperiod": 1}')""")
         # One table has a KEK in another region to fall over to.
         self.sql("SELECT envelope.add_kek('customers', %s)", (self.other,))
-        for block in document.blocks("monitoring.md", "From nothing to alerts", "sql"):
-            self.sql(block)
-
-    def dsn(self, dbname):
-        """As the page has it, of this cluster."""
-        return f"user=prometheus host={self.cluster.base} port={self.cluster.port} dbname={dbname} sslmode=disable"
-
-    @staticmethod
-    def flags():
-        """Those that the page gives the exporter."""
-        [text] = document.blocks("monitoring.md", "From nothing to alerts", "sh")
-        [flags] = re.findall(r"^ARGS='(.*)'$", text, re.M)
-        return flags.replace("/etc/prometheus/queries.yaml", str(files.QUERIES)).split()
+        make_role(self.cluster)
+        # Another database has something, too.
+        self.cluster.sql("CREATE TABLE people (id int, secret envelope.sealed)", dbname="crm")
+        self.cluster.sql("INSERT INTO people VALUES (1, envelope_encrypt_text('people', 'x')::envelope.sealed)", dbname="crm")
 
     # -- the play -----------------------------------------------------------------------------------------------
 

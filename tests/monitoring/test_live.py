@@ -4,10 +4,12 @@ import os
 import pathlib
 import re
 
+import psycopg
 import pytest
+from harness.cluster import Cluster
 
 from . import draw, files, programs
-from .scene import TABLES, WINDOW
+from .scene import TABLES, WINDOW, dsn, flags, make_role
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # A KEK's own name holds one, on AWS.
@@ -107,6 +109,47 @@ def test_rotations_add_no_series(scene):
         rotate()
     assert series(scene) == before
     assert not [line for line in before if UUID.search(KEK.sub("", line))]
+
+
+def databases(lines, metric):
+    """Those for which a metric is told."""
+    return {re.search(r'datname="(\w*)"', line)[1] for line in lines if line.startswith(metric + "{")}
+
+
+def test_one_database_and_more(scene):
+    assert databases(exported(scene), "envelope_database_values_sealed_total") == {"shop", "crm"}
+    assert databases(exported(scene), "envelope_table_values_sealed_total") == {"shop"}
+    assert databases(exported(scene), "envelope_info") == {"shop"}
+    [more] = re.findall(r"add `(--[^`]+)`", files.PAGE.read_text())
+    with programs.Exporter(dsn(scene.cluster, "shop"), *flags(), *more.split()) as exporter:
+        lines = exporter.metrics().splitlines()
+    assert databases(lines, "envelope_table_values_sealed_total") == databases(lines, "envelope_info") == {"shop", "crm"}
+    # What is of the whole server is told once, or the exporter would answer with an error.
+    assert len([line for line in lines if line.startswith("envelope_leases_slots")]) == 1
+
+
+def test_without_preload():
+    """Figures of all backends are missing, and the alert that says so looks for just that. The others are there."""
+    with Cluster() as cluster:
+        cluster.create_database("shop")
+        make_role(cluster)
+        with programs.Exporter(dsn(cluster, "shop"), *flags()) as exporter:
+            told = exporter.metrics()
+            assert "shared_preload_libraries" in exporter.log()
+    assert "\nenvelope_info{" in told and "\nenvelope_lint_findings{" in told
+    assert "\nenvelope_leases_slots" not in told
+
+
+def test_the_role_sees_no_key(scene):
+    """It may read nothing of what a key or a value could be taken from."""
+    refused = scene.cluster.sql("""
+        SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'envelope'::regnamespace AND c.relkind IN ('r', 'v')
+        AND has_table_privilege('prometheus', c.oid, 'SELECT') AND c.relname IN ('data_key', 'wrapped_key', 'keyring')""", dbname="shop")
+    assert not refused
+    with scene.cluster.connect("shop", "prometheus") as c:
+        for query in ("SELECT * FROM customers", "SELECT envelope_encrypt_text('customers', 'x')"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                c.execute(query)
 
 
 def test_pictures(scene, tmp_path):
