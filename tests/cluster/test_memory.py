@@ -297,20 +297,9 @@ class TestDiscard:
         assert db.value("SELECT calls FROM pg_stat_statements WHERE query = 'DISCARD ALL'") == 1
 
 
-@contextlib.contextmanager
-def memlock(soft):
-    """What is started meanwhile may lock so many bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
-
-
 def test_memory_that_cannot_be_locked(own_cluster, database):
     """RLIMIT_MEMLOCK 0: it goes on, and says so once a session."""
-    with memlock(0):
+    with memory.memlock(0):
         c = own_cluster().start()
     db = database(c)
     db.people(rows=["x"])
@@ -327,7 +316,7 @@ def test_memory_that_cannot_be_locked(own_cluster, database):
 
 def test_as_much_is_locked_as_may_be(own_cluster, database):
     """Most of 400 KiB, by a session with more keys than that holds."""
-    with memlock(400 * 1024):
+    with memory.memlock(400 * 1024):
         db = database(own_cluster().start())
     with db.connect() as session:
         session.execute("DO $$ BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE TABLE t%s (v bytea)', i); "

@@ -1,6 +1,8 @@
-"""What is in the memory of a process, and in which of its pages."""
+"""What is in the memory of a process, and in which of its pages; and how much of it it may lock."""
 
+import contextlib
 import re
+import resource
 
 # "addr-addr perms offset dev inode path", then lines of "Name: value".
 _HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)$")
@@ -60,3 +62,14 @@ def _own(pid):
             except OSError:
                 continue
             yield mapping, content
+
+
+@contextlib.contextmanager
+def memlock(soft):
+    """What is started meanwhile may lock so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
