@@ -40,6 +40,17 @@ def content(pid, chosen):
     return found
 
 
+def shared(pid):
+    """What stands in the mappings that a process shares with others."""
+    found = b""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for mapping in mappings(pid):
+            if mapping.perms[:2] == "rw" and mapping.perms[3] == "s":
+                memory.seek(mapping.start)
+                found += memory.read(mapping.end - mapping.start)
+    return found
+
+
 def holding(pid, needle):
     """The mappings that hold the bytes, once for each time; shared memory and what cannot be written is left out."""
     return [mapping for mapping, content in _own(pid) for _ in range(content.count(needle))]

@@ -92,6 +92,10 @@ class TcpProxy:
         """A server that takes connections and says nothing."""
         self._behave = lambda client: self._released.wait(120)
 
+    def pass_on(self):
+        """New connections reach the server; what hangs goes on hanging."""
+        self._behave = self._forward
+
     def slow(self, seconds):
         """Every answer begins so much later."""
         def behave(client):
