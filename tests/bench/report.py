@@ -50,6 +50,40 @@ def of_search(results):
             yield f"| {one['kind']} | {one['column']} | {one['attack']} | {one['share']:.1%} |"
 
 
+def of_leases(results):
+    if "leases" not in results:
+        return
+    result, names = results["leases"], {"before": "the build before leases", "each for itself": "leases switched off", "leases": "leases"}
+    builds = {names[name]: build for name, build in result["builds"].items()}
+    yield from ("", "## Leases", "", "Backends that share [leases](../scale-out.md), beside those that do not, in one run; a KMS "
+                "behind a delay of 20 ms.", "", f"| | {' | '.join(builds)} |", "|---|" + "--:|" * len(builds))
+    lines = {
+        "KMS requests of 100 new backends that open one value at once": lambda b: f"{b['at once']['requests']}",
+        "ms until the median, and the last of them has its value":
+            lambda b: f"{b['at once']['median ms']:,.0f}, {b['at once']['last ms']:,.0f}",
+        "MB of all 100, without files": lambda b: f"{b['at once']['MB of all']:,.0f}",
+        "ms of a new backend's first value, key leased where there are leases": lambda b: f"{b['first']['first ms']:.2f}",
+        "ms of the same statement without us": lambda b: f"{b['first']['plain ms']:.2f}",
+        "kB that the backend gains, with pages of the library": lambda b: f"{b['first']['kB with files']:,.0f}",
+        "kB that it gains without": lambda b: f"{b['first']['kB']:,.0f}",
+        "p99 of a look-up away from expiries, ms": lambda b: f"{b['expiry']['p99 away ms']:.2f}",
+        "p99 over an expiry, ms": lambda b: f"{b['expiry']['p99 near ms']:.2f}",
+        "the longest over an expiry, ms": lambda b: f"{b['expiry']['longest near ms']:.1f}",
+        "1,000 clients through PgBouncer, 100 backends at most: KMS requests": lambda b: f"{b['pgbouncer']['requests']}",
+        "ms until the median, and the last client has its value":
+            lambda b: f"{b['pgbouncer']['median ms']:,.0f}, {b['pgbouncer']['last ms']:,.0f}",
+    }
+    for work, shown in lines.items():
+        yield f"| {work} | {' | '.join(shown(build) for build in builds.values())} |"
+    for backends, count in result["builds"]["leases"]["counts"].items():
+        shown = " | ".join(f"{build['counts'][backends]['requests']}" for build in builds.values())
+        yield (f"| KMS requests of {backends} backends that use {count['keys']} keys for {count['seconds']} s, "
+               f"<code>cache_ttl</code> {count['ttl']} s | {shown} |")
+    counted = result["instructions"]
+    yield from ("", "Instructions of a value of 16 B above a scan, by callgrind: " + "; ".join(
+        f"{names[name]} {ways['seal']:,.0f} to seal, {ways['open']:,.0f} to open" for name, ways in counted.items()) + ".")
+
+
 def by_size(results, way):
     names = {"ours": "envelope", "pgcrypto": "pgcrypto aes-256-cbc", "floor": "floor: copy + AES-GCM"}
     series = {shown: [(size["size"], size[way][name]) for size in results["sizes"]] for name, shown in names.items()}
@@ -135,3 +169,4 @@ def text(results):
     if first:
         yield (f"With a login before it, it takes {first['first ms']:.1f} ms and {first['requests'][0]} requests, over one "
                "connection.")
+    yield from of_leases(results)

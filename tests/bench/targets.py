@@ -41,6 +41,7 @@ def rows(results):
         found.append(reported(f"memory of a backend before and after first use, {kms}",
                               f"{cold['kB before'] / 1024:.1f} and {cold['kB after'] / 1024:.1f} MB"))
     found += of_vault(results["cold"]) if "vault" in results["cold"] else []
+    found += of_leases(results["leases"]) if "leases" in results else []
     return found
 
 
@@ -55,6 +56,34 @@ def of_vault(cold):
     yield at_most("memory that a backend gains by it: through AWS KMS", vault["kB without a file"] / aws["kB without a file"], 0.5)
     yield reported("the same, with pages of the library's code, which backends share as soon as another uses them",
                    f"{gained['vault'] / gained['aws']:.2f}")
+
+
+def of_leases(result):
+    builds, counted = result["builds"], result["instructions"]
+    leased = builds["leases"]
+    other = builds.get("before", builds["each for itself"])
+    at_once = leased["at once"]["requests"]
+    yield (f"KMS requests when 100 new backends open one table's values at once (without leases {other['at once']['requests']})",
+           "at most 1", f"{at_once}", at_once <= 1)
+    yield at_most("first value in a new backend, key leased, above the same statement without us: without leases",
+                  leased["first"]["above ms"] / other["first"]["above ms"], 0.1)
+    yield at_most("memory that a backend gains by it: without leases",
+                  leased["first"]["kB with files"] / other["first"]["kB with files"], 0.3)
+    yield reported("the same, without pages of the library, which backends share as soon as another uses them",
+                   f"{leased['first']['kB'] / other['first']['kB']:.2f}")
+    for name, build in (("with leases", leased), ("without leases", other)):
+        expiry = build["expiry"]
+        ratio, work = (expiry["p99 near ms"] / expiry["p99 away ms"],
+                       f"p99 of a look-up that opens one value, 20 clients, over an expiry: away from expiries, {name}")
+        yield at_most(work, ratio, 1.2) if build is leased else reported(work, f"{ratio:.2f}")
+    if "before" in counted:
+        for way in ("seal", "open"):
+            yield at_most(f"instructions to {way} a value of 16 B: in the build before leases",
+                          counted["leases"][way] / counted["before"][way], 1.02, "{:.3f}")
+    for name, build in (("with leases", leased), ("without leases", other)):
+        pooled = build["pgbouncer"]
+        yield reported(f"1,000 clients at once through PgBouncer, {name}: KMS requests, and ms until the last has its value",
+                       f"{pooled['requests']} and {pooled['last ms']:,.0f}")
 
 
 def of_columns(result):

@@ -22,6 +22,12 @@ BASE_CONF = {
     "log_line_prefix": "%m [%p] ",
     "autovacuum": "off",
 }
+# ENVELOPE_LEASES=on: every cluster of the tests preloads the library and shares leases, unless a test says otherwise.
+LEASES = {"shared_preload_libraries": "pgrx-example"} if os.environ.get("ENVELOPE_LEASES") == "on" else {}
+
+
+def has_extension(pg_bin):
+    return (pg_bin.parent / "lib" / "pgrx-example.so").exists()
 
 
 class _Connection(psycopg.Connection):
@@ -47,7 +53,7 @@ class Cluster:
         self.log.touch()
         # Names the socket only, in this directory.
         self.port = 5432
-        self.conf = {**BASE_CONF, **(conf or {})}
+        self.conf = {**BASE_CONF, **(LEASES if has_extension(pg_bin) else {}), **(conf or {})}
         self.env = dict(env or {})
         self.postmaster = None
         self._databases = 0

@@ -8,13 +8,13 @@ from . import process
 
 
 @contextlib.contextmanager
-def in_transaction_mode(cluster, dbname, log, user="postgres"):
-    """The port where its clients share one server connection, a transaction at a time."""
+def in_transaction_mode(cluster, dbname, log, user="postgres", size=1, clients=100):
+    """The port where so many clients share server connections, a transaction at a time: `size` of them."""
     port, base = process.free_port(), cluster.base
     ini, users = base / "bouncer.ini", base / "bouncer.users"
     users.write_text(f'"{user}" ""\n')
     ini.write_text(f"""[databases]
-{dbname} = host={base} port={cluster.port} dbname={dbname} pool_size=1
+{dbname} = host={base} port={cluster.port} dbname={dbname} pool_size={size}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -22,6 +22,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = {users}
 pool_mode = transaction
+max_client_conn = {clients}
 """)
     for path in (ini, users):
         path.chmod(0o644)
