@@ -6,6 +6,7 @@ SHELL := /bin/bash
 export PG KEEP FEATURES CHARTS
 KMS ?= file
 MINUTES ?= 1
+LEASES ?= on
 PG_CONFIG ?= pg_config
 FEATURES ?= kms-aws kms-vault
 
@@ -61,9 +62,9 @@ rust-check rust-asan:
 asan: rust-asan setup ## the byte format under AddressSanitizer (nightly Rust)
 	tests/run/asan.sh
 
-torture: setup ## random programs on a server that is killed again and again (MINUTES=1, SEED= a number to replay)
+torture: setup ## random programs on a server that is killed again and again (MINUTES=1, SEED= a number to replay, LEASES=off)
 	@tests/setup/install.sh dev
-	@tests/run/python.sh dev -m torture.program --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
+	@tests/run/python.sh dev -m torture.program --minutes "$(MINUTES)" --leases "$(LEASES)" $(if $(SEED),--seed "$(SEED)")
 
 bench: ## everything that is measured, into docs/bench
 	@tests/setup/all.sh release

@@ -1,7 +1,7 @@
 """Random programs on a server that is killed again and again; at the end a fresh backend must find exactly what was
 committed, and every key whole.
 
-    make torture MINUTES=10 SEED=1234
+    make torture MINUTES=10 SEED=1234 LEASES=off
 """
 
 import argparse
@@ -27,17 +27,19 @@ from .watch import Watch
 KILL_EVERY = (4, 9)
 TABLE_EVERY = 0.4
 CONF = {"max_prepared_transactions": 40, "restart_after_crash": "on", "log_min_messages": "warning",
-        # As long as it takes beside all that goes on here.
-        "envelope.kms_timeout": "60s", "envelope.allowed_keks": "*"}
+        # As long as it takes beside all that goes on here; a key's time is over again and again.
+        "envelope.kms_timeout": "60s", "envelope.allowed_keks": "*", "envelope.cache_ttl": "5s"}
+# Keys are shared, or each backend asks for itself.
+LEASES = {True: {"shared_preload_libraries": "pgrx-example"}, False: {"shared_preload_libraries": ""}}
 
 
-def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_most=0):
+def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_most=0, leases=True):
     """Counts of what happened; raises when something is wrong. Goes on after `seconds` until `enough` of the counts, but
     not past `at_most` seconds."""
-    say(f"torture: seed {seed}, {sessions} sessions, {seconds:.0f} s")
+    say(f"torture: seed {seed}, {sessions} sessions, {seconds:.0f} s, leases {'on' if leases else 'off'}")
     oracle, stop = Oracle(), threading.Event()
     rng = random.Random(f"{seed}/kills")
-    with kmses() as (keks, conf, env), Cluster(conf=CONF | conf, env=env) as cluster:
+    with kmses() as (keks, conf, env), Cluster(conf=CONF | LEASES[leases] | conf, env=env) as cluster:
         cluster.sql('CREATE EXTENSION "pgrx-example"')
         for i in range(3):
             add_table(cluster, oracle, f"old{i}")
@@ -145,10 +147,11 @@ def main():
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--sessions", type=int, default=8)
+    parser.add_argument("--leases", choices=("on", "off"), default="on")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
     try:
-        run(seed, args.minutes * 60, args.sessions)
+        run(seed, args.minutes * 60, args.sessions, leases=args.leases == "on")
     except AssertionError as e:
         sys.exit(f"torture: seed {seed}: {e}")
 

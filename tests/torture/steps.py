@@ -240,7 +240,8 @@ class Steps:
             assert set(wraps) <= set(self._execute(WRAPS, ids).fetchall()), "an import has changed a wrap"
 
     def _flush(self, _, step):
-        self._execute("SELECT envelope.flush_cache()")
+        """This session's keys, or everybody's."""
+        self._execute("SELECT envelope.flush_cache(everywhere => %s)", (step.size > 20,))
 
     def _warm(self, _, step):
         self._execute("SELECT envelope.warm(%s::text::regclass)", (self._table(step.choice),))
