@@ -299,3 +299,31 @@ def test_stale_keys_serve_while_kms_is_out_of_reach(shared, db, proxy):
         time.sleep(0.2)
         with fails("58030"):
             c.execute(OPEN)
+
+
+# -- how many -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backends", [10, 100])
+def test_requests_do_not_grow_with_backends(shared, db, proxy, backends):
+    """The formula of docs/scale-out.md: as many as whole lives of a key fit in, one more to begin with, for each key."""
+    keys = ("people", "other")
+    db.people("other", rows=["x"])
+    forget(db)
+    uses = [f"SELECT envelope_decrypt_text('{table}', ssn) FROM {table}" for table in keys]
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(db.connect()) for _ in range(backends)]
+        proxy.reset_counts()
+        started = time.monotonic()
+
+        def use(i):
+            while time.monotonic() < started + 2.3 * TTL:
+                for query in uses:
+                    assert sessions[i].execute(query).fetchall() == [("x",)]
+                time.sleep(0.4)
+
+        at_once(use, backends)
+        took = time.monotonic() - started
+    least = 1 + int((took - 1) / TTL)
+    most = 1 + int(took / (TTL * 0.8 * 15 / 16))
+    assert least * len(keys) <= proxy.counts["Decrypt"] <= most * len(keys)
