@@ -2,6 +2,7 @@
 terminated or killed, wherever it is, and when it has less patience than they have. Requests are counted where they arrive."""
 
 import os
+import signal
 import socket
 
 import pytest
@@ -202,6 +203,54 @@ def test_a_killed_waiter_takes_the_asker_along(leased, db, way):
     way.clear()
     assert at_once(lambda _: db.value(OPEN), 8) == ["x"] * 8
     assert way.proxy.counts["Decrypt"] == 1
+
+
+def test_an_asker_that_stands_still(db, way):
+    """Stopped by the kernel, it can let go of nothing: those who wait have their own patience, and then another asks."""
+    is_asking = way.in_request()
+    with Crowd(db) as crowd:
+        for session in crowd.sessions:
+            session.execute("SET envelope.kms_timeout = '2s'")
+        crowd.start(is_asking)
+        pid = crowd.asker.info.backend_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for work in crowd.waiting:
+                assert work.error().sqlstate == "58030"
+            process.wait_until(lambda: opens(crowd.others[0], "58030"), "another asks")
+            assert way.proxy.counts["Decrypt"] == 2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        way.proxy.clear()
+        # Its own time was over long ago; an answer that was there all the same is good.
+        if error := crowd.asking.outcome():
+            assert error.sqlstate == "58030"
+        assert asked(db, way.proxy) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "terminate"])
+def test_a_parallel_worker_that_asks(db, way, how):
+    """It ends with its leader's query, whoever of them asks, and another session goes on."""
+    db.sql("INSERT INTO people SELECT g, 'x' FROM generate_series(2, 3000) g")
+    forget(db)
+    way.proxy.reset_counts()
+    is_asking = way.in_request()
+    with db.connect() as c, db.connect() as other:
+        # The setting was renamed in PostgreSQL 16.
+        force = "force_parallel_mode" if c.info.server_version < 160000 else "debug_parallel_query"
+        for name, value in ((force, "on"), ("parallel_setup_cost", 0), ("parallel_tuple_cost", 0),
+                            ("min_parallel_table_scan_size", 0), ("max_parallel_workers_per_gather", 4),
+                            ("parallel_leader_participation", "off")):
+            c.execute(f"SET {name} = {value}")
+        asking = Work(c.execute, "SELECT count(*) FROM people WHERE envelope_decrypt_text('people', ssn) = 'x'")
+        is_asking()
+        waiting = Work(other.execute, OPEN + " WHERE id = 1")
+        process.wait_until(lambda: waits(db, other), "it waits")
+        assert way.proxy.counts["Decrypt"] == 1
+        interrupt(db, c, how)
+        assert asking.error().sqlstate == {"cancel": "57014", "terminate": "57P01"}[how]
+        assert waiting.result().fetchall() == [("x",)]
+        assert way.proxy.counts["Decrypt"] == 2
 
 
 CATCHES = """DO $$ BEGIN PERFORM envelope_decrypt('people', ssn) FROM people;

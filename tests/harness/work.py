@@ -34,6 +34,13 @@ class Work(threading.Thread):
             return e
         raise AssertionError(f"no SQL error, but {value!r}")
 
+    def outcome(self, seconds=60):
+        """The SQL error, or None when there was none."""
+        try:
+            self.result(seconds)
+        except psycopg.Error as e:
+            return e
+
 
 def at_once(function, count, seconds=60):
     """function(i) in so many threads that start together; their results, errors raised."""
