@@ -37,6 +37,10 @@ class Lease:
     """A lease that is made now; its end lies between `soonest` and `latest`."""
 
     def __init__(self, db, proxy, session=None):
+        # Where the attempt before was too late, its fault may still stand.
+        proxy.clear()
+        forget(db)
+        process.wait_until(lambda: opens(db), "service resumes")
         forget(db)
         before = time.monotonic()
         opened = session.execute(OPEN).fetchall() if session else db.sql(OPEN)
