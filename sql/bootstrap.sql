@@ -139,6 +139,7 @@ CREATE TABLE envelope.data_key (
   created_at        timestamptz NOT NULL DEFAULT pg_catalog.now(),
   state_changed_at  timestamptz NOT NULL DEFAULT pg_catalog.now(),
   reason            text,
+  pending           boolean NOT NULL DEFAULT false,
   UNIQUE (keyring_id, purpose, version)
 );
 CREATE UNIQUE INDEX data_key_active ON envelope.data_key (keyring_id, purpose)
@@ -147,6 +148,8 @@ COMMENT ON TABLE envelope.data_key IS
   'Data keys: which exist and what they may do; the keys themselves stand wrapped in wrapped_key';
 COMMENT ON COLUMN envelope.data_key.key_id IS 'Derived from the key, so that it commits to it';
 COMMENT ON COLUMN envelope.data_key.reason IS 'Why the state last changed';
+COMMENT ON COLUMN envelope.data_key.pending IS
+  'The key opens, and seals nothing until envelope.activate_key says so: the other nodes get it first';
 
 CREATE TABLE envelope.wrapped_key (
   key_id       uuid NOT NULL,
@@ -274,7 +277,7 @@ COMMENT ON TABLE envelope.key_use IS
 COMMENT ON COLUMN envelope.key_use.seals IS 'Values for which this sample stands';
 COMMENT ON COLUMN envelope.key_use.bytes IS 'Bytes of plaintext for which this sample stands';
 
--- Written when a data key arrives by replication. It is about this database alone: dumps leave it out, and
+-- Written when a data key arrives by replication, and by an import that says so. It is about this database alone: dumps leave it out, and
 -- what arrives for it is left out.
 CREATE TABLE envelope.followed_keyring (
   keyring_id  uuid PRIMARY KEY,
@@ -282,8 +285,9 @@ CREATE TABLE envelope.followed_keyring (
   since       timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE envelope.followed_keyring IS
-  'Keyrings whose data keys arrive by replication: they are made and rotated where they come from';
-COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
+  'Keyrings whose data keys come from elsewhere: they are made and rotated there';
+COMMENT ON COLUMN envelope.followed_keyring.origin IS
+  'The replication origin that brought one last; empty: envelope.import_keyring brings them';
 
 -- What was done to keys, to the rights on them and to the columns that they protect: a row for each event that the
 -- audit has, written in the same transaction and never changed. Names are those of that day. No wrap, no value.

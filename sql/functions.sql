@@ -127,11 +127,12 @@ CREATE FUNCTION envelope.export_keyring(relation regclass)
 COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
   'Gives the keyrings of a table as JSON, their data keys wrapped, for envelope.import_keyring elsewhere';
 
-CREATE FUNCTION envelope.import_keyring(keyring jsonb, relation regclass DEFAULT NULL)
+CREATE FUNCTION envelope.import_keyring(
+    keyring jsonb, relation regclass DEFAULT NULL, follow boolean DEFAULT false,
+    grants boolean DEFAULT false, resolve text DEFAULT 'error')
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_import_keyring_wrapper';
-REVOKE ALL ON FUNCTION envelope.import_keyring(jsonb, regclass) FROM PUBLIC;
-COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
+  AS 'MODULE_PATHNAME', 'envelope_take_keyring_wrapper';
+COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass, boolean, boolean, text) IS
   'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
 
 CREATE FUNCTION envelope.check_kek(uri text)
@@ -168,7 +169,9 @@ CREATE VIEW envelope.keys WITH (security_barrier) AS
   SELECT r.keyring_id,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
               THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
-         k.key_id, k.purpose, k.version, k.state,
+         k.key_id, k.purpose, k.version,
+         CASE WHEN k.pending AND k.state OPERATOR(pg_catalog.=) 'decrypt-only'
+              THEN 'pending' ELSE k.state END AS state,
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
                ORDER BY w.position, w.kek) AS keks,

@@ -1,10 +1,17 @@
 -- The life of a key: rotation, its KEKs, the oldest version that is taken.
 
-CREATE FUNCTION envelope.rotate_key(relation regclass, reason text DEFAULT NULL)
+CREATE FUNCTION envelope.rotate_key(
+    relation regclass, reason text DEFAULT NULL, activate boolean DEFAULT true)
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_rotate_key_wrapper';
-COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
-  'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
+  AS 'MODULE_PATHNAME', 'envelope_make_next_key_wrapper';
+COMMENT ON FUNCTION envelope.rotate_key(regclass, text, boolean) IS
+  'Makes the next version of a table''s data key, which seals from now on, or if activate is false once envelope.activate_key says so; the one before still opens; gives the key id';
+
+CREATE FUNCTION envelope.activate_key(key_id uuid)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_activate_key_wrapper';
+COMMENT ON FUNCTION envelope.activate_key(uuid) IS
+  'Has a pending data key seal from now on, or an index key make index terms; the one before still opens';
 
 CREATE FUNCTION envelope.rotate_due(max_keys integer DEFAULT 100)
   RETURNS TABLE (relation text, key_id uuid, new_key_id uuid, sqlstate text, message text)
@@ -17,7 +24,7 @@ CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
-  'Says that replication no longer brings a table''s data keys: they are made and rotated here from now on';
+  'Says that neither replication nor imports bring a table''s data keys any more: they are made and rotated here from now on';
 
 CREATE FUNCTION envelope.rewrap(
     kek_from text, kek_to text, relation regclass DEFAULT NULL, dry_run boolean DEFAULT false)

@@ -25,6 +25,8 @@ const PREFIX: &str = "envelope audit: ";
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// A version of a data key that was pending seals from here on.
+    Activate,
     /// A column was given a search index.
     AddIndex,
     /// A data key was wrapped by a further KEK.
@@ -43,6 +45,8 @@ pub enum Action {
     DropKek,
     /// A keyring left as JSON, its data keys wrapped.
     Export,
+    /// A table's keys come by import from here on, and are made where they come from.
+    Follow,
     /// The keyring of a dropped table was given up, with all its data keys.
     Forget,
     /// A right on keys was given.
@@ -75,7 +79,7 @@ pub enum Action {
     SetMinimumVersion,
     /// A table may open with the keyring of another.
     Share,
-    /// A table's keys no longer come by replication, and are made here.
+    /// A table's keys no longer come from elsewhere, and are made here.
     Unfollow,
     /// A retired data key opens again.
     Unretire,

@@ -119,6 +119,18 @@ pub enum Error {
     )]
     Followed(String),
 
+    /// As [`Error::Followed`], where imports bring them.
+    #[error("the data keys of table {0} are made and rotated where they are imported from")]
+    FollowedByImport(String),
+
+    /// A keyring is imported by who is no superuser, for no table of their own.
+    #[error("permission denied to import a keyring")]
+    NotImporter,
+
+    /// As [`Error::NotImporter`], where another's keyring would be changed, or used.
+    #[error("permission denied to import keyring {0}, which is here already")]
+    ForeignKeyring(Uuid),
+
     /// An update would have made a data key's row another key's.
     #[error(
         "data key {key} cannot be overwritten by data key {other}: a row of envelope.data_key keeps \
@@ -167,6 +179,14 @@ pub enum Error {
     /// The active key cannot be put out of use; a new one must be made first.
     #[error("data key {key} of table {table} is active, and cannot be {done}")]
     KeyActive { key: KeyId, table: String, done: &'static str, is_orphaned: bool, is_index: bool },
+
+    /// The version that is to seal next cannot be put out of use.
+    #[error("data key {key} of table {table} is pending, and cannot be {done}")]
+    KeyPending { key: KeyId, table: String, done: &'static str },
+
+    /// No further version is made while one waits.
+    #[error("table {table} has a pending data key already: {key}")]
+    KeyWaits { key: KeyId, table: String },
 
     /// The data key was destroyed: nothing opens what it has sealed.
     #[error("data key {key} of table {table} was destroyed")]
@@ -504,6 +524,8 @@ impl Error {
             | Error::NotReadable(_)
             | Error::SuperuserOnly(_)
             | Error::NotFormerOwner { .. }
+            | Error::NotImporter
+            | Error::ForeignKeyring(_)
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_)
             | Error::SealingKekNotAllowed { .. }
@@ -524,10 +546,13 @@ impl Error {
             | Error::KeyReplaced { .. } => ERRCODE_DUPLICATE_OBJECT,
             Error::KeyState { .. }
             | Error::KeyActive { .. }
+            | Error::KeyPending { .. }
+            | Error::KeyWaits { .. }
             | Error::KeyDestroyed { .. }
             | Error::KeyRevived(_)
             | Error::KeyringInUse { .. }
             | Error::Followed(_)
+            | Error::FollowedByImport(_)
             | Error::BelowMinimum { .. }
             | Error::PastCryptoperiod { .. }
             | Error::LastWrap { .. }
@@ -694,6 +719,16 @@ impl Error {
                 "Do it there: the change then arrives here. If replication has ended (drop the \
                  subscription first): SELECT envelope.unfollow_keyring(relation)."
             }
+            Error::FollowedByImport(_) => {
+                "Do it there, and import again. To make and rotate them here instead: SELECT \
+                 envelope.unfollow_keyring(relation)."
+            }
+            Error::NotImporter => {
+                "Superusers can, and the owner of a table for that table: name it, as the argument relation."
+            }
+            Error::ForeignKeyring(_) => {
+                "Superusers can, and whoever may manage the keys of the table that seals with it."
+            }
             Error::KeyReplaced { .. } => {
                 "Two nodes have each made a key of this version, and values may be under both keys. To let \
                  replication go on, give the key that is here another version: delete its row, and insert \
@@ -764,6 +799,13 @@ impl Error {
             Error::KeyActive { .. } => {
                 "First make the next version: envelope.rotate_key. To destroy all keys of the table, the \
                  active one too: envelope.shred."
+            }
+            Error::KeyPending { .. } => {
+                "It is to seal next, and values may be under it elsewhere. First envelope.activate_key, then the \
+                 version after it: envelope.rotate_key, or envelope.rotate_index_key."
+            }
+            Error::KeyWaits { .. } => {
+                "Once it is on all nodes: SELECT envelope.activate_key(key_id)."
             }
             Error::KeyDestroyed { .. } => {
                 "Its values are gone, unless a backup or a replica still has the wrapped key."
@@ -903,7 +945,8 @@ impl Error {
                 "Look for a typo: case counts. If the column was renamed, drop the trigger and create it with the new name."
             }
             Error::KeyringFork { .. } => {
-                "Rotate a keyring on one side only. What each side has sealed opens on that side."
+                "To open here what was sealed there, and go on sealing as here: envelope.import_keyring(..., resolve \
+                 => 'keep-both'). Do so on both sides, and from then on rotate on one side only."
             }
             Error::GeneratedColumn { .. } => {
                 "PostgreSQL computes it after the trigger, and would store it in clear. Use an ordinary \

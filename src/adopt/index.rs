@@ -33,13 +33,16 @@ use self::subject::Values;
 use self::unique::Beside;
 use self::wish::Named;
 use crate::audit::Action;
-use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow, Verb};
+use crate::catalog::rows::{self, DataKeyRow, IndexRow, KeysOf, PolicyRow, Purpose, State, Verb};
 use crate::catalog::write::{events, random_uuid};
 use crate::catalog::{self, write};
 use crate::error::{Error, IndexError, PolicyError, Result};
+use crate::kek;
 use crate::keyring;
 use crate::keyring::table::{self, Table};
+use crate::keyring::users;
 use crate::life;
+use crate::memory::cache;
 use crate::pg::encoding::text;
 use crate::pg::relation::{self, display_name};
 use crate::pg::{attribute, encoding, lock, report};
@@ -228,24 +231,53 @@ pub fn drop_index(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes the next version of the index key of `relation`; its key id. Boundary sets under the one before are sealed under
-/// it, or that one could never be retired.
-pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
+/// Makes the next version of the index key of `relation`; its key id. Once it `activates`, boundary sets under the one
+/// before are sealed under it, or that one could never be retired.
+pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>, activates: bool) -> Result<KeyId> {
+    if !activates {
+        return life::index_key::rotate(relation, reason, false);
+    }
+    let sets = boundary_sets(relation)?;
+    let key_id = life::index_key::rotate(relation, reason, true)?;
+    renew(relation, &sets, key_id)?;
+    Ok(key_id)
+}
+
+/// Has a pending key be the active one, as [`life::activate_key`] does; boundary sets as where an index key is rotated.
+pub fn activate_key(key_id: KeyId) -> Result<()> {
+    let row = rows::data_key(key_id)?;
+    let is_index = |row: &DataKeyRow| row.purpose == Purpose::Index && row.state == State::Pending;
+    let sealing = match row.filter(is_index) {
+        Some(row) => users::sealing_table(&rows::tables_of(row.keyring_id)?)
+            .filter(|sealing| table::get(*sealing).is_ok_and(|it| it.manages(row.keyring_id))),
+        None => None,
+    };
+    let Some(relation) = sealing else { return life::activate_key(key_id) };
+    let sets = boundary_sets(relation)?;
+    if !sets.is_empty() && !cache::is_usable(key_id)? {
+        kek::into_cache(key_id, &table::get(relation)?)?;
+    }
+    life::activate_key(key_id)?;
+    renew(relation, &sets, key_id)
+}
+
+/// The indexes with boundary sets under the index keys of `relation`. What these are sealed under is in memory, then, when
+/// there are locks.
+fn boundary_sets(relation: pg_sys::Oid) -> Result<Vec<IndexRow>> {
     let root = relation::partition_root(relation);
     let mut sets = rows::indexes_with_keys_of(root)?;
     sets.extend(rows::indexes(root)?.into_iter().filter(|index| index.keys == KeysOf::Own));
     sets.retain(|index| index.boundaries.is_some());
-    // The key of before is in memory, then, when there are locks.
     let table = table::to_change(relation)?;
     for index in &sets {
         boundaries::open(&table, index, Verb::Manage)?;
     }
-    let key_id = life::index_key::rotate(relation, reason)?;
+    Ok(sets)
+}
+
+fn renew(relation: pg_sys::Oid, sets: &[IndexRow], key_id: KeyId) -> Result<()> {
     let table = table::get(relation)?;
-    for index in &sets {
-        boundaries::renew(&table, index, key_id, false)?;
-    }
-    Ok(key_id)
+    sets.iter().try_for_each(|index| boundaries::renew(&table, index, key_id, false))
 }
 
 /// As [`table::to_change`], for a table that has indexes and index keys of its own: no partition.

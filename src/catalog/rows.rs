@@ -175,6 +175,12 @@ pub fn data_keys(keyring_id: Uuid) -> Result<Vec<DataKeyRow>> {
     collect(c"data_key", index, 2, &Key::Uuid(keyring_id.as_bytes()), data_key_row)
 }
 
+/// The next version of a keyring's key for `purpose`, as long as it waits to be made active.
+pub fn pending_key(keyring_id: Uuid, purpose: Purpose) -> Result<Option<DataKeyRow>> {
+    let is_pending = |key: &DataKeyRow| key.purpose == purpose && key.state == State::Pending;
+    Ok(data_keys(keyring_id)?.into_iter().find(is_pending))
+}
+
 /// The data key of a keyring that seals.
 pub fn active_key(keyring_id: Uuid) -> Result<Option<DataKeyRow>> {
     Ok(data_keys(keyring_id)?.into_iter().find(DataKeyRow::seals))
@@ -248,12 +254,15 @@ pub(super) fn keyring_table_row(row: &Row) -> Result<KeyringTable> {
 }
 
 pub(super) fn data_key_row(row: &Row) -> Result<DataKeyRow> {
+    let state = required(row.text(5).and_then(|name| State::named(&name)), "data_key.state")?;
+    // The catalog of an earlier release lacks the column.
+    let is_pending = state == State::DecryptOnly && row.bool(9) == Some(true);
     Ok(DataKeyRow {
         key_id: KeyId(required(row.uuid(1), "data_key.key_id")?),
         keyring_id: Uuid::from_bytes(required(row.uuid(2), "data_key.keyring_id")?),
         purpose: required(row.text(3).and_then(|name| Purpose::named(&name)), "data_key.purpose")?,
         version: required(row.i32(4), "data_key.version")?,
-        state: required(row.text(5).and_then(|name| State::named(&name)), "data_key.state")?,
+        state: if is_pending { State::Pending } else { state },
     })
 }
 

@@ -10,14 +10,16 @@ pub mod reencryption;
 pub mod states;
 pub mod wraps;
 
+use envelope::header::KeyId;
 use envelope::wrap::EncryptionContext;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone, Uuid as PgUuid};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Keyring, Verb};
-use crate::catalog::{schema, type_of};
+use crate::catalog::rows::{self, DataKeyHistory, DataKeyRow, Keyring, State, Verb};
+use crate::catalog::{oid_of, schema, type_of};
 use crate::error::{Error, Result};
+use crate::pg::attribute;
 use crate::pg::datum::oid_as;
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::spi;
@@ -89,6 +91,20 @@ pub fn insert_data_key(row: &DataKeyRow) -> Result<()> {
         "INSERT INTO envelope.data_key (key_id, keyring_id, purpose, version, state)
          VALUES ($1, $2, convert_from($3, 'UTF8'), $4, convert_from($5, 'UTF8'))",
         &data_key_columns(row),
+    )?;
+    note_pending(row)
+}
+
+/// A key that waits is marked. Not in the statement that inserts it, which is to run in the catalog of an
+/// earlier release, too.
+fn note_pending(row: &DataKeyRow) -> Result<()> {
+    if row.state != State::Pending {
+        return Ok(());
+    }
+    attribute::number(oid_of(c"data_key")?, c"pending").ok_or(Error::Outdated)?;
+    execute(
+        "UPDATE envelope.data_key SET pending = true WHERE key_id = $1",
+        &[pg_uuid(row.key_id.into())],
     )
 }
 
@@ -110,7 +126,17 @@ pub fn insert_data_key_history(key: &DataKeyHistory) -> Result<()> {
             timestamp(key.state_changed_at)?.into(),
             key.reason.as_deref().map(str::as_bytes).into(),
         ],
-    )
+    )?;
+    note_pending(&key.row)
+}
+
+/// Another version of the data key `key_id`. Its row goes and comes: none is written over with another key's.
+pub fn renumber(keyring_id: Uuid, key_id: KeyId, version: i32) -> Result<()> {
+    let mut keys = rows::data_key_histories(keyring_id)?.into_iter();
+    let mut key = keys.find(|key| key.row.key_id == key_id).ok_or(Error::UnknownKey(key_id))?;
+    key.row.version = version;
+    execute("DELETE FROM envelope.data_key WHERE key_id = $1", &[pg_uuid(key_id.into())])?;
+    insert_data_key_history(&key)
 }
 
 /// A right of `grantee` on a keyring, unless it has it.
@@ -182,7 +208,7 @@ fn data_key_columns(row: &DataKeyRow) -> [DatumWithOid<'static>; 5] {
         pg_uuid(row.keyring_id),
         row.purpose.name().as_bytes().into(),
         row.version.into(),
-        row.state.name().as_bytes().into(),
+        row.state.stored().as_bytes().into(),
     ]
 }
 

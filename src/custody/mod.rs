@@ -12,4 +12,4 @@ pub use drops::watch as watch_drops;
 pub use followed::unfollow;
 pub use grant::{Who, grant, has_privilege, revoke};
 pub use links::{adopt, share, unshare};
-pub use transfer::{export, import};
+pub use transfer::{How, Resolve, export, import, longest_import};

@@ -2,6 +2,8 @@
 //! whoever reads it needs the KEK.
 
 mod document;
+mod grants;
+mod importer;
 mod merge;
 mod plan;
 
@@ -14,6 +16,8 @@ use crate::audit::{self, Action};
 use crate::catalog::write::events;
 use crate::catalog::{at_one_moment, rows, write};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
+pub use crate::custody::transfer::importer::longest as longest_import;
+pub use crate::custody::transfer::merge::Resolve;
 use crate::custody::transfer::plan::Plan;
 use crate::custody::{followed, links};
 use crate::error::{Error, Result};
@@ -21,7 +25,7 @@ use crate::keyring;
 use crate::keyring::table;
 use crate::keyring::users;
 use crate::pg::relation::{self, Kind};
-use crate::pg::{acl, report};
+use crate::pg::report;
 use crate::{kek, settings};
 
 /// The keyring that `relation` seals with, and those beside it that it or a partition of it opens with,
@@ -78,20 +82,35 @@ fn read_keyring(id: Uuid, seals: bool) -> Result<TransferredKeyring> {
         Ok((key, wraps))
     };
     let keys = rows::data_key_histories(id)?.into_iter().map(with_wraps).collect::<Result<_>>()?;
-    Ok(TransferredKeyring { id, seals, keyring, keys })
+    Ok(TransferredKeyring { id, seals, keyring, keys, grants: grants::read(id)? })
+}
+
+/// How a keyring is imported.
+#[derive(Clone, Copy)]
+pub struct How {
+    /// Its keys are made and rotated where it comes from, from here on.
+    pub follows: bool,
+    /// Rights come along.
+    pub brings_grants: bool,
+    pub resolve: Resolve,
+}
+
+impl Default for How {
+    fn default() -> How {
+        How { follows: false, brings_grants: false, resolve: Resolve::Refuse }
+    }
 }
 
 /// Brings the keyrings in `json` into this database and gives them to `relation`; without one, to
 /// the table that bears the name they came with, if that seals with nothing yet. What is here gains
 /// what is missing, after that was unwrapped and compared, and goes on with what has happened to it
-/// there; nothing goes back. The id of the keyring that seals. For superusers: wraps from elsewhere are what this server asks its KMS to
-/// open.
-pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
+/// there; nothing goes back. The id of the keyring that seals. For superusers, and for owners of the table as
+/// [`importer`] has it: wraps from elsewhere are what this server asks its KMS to open.
+pub fn import(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Uuid> {
     settings::check_unplanted()?;
-    if !acl::is_superuser() {
-        return Err(Error::SuperuserOnly("import a keyring"));
-    }
-    let imported = document::read(json)?;
+    importer::require_owner(relation)?;
+    let mut imported = document::read(json)?;
+    importer::leave_out_others(&mut imported)?;
     let target = match relation {
         Some(relation) => Some(relation),
         None => namesake(&imported)?,
@@ -103,23 +122,32 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>) -> Result<Uuid> {
         followed::require_own_keyring(*id, &imported.table_name())?;
     }
     if let Some(target) = target {
-        followed::require_own(&table::get(target)?)?;
+        followed::require_not_replicated(&table::get(target)?)?;
     }
     // The KMS is asked before any lock is taken.
     require_allowed(&imported)?;
     let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
-    let tried = Plan::of(&imported, &named)?;
+    let tried = Plan::of(&imported, &named, how.resolve)?;
     tried.try_wraps(&imported.table_name())?;
     if let Some(target) = target {
         links::keep(target)?;
     }
     lock(&imported, target)?;
-    let plan = Plan::of(&imported, &named)?;
+    importer::require_own(&imported)?;
+    let plan = Plan::of(&imported, &named, how.resolve)?;
     let table = target.map_or_else(|| imported.table_name(), relation::display_name);
     plan.require_tried(&tried, &table)?;
     plan.carry_out(&table)?;
     if let Some(target) = target {
         give(&imported, &plan, target, relation.is_none())?;
+    }
+    for keyring in &imported.keyrings {
+        if how.brings_grants {
+            grants::bring(keyring, &table)?;
+        }
+        if how.follows {
+            followed::follow(keyring.id, &table)?;
+        }
     }
     keyring::look_again();
     for TransferredKeyring { id, .. } in &imported.keyrings {

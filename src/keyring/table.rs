@@ -187,6 +187,12 @@ impl Table {
         Ok(row.is_some())
     }
 
+    /// Whether `key_id` is one of this table's that is to seal next, and may do so elsewhere.
+    pub fn is_ahead(&self, key_id: KeyId) -> Result<bool> {
+        let row = cache::row(key_id)?;
+        Ok(row.is_some_and(|key| key.state == State::Pending && self.has(key.keyring_id)))
+    }
+
     /// The search indexes of the column of that name, in the server's encoding; of a partition, by the nearest table
     /// above it that has some.
     pub fn indexes(&self, column: &CStr) -> &[ColumnIndex] {

@@ -2,8 +2,9 @@
 //! manage the table's keys, or by a job that calls [`rotate_due`].
 //!
 //! Sealing goes on whatever becomes of it. It waits for no lock, its writes are undone alone, and
-//! after a failure it is left for a while. Where replication brings the keys, it is left to where they
-//! come from: two keys of one version would stop the replication.
+//! after a failure it is left for a while. Where keys are brought from elsewhere, it is left to where they
+//! come from: two keys of one version would stop the replication. Nor is anything done while the next version
+//! waits to be made active.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,8 +12,9 @@ use std::collections::HashMap;
 use envelope::header::KeyId;
 use uuid::Uuid;
 
-use crate::catalog::{rows, tables, whole};
-use crate::custody::followed::is_followed;
+use crate::catalog::rows::{self, Purpose};
+use crate::catalog::{tables, whole};
+use crate::custody::followed::brought;
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
@@ -70,7 +72,10 @@ fn may_rotate(table: &Table, wear: &Wear) -> bool {
 fn rotate(table: &Table, wear: &Wear, due: Due) -> Result<()> {
     // Before the KMS is asked, since a cancelled statement does not come back here.
     put_off(wear.keyring_id);
-    if tables::keys_are_subscribed()? || is_followed(table.root(), Some(wear.keyring_id))? {
+    if tables::keys_are_subscribed()?
+        || brought(table.root(), Some(wear.keyring_id))?.is_some()
+        || rows::pending_key(wear.keyring_id, Purpose::Seal)?.is_some()
+    {
         return Ok(());
     }
     match put_in(Next::make(table)?, due)? {
@@ -173,6 +178,7 @@ fn due_in(keyring_id: Uuid) -> Result<Option<(Table, KeyId, Due)>> {
     // A table that has become a partition seals with its root's keyring.
     let mine = table.root() == relation
         && table.require_manage_right().is_ok()
-        && !is_followed(relation, Some(keyring_id))?;
+        && brought(relation, Some(keyring_id))?.is_none()
+        && rows::pending_key(keyring_id, Purpose::Seal)?.is_none();
     Ok(mine.then_some((table, active.key_id, due)))
 }

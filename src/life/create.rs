@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::audit::Action;
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
+use crate::catalog::write::states;
 use crate::catalog::{self, write};
 use crate::custody::{followed, orphans};
 use crate::error::{Error, Result};
@@ -110,11 +111,15 @@ fn create(
             (keyring_id, 1)
         }
     };
-    put_in(keyring_id, Purpose::Seal, version, &new)?;
+    // One that was to follow a key that is gone by now does not come after this one.
+    if let Some(passed) = rows::pending_key(keyring_id, Purpose::Seal)? {
+        states::end_wait(passed.key_id, State::DecryptOnly, Some("envelope.create_key"))?;
+    }
+    put_in(keyring_id, Purpose::Seal, version, State::Active, &new)?;
     if version == 1 {
         sealed_before::warn_of(root);
     }
-    new.tell(Action::Create, Purpose::Seal, &table.name(), keyring_id, None)?;
+    new.tell(Action::Create, Purpose::Seal, State::Active, &table.name(), keyring_id, None)?;
     Ok(Some(new.key_id))
 }
 
@@ -159,10 +164,16 @@ pub fn version_after(last: i32) -> Result<i32> {
     last.checked_add(1).ok_or_else(|| Error::Corrupt("the keyring has no version left".into()))
 }
 
-/// Writes the key to the catalog as the keyring's active one for `purpose`, and keeps it for this
-/// backend. The keyring's lock is held, and no key of it is active for that.
-pub fn put_in(keyring_id: Uuid, purpose: Purpose, version: i32, new: &NewKey) -> Result<()> {
-    let (key_id, state) = (new.key_id, State::Active);
+/// Writes the key to the catalog as the keyring's active one for `purpose`, or the pending one, and keeps it
+/// for this backend. The keyring's lock is held, and no other key of it is that.
+pub fn put_in(
+    keyring_id: Uuid,
+    purpose: Purpose,
+    version: i32,
+    state: State,
+    new: &NewKey,
+) -> Result<()> {
+    let key_id = new.key_id;
     let row = DataKeyRow { key_id, keyring_id, purpose, version, state };
     write::insert_data_key(&row)?;
     for wrap in &new.wraps {

@@ -56,7 +56,8 @@ pub fn destroy_key(key_id: KeyId, reason: &str, shred: bool) -> Result<()> {
 }
 
 /// What a key may be before it is destroyed.
-pub(super) const ALIVE: [State; 3] = [State::Active, State::DecryptOnly, State::Retired];
+pub(super) const ALIVE: [State; 4] =
+    [State::Active, State::Pending, State::DecryptOnly, State::Retired];
 
 /// Destroys every key that `relation` seals or opens with, the active one too: what it holds
 /// sealed is lost. How many keys that were.

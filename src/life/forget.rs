@@ -54,6 +54,7 @@ pub fn forget_keyring(keyring_id: Uuid, reason: Option<&str>) -> Result<()> {
         write::links::delete(link.id)?;
     }
     write::delete_grants(keyring_id)?;
+    write::followed::forget(keyring_id)?;
     write::delete_keyring(keyring_id)?;
     events::tell(Action::Forget, |event| {
         event.table = Some(name.clone());

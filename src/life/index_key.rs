@@ -21,6 +21,7 @@ use crate::keyring::table::{self, Table};
 use crate::keyring::without_wraps;
 use crate::life::create;
 use crate::life::new_key::{self, NewKey};
+use crate::life::rotate::require_none_pending;
 use crate::pg::lock;
 
 /// How often a key is drawn whose first bytes are another's. With a hundred index keys in the keyring one in 650 is.
@@ -46,25 +47,31 @@ pub fn ensure(relation: pg_sys::Oid) -> Result<KeyId> {
         return Ok(theirs.key_id);
     }
     write::lock_keyring(next.keyring_id, true)?;
-    next.put_in(Action::Create, None)
+    next.put_in(Action::Create, State::Active, None)
 }
 
 /// Makes the next version of the index key of `relation`; its key id. Terms are written under it from now on, and asked
 /// for under the one before as well. Of two at once the second waits for the first one's transaction, and then makes a
-/// version of its own.
-pub fn rotate(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
+/// version of its own. Unless it `activates` the version is only asked for, too, until
+/// [`activate_key`](super::activate_key) has terms written under it.
+pub fn rotate(relation: pg_sys::Oid, reason: Option<&str>, activates: bool) -> Result<KeyId> {
     let table = table::to_change(relation)?;
     followed::require_own(&table)?;
     require_one(&table)?;
+    require_none_pending(&table, table.sealing_keyring()?, Purpose::Index)?;
     let next = Next::make(table)?;
     next.lock_table()?;
     write::lock_keyring(next.keyring_id, true)?;
     let before = require_one(&next.table)?;
+    require_none_pending(&next.table, next.keyring_id, Purpose::Index)?;
+    if !activates {
+        return next.put_in(Action::Rotate, State::Pending, reason);
+    }
     let reason = reason.unwrap_or("envelope.rotate_index_key");
     if !states::change(before, &[State::Active], State::DecryptOnly, Some(reason))? {
         return Err(Error::ChangedMeanwhile(next.table.name()));
     }
-    next.put_in(Action::Rotate, Some(reason))
+    next.put_in(Action::Rotate, State::Active, Some(reason))
 }
 
 fn is_active(key: &DataKeyRow) -> bool {
@@ -115,8 +122,8 @@ impl Next {
         Ok((class, root))
     }
 
-    /// Writes it. Its table and its keyring are locked, and no index key of the keyring is active.
-    fn put_in(self, action: Action, reason: Option<&str>) -> Result<KeyId> {
+    /// Writes it. Its table and its keyring are locked, and no index key of the keyring is in that state.
+    fn put_in(self, action: Action, state: State, reason: Option<&str>) -> Result<KeyId> {
         let Next { table, keyring_id, new } = self;
         let keys = rows::data_keys(keyring_id)?;
         let keks = |wraps: &[rows::WrappedKey]| -> Vec<_> {
@@ -131,8 +138,8 @@ impl Next {
         }
         let versions = keys.iter().filter(|key| key.purpose == Purpose::Index);
         let last = versions.map(|key| key.version).max().unwrap_or(0);
-        create::put_in(keyring_id, Purpose::Index, create::version_after(last)?, &new)?;
-        new.tell(action, Purpose::Index, &table.name(), keyring_id, reason)?;
+        create::put_in(keyring_id, Purpose::Index, create::version_after(last)?, state, &new)?;
+        new.tell(action, Purpose::Index, state, &table.name(), keyring_id, reason)?;
         Ok(new.key_id)
     }
 }

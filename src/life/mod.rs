@@ -1,5 +1,6 @@
 //! What happens to a data key: created, rotated, wrapped by other KEKs, retired, destroyed, made ready ahead of time.
 
+mod activate;
 mod auto_rotate;
 mod create;
 mod destroy;
@@ -14,6 +15,7 @@ mod rotate;
 mod sealed_before;
 mod warm;
 
+pub use activate::activate_key;
 pub use auto_rotate::{Rotated, after_seal, rotate_due};
 pub use create::{create_key, on_first_use as create_on_first_use};
 pub use destroy::{destroy_key, shred};

@@ -8,7 +8,7 @@ use envelope::wrap::EncryptionContext;
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
-use crate::catalog::rows::{self, Purpose, WrappedKey};
+use crate::catalog::rows::{self, Purpose, State, WrappedKey};
 use crate::catalog::write::events;
 use crate::error::{Error, Result};
 use crate::kek;
@@ -35,21 +35,24 @@ impl NewKey {
         &self,
         action: Action,
         purpose: Purpose,
+        state: State,
         table: &str,
         keyring_id: Uuid,
         reason: Option<&str>,
     ) -> Result<()> {
-        let is_index = purpose == Purpose::Index;
         events::tell(action, |event| {
             event.table = Some(table.to_string());
             event.keyring_id = audit::keyring(keyring_id);
             event.key_id = audit::key(self.key_id);
             event.kek = self.wraps.first().map(|wrap| wrap.kek.clone());
             event.kms_request_id = self.request_id.clone();
-            event.detail = match reason {
-                Some(reason) if is_index => Some(format!("index key: {reason}")),
-                Some(reason) => Some(reason.into()),
-                None => is_index.then(|| "index key".into()),
+            let index = (purpose == Purpose::Index).then_some("index key");
+            let pending = (state == State::Pending).then_some("pending");
+            let kind: Vec<&str> = index.into_iter().chain(pending).collect();
+            let kind = (!kind.is_empty()).then(|| kind.join(", "));
+            event.detail = match (kind, reason) {
+                (Some(kind), Some(reason)) => Some(format!("{kind}: {reason}")),
+                (kind, reason) => kind.or_else(|| reason.map(Into::into)),
             };
         })
     }

@@ -67,9 +67,12 @@ impl ManagedKey {
         Ok(ManagedKey { row, table })
     }
 
-    /// 55000 for the active key, which cannot be `done`.
+    /// 55000 for the active key, and for one that waits to be it: neither can be `done`.
     pub fn require_not_active(&self, done: &'static str) -> Result<()> {
         match self.row.state {
+            State::Pending => {
+                Err(Error::KeyPending { key: self.row.key_id, table: self.table.clone(), done })
+            }
             State::Active => {
                 let table = self.table.clone();
                 let is_orphaned = users::is_orphaned(self.row.keyring_id)?;
@@ -83,7 +86,9 @@ impl ManagedKey {
     /// Changes the key's state; 55000 when it is in none of the states `from`.
     pub fn change(&self, from: &[State], to: State, reason: Option<&str>) -> Result<()> {
         let key = self.row.key_id;
-        if states::change(key, from, to, reason)? {
+        let waited = self.row.state == State::Pending && from.contains(&State::Pending);
+        let from: Vec<State> = from.iter().copied().filter(|it| *it != State::Pending).collect();
+        if waited && states::end_wait(key, to, reason)? || states::change(key, &from, to, reason)? {
             if !to.opens() {
                 keyring::end_leases(key);
             }
@@ -102,7 +107,8 @@ impl ManagedKey {
         let action = match state {
             State::Destroyed => Action::Destroy,
             State::Retired => Action::Retire,
-            State::DecryptOnly | State::Active => Action::Unretire,
+            State::Active => Action::Activate,
+            State::Pending | State::DecryptOnly => Action::Unretire,
         };
         events::tell(action, |event| {
             event.table = Some(self.table.clone());

@@ -21,15 +21,29 @@ use crate::life::new_key::{self, NewKey};
 use crate::pg::lock;
 
 /// Makes the next version of the key of `relation`; its key id. Of two at once the second waits for
-/// the first one's transaction, and then makes a version of its own.
-pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>) -> Result<KeyId> {
+/// the first one's transaction, and then makes a version of its own. Unless it `activates` the version
+/// only opens, until [`activate_key`](super::activate_key) has it seal.
+pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>, activates: bool) -> Result<KeyId> {
     let table = table::to_change(relation)?;
     followed::require_own(&table)?;
+    require_none_pending(&table, table.sealing_keyring()?, Purpose::Seal)?;
     let next = Next::make(&table)?;
     lock::keep_relation(next.root);
     lock::lock_object(catalog::oid_of(c"keyring")?, next.root);
     write::lock_keyring(next.keyring_id, true)?;
-    next.put_in(reason.unwrap_or("envelope.rotate_key"))
+    next.put_in(reason.unwrap_or("envelope.rotate_key"), activates)
+}
+
+/// 55000 while a version waits to be made active: it would be passed over.
+pub(super) fn require_none_pending(
+    table: &Table,
+    keyring_id: Uuid,
+    purpose: Purpose,
+) -> Result<()> {
+    match rows::pending_key(keyring_id, purpose)? {
+        Some(key) => Err(Error::KeyWaits { key: key.key_id, table: table.name() }),
+        None => Ok(()),
+    }
 }
 
 /// A next version that the KMS has made and no catalog has yet.
@@ -63,14 +77,15 @@ impl Next {
             || !lock::try_lock_object(catalog::oid_of(c"keyring")?, self.root)
             || !write::lock_keyring(self.keyring_id, false)?
             || active_key(&self.table)?.1.key_id != self.after
+            || rows::pending_key(self.keyring_id, Purpose::Seal)?.is_some()
         {
             return Ok(None);
         }
-        self.put_in(reason).map(Some)
+        self.put_in(reason, true).map(Some)
     }
 
     /// Writes it. Both locks are held.
-    fn put_in(self, reason: &str) -> Result<KeyId> {
+    fn put_in(self, reason: &str, activates: bool) -> Result<KeyId> {
         let changed = || Error::ChangedMeanwhile(self.table.name());
         let (keyring_id, active) = active_key(&self.table)?;
         let keks = |wraps: &[rows::WrappedKey]| -> Vec<_> {
@@ -78,15 +93,23 @@ impl Next {
         };
         if keyring_id != self.keyring_id
             || keks(&rows::wrapped_keys(active.key_id)?) != keks(&self.new.wraps)
-            || !states::change(active.key_id, &[State::Active], State::DecryptOnly, Some(reason))?
         {
             return Err(changed());
         }
-        key_use::delete_old(keyring_id)?;
+        require_none_pending(&self.table, keyring_id, Purpose::Seal)?;
+        let state = if activates {
+            if !states::change(active.key_id, &[State::Active], State::DecryptOnly, Some(reason))? {
+                return Err(changed());
+            }
+            key_use::delete_old(keyring_id)?;
+            State::Active
+        } else {
+            State::Pending
+        };
         let version = create::version_after(last_version(keyring_id)?)?;
-        create::put_in(keyring_id, Purpose::Seal, version, &self.new)?;
+        create::put_in(keyring_id, Purpose::Seal, version, state, &self.new)?;
         let table = self.table.name();
-        self.new.tell(Action::Rotate, Purpose::Seal, &table, keyring_id, Some(reason))?;
+        self.new.tell(Action::Rotate, Purpose::Seal, state, &table, keyring_id, Some(reason))?;
         Ok(self.new.key_id)
     }
 }

@@ -1,5 +1,6 @@
 //! Index keys.
 
+use envelope::header::KeyId;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
@@ -13,10 +14,23 @@ use crate::sql::begin;
 fn envelope_rotate_index_key(
     relation: Option<pg_sys::Oid>,
     reason: Option<Varlena<'_>>,
+    activate: Option<bool>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
     let reason = given_reason(reason)?;
-    let key_id = index::rotate_key(required(relation, "relation")?, reason.as_deref())?;
+    let (relation, activate) = (required(relation, "relation")?, required(activate, "activate")?);
+    let key_id = index::rotate_key(relation, reason.as_deref(), activate)?;
     Ok(Uuid::from_bytes(key_id.0))
+}
+
+/// Of an index key, and of one that seals.
+#[pg_extern(sql = false)]
+fn envelope_activate_key(
+    key_id: Option<Uuid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<(), ErrorReport> {
+    begin(fcinfo);
+    let key_id = required(key_id, "key_id")?;
+    Ok(index::activate_key(KeyId(*key_id.as_bytes()))?)
 }

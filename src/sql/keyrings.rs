@@ -5,14 +5,12 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_extern, pg_sys};
 
 use crate::adopt::policy;
-use crate::custody;
-use crate::error::Error;
+use crate::custody::{self, How, Resolve};
+use crate::error::{Error, Result};
 use crate::pg::json::Jsonb;
+use crate::pg::varlena::Varlena;
 use crate::sql::arguments::{required, too_long};
 use crate::sql::begin;
-
-/// Bytes of an exported keyring: ten thousand wraps and more.
-const LONGEST_KEYRING: usize = 16 * 1024 * 1024;
 
 type Answer<T> = std::result::Result<T, ErrorReport>;
 
@@ -65,16 +63,42 @@ fn envelope_export_keyring(
 }
 
 #[pg_extern(sql = false)]
-fn envelope_import_keyring(
+fn envelope_take_keyring(
     keyring: Option<Jsonb>,
     relation: Option<pg_sys::Oid>,
+    follow: Option<bool>,
+    grants: Option<bool>,
+    resolve: Option<Varlena<'_>>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Answer<Uuid> {
     begin(fcinfo);
+    let how = How {
+        follows: required(follow, "follow")?,
+        brings_grants: required(grants, "grants")?,
+        resolve: resolution(&required(resolve, "resolve")?)?,
+    };
+    Ok(import(keyring, relation, how)?)
+}
+
+/// As every release has it.
+pub(super) fn import(
+    keyring: Option<Jsonb>,
+    relation: Option<pg_sys::Oid>,
+    how: How,
+) -> Result<Uuid> {
+    let longest = custody::longest_import();
     let json = required(keyring, "keyring")?;
-    let json = json.text(LONGEST_KEYRING).ok_or_else(|| too_long("a keyring", LONGEST_KEYRING))?;
-    let keyring_id = custody::import(&json, relation)?;
+    let json = json.text(longest).ok_or_else(|| too_long("a keyring", longest))?;
+    let keyring_id = custody::import(&json, relation, how)?;
     Ok(Uuid::from_bytes(*keyring_id.as_bytes()))
+}
+
+fn resolution(name: &[u8]) -> Result<Resolve> {
+    match name {
+        b"error" => Ok(Resolve::Refuse),
+        b"keep-both" => Ok(Resolve::KeepBoth),
+        _ => Err(Error::BadArgument("resolve must be error or keep-both".into())),
+    }
 }
 
 /// Event trigger before commands that may drop tables, or change their columns. Most of its work is done by then: to

@@ -16,14 +16,16 @@ use crate::sql::arguments::{given_context, given_reason, required, uri_text};
 use crate::sql::begin;
 
 #[pg_extern(sql = false)]
-fn envelope_rotate_key(
+fn envelope_make_next_key(
     relation: Option<pg_sys::Oid>,
     reason: Option<Varlena<'_>>,
+    activate: Option<bool>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
-    let reason = given_reason(reason)?;
-    let key_id = life::rotate_key(required(relation, "relation")?, reason.as_deref())?;
+    let (relation, reason) = (required(relation, "relation")?, given_reason(reason)?);
+    let activate = required(activate, "activate")?;
+    let key_id = life::rotate_key(relation, reason.as_deref(), activate)?;
     Ok(Uuid::from_bytes(key_id.0))
 }
 

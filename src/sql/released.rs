@@ -2,10 +2,18 @@
 //! `ALTER EXTENSION ... UPDATE` is run, in each database by itself: until then, that catalog calls them. A symbol keeps
 //! its arguments for that reason: what gains one gets another symbol.
 
-use pgrx::pg_sys;
+use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_extern, pg_sys};
 
+use crate::custody::How;
 use crate::error::{Error, Result};
+use crate::life;
 use crate::pg::call::row_function;
+use crate::pg::json::Jsonb;
+use crate::pg::varlena::Varlena;
+use crate::sql::arguments::{given_reason, required};
+use crate::sql::{begin, keyrings};
 
 // Of 0.1.0: `reencrypt_window` before it was told which table is being re-encrypted as a whole. The columns in
 // which the rest of re-encryption counts are missing there, too.
@@ -17,3 +25,27 @@ row_function!(envelope_reencrypt_window_wrapper, |_| -> Result<Option<pg_sys::Da
 row_function!(envelope_reencrypt_note_wrapper, |_| -> Result<Option<pg_sys::Datum>> {
     Err(Error::Outdated)
 });
+
+/// Of 0.1.0: `rotate_key` before a version could be made pending.
+#[pg_extern(sql = false)]
+fn envelope_rotate_key(
+    relation: Option<pg_sys::Oid>,
+    reason: Option<Varlena<'_>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<Uuid, ErrorReport> {
+    begin(fcinfo);
+    let reason = given_reason(reason)?;
+    let key_id = life::rotate_key(required(relation, "relation")?, reason.as_deref(), true)?;
+    Ok(Uuid::from_bytes(key_id.0))
+}
+
+/// Of 0.1.0: `import_keyring` before it could follow, bring rights and keep both of a fork.
+#[pg_extern(sql = false)]
+fn envelope_import_keyring(
+    keyring: Option<Jsonb>,
+    relation: Option<pg_sys::Oid>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> std::result::Result<Uuid, ErrorReport> {
+    begin(fcinfo);
+    Ok(keyrings::import(keyring, relation, How::default())?)
+}

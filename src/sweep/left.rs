@@ -80,7 +80,7 @@ pub fn look(
                 left.is_to_do = true;
                 return ControlFlow::Break(());
             }
-            Ok(kind) => *kind.count_in(&mut left.passed) += 1,
+            Ok(kind) => kind.count_in(&mut left.passed),
             Err(error) => {
                 failed = Some(error);
                 return ControlFlow::Break(());
@@ -111,14 +111,14 @@ pub struct Source<'a> {
 /// Counts a value that is left alone, by the key that it names.
 pub fn count(key_id: Option<KeyId>, table: &Table, passed: &mut Passed) -> Result<()> {
     let kind = key_id.map_or(Ok(Kind::Plaintext), |key_id| Kind::of(key_id, table))?;
-    *kind.count_in(passed) += 1;
+    kind.count_in(passed);
     Ok(())
 }
 
 /// The data keys that values of a table may be under.
 pub struct Keys {
     pub active: KeyId,
-    /// The others, destroyed ones left out.
+    /// The others that were active before; destroyed ones left out.
     pub old: Vec<KeyId>,
 }
 
@@ -133,7 +133,7 @@ impl Keys {
             old.extend(
                 keys.filter(|key| {
                     key.purpose == Purpose::Seal
-                        && key.state != State::Destroyed
+                        && !matches!(key.state, State::Destroyed | State::Pending)
                         && key.key_id != active
                 })
                 .map(|key| key.key_id),
@@ -150,24 +150,28 @@ enum Kind {
     OfOthers,
     Unknown,
     Destroyed,
+    /// Under a key of the table that came after the active one, and may be active elsewhere.
+    Ahead,
 }
 
 impl Kind {
-    /// Of values under `key_id`, which is none that `table` can open with.
+    /// Of values under `key_id`, which is none that `table` is brought to or from.
     fn of(key_id: KeyId, table: &Table) -> Result<Kind> {
         Ok(match rows::data_key(key_id)? {
             None => Kind::Unknown,
-            Some(row) if table.keyrings().any(|id| id == row.keyring_id) => Kind::Destroyed,
-            Some(_) => Kind::OfOthers,
+            Some(row) if !table.keyrings().any(|id| id == row.keyring_id) => Kind::OfOthers,
+            Some(row) if row.state == State::Pending => Kind::Ahead,
+            Some(_) => Kind::Destroyed,
         })
     }
 
-    fn count_in(self, passed: &mut Passed) -> &mut i64 {
-        match self {
+    fn count_in(self, passed: &mut Passed) {
+        *match self {
             Kind::Plaintext => &mut passed.plaintext,
             Kind::OfOthers => &mut passed.of_others,
             Kind::Unknown => &mut passed.unknown,
             Kind::Destroyed => &mut passed.destroyed,
-        }
+            Kind::Ahead => return,
+        } += 1;
     }
 }

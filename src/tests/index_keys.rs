@@ -103,7 +103,7 @@ mod tests {
         assert_ne!(one, [0; 32]);
         run("SELECT envelope.flush_cache()");
         assert_eq!(key(cards, &first, Verb::Search).unwrap(), one);
-        let second = life::index_key::rotate(cards, None).unwrap();
+        let second = life::index_key::rotate(cards, None, true).unwrap();
         assert_eq!(index_keys(cards), [(second, 2, true), (first, 1, false)]);
         assert_ne!(key(cards, &second, Verb::Encrypt).unwrap(), one);
         assert_eq!(key(cards, &first, Verb::Encrypt).unwrap(), one);

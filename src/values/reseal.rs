@@ -38,7 +38,7 @@ pub fn reseal(relation: pg_sys::Oid, context: &[u8], value: &[u8]) -> Result<Opt
 }
 
 /// `value`, sealed under any key that `relation` may open with, sealed anew under its active key;
-/// `None` when it is under that key already. What comes out was opened again and compared: the old
+/// `None` when it is under that key already, or under the one that is to follow it. What comes out was opened again and compared: the old
 /// value is about to be overwritten. It is bound to what it is to be bound to now.
 pub fn reseal_under(
     relation: pg_sys::Oid,
@@ -51,6 +51,10 @@ pub fn reseal_under(
     table.require_seal_right()?;
     if kek::sealing_key(&table)? == Some(&sealed.key_id()) {
         table.require_any_open_right()?;
+        return Ok(None);
+    }
+    if table.is_ahead(sealed.key_id())? {
+        table.require_opens(sealed.key_id())?;
         return Ok(None);
     }
     let plaintext = contexts.open(relation, value)?;

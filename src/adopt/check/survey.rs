@@ -9,7 +9,7 @@ use super::{Finding, Outcome, breaks};
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, State, Verb, WrappedKey};
 use crate::catalog::whole::{self, NamedKeyring};
 use crate::catalog::{self};
-use crate::custody::followed;
+use crate::custody::followed::{self, Brought};
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::keyring::users;
@@ -103,14 +103,18 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
         let orphaned = "no table uses this keyring: envelope.adopt_keyring gives it to one";
         add(None, None, Outcome::Note(orphaned.into()));
     }
-    let is_followed =
-        |table| followed::is_followed(relation::partition_root(table), Some(keyring.id));
-    match sealing.map_or(Ok(false), is_followed) {
-        Ok(true) => {
+    let brought = |table| followed::brought(relation::partition_root(table), Some(keyring.id));
+    match sealing.map_or(Ok(None), brought) {
+        Ok(Some(Brought::Replicated)) => {
             let followed = "its keys arrive by replication, and are made where they come from";
             add(None, None, Outcome::Note(followed.into()));
         }
-        Ok(false) => {}
+        Ok(Some(Brought::Imported)) => {
+            let followed =
+                "its keys come by envelope.import_keyring, and are made where they come from";
+            add(None, None, Outcome::Note(followed.into()));
+        }
+        Ok(None) => {}
         Err(error) => add(None, None, Outcome::Broken(error)),
     }
     if let Err(error) = read_keyring(keyring.id) {
@@ -140,6 +144,10 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
     if sealing.is_some() && !is_shredded && has_no_active_index_key(&keys) {
         let broken = Error::Corrupt("the keyring has index keys, and no active one".into());
         add(None, None, Outcome::Broken(broken));
+    }
+    for key in keys.iter().filter(|key| key.state == State::Pending) {
+        let pending = "the data key is pending: once it is on all nodes, envelope.activate_key has it take over";
+        add(Some(key.key_id), None, Outcome::Note(pending.into()));
     }
     if sealing.is_some()
         && let Some((key_id, overdue)) = past_cryptoperiod(keyring.id, &keys, &name)

@@ -12,6 +12,8 @@ pub enum Purpose {
 pub enum State {
     /// Seals and opens.
     Active,
+    /// Opens, and is to seal once it is where it is needed. In the catalog: decrypt-only, and marked so.
+    Pending,
     /// Opens.
     DecryptOnly,
     /// Does nothing, and can come back.
@@ -52,12 +54,15 @@ impl Purpose {
 }
 
 impl State {
-    const ALL: [State; 4] = [State::Active, State::DecryptOnly, State::Retired, State::Destroyed];
+    /// All there are.
+    pub const ALL: [State; 5] =
+        [State::Active, State::Pending, State::DecryptOnly, State::Retired, State::Destroyed];
 
-    /// As it stands in the catalog and in messages.
+    /// As it stands in messages, and in exports.
     pub fn name(self) -> &'static str {
         match self {
             State::Active => "active",
+            State::Pending => "pending",
             State::DecryptOnly => "decrypt-only",
             State::Retired => "retired",
             State::Destroyed => "destroyed",
@@ -69,9 +74,14 @@ impl State {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
+    /// As it stands in `data_key.state`, where a key that waits is marked in a column of its own.
+    pub fn stored(self) -> &'static str {
+        if self == State::Pending { State::DecryptOnly.name() } else { self.name() }
+    }
+
     /// Whether values may be opened with it.
     pub fn opens(self) -> bool {
-        matches!(self, State::Active | State::DecryptOnly)
+        matches!(self, State::Active | State::Pending | State::DecryptOnly)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Keyrings that replication brings.
+//! Keyrings whose keys come from elsewhere.
 
 use uuid::Uuid;
 
 use super::{pg_uuid, touch};
 use crate::error::Result;
 
-/// The keyring's keys come by the replication origin of that name.
+/// The keyring's keys come by the replication origin of that name, or by something else that `origin` tells.
 pub fn mark(keyring_id: Uuid, origin: &str) -> Result<()> {
     touch(
         "INSERT INTO envelope.followed_keyring AS f (keyring_id, origin)

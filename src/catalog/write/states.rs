@@ -6,8 +6,8 @@ use super::{pg_uuid, timestamp, touch};
 use crate::catalog::rows::State;
 use crate::error::Result;
 
-/// Moves a data key from one of the states `from` to `to`, and notes when and why; false when its
-/// state was another by now.
+/// Moves a data key from one of the states `from`, of which none is `Pending`, to `to`, and notes when and
+/// why; false when its state was another by now.
 pub fn change(key_id: KeyId, from: &[State], to: State, reason: Option<&str>) -> Result<bool> {
     let from: Vec<&str> = from.iter().map(|state| state.name()).collect();
     let rows = touch(
@@ -15,6 +15,18 @@ pub fn change(key_id: KeyId, from: &[State], to: State, reason: Option<&str>) ->
          SET state = $3, state_changed_at = clock_timestamp(), reason = convert_from($4, 'UTF8')
          WHERE key_id = $1 AND state = ANY ($2)",
         &[pg_uuid(key_id.into()), from.into(), to.name().into(), reason.map(str::as_bytes).into()],
+    )?;
+    Ok(rows == 1)
+}
+
+/// As [`change`], of a key that waits to be made active.
+pub fn end_wait(key_id: KeyId, to: State, reason: Option<&str>) -> Result<bool> {
+    let rows = touch(
+        "UPDATE envelope.data_key
+         SET state = $2, pending = false, state_changed_at = clock_timestamp(),
+             reason = convert_from($3, 'UTF8')
+         WHERE key_id = $1 AND pending AND state = 'decrypt-only'",
+        &[pg_uuid(key_id.into()), to.name().into(), reason.map(str::as_bytes).into()],
     )?;
     Ok(rows == 1)
 }
@@ -28,13 +40,20 @@ pub fn carry(
     changed_at: i64,
     reason: Option<&str>,
 ) -> Result<bool> {
-    let rows = touch(
+    let sql = if from == State::Pending {
+        "UPDATE envelope.data_key
+         SET state = $3, pending = false, state_changed_at = $4, reason = convert_from($5, 'UTF8')
+         WHERE key_id = $1 AND pending AND state = $2"
+    } else {
         "UPDATE envelope.data_key
          SET state = $3, state_changed_at = $4, reason = convert_from($5, 'UTF8')
-         WHERE key_id = $1 AND state = $2",
+         WHERE key_id = $1 AND state = $2"
+    };
+    let rows = touch(
+        sql,
         &[
             pg_uuid(key_id.into()),
-            from.name().into(),
+            from.stored().into(),
             to.name().into(),
             timestamp(changed_at)?.into(),
             reason.map(str::as_bytes).into(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Keyring, Purpose, State, WrappedKey};
+use crate::catalog::rows::{DataKeyHistory, DataKeyRow, Keyring, Purpose, State, Verb, WrappedKey};
 use crate::error::{Error, Result};
 use crate::kms::KekUri;
 use crate::memory::OwnLimits;
@@ -42,6 +42,8 @@ pub struct TransferredKeyring {
     pub seals: bool,
     pub keyring: Keyring,
     pub keys: Vec<(DataKeyHistory, Vec<WrappedKey>)>,
+    /// Roles by their names, and what each was granted on it.
+    pub grants: Vec<(String, Verb)>,
 }
 
 impl TransferredKeyring {
@@ -84,6 +86,16 @@ struct Ring {
     limits: serde_json::Value,
     minimum_version: i32,
     data_keys: Vec<Key>,
+    /// Left out where there are none, as from earlier releases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grants: Vec<Grant>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grant {
+    role: String,
+    verb: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,7 +133,7 @@ pub fn write(exported: &Transferred) -> Result<String> {
 }
 
 fn written_ring(ring: &TransferredKeyring) -> Result<Ring> {
-    let TransferredKeyring { id, seals, keyring, keys } = ring;
+    let TransferredKeyring { id, seals, keyring, keys, grants } = ring;
     OwnLimits::parse(&keyring.limits)?;
     Ok(Ring {
         keyring_id: id.to_string(),
@@ -133,6 +145,10 @@ fn written_ring(ring: &TransferredKeyring) -> Result<Ring> {
             .map_err(|error| Error::Corrupt(error.to_string()))?,
         minimum_version: keyring.minimum_version,
         data_keys: keys.iter().map(|(key, wraps)| written_key(key, wraps)).collect(),
+        grants: grants
+            .iter()
+            .map(|(role, verb)| Grant { role: role.clone(), verb: verb.name().into() })
+            .collect(),
     })
 }
 
@@ -200,7 +216,26 @@ fn read_ring(ring: Ring) -> Result<TransferredKeyring> {
     if keys.is_empty() {
         return Err(bad(&format!("keyring {id} has no data key")));
     }
-    Ok(TransferredKeyring { id, seals: ring.seals, keyring, keys })
+    if Purpose::ALL.into_iter().any(|purpose| is_passed_by(&keys, purpose)) {
+        return Err(bad(&"a pending data key is older than the active one"));
+    }
+    let grants = ring.grants.into_iter().map(read_grant).collect::<Result<_>>()?;
+    Ok(TransferredKeyring { id, seals: ring.seals, keyring, keys, grants })
+}
+
+/// Whether the key that waits to be made active comes before the one that is.
+fn is_passed_by(keys: &[(DataKeyHistory, Vec<WrappedKey>)], purpose: Purpose) -> bool {
+    let version = |state| {
+        let of = |row: &DataKeyRow| row.purpose == purpose && row.state == state;
+        keys.iter().map(|(key, _)| key.row).find(of).map(|row| row.version)
+    };
+    let pending = version(State::Pending);
+    pending.is_some() && pending < version(State::Active)
+}
+
+fn read_grant(grant: Grant) -> Result<(String, Verb)> {
+    let verb = Verb::named(&grant.verb).ok_or_else(|| bad(&"a right that is not known here"))?;
+    Ok((grant.role, verb))
 }
 
 fn read_key(keyring_id: Uuid, key: Key) -> Result<(DataKeyHistory, Vec<WrappedKey>)> {
@@ -249,14 +284,16 @@ fn read_wrap(wrap: Wrap) -> Result<WrappedKey> {
 fn check_together(rows: impl Iterator<Item = DataKeyRow>) -> Result<()> {
     let mut ids: HashSet<KeyId> = HashSet::new();
     let mut versions = HashSet::new();
-    let mut active = HashSet::new();
+    let mut in_use = HashSet::new();
     for row in rows {
         let of = (row.keyring_id, row.purpose.name());
         if !ids.insert(row.key_id) || !versions.insert((of, row.version)) {
             return Err(bad(&"two data keys have the same id or version"));
         }
-        if row.state == State::Active && !active.insert(of) {
-            return Err(bad(&"two data keys of a keyring are active"));
+        let is_one = matches!(row.state, State::Active | State::Pending);
+        if is_one && !in_use.insert((of, row.state.name())) {
+            let state = row.state.name();
+            return Err(bad(&format!("two data keys of a keyring are {state}")));
         }
     }
     Ok(())

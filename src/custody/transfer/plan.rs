@@ -10,9 +10,10 @@ use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyHistory, DataKeyRow, Keyring, Purpose, State, WrappedKey};
 use crate::catalog::write::{self, events, key_use, states};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
-use crate::custody::transfer::merge::{self, Merged, Move};
+use crate::custody::transfer::merge::{self, Fork, Merged, Move, Resolve};
 use crate::error::{Error, Result};
 use crate::kek::{self, Stronger};
+use crate::keyring;
 use crate::memory::OwnLimits;
 use crate::pg::{clock, report};
 use crate::settings;
@@ -26,6 +27,7 @@ pub struct Plan<'a> {
     /// Wraps by a KEK that has wrapped the same key here in other bytes: when they hold that key, either
     /// was made anew, and the one that is here stays.
     made_anew: Vec<(KeyId, &'a WrappedKey)>,
+    renumbered: Vec<(Uuid, KeyId, i32)>,
     moves: Vec<(Uuid, Move)>,
     limits: Vec<(Uuid, String)>,
     minimums: Vec<(Uuid, i32)>,
@@ -38,13 +40,17 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// 42710 when what is imported contradicts what is here. Of the keyrings that are `trusted` no proof is
     /// asked: their table was named.
-    pub fn of(imported: &'a Transferred, trusted: &HashSet<Uuid>) -> Result<Plan<'a>> {
+    pub fn of(
+        imported: &'a Transferred,
+        trusted: &HashSet<Uuid>,
+        resolve: Resolve,
+    ) -> Result<Plan<'a>> {
         let mut plan = Plan::default();
         for keyring in &imported.keyrings {
             let here = rows::data_keys(keyring.id)?;
             let mut is_proven = false;
             for (key, wraps) in &keyring.keys {
-                if may_have_wraps(&here, key)? {
+                if may_have_wraps(key)? {
                     plan.add_wraps(key.row.key_id, wraps)?;
                     is_proven |=
                         !wraps.is_empty() && here.iter().any(|row| row.key_id == key.row.key_id);
@@ -58,11 +64,11 @@ impl<'a> Plan<'a> {
             let before = plan.changes();
             let mut sealing = None;
             for purpose in Purpose::ALL {
-                let merged = merge_purpose(&here, keyring, purpose);
+                let merged = merge_purpose(&here, keyring, purpose, resolve)?;
                 if purpose == Purpose::Seal {
                     sealing = merged.active;
                 }
-                plan.add_merged(keyring.id, merged);
+                plan.add_merged(keyring.id, merged, keyring);
             }
             match rows::keyring(keyring.id)? {
                 None if keyring.seals && keyring.is_lost() => {
@@ -79,7 +85,7 @@ impl<'a> Plan<'a> {
                 }
                 None => plan.keyrings.push(keyring),
                 Some(own) => {
-                    plan.tighten(keyring, &own, sealing)?;
+                    plan.tighten(keyring, &own, &here, sealing)?;
                     if !is_proven && !trusted.contains(&keyring.id) {
                         plan.unproven.insert(keyring.id);
                         if plan.changes() > before {
@@ -99,7 +105,11 @@ impl<'a> Plan<'a> {
 
     /// How many changes of what is here it has.
     fn changes(&self) -> usize {
-        self.keys.len() + self.moves.len() + self.limits.len() + self.minimums.len()
+        self.keys.len()
+            + self.renumbered.len()
+            + self.moves.len()
+            + self.limits.len()
+            + self.minimums.len()
     }
 
     fn add_wraps(&mut self, key_id: KeyId, wraps: &'a [WrappedKey]) -> Result<()> {
@@ -114,7 +124,26 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn add_merged(&mut self, keyring_id: Uuid, merged: Merged) {
+    fn add_merged(&mut self, keyring_id: Uuid, merged: Merged, there: &TransferredKeyring) {
+        for key in &merged.new {
+            let was = there.keys.iter().find(|(it, _)| it.row.key_id == key.row.key_id);
+            if let Some((was, _)) = was.filter(|(was, _)| was.row.version != key.row.version) {
+                self.notices.push(format!(
+                    "data key {}, version {} where the keyring comes from, is version {} here",
+                    key.row.key_id, was.row.version, key.row.version
+                ));
+            }
+        }
+        self.notices.extend(merged.apart.map(|key| {
+            format!(
+                "data key {key} is active where the keyring comes from, and only opens here: it was rotated \
+                 on both sides"
+            )
+        }));
+        for (key_id, version) in merged.renumbered {
+            self.notices.push(format!("data key {key_id} is version {version} here from now on"));
+            self.renumbered.push((keyring_id, key_id, version));
+        }
         self.keys.extend(merged.new);
         self.moves.extend(merged.moves.into_iter().map(|change| (keyring_id, change)));
         self.notices.extend(merged.destroyed_there.into_iter().map(|key| {
@@ -135,6 +164,7 @@ impl<'a> Plan<'a> {
         &mut self,
         keyring: &TransferredKeyring,
         own: &Keyring,
+        here: &[DataKeyRow],
         active: Option<i32>,
     ) -> Result<()> {
         // What a later version has written is not understood here, and stays.
@@ -145,8 +175,20 @@ impl<'a> Plan<'a> {
                 self.limits.push((keyring.id, tightened.to_json()?));
             }
         }
-        // What is sealed here must open.
-        let minimum = keyring.keyring.minimum_version.min(active.unwrap_or(i32::MAX));
+        // What is sealed here must open, and whatever else opens there.
+        let is_new = |key: &&DataKeyHistory| key.row.keyring_id == keyring.id;
+        let new = self.keys.iter().filter(is_new).map(|key| key.row);
+        let is_sealing = |row: &DataKeyRow| row.purpose == Purpose::Seal;
+        let mut after: Vec<_> = here.iter().copied().chain(new).filter(is_sealing).collect();
+        for (_, key_id, version) in &self.renumbered {
+            after
+                .iter_mut()
+                .filter(|row| row.key_id == *key_id)
+                .for_each(|row| row.version = *version);
+        }
+        let minimum =
+            merge::minimum(&after, &of(keyring, Purpose::Seal), keyring.keyring.minimum_version)
+                .min(active.unwrap_or(i32::MAX));
         if minimum > own.minimum_version {
             self.minimums.push((keyring.id, minimum));
         }
@@ -172,9 +214,8 @@ impl<'a> Plan<'a> {
     pub fn require_tried(&self, tried: &Plan<'_>, table: &str) -> Result<()> {
         let tried: HashSet<(KeyId, &str)> =
             tried.to_be_tried().map(|(key_id, wrap)| (*key_id, wrap.kek.as_str())).collect();
-        let is_tried = |(key_id, wrap): &(KeyId, &WrappedKey)| {
-            tried.contains(&(*key_id, wrap.kek.as_str()))
-        };
+        let is_tried =
+            |(key_id, wrap): &(KeyId, &WrappedKey)| tried.contains(&(*key_id, wrap.kek.as_str()));
         if self.to_be_tried().all(is_tried) {
             return Ok(());
         }
@@ -185,6 +226,13 @@ impl<'a> Plan<'a> {
     pub fn carry_out(&self, table: &str) -> Result<()> {
         for TransferredKeyring { id, keyring, .. } in &self.keyrings {
             write::insert_keyring(*id, keyring)?;
+        }
+        for (keyring_id, key_id, version) in &self.renumbered {
+            write::renumber(*keyring_id, *key_id, *version)?;
+            tell(table, *keyring_id, |event| {
+                event.key_id = audit::key(*key_id);
+                event.detail = Some(format!("version {version}"));
+            })?;
         }
         // What seals now makes room for what is to seal.
         let (last, first): (Vec<_>, Vec<_>) =
@@ -237,36 +285,42 @@ fn is_forgotten(here: &[DataKeyRow], keyring: &TransferredKeyring) -> bool {
     keyring.keys.iter().all(|(key, _)| key.row.state == State::Destroyed || is_lost_here(key))
 }
 
-fn merge_purpose(here: &[DataKeyRow], there: &TransferredKeyring, purpose: Purpose) -> Merged {
-    let here: Vec<_> = here.iter().filter(|row| row.purpose == purpose).copied().collect();
-    let keys = there.keys.iter().map(|(key, _)| key);
-    let keys: Vec<_> = keys.filter(|key| key.row.purpose == purpose).collect();
-    merge::merge(&here, &keys, clock::wall_us())
+fn merge_purpose(
+    here: &[DataKeyRow],
+    there: &TransferredKeyring,
+    purpose: Purpose,
+    resolve: Resolve,
+) -> Result<Merged> {
+    let own: Vec<_> = here.iter().filter(|row| row.purpose == purpose).copied().collect();
+    merge::merge(&own, &of(there, purpose), resolve, clock::wall_us()).map_err(
+        |Fork { version, here, there: key }| Error::KeyringFork {
+            keyring: there.id,
+            version,
+            here,
+            there: key,
+        },
+    )
+}
+
+/// Its keys for `purpose`.
+fn of(keyring: &TransferredKeyring, purpose: Purpose) -> Vec<&DataKeyHistory> {
+    let keys = keyring.keys.iter().map(|(key, _)| key);
+    keys.filter(|key| key.row.purpose == purpose).collect()
 }
 
 /// Whether an imported data key may have wraps here: one that was destroyed here stays so, and so does one
-/// that was destroyed where it comes from. 42710 when it is not the same as here.
-fn may_have_wraps(here: &[DataKeyRow], key: &DataKeyHistory) -> Result<bool> {
-    let DataKeyRow { key_id, keyring_id, purpose, version, state } = key.row;
-    if let Some(known) = rows::data_key(key_id)? {
-        let same =
-            known.keyring_id == keyring_id && known.purpose == purpose && known.version == version;
-        return if same {
-            Ok(known.state != State::Destroyed)
-        } else {
-            Err(conflict(format!(
-                "data key {key_id} is here with another keyring, purpose or version"
-            )))
-        };
-    }
-    match here.iter().find(|known| known.purpose == purpose && known.version == version) {
+/// that was destroyed where it comes from. 42710 when it is not the same as here. Its version may be another:
+/// then it came when both sides had rotated.
+fn may_have_wraps(key: &DataKeyHistory) -> Result<bool> {
+    let DataKeyRow { key_id, keyring_id, purpose, state, .. } = key.row;
+    match rows::data_key(key_id)? {
         None => Ok(state != State::Destroyed),
-        Some(known) => Err(Error::KeyringFork {
-            keyring: keyring_id,
-            version,
-            here: known.key_id,
-            there: key_id,
-        }),
+        Some(known) if known.keyring_id == keyring_id && known.purpose == purpose => {
+            Ok(known.state != State::Destroyed)
+        }
+        Some(_) => {
+            Err(conflict(format!("data key {key_id} is here with another keyring, or purpose")))
+        }
     }
 }
 
@@ -277,6 +331,9 @@ fn carry(keyring_id: Uuid, change: &Move, table: &str) -> Result<()> {
     }
     if *from == State::Active {
         key_use::delete_old(keyring_id)?;
+    }
+    if !to.opens() {
+        keyring::end_leases(*key_id);
     }
     tell(table, keyring_id, |event| {
         event.key_id = audit::key(*key_id);
