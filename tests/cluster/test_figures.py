@@ -15,6 +15,7 @@ from sqlstate import fails
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
 SEAL = "INSERT INTO people SELECT g, convert_to('12345', 'UTF8') FROM generate_series(%s::int, %s::int) g"
+EVERYWHERE = "SELECT envelope.flush_cache(everywhere => true)"
 VALUES = "values_sealed, values_opened, bytes_sealed, bytes_opened"
 VIEWS = ["stats_cluster", "stats_kms", "stats_leases"]
 PRELOADED = {
@@ -209,13 +210,13 @@ def test_sessions_with_thousands_of_keys(file_db):
 
 
 def test_a_full_table_gives_up_what_was_used_longest_ago_and_says_so(file_db):
-    db = file_db()
-    slots = 1024
+    slots = 32
+    db = file_db(**{"envelope.shared_keys": slots})
     db.sql("CREATE TABLE kept (v bytea); SELECT envelope.create_key('kept')")
     with db.connect() as c:
         c.execute("SELECT envelope_encrypt('kept', 'x')")
-        for first in range(0, slots, 256):
-            c.execute(f"""DO $$ BEGIN FOR i IN {first + 1}..{first + 256} LOOP EXECUTE format('CREATE TABLE t%s (v bytea)', i);
+        for first in range(0, slots, 8):
+            c.execute(f"""DO $$ BEGIN FOR i IN {first + 1}..{first + 8} LOOP EXECUTE format('CREATE TABLE t%s (v bytea)', i);
                 PERFORM envelope.create_key(format('t%s', i)::regclass);
                 PERFORM envelope_encrypt(format('t%s', i)::regclass, 'xy'); END LOOP; END $$""")
             c.execute("SELECT envelope_encrypt('kept', 'x')")
@@ -268,7 +269,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("fault, outcome", OUTCOMES.items())
 def test_each_outcome(db, proxy, fault, outcome):
     db.people(rows=["12345"])
-    db.sql("SELECT envelope.flush_cache()")
+    db.sql(EVERYWHERE)
     proxy.fault("Decrypt", getattr(faults, fault))
     with db.connect() as c:
         with pytest.raises(psycopg.Error):
@@ -280,6 +281,7 @@ def test_each_outcome(db, proxy, fault, outcome):
 @pytest.mark.parametrize("end", ["cancel", "terminate", "statement_timeout"])
 def test_who_does_not_wait_for_the_answer_is_counted_all_the_same(db, proxy, end):
     db.people(rows=["12345"])
+    db.sql(EVERYWHERE)
     held = proxy.hold("Decrypt")
     with db.patient() as c:
         if end == "statement_timeout":
@@ -298,6 +300,7 @@ def test_the_histogram(db, proxy):
     bounds = db.value("SELECT envelope.latency_bounds()")
     assert bounds == [float(2**i) for i in range(16)] + [float("inf")]
     db.people(rows=["12345"])
+    db.sql(EVERYWHERE)
     db.sql("SELECT envelope.stats_reset()")
     proxy.fault("Decrypt", faults.delay(0.3))
     db.sql(OPEN)
@@ -319,7 +322,7 @@ def test_fall_overs(db, proxy, moto):
     proxy.fault("Decrypt", lambda x: (faults.internal if x.request["KeyId"] in first else faults.none)(x))
     with db.connect() as c:
         c.execute("SET envelope.allowed_keks = 'aws-kms://arn:aws:kms:*'")
-        c.execute("SELECT envelope.flush_cache()")
+        c.execute(EVERYWHERE)
         assert c.execute(OPEN).fetchall() == [("12345",)]
     assert figures(db, "kek_fallovers") == (1,)
     by_kek = dict(db.sql("SELECT kek, requests FROM envelope.stats_kms WHERE datname = current_database() "
@@ -334,6 +337,40 @@ def test_a_key_file_counts_too(file_db):
     [(provider, count)] = db.sql("SELECT provider, requests FROM envelope.stats_kms WHERE operation = 'generate'")
     assert (provider, count) == ("file", 1)
     assert db.value("SELECT sum(kms_requests) FROM envelope.stats_cluster") >= 1
+
+
+def test_leases(db, proxy):
+    db.people(rows=["12345"])
+    db.sql(EVERYWHERE)
+    db.sql("SELECT envelope.stats_reset()")
+    proxy.reset_counts()
+    for _ in range(3):
+        db.sql(OPEN)
+    columns = "kms_requests, lease_hits, lease_waits, values_opened, cache_hits"
+    assert figures(db, columns) == (1, 2, 0, 3, 0) and proxy.counts["Decrypt"] == 1
+    [(slots, ready, lookups, hits)] = db.sql("SELECT slots, ready >= 1, lookups, hits FROM envelope.stats_leases")
+    assert (slots, ready, lookups, hits) == (1024, True, 3, 2)
+    db.sql(EVERYWHERE)
+    held = proxy.hold("Decrypt")
+    works = [Work(db.sql, OPEN)]
+    held()
+    works += [Work(db.sql, OPEN) for _ in range(2)]
+    process.wait_until(lambda: db.value("SELECT waits FROM envelope.stats_leases") == 2, "two wait")
+    proxy.clear()
+    for work in works:
+        work.result()
+    assert figures(db, columns) == (2, 4, 2, 6, 0) and proxy.counts["Decrypt"] == 2
+    assert figures(db, "lease_wait_ms > 0") == (True,)
+    db.sql("SELECT envelope.stats_reset()")
+    assert db.sql("SELECT lookups, hits, waits FROM envelope.stats_leases") == [(0, 0, 0)]
+
+
+def test_without_leases_figures_go_on(file_db):
+    db = file_db(**{"envelope.shared_keys": 0})
+    db.people(rows=["12345"])
+    db.sql(OPEN)
+    assert figures(db) == (1, 1, 5, 5)
+    assert db.sql("SELECT slots, lookups FROM envelope.stats_leases") == [(0, 0)]
 
 
 # -- the server -----------------------------------------------------------------------------------------------------
@@ -412,6 +449,7 @@ def test_without_preload(cluster, database):
 def test_waits_bear_a_name(db, proxy):
     """The KMS's own, from PostgreSQL 17 on; before, an extension's waits have one name for all."""
     db.people(rows=["12345"])
+    db.sql(EVERYWHERE)
     held = proxy.hold("Decrypt")
     with db.patient() as c:
         work = Work(c.execute, OPEN)

@@ -314,6 +314,23 @@ def test_memory_that_cannot_be_locked(own_cluster, database):
     assert "could not be locked" in c.log.read_text()
 
 
+def test_who_cannot_lock_memory_is_counted(own_cluster, database):
+    """Sessions that hold keys, and the server for its lease key."""
+    unlocked = "SELECT backends_unlocked FROM envelope.stats_leases"
+    with memlock(0):
+        c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"}).start()
+    db = database(c)
+    db.people(rows=["x"])
+    process.wait_until(lambda: db.value(unlocked) == 1, "the session that sealed has ended")
+    with db.connect() as one, db.connect() as other:
+        one.execute(OPEN)
+        other.execute(OPEN)
+        assert db.value(unlocked) == 3
+        one.execute("SELECT envelope.flush_cache()")
+        assert db.value(unlocked) == 2
+    process.wait_until(lambda: db.value(unlocked) == 1, "both have ended")
+
+
 def test_as_much_is_locked_as_may_be(own_cluster, database):
     """Most of 400 KiB, by a session with more keys than that holds."""
     with memory.memlock(400 * 1024):
