@@ -466,3 +466,6 @@ impl Table<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,21 +52,25 @@ impl Lock {
     fn acquire(self, mode: pg_sys::LWLockMode::Type) -> Held {
         // SAFETY: a lock of shared memory that was initialised. Cancel and terminate are held off until it is let go.
         unsafe { pg_sys::LWLockAcquire(self.0.as_ptr(), mode) };
-        Held(self.0)
+        Held { lock: self.0, is_in_error: std::thread::panicking() }
     }
 }
 
 /// Lets go of a lock when it is dropped.
-pub struct Held(NonNull<pg_sys::LWLock>);
+pub struct Held {
+    lock: NonNull<pg_sys::LWLock>,
+    /// It was acquired on the way out of an error.
+    is_in_error: bool,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // An error has reset what letting go counts down; then PostgreSQL lets go of all locks itself, when it undoes the
-        // transaction or savepoint.
-        if std::thread::panicking() {
+        // An error that comes while it is held resets what letting go counts down; then PostgreSQL lets go of all locks
+        // itself, when it undoes the transaction or savepoint.
+        if std::thread::panicking() && !self.is_in_error {
             return;
         }
         // SAFETY: held by this process since it was acquired.
-        unsafe { pg_sys::LWLockRelease(self.0.as_ptr()) };
+        unsafe { pg_sys::LWLockRelease(self.lock.as_ptr()) };
     }
 }
