@@ -63,6 +63,7 @@ pub fn check_all() -> Result<Vec<Finding>> {
             survey::Item::Wrap(wrap) => findings.extend(kms.try_wrap(*wrap)?),
         }
     }
+    findings.extend(kms.records());
     findings.extend(kms.try_default());
     findings.extend(loading::findings());
     findings.extend(checks::findings());

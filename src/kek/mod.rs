@@ -25,5 +25,5 @@ pub use index::{By, with_boundaries_key, with_hasher};
 pub use named::{Named, as_stored, default, named};
 pub use provider::kms_error;
 pub use sealing::sealing_key;
-pub use unwrap::{ask, into_cache, wrap_again};
+pub use unwrap::{ask, into_cache, record, wrap_again};
 pub use weaker::{Stronger, warn_if_weaker};

@@ -317,6 +317,11 @@ pub fn wrap_again(
     Ok(new)
 }
 
+/// What the KMS has recorded of a KEK that is stored under that name, if it tells.
+pub fn record(kek: &str) -> Option<String> {
+    provider::of(&kek.parse().ok()?).ok()?.record()
+}
+
 /// Who holds the KEK of `wrap`.
 fn provider_of(wrap: &WrappedKey) -> KmsResult<Box<dyn Provider>> {
     provider::of(&wrap.kek.parse()?)

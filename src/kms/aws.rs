@@ -14,6 +14,7 @@ mod closing;
 mod endpoint;
 mod fault;
 mod short;
+mod usage;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -222,6 +223,10 @@ impl Provider for AwsProvider {
             let id = answer.request_id().map(str::to_owned);
             request.usable(&key, answer.key_metadata(), id.as_deref()).map(KekUri::Aws)
         })
+    }
+
+    fn record(&self) -> Option<String> {
+        self.last_usage()
     }
 
     fn as_any(&self) -> &dyn Any {

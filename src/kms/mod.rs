@@ -126,6 +126,12 @@ pub trait Provider: Any {
         Ok(Vec::new())
     }
 
+    /// What the KMS has recorded of the KEK's use, in words; `None` where it records nothing, or does not tell. Nothing
+    /// depends on it.
+    fn record(&self) -> Option<String> {
+        None
+    }
+
     /// The provider itself, so that another of its kind can find out that it talks to its like.
     #[allow(dead_code, reason = "for providers, which a build may leave out")]
     fn as_any(&self) -> &dyn Any;

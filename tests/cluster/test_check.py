@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import shutil
 import threading
@@ -10,6 +11,7 @@ import time
 import pytest
 from harness import faults, process
 from harness import moto as kms
+from harness.audit import Audit
 from harness.work import Work
 
 BROKEN = "SELECT * FROM envelope.check() WHERE NOT ok"
@@ -235,3 +237,30 @@ def test_check_asks_a_kek_out_of_reach_once(aws, proxy):
         (False, "28000"), (True, None), (True, None)]
     proxy.fault("Decrypt", faults.another_plaintext, times=1)
     assert aws.value("SELECT array_agg(sqlstate) FROM envelope.check() WHERE NOT ok") == ["XX001"]
+
+
+def test_what_aws_kms_has_recorded_of_a_kek(aws, proxy):
+    """Told once a KEK, and only where KMS tells: nothing depends on it."""
+    kek = aws.cluster.conf["envelope.default_kek"]
+    told = {"KeyId": "k", "KeyCreationDate": 1700000000, "TrackingStartDate": 1700000000, "KeyLastUsage": {
+        "Timestamp": 1750000000, "Operation": "Decrypt", "KmsRequestId": "the-number-of-the-request"}}
+    for name in ("one", "other"):
+        aws.people(name, rows=["x"])
+    proxy.reset_counts()
+    proxy.fault("GetKeyLastUsage", lambda x: x.answer(200, faults.AMZ_JSON, json.dumps(told).encode()))
+    records = "SELECT kek, ok, sqlstate, message FROM envelope.check() WHERE key_id IS NULL"
+    (found, ok, sqlstate, message), = aws.sql(records)
+    assert (found, ok, sqlstate) == (kek, True, None) and proxy.counts["GetKeyLastUsage"] == 1
+    assert all(part in message for part in ("2023-11-14T22:13:20Z", "2025-06-15T15:06:40Z", "Decrypt", "the-number-of-the-request"))
+    audit = Audit(aws.cluster)
+    for fault in (faults.deny, faults.internal, faults.garbage, faults.reset):
+        proxy.reset_counts()
+        proxy.fault("GetKeyLastUsage", fault)
+        assert aws.sql(records) == [] and aws.value("SELECT bool_and(ok) FROM envelope.check()")
+        assert proxy.counts["GetKeyLastUsage"] == 2
+    assert audit.lines("refuse") == []
+    # A KEK that does not work is not asked about.
+    proxy.reset_counts()
+    proxy.fault("Decrypt", faults.deny)
+    assert aws.value("SELECT count(*) FROM envelope.check() WHERE NOT ok") == 2
+    assert proxy.counts["GetKeyLastUsage"] == 0

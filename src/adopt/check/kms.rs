@@ -1,6 +1,6 @@
 //! What the KMS says of each wrap, and whether the settings still let the KEKs of keys that seal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::survey::Wrap;
 use super::{Finding, Outcome};
@@ -20,6 +20,7 @@ const ATTEMPTS: usize = 3;
 #[derive(Default)]
 pub struct Kms {
     away: HashMap<String, KmsError>,
+    opened: BTreeSet<String>,
     aliases: HashMap<String, std::result::Result<String, KmsError>>,
 }
 
@@ -37,6 +38,9 @@ impl Kms {
         for _ in 0..ATTEMPTS {
             let unwrapped = self.unwrap(&found);
             let is_unwrapped = unwrapped.is_ok();
+            if is_unwrapped {
+                self.opened.insert(found.wrap.kek.clone());
+            }
             let outcome = unwrapped.and_then(|()| self.require_sealing(&found));
             if outcome.is_ok() {
                 return Ok(Some(found.finding(Outcome::Well)));
@@ -79,6 +83,15 @@ impl Kms {
     fn resolve(&mut self, alias: &str) -> std::result::Result<String, KmsError> {
         let ask = || kek::resolve_now(alias);
         self.aliases.entry(alias.to_owned()).or_insert_with(ask).clone()
+    }
+
+    /// What the KMS has recorded of each KEK that gave a key back, where it tells.
+    pub fn records(&self) -> Vec<Finding> {
+        let told = |kek: &String| {
+            let outcome = Outcome::Note(kek::record(kek)?);
+            Some(Finding { kek: Some(kek.clone()), outcome, ..Finding::default() })
+        };
+        self.opened.iter().filter_map(told).collect()
     }
 
     /// What is wrong with `envelope.default_kek`, under which the next table's key is made; for superusers,

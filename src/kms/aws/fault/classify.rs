@@ -12,6 +12,7 @@ pub(in crate::kms::aws) enum Operation {
     Encrypt,
     ReEncrypt,
     DescribeKey,
+    GetKeyLastUsage,
 }
 
 impl Operation {
@@ -22,7 +23,7 @@ impl Operation {
             Self::Encrypt => figures::Operation::Wrap,
             Self::Decrypt => figures::Operation::Unwrap,
             Self::ReEncrypt => figures::Operation::Rewrap,
-            Self::DescribeKey => figures::Operation::Describe,
+            Self::DescribeKey | Self::GetKeyLastUsage => figures::Operation::Describe,
         }
     }
 
@@ -34,6 +35,7 @@ impl Operation {
             Self::Encrypt => "Encrypt",
             Self::ReEncrypt => "ReEncrypt",
             Self::DescribeKey => "DescribeKey",
+            Self::GetKeyLastUsage => "GetKeyLastUsage",
         }
     }
 
@@ -45,6 +47,7 @@ impl Operation {
             Self::Encrypt => "kms:Encrypt on this key",
             Self::ReEncrypt => "kms:ReEncryptFrom on this key and kms:ReEncryptTo on the new one",
             Self::DescribeKey => "kms:DescribeKey on this key",
+            Self::GetKeyLastUsage => "kms:GetKeyLastUsage on this key",
         }
     }
 }
@@ -266,6 +269,7 @@ mod tests {
             (Operation::Encrypt, "kms:Encrypt"),
             (Operation::ReEncrypt, "kms:ReEncryptFrom kms:ReEncryptTo"),
             (Operation::DescribeKey, "kms:DescribeKey"),
+            (Operation::GetKeyLastUsage, "kms:GetKeyLastUsage"),
         ] {
             let hint = hint(Kind::Denied, operation);
             for action in actions.split_whitespace() {
