@@ -6,8 +6,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cryptoki::error::{Error, RvError};
@@ -19,8 +19,8 @@ use super::super::secret_file::{self, Holds};
 use super::super::{KekUri, Kind};
 use super::fault::{Fault, Then};
 
-/// More is no list of refusals of ours.
-const MAX_LIST: u64 = 64 * 1024;
+/// What the list of refusals may take: the longest path that there can be, and hundreds of usual ones.
+const MAX_LIST: usize = 64 * 1024;
 
 pub(super) const SETTING: &str = "envelope.pkcs11_pin_file";
 
@@ -112,20 +112,27 @@ fn refuse_last_try(token: &TokenInfo) -> Result<(), Fault> {
 }
 
 /// A PIN file as it was at one moment, without what it holds.
-struct Version(String);
+struct Version {
+    line: String,
+    /// What the lines of the same file end with.
+    file: String,
+}
 
 impl Version {
     fn of(file: &str) -> Version {
+        let found = std::fs::metadata(file);
+        let file = format!(":{file:?}");
         // One that cannot be looked at is not read either.
-        Version(std::fs::metadata(file).map_or_else(
+        let line = found.map_or_else(
             |error| error.to_string(),
             |found| {
                 let (inode, device) = (found.ino(), found.dev());
                 // The time of the last change, which a rename, a copy or `touch` moves and no user can set.
                 let (seconds, nanoseconds) = (found.ctime(), found.ctime_nsec());
-                format!("{device}:{inode}:{seconds}.{nanoseconds}:{file:?}")
+                format!("{device}:{inode}:{seconds}.{nanoseconds}{file}")
             },
-        ))
+        );
+        Version { line, file }
     }
 }
 
@@ -150,17 +157,40 @@ impl Refusals {
         })
     }
 
-    fn has(&mut self, version: &Version) -> bool {
-        let mut list = String::new();
-        // What cannot be read was not written by us, or by a process that died: as if it were not there.
-        let _ = self.0.rewind().and_then(|()| (&self.0).take(MAX_LIST).read_to_string(&mut list));
-        list.lines().any(|line| line == version.0)
+    /// The newest of the list. What cannot be read was not written by us, or by a process that died: as if it were not
+    /// there.
+    fn list(&mut self) -> String {
+        let mut list = Vec::new();
+        let read = self.0.seek(io::SeekFrom::End(0)).and_then(|len| {
+            self.0.seek(io::SeekFrom::Start(len.saturating_sub(MAX_LIST as u64)))?;
+            (&self.0).take(MAX_LIST as u64).read_to_end(&mut list)
+        });
+        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&list).into_owned())
     }
 
+    fn has(&mut self, version: &Version) -> bool {
+        self.list().lines().any(|line| line == version.line)
+    }
+
+    /// Older versions of the same file do not come back, and make room.
     fn add(&mut self, version: &Version) -> Result<(), Fault> {
-        let added =
-            self.0.seek(io::SeekFrom::End(0)).and_then(|_| writeln!(self.0, "{}", version.0));
-        added.map_err(|error| {
+        let list = self.list();
+        let others = list.lines().filter(|line| !line.ends_with(&version.file));
+        let mut left = MAX_LIST;
+        let mut kept: Vec<&str> = [version.line.as_str()]
+            .into_iter()
+            .chain(others.rev())
+            .take_while(|line| {
+                let fits = line.len() < left;
+                left = left.saturating_sub(line.len() + 1);
+                fits
+            })
+            .collect();
+        kept.reverse();
+        let text = kept.join("\n") + "\n";
+        // In one write, so that there is no moment without the list.
+        let written = self.0.write_all_at(text.as_bytes(), 0);
+        written.and_then(|()| self.0.set_len(text.len() as u64)).map_err(|error| {
             Fault::new(
                 Kind::Unavailable,
                 format!("could not remember that the token refused the PIN: {error}"),
@@ -179,4 +209,65 @@ fn name(token: &TokenInfo) -> String {
     let mut hash = DefaultHasher::new();
     (token.manufacturer_id(), token.model(), token.serial_number(), token.label()).hash(&mut hash);
     format!("envelope-pkcs11-{:016x}", hash.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list that this process alone uses.
+    fn refusals(name: &str) -> io::Result<Refusals> {
+        let path = std::env::temp_dir().join(format!("envelope-{}-{name}", std::process::id()));
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        std::fs::remove_file(path)?;
+        Ok(Refusals(file))
+    }
+
+    /// The `n`th version of a file.
+    fn version(file: &str, n: usize) -> Version {
+        let file = format!(":{file:?}");
+        Version { line: format!("8:1:{n}.0{file}"), file }
+    }
+
+    #[test]
+    fn the_list_of_refusals_is_bounded_and_has_the_newest() -> io::Result<()> {
+        let mut list = refusals("bounded")?;
+        for n in 0..2_000 {
+            let long = format!("/{n}/{}", "x".repeat(100));
+            let added = version(&long, n);
+            assert!(!list.has(&added) && list.add(&added).is_ok() && list.has(&added), "{n}");
+            assert!(list.0.metadata()?.len() <= MAX_LIST as u64);
+        }
+        assert!(list.has(&version(&format!("/1500/{}", "x".repeat(100)), 1500)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_written_again_and_again_drives_out_no_other() -> io::Result<()> {
+        let mut list = refusals("again")?;
+        let other = version("/other/pin", 1);
+        assert!(list.add(&other).is_ok());
+        for n in 0..5_000 {
+            assert!(list.add(&version("/pin", n)).is_ok());
+        }
+        assert!(list.has(&other) && list.has(&version("/pin", 4_999)));
+        assert!(!list.has(&version("/pin", 4_998)));
+        list.forget();
+        assert!(!list.has(&other));
+        Ok(())
+    }
+
+    #[test]
+    fn of_a_list_that_grew_without_bound_the_newest_counts() -> io::Result<()> {
+        let mut list = refusals("grown")?;
+        let line = |n| format!("{}\n", version(&format!("/ö/{n}"), n).line);
+        let grown: String = (0..10_000).map(line).collect();
+        list.0.write_all_at(grown.as_bytes(), 0)?;
+        let newest = version("/ö/9999", 9_999);
+        assert!(grown.len() > 2 * MAX_LIST && list.has(&newest));
+        assert!(list.add(&version("/pin", 1)).is_ok() && list.has(&newest));
+        assert!(list.0.metadata()?.len() <= MAX_LIST as u64);
+        Ok(())
+    }
 }
