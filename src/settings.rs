@@ -83,6 +83,7 @@ pub fn init(reactions: Reactions) {
         c"Write aws-kms://arn:aws:kms:..., aws-kms://alias/..., or file:///... . Unset: a key file is made \
           in envelope.file_kek_directory, for development and tests.",
         &DEFAULT_KEK,
+        ShownTo::All,
     );
     // Comma-separated URI patterns, `*` for any characters. Unset: default_kek, the key files, and key files
     // elsewhere that wrap an active key already, as after a move.
@@ -92,6 +93,7 @@ pub fn init(reactions: Reactions) {
         c"An asterisk stands for any characters. Unset: envelope.default_kek, the files in \
           envelope.file_kek_directory, and a key file elsewhere that wraps an active key already.",
         &ALLOWED_KEKS,
+        ShownTo::All,
     );
     // Absolute path. Unset: the data directory's path with `.kek` added, outside the data
     // directory so that base backups do not carry the key beside the data.
@@ -100,6 +102,7 @@ pub fn init(reactions: Reactions) {
         c"Directory of key files.",
         c"Unset: the data directory's path with .kek added.",
         &FILE_KEK_DIRECTORY,
+        ShownTo::Trusted,
     );
     kms::define();
     // Milliseconds for one KMS operation with all its attempts; 5 s outlasts a slow answer and
@@ -314,12 +317,25 @@ fn text(setting: &Text) -> Option<String> {
     (!value.trim().is_empty()).then(|| value.trim().to_string())
 }
 
+/// Who can read a setting.
+#[derive(Clone, Copy)]
+enum ShownTo {
+    All,
+    /// Superusers and members of `pg_read_all_settings`: who knows where a secret is has half of the way to it.
+    Trusted,
+}
+
 fn define_text(
     name: &'static CStr,
     short: &'static CStr,
     long: &'static CStr,
     setting: &'static Text,
+    shown_to: ShownTo,
 ) {
+    let flags = match shown_to {
+        ShownTo::All => GucFlags::empty(),
+        ShownTo::Trusted => GucFlags::SUPERUSER_ONLY,
+    };
     // SAFETY: the hook raises nothing and only sets a flag.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
@@ -328,7 +344,7 @@ fn define_text(
             long,
             setting,
             GucContext::Suset,
-            GucFlags::empty(),
+            flags,
             None,
             Some(at_text_change),
             None,

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use super::{Text, at_role_change, define_bool, define_text, text};
+use super::{ShownTo, Text, at_role_change, define_bool, define_text, text};
 
 /// A setting that holds text.
 pub struct Setting {
@@ -12,11 +12,17 @@ pub struct Setting {
     short: &'static CStr,
     long: &'static CStr,
     value: Text,
+    shown_to: ShownTo,
 }
 
 impl Setting {
     const fn new(name: &'static CStr, short: &'static CStr, long: &'static CStr) -> Setting {
-        Setting { name, short, long, value: Text::new(None) }
+        Setting { name, short, long, value: Text::new(None), shown_to: ShownTo::All }
+    }
+
+    /// One that says where a secret is, or is half of one.
+    const fn hidden(name: &'static CStr, short: &'static CStr, long: &'static CStr) -> Setting {
+        Setting { shown_to: ShownTo::Trusted, ..Setting::new(name, short, long) }
     }
 
     /// What it is set to; empty counts as unset.
@@ -60,63 +66,63 @@ pub static VAULT_AUTH_MOUNT: Setting = Setting::new(
 );
 pub static VAULT_NAMESPACE: Setting =
     Setting::new(c"envelope.vault_namespace", c"Namespace of OpenBao or Vault.", BY_SERVER);
-pub static VAULT_TOKEN_FILE: Setting = Setting::new(
+pub static VAULT_TOKEN_FILE: Setting = Setting::hidden(
     c"envelope.vault_token_file",
     c"File with a token for OpenBao or Vault, as an agent writes it.",
     BY_SERVER,
 );
-pub static VAULT_ROLE_ID: Setting = Setting::new(
+pub static VAULT_ROLE_ID: Setting = Setting::hidden(
     c"envelope.vault_role_id",
     c"Role id for the login method approle of OpenBao or Vault.",
     BY_SERVER,
 );
-pub static VAULT_SECRET_ID_FILE: Setting = Setting::new(
+pub static VAULT_SECRET_ID_FILE: Setting = Setting::hidden(
     c"envelope.vault_secret_id_file",
     c"File with the secret id for the login method approle of OpenBao or Vault.",
     BY_SERVER,
 );
-pub static VAULT_JWT_FILE: Setting = Setting::new(
+pub static VAULT_JWT_FILE: Setting = Setting::hidden(
     c"envelope.vault_jwt_file",
     c"File with the token for the login methods jwt and kubernetes of OpenBao or Vault.",
     BY_SERVER,
 );
-pub static VAULT_CLIENT_CERT_FILE: Setting = Setting::new(
+pub static VAULT_CLIENT_CERT_FILE: Setting = Setting::hidden(
     c"envelope.vault_client_cert_file",
     c"File with the certificate that OpenBao or Vault is shown, in PEM.",
     BY_SERVER,
 );
-pub static VAULT_CLIENT_KEY_FILE: Setting = Setting::new(
+pub static VAULT_CLIENT_KEY_FILE: Setting = Setting::hidden(
     c"envelope.vault_client_key_file",
     c"File with the key of that certificate, in PEM.",
     BY_SERVER,
 );
-pub static VAULT_CA_FILE: Setting = Setting::new(
+pub static VAULT_CA_FILE: Setting = Setting::hidden(
     c"envelope.vault_ca_file",
     c"File with the CAs that may have signed the certificate of OpenBao or Vault, in PEM.",
     c"Unset: the CAs that the system trusts. One file for all servers, or comma-separated host:port=file pairs.",
 );
-pub static PKCS11_MODULE: Setting = Setting::new(
+pub static PKCS11_MODULE: Setting = Setting::hidden(
     c"envelope.pkcs11_module",
     c"Absolute path of the PKCS#11 module that is loaded.",
     c"It runs in the server's processes.",
 );
-pub static PKCS11_PIN_FILE: Setting = Setting::new(
+pub static PKCS11_PIN_FILE: Setting = Setting::hidden(
     c"envelope.pkcs11_pin_file",
     c"File with the PIN of the token.",
     c"Only the server's user may be able to read it.",
 );
 static PKCS11_TOKEN_CHOOSES_IV: GucSetting<bool> = GucSetting::<bool>::new(false);
-pub static KMIP_CA_FILE: Setting = Setting::new(
+pub static KMIP_CA_FILE: Setting = Setting::hidden(
     c"envelope.kmip_ca_file",
     c"File with the CAs that may have signed the certificate of a KMIP server, in PEM.",
     c"Unset: the CAs that the system trusts. One file for all servers, or comma-separated host:port=file pairs.",
 );
-pub static KMIP_CLIENT_CERT_FILE: Setting = Setting::new(
+pub static KMIP_CLIENT_CERT_FILE: Setting = Setting::hidden(
     c"envelope.kmip_client_cert_file",
     c"File with the certificate that a KMIP server is shown, in PEM.",
     BY_SERVER,
 );
-pub static KMIP_CLIENT_KEY_FILE: Setting = Setting::new(
+pub static KMIP_CLIENT_KEY_FILE: Setting = Setting::hidden(
     c"envelope.kmip_client_key_file",
     c"File with the key of that certificate, in PEM.",
     BY_SERVER,
@@ -149,7 +155,8 @@ static OTHERS: [&Setting; 17] = [
 
 pub(super) fn define() {
     for setting in OTHERS {
-        define_text(setting.name, setting.short, setting.long, &setting.value);
+        let Setting { name, short, long, value, shown_to } = setting;
+        define_text(name, short, long, value, *shown_to);
     }
     for role in ROLES {
         // SAFETY: the hook raises nothing and only sets a flag.

@@ -141,6 +141,37 @@ def test_the_list_above_is_whole(granted):
     assert sorted(name for name, in defined) == sorted(f"envelope.{name}" for name in SETTINGS)
 
 
+def is_hidden(name):
+    """As docs/settings.md says it."""
+    return name.endswith("_file") or name in ("file_kek_directory", "vault_role_id", "pkcs11_module")
+
+
+def test_where_secrets_are_is_not_for_every_role(granted):
+    """In SHOW, current_setting, SHOW ALL and pg_settings, also of a value of the role's own."""
+    for name in ("vault_role_id", "vault_token_file"):
+        granted.sql(f"ALTER ROLE {granted.low} SET envelope.{name} = '/secret/place'")
+    with granted.connect(granted.low) as c:
+        c.execute(USE)
+        for name in SETTINGS:
+            for query in (f"SHOW envelope.{name}", f"SELECT current_setting('envelope.{name}')"):
+                if is_hidden(name):
+                    with fails("42501"):
+                        c.execute(query)
+                else:
+                    c.execute(query)
+        shown = [name for name, *_ in c.execute("SHOW ALL") if name.startswith("envelope.")]
+        seen = c.execute("SELECT name FROM pg_settings WHERE name LIKE 'envelope.%'").fetchall()
+        expected = {f"envelope.{name}" for name in SETTINGS if not is_hidden(name)}
+        assert set(shown) == expected and {name for name, in seen} == expected
+    granted.sql(f"GRANT pg_read_all_settings TO {granted.low}")
+    try:
+        with granted.connect(granted.low) as c:
+            c.execute(USE)
+            assert c.execute("SHOW envelope.vault_role_id").fetchone() == ("/secret/place",)
+    finally:
+        granted.sql(f"REVOKE pg_read_all_settings FROM {granted.low}; ALTER ROLE {granted.low} RESET ALL")
+
+
 @pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize("definer", [False, True])
 def test_low_role_cannot_set_them_for_a_function(granted, loaded, definer):
