@@ -41,6 +41,12 @@ mod tests {
         assert_eq!(threads(), 1);
     }
 
+    /// One that is in is not told as left out, whatever else it lacks, and the other way round.
+    #[pg_test]
+    fn each_provider_is_in_or_told_to_be_left_out() {
+        assert_eq!(crate::kms::built_in::mistold(), [""; 0]);
+    }
+
     /// Unwrapped keys stand in pages that are locked, left out of core dumps and zeroed on fork.
     #[pg_test]
     fn keys_stand_in_pages_of_their_own() {
