@@ -235,8 +235,9 @@ SELECT jsonb_set(jsonb_set(:'exported', '{keyrings,0,data_keys,0,version}', '2')
 SELECT envelope.import_keyring(:'another');
 SELECT envelope.import_keyring(:'twin');
 SELECT envelope.import_keyring(:'rewrapped');
-SELECT envelope.import_keyring(:'renumbered');
 SELECT envelope.import_keyring(:'stolen');
+-- A key is known by its id. Its version is a number of each node's own: the one that is here stays.
+SELECT envelope.import_keyring(:'renumbered') IS NOT NULL AS imported;
 SELECT count(*) FROM changed WHERE to_jsonb::text LIKE '%11111111%';
 -- A newer version that is active there seals here, too, and the one that did opens.
 BEGIN;
