@@ -277,8 +277,8 @@ COMMENT ON TABLE envelope.key_use IS
 COMMENT ON COLUMN envelope.key_use.seals IS 'Values for which this sample stands';
 COMMENT ON COLUMN envelope.key_use.bytes IS 'Bytes of plaintext for which this sample stands';
 
--- Written when a data key arrives by replication, and by an import that says so. It is about this database alone: dumps leave it out, and
--- what arrives for it is left out.
+-- Written when a data key arrives by replication, and by an import that says so. It is about this database alone: dumps
+-- leave it out, and what arrives for it is left out.
 CREATE TABLE envelope.followed_keyring (
   keyring_id  uuid PRIMARY KEY,
   origin      text NOT NULL,

@@ -55,7 +55,7 @@ COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
 
 CREATE FUNCTION envelope.flush_cache(everywhere boolean DEFAULT false)
   RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_flush_cache_wrapper';
+  AS 'MODULE_PATHNAME', 'envelope_flush_keys_wrapper';
 COMMENT ON FUNCTION envelope.flush_cache(boolean) IS
   'Wipes this session''s unwrapped data keys from memory; gives their number. Everywhere: of all sessions, with all leases';
 

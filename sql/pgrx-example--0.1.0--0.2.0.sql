@@ -40,6 +40,11 @@ CREATE INDEX keyring_table_name ON envelope.keyring (table_name COLLATE "C");
 COMMENT ON COLUMN envelope.keyring.table_name IS 'Its table, as last seen: for people, and for the WARNING to whoever makes a table of that name';
 COMMENT ON COLUMN envelope.keyring_table.former_owner IS
   'Who owned the table when it was dropped: that role may give the keyring to another table';
+
+ALTER TABLE envelope.data_key
+  ADD COLUMN pending           boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN envelope.data_key.pending IS
+  'The key opens, and seals nothing until envelope.activate_key says so: the other nodes get it first';
 COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
   'When it was last unwrapped and compared: when it was written, or took the place of another';
 
@@ -72,8 +77,42 @@ CREATE TABLE envelope.followed_keyring (
   since       timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE envelope.followed_keyring IS
-  'Keyrings whose data keys arrive by replication: they are made and rotated where they come from';
-COMMENT ON COLUMN envelope.followed_keyring.origin IS 'The replication origin that brought one last';
+  'Keyrings whose data keys come from elsewhere: they are made and rotated there';
+COMMENT ON COLUMN envelope.followed_keyring.origin IS
+  'The replication origin that brought one last; empty: envelope.import_keyring brings them';
+
+CREATE TABLE envelope.key_event (
+  id              uuid PRIMARY KEY,
+  at              timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  event           text NOT NULL,
+  role            text NOT NULL,
+  login_role      text NOT NULL,
+  table_name      text,
+  keyring_id      uuid,
+  key_id          uuid,
+  kek             text,
+  kms_request_id  text,
+  grantee         text,
+  verb            text,
+  count           bigint,
+  detail          text
+);
+
+CREATE INDEX key_event_at ON envelope.key_event (at);
+
+CREATE INDEX key_event_keyring ON envelope.key_event (keyring_id);
+COMMENT ON TABLE envelope.key_event IS
+  'The history of keys, of the rights on them and of protected columns: rows are only added';
+COMMENT ON COLUMN envelope.key_event.event IS 'As in the audit: create, rotate, destroy, grant, ...';
+COMMENT ON COLUMN envelope.key_event.role IS 'Whose right counted, by its name of that day';
+COMMENT ON COLUMN envelope.key_event.login_role IS 'Who logged in';
+COMMENT ON COLUMN envelope.key_event.kms_request_id IS 'The KMS''s number of the request that drew a new key';
+COMMENT ON COLUMN envelope.key_event.detail IS 'The reason, or the new value';
+-- Dumps carry the rows, and the database's owner may take them.
+GRANT SELECT ON envelope.keyring, envelope.keyring_table, envelope.data_key, envelope.wrapped_key,
+  envelope.key_grant, envelope.sealed_column, envelope.key_use, envelope.key_event TO pg_database_owner;
+
+SELECT pg_catalog.pg_extension_config_dump('envelope.key_event', '');
 
 -- Keyrings and keys. A view gains columns at the end: what users have built on it stays, and so do their grants.
 COMMENT ON FUNCTION envelope_encrypt(regclass, bytea, text) IS
@@ -90,8 +129,12 @@ COMMENT ON FUNCTION envelope.create_key(regclass, text, jsonb) IS
   'Makes the data key of a table, under a KEK and a KMS encryption context; gives its key id';
 COMMENT ON FUNCTION envelope.is_sealed(bytea) IS
   'Whether a value has the shape of a sealed value, for CHECK constraints; opens nothing';
-COMMENT ON FUNCTION envelope.flush_cache() IS
-  'Wipes this session''s unwrapped data keys from memory; gives their number';
+
+CREATE FUNCTION envelope.flush_cache(everywhere boolean DEFAULT false)
+  RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_flush_keys_wrapper';
+COMMENT ON FUNCTION envelope.flush_cache(boolean) IS
+  'Wipes this session''s unwrapped data keys from memory; gives their number. Everywhere: of all sessions, with all leases';
 COMMENT ON FUNCTION envelope.warm(regclass) IS
   'Unwraps a table''s data keys now, so that a later transaction need not wait for the KMS; gives the number that it unwrapped';
 COMMENT ON FUNCTION envelope.set_limits(regclass, jsonb) IS
@@ -117,7 +160,13 @@ COMMENT ON FUNCTION envelope.unshare_keyring(regclass, regclass, boolean) IS
   'Takes share_keyring back; refuses while the other table holds a value of the keyring, unless force is true';
 COMMENT ON FUNCTION envelope.export_keyring(regclass) IS
   'Gives the keyrings of a table as JSON, their data keys wrapped, for envelope.import_keyring elsewhere';
-COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass) IS
+
+CREATE FUNCTION envelope.import_keyring(
+    keyring jsonb, relation regclass DEFAULT NULL, follow boolean DEFAULT false,
+    grants boolean DEFAULT false, resolve text DEFAULT 'error')
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_take_keyring_wrapper';
+COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass, boolean, boolean, text) IS
   'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
 COMMENT ON FUNCTION envelope.check_kek(text) IS
   'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
@@ -132,7 +181,9 @@ CREATE OR REPLACE VIEW envelope.keys WITH (security_barrier) AS
   SELECT r.keyring_id,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
               THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
-         k.key_id, k.purpose, k.version, k.state,
+         k.key_id, k.purpose, k.version,
+         CASE WHEN k.pending AND k.state OPERATOR(pg_catalog.=) 'decrypt-only'
+              THEN 'pending' ELSE k.state END AS state,
          ARRAY(SELECT w.kek FROM envelope.wrapped_key w
                WHERE w.key_id OPERATOR(pg_catalog.=) k.key_id
                ORDER BY w.position, w.kek) AS keks,
@@ -1361,8 +1412,20 @@ COMMENT ON PROCEDURE envelope.seal_column(
   'Seals what a column holds in clear, or what its source says, in batches with a commit each; goes on where it was cut off';
 
 -- The life of a key.
-COMMENT ON FUNCTION envelope.rotate_key(regclass, text) IS
-  'Makes the next version of a table''s data key, which seals from now on; the one before still opens; gives the key id';
+
+-- The life of a key: rotation, its KEKs, the oldest version that is taken.
+CREATE FUNCTION envelope.rotate_key(
+    relation regclass, reason text DEFAULT NULL, activate boolean DEFAULT true)
+  RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_make_next_key_wrapper';
+COMMENT ON FUNCTION envelope.rotate_key(regclass, text, boolean) IS
+  'Makes the next version of a table''s data key, which seals from now on, or if activate is false once envelope.activate_key says so; the one before still opens; gives the key id';
+
+CREATE FUNCTION envelope.activate_key(key_id uuid)
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_activate_key_wrapper';
+COMMENT ON FUNCTION envelope.activate_key(uuid) IS
+  'Has a pending data key seal from now on, or an index key make index terms; the one before still opens';
 COMMENT ON FUNCTION envelope.rotate_due(integer) IS
   'For a job: rotates data keys that are beyond their tables'' limits (rotate_after and the like), at most max_keys of those that you may manage; a row for each';
 
@@ -1370,7 +1433,7 @@ CREATE FUNCTION envelope.unfollow_keyring(relation regclass)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_unfollow_keyring_wrapper';
 COMMENT ON FUNCTION envelope.unfollow_keyring(regclass) IS
-  'Says that replication no longer brings a table''s data keys: they are made and rotated here from now on';
+  'Says that neither replication nor imports bring a table''s data keys any more: they are made and rotated here from now on';
 COMMENT ON FUNCTION envelope.rewrap(text, text, regclass, boolean) IS
   'Moves wrapped data keys from one KEK to another (or wraps them anew, if both are the same), of one table or of all that you may manage; a row for each';
 COMMENT ON FUNCTION envelope.add_kek(regclass, text, jsonb) IS
@@ -1439,11 +1502,12 @@ COMMENT ON EVENT TRIGGER envelope_watch_policies IS
 -- Index keys.
 
 -- Index keys: the data keys under which index terms are made.
-CREATE FUNCTION envelope.rotate_index_key(relation regclass, reason text DEFAULT NULL)
+CREATE FUNCTION envelope.rotate_index_key(
+    relation regclass, reason text DEFAULT NULL, activate boolean DEFAULT true)
   RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_rotate_index_key_wrapper';
-COMMENT ON FUNCTION envelope.rotate_index_key(regclass, text) IS
-  'Makes the next version of a table''s index key, under which index terms are written from now on; searches ask for those of the one before as well; gives the key id';
+COMMENT ON FUNCTION envelope.rotate_index_key(regclass, text, boolean) IS
+  'Makes the next version of a table''s index key, under which index terms are written from now on, or if activate is false once envelope.activate_key says so; searches ask for those of the one before as well; gives the key id';
 
 -- Search indexes.
 
@@ -1875,6 +1939,342 @@ CREATE FUNCTION envelope.write_through()
 COMMENT ON FUNCTION envelope.write_through() IS
   'Trigger INSTEAD OF INSERT OR UPDATE OR DELETE of a view that envelope.open_view makes: writes to the view''s table';
 
+-- History and evidence.
+
+-- What an auditor asks: which keys there are, what was done to them, and how columns are protected.
+CREATE FUNCTION envelope.library(OUT version text, OUT kms text[], OUT cryptoperiod bigint)
+  RETURNS SETOF record LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1
+  AS 'MODULE_PATHNAME', 'envelope_library_wrapper';
+COMMENT ON FUNCTION envelope.library() IS
+  'The library that this session has loaded: its version, the schemes of the KEKs that it was built for, and envelope.cryptoperiod in seconds';
+
+-- A key that was made or changed before there was a history, or in the database that it was imported from, has what
+-- its own row tells: when it was made, and its last change. Those rows are not `recorded`.
+CREATE VIEW envelope.key_events WITH (security_barrier) AS
+  SELECT e.at, e.event, e.table_name AS relation, e.keyring_id, e.key_id, k.purpose, k.version,
+         CASE WHEN e.event OPERATOR(pg_catalog.=) 'rotate' THEN
+           (SELECT b.key_id FROM envelope.data_key b
+            WHERE b.keyring_id OPERATOR(pg_catalog.=) k.keyring_id AND b.purpose OPERATOR(pg_catalog.=) k.purpose
+              AND b.version OPERATOR(pg_catalog.<) k.version
+            ORDER BY b.version DESC LIMIT 1)
+         END AS former_key_id,
+         e.kek, e.role, e.login_role, e.grantee, e.verb, e.count, e.kms_request_id, e.detail, e.recorded
+  FROM (SELECT n.at, n.event, n.table_name, n.keyring_id, n.key_id, n.kek, n.role, n.login_role, n.grantee, n.verb,
+               n.count, n.kms_request_id, n.detail, true AS recorded
+        FROM envelope.key_event n
+        UNION ALL
+        SELECT d.created_at, 'create', r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+        FROM envelope.data_key d
+        LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+        WHERE NOT EXISTS (SELECT FROM envelope.key_event n
+                          WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+                            AND n.key_id OPERATOR(pg_catalog.=) d.key_id
+                            AND n.event OPERATOR(pg_catalog.=) ANY (ARRAY['create', 'rotate']))
+        UNION ALL
+        SELECT d.state_changed_at,
+               CASE WHEN d.state OPERATOR(pg_catalog.=) 'destroyed' THEN 'destroy'
+                    WHEN d.state OPERATOR(pg_catalog.=) 'retired' THEN 'retire' ELSE 'decrypt-only' END,
+               r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.reason, false
+        FROM envelope.data_key d
+        LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+        WHERE d.state OPERATOR(pg_catalog.<>) 'active'
+          AND NOT EXISTS (
+            SELECT FROM envelope.key_event n
+            LEFT JOIN envelope.data_key s ON s.key_id OPERATOR(pg_catalog.=) n.key_id
+            WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+              AND CASE
+                    WHEN d.state OPERATOR(pg_catalog.=) 'destroyed' THEN
+                      n.key_id OPERATOR(pg_catalog.=) d.key_id AND n.event OPERATOR(pg_catalog.=) 'destroy'
+                    WHEN d.state OPERATOR(pg_catalog.=) 'retired' THEN
+                      n.key_id OPERATOR(pg_catalog.=) d.key_id AND n.event OPERATOR(pg_catalog.=) 'retire'
+                    ELSE n.key_id OPERATOR(pg_catalog.=) d.key_id AND n.event OPERATOR(pg_catalog.=) 'unretire'
+                      OR n.event OPERATOR(pg_catalog.=) 'rotate' AND s.purpose OPERATOR(pg_catalog.=) d.purpose
+                         AND s.version OPERATOR(pg_catalog.>) d.version
+                  END)
+       ) AS e
+  LEFT JOIN envelope.data_key k ON k.key_id OPERATOR(pg_catalog.=) e.key_id
+  WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+     OR EXISTS (SELECT FROM envelope.keyring_table t
+                LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relation::pg_catalog.oid
+                WHERE t.keyring_id OPERATOR(pg_catalog.=) e.keyring_id AND t.seals
+                  AND (pg_catalog.pg_has_role(c.relowner, 'USAGE')
+                       OR pg_catalog.pg_has_role(t.former_owner::pg_catalog.oid, 'USAGE')))
+     OR EXISTS (SELECT FROM envelope.key_grant g
+                WHERE g.keyring_id OPERATOR(pg_catalog.=) e.keyring_id AND g.verb OPERATOR(pg_catalog.=) 'manage'
+                  AND pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, 'USAGE'));
+COMMENT ON VIEW envelope.key_events IS
+  'What was done to the keys that you own, owned or may manage, and to the rights on them (all, and what was done to columns, for members of pg_monitor); not recorded: what a key''s own row tells of the time before the history';
+GRANT SELECT ON envelope.key_events TO PUBLIC;
+
+-- Known where the library is preloaded, to those who may read the figures of all sessions.
+CREATE FUNCTION envelope.last_uses()
+  RETURNS TABLE (key_id uuid, kek text, last_used_at timestamptz)
+  LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+  BEGIN
+    IF pg_catalog.to_regclass('envelope.stats_cluster') IS NULL OR pg_catalog.to_regclass('envelope.stats_kms') IS NULL
+       OR NOT pg_catalog.has_table_privilege('envelope.stats_cluster', 'SELECT')
+       OR NOT pg_catalog.has_table_privilege('envelope.stats_kms', 'SELECT') THEN
+      RETURN;
+    END IF;
+    RETURN QUERY EXECUTE $query$
+      SELECT s.key_id, NULL::pg_catalog.text, pg_catalog.max(s.last_unwrap)
+      FROM envelope.stats_cluster s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid
+      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+      GROUP BY s.key_id
+      UNION ALL
+      SELECT NULL::pg_catalog.uuid, s.kek, pg_catalog.max(s.last_at)
+      FROM envelope.stats_kms s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid
+      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+        AND s.outcome OPERATOR(pg_catalog.=) 'ok' AND s.operation OPERATOR(pg_catalog.<>) 'describe'
+      GROUP BY s.kek
+    $query$;
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    -- The library is not preloaded.
+    RETURN;
+  END $$;
+COMMENT ON FUNCTION envelope.last_uses() IS
+  'For envelope.crypto_inventory: when data keys were last unwrapped, and KEKs last used, in this database since the figures were last reset; no row where that is not known';
+
+-- The end of a cryptoperiod is when a key has to stop sealing, or did. `unknown` says why a column is NULL.
+CREATE VIEW envelope.crypto_inventory WITH (security_barrier) AS
+  WITH used AS MATERIALIZED (SELECT u.key_id, u.kek, u.last_used_at FROM envelope.last_uses() u),
+  sorts (purpose, kind, serves, algorithm, standard) AS (VALUES
+    ('seal', 'data key', 'seals and opens values', 'XAES-256-GCM',
+     'C2SP XAES-256-GCM: NIST SP 800-38D, SP 800-38B, SP 800-108r1; HKDF-Expand: RFC 5869'),
+    ('index', 'index key', 'makes the terms of search indexes', 'HMAC-SHA-256',
+     'FIPS 198-1, FIPS 180-4; HKDF-Expand: RFC 5869')),
+  -- In the China regions of AWS the symmetric key spec is another cipher.
+  providers (pattern, provider, algorithm, bits, standard, no_algorithm, no_creation, no_end) AS (VALUES
+    ('^aws-kms://arn:[^:]*:kms:cn-', 'AWS KMS', 'SM4', 128, 'key spec SYMMETRIC_DEFAULT', NULL, 'the KMS knows',
+     'the KMS rotates it, as is set there'),
+    ('^aws-kms://(?!arn:[^:]*:kms:cn-)', 'AWS KMS', 'AES-256-GCM', 256, 'key spec SYMMETRIC_DEFAULT', NULL,
+     'the KMS knows', 'the KMS rotates it, as is set there'),
+    ('^vault([+]http)?://', 'OpenBao or Vault transit', NULL, 256,
+     'aes256-gcm96, chacha20-poly1305 or xchacha20-poly1305',
+     'it is the type of the transit key, one of those in standard: OpenBao or Vault tells which', 'the KMS knows',
+     'OpenBao or Vault rotates it, as is set there'),
+    ('^pkcs11:', 'PKCS#11 token', 'AES-256-GCM', 256, 'CKM_AES_GCM: NIST SP 800-38D', NULL, 'the token may know',
+     'whoever administers the token replaces it; envelope.rewrap moves keys to another KEK'),
+    ('^kmip://', 'KMIP server', 'AES-256-GCM', 256, 'NIST SP 800-38D', NULL, 'the KMIP server knows',
+     'whoever administers the server replaces it; envelope.rewrap moves keys to another KEK'),
+    ('^file://', 'key file', 'XAES-256-GCM', 256, 'C2SP XAES-256-GCM; HKDF-Expand: RFC 5869', NULL,
+     'the file may tell', 'nothing rotates a key file; envelope.rewrap moves keys to another KEK')),
+  limits AS (
+    SELECT r.keyring_id,
+           CASE WHEN pg_catalog.jsonb_typeof(r.limits OPERATOR(pg_catalog.->) 'rotate_after') OPERATOR(pg_catalog.=) 'number'
+                THEN (r.limits OPERATOR(pg_catalog.->>) 'rotate_after')::pg_catalog.float8 END AS rotate_after,
+           COALESCE(
+             CASE WHEN pg_catalog.jsonb_typeof(r.limits OPERATOR(pg_catalog.->) 'cryptoperiod') OPERATOR(pg_catalog.=) 'number'
+                  THEN (r.limits OPERATOR(pg_catalog.->>) 'cryptoperiod')::pg_catalog.float8 END,
+             l.cryptoperiod::pg_catalog.float8) AS cryptoperiod,
+           pg_catalog.jsonb_exists(r.limits, 'cryptoperiod') AS is_own,
+           pg_catalog.jsonb_exists_any(r.limits, ARRAY['rotate_after_seals', 'rotate_after_bytes']) AS counts
+    FROM envelope.keyring r CROSS JOIN envelope.library() l
+  ),
+  -- What ends it first. 0 is never.
+  periods AS (
+    SELECT DISTINCT ON (l.keyring_id) l.keyring_id, l.counts, p.period, p.period_of
+    FROM limits l
+    LEFT JOIN LATERAL (VALUES
+      (l.rotate_after, 'the table''s limit rotate_after'),
+      (l.cryptoperiod, CASE WHEN l.is_own THEN 'the table''s limit cryptoperiod' ELSE 'envelope.cryptoperiod' END)
+    ) AS p (period, period_of) ON p.period OPERATOR(pg_catalog.>) 0
+    ORDER BY l.keyring_id, p.period
+  ),
+  versions AS (
+    SELECT k.*, p.period, p.period_of, p.counts,
+           pg_catalog.lead(k.created_at) OVER versions AS replaced_at,
+           pg_catalog.lead(k.version) OVER versions AS replaced_by
+    FROM envelope.keys k JOIN periods p ON p.keyring_id OPERATOR(pg_catalog.=) k.keyring_id
+    WINDOW versions AS (PARTITION BY k.keyring_id, k.purpose ORDER BY k.version)
+  ),
+  ends AS (
+    SELECT v.*,
+           CASE WHEN v.replaced_by IS NOT NULL THEN v.replaced_at
+                WHEN v.state OPERATOR(pg_catalog.<>) 'active' THEN v.state_changed_at
+                WHEN v.purpose OPERATOR(pg_catalog.=) 'seal' AND v.period IS NOT NULL
+                  THEN v.created_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => LEAST(v.period, 1e11))
+           END AS ends_at,
+           CASE WHEN v.replaced_by IS NOT NULL
+                  THEN 'replaced by version ' OPERATOR(pg_catalog.||) v.replaced_by::pg_catalog.text
+                WHEN v.state OPERATOR(pg_catalog.<>) 'active' THEN v.state
+                WHEN v.purpose OPERATOR(pg_catalog.=) 'seal' THEN v.period_of
+           END AS ends_by
+    FROM versions v
+  ),
+  keks AS (
+    SELECT w.kek, pg_catalog.min(k.created_at) AS first_key,
+           CASE WHEN w.kek OPERATOR(pg_catalog.~~) 'aws-kms://arn:%' THEN pg_catalog.split_part(w.kek, ':', 5) END AS region,
+           pg_catalog.current_setting('envelope.aws_endpoint_url', true) AS aws_endpoints,
+           pg_catalog.current_setting('envelope.pkcs11_module', true) AS pkcs11_module
+    FROM envelope.keys k CROSS JOIN LATERAL pg_catalog.unnest(k.keks) AS w (kek)
+    GROUP BY w.kek
+  )
+  SELECT s.kind, e.relation, e.keyring_id, e.key_id, e.version, NULL::pg_catalog.text AS kek,
+         s.serves AS purpose, s.algorithm, s.standard, 256 AS bits, e.created_at,
+         e.ends_at AS cryptoperiod_ends, e.ends_by AS cryptoperiod_basis,
+         e.state, e.state_changed_at, e.reason, e.keks,
+         NULL::pg_catalog.text AS provider, NULL::pg_catalog.text AS region, NULL::pg_catalog.text AS endpoint,
+         u.last_used_at,
+         pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+           'cryptoperiod_ends',
+           CASE WHEN e.ends_at IS NOT NULL THEN NULL
+                WHEN e.purpose OPERATOR(pg_catalog.=) 'index' THEN 'nothing rotates an index key by itself: envelope.rotate_index_key'
+                WHEN e.counts THEN 'no time is set; it ends by what is sealed: the table''s limits rotate_after_seals, rotate_after_bytes'
+                ELSE 'neither the table''s limits nor envelope.cryptoperiod set one' END,
+           'last_used_at',
+           CASE WHEN u.last_used_at IS NOT NULL THEN NULL
+                WHEN e.state OPERATOR(pg_catalog.=) 'destroyed' THEN 'it cannot be used any more'
+                ELSE 'no unwrap is known: the figures of all sessions need preloading, begin with a restart, and are for pg_read_all_stats' END)) AS unknown
+  FROM ends e
+  JOIN sorts s ON s.purpose OPERATOR(pg_catalog.=) e.purpose
+  LEFT JOIN used u ON u.key_id OPERATOR(pg_catalog.=) e.key_id
+  UNION ALL
+  SELECT 'kek', NULL, NULL, NULL, NULL, k.kek, 'wraps data keys and index keys', p.algorithm, p.standard, p.bits,
+         NULL, NULL, NULL, 'in use', NULL, NULL, NULL, p.provider, k.region,
+         CASE WHEN p.provider OPERATOR(pg_catalog.=) 'AWS KMS' THEN COALESCE(
+                (SELECT pg_catalog.btrim(pg_catalog.substr(a.pair, pg_catalog.strpos(a.pair, '=') OPERATOR(pg_catalog.+) 1))
+                 FROM pg_catalog.regexp_split_to_table(k.aws_endpoints, ',') AS a (pair)
+                 WHERE pg_catalog.btrim(pg_catalog.split_part(a.pair, '=', 1)) OPERATOR(pg_catalog.=) k.region),
+                pg_catalog."substring"(k.aws_endpoints, '^\s*(https?://[^,]+?)\s*$'),
+                'AWS''s own of the region')
+              WHEN k.kek OPERATOR(pg_catalog.~) '^(vault|vault[+]http|kmip)://' THEN pg_catalog."substring"(k.kek, '^[a-z+]+://[^/]+')
+              WHEN p.provider OPERATOR(pg_catalog.=) 'PKCS#11 token'
+                THEN COALESCE('module ' OPERATOR(pg_catalog.||) pg_catalog."substring"(k.pkcs11_module, '^.+$'), 'a module of this server')
+              ELSE 'a file of this server' END,
+         u.last_used_at,
+         pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+           'algorithm', p.no_algorithm,
+           'created_at', p.no_creation OPERATOR(pg_catalog.||) '; the oldest key that it wraps here is of ' OPERATOR(pg_catalog.||)
+             pg_catalog.to_char(k.first_key AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           'cryptoperiod_ends', p.no_end,
+           'last_used_at', CASE WHEN u.last_used_at IS NULL
+             THEN 'no use is known: the figures of all sessions need preloading, begin with a restart, and are for pg_read_all_stats; the log of its KMS knows' END))
+  FROM keks k
+  LEFT JOIN providers p ON k.kek OPERATOR(pg_catalog.~) p.pattern
+  LEFT JOIN used u ON u.kek OPERATOR(pg_catalog.=) k.kek;
+COMMENT ON VIEW envelope.crypto_inventory IS
+  'An inventory of your keys (of all, for members of pg_monitor): each data key, index key and KEK with its purpose, algorithm, strength, the end of its cryptoperiod, state, place and last use; unknown: why a column is NULL';
+GRANT SELECT ON envelope.crypto_inventory TO PUBLIC;
+
+CREATE FUNCTION envelope.refusals_of_kms()
+  RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+  DECLARE
+    counted jsonb;
+  BEGIN
+    IF pg_catalog.to_regclass('envelope.stats_kms') IS NULL
+       OR NOT pg_catalog.has_table_privilege('envelope.stats_kms', 'SELECT') THEN
+      RETURN NULL;
+    END IF;
+    EXECUTE $query$
+      SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+               'kek', s.kek, 'operation', s.operation, 'outcome', s.outcome, 'requests', s.requests, 'last_at', s.last_at)
+               ORDER BY s.kek, s.operation, s.outcome), '[]')
+      FROM envelope.stats_kms s JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.datid
+      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+        AND s.outcome OPERATOR(pg_catalog.<>) 'ok'
+    $query$ INTO counted;
+    RETURN counted;
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    RETURN NULL;
+  END $$;
+COMMENT ON FUNCTION envelope.refusals_of_kms() IS
+  'For envelope.evidence: requests that the KMS did not answer well, counted since the figures were last reset; NULL where they are not known';
+
+-- Figures of all sessions.
+
+-- What all sessions of the server together have done, and how its KMSs are.
+-- Those who may read everybody's statistics may read these, by the views or by themselves.
+CREATE FUNCTION envelope.figures_of_keys()
+  RETURNS TABLE (datid oid, key_id uuid, values_sealed bigint, values_opened bigint, values_hashed bigint,
+                 bytes_sealed bigint, bytes_opened bigint, cache_hits bigint, lease_hits bigint, lease_waits bigint,
+                 lease_wait_ms double precision, kms_requests bigint, kms_failures bigint, kek_fallovers bigint,
+                 backends_holding integer, last_unwrap timestamptz, keys_evicted bigint, stats_reset timestamptz)
+  LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_figures_of_keys_wrapper';
+REVOKE ALL ON FUNCTION envelope.figures_of_keys() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION envelope.figures_of_keys() TO pg_read_all_stats;
+COMMENT ON FUNCTION envelope.figures_of_keys() IS 'What envelope.stats_cluster shows, by database and key';
+
+-- A key is known in its own database alone. It may have been destroyed or forgotten since.
+CREATE VIEW envelope.stats_cluster WITH (security_barrier) AS
+  SELECT f.datid, d.datname,
+         NULLIF(t.relation::pg_catalog.oid, 0::pg_catalog.oid) AS relid,
+         CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
+              THEN t.relation::pg_catalog.text ELSE r.table_name END AS table_name,
+         f.key_id, k.purpose, k.version,
+         f.values_sealed, f.values_opened, f.values_hashed, f.bytes_sealed, f.bytes_opened,
+         f.cache_hits, f.lease_hits, f.lease_waits, f.lease_wait_ms,
+         f.kms_requests, f.kms_failures, f.kek_fallovers,
+         f.backends_holding, f.last_unwrap, f.keys_evicted, f.stats_reset
+  FROM envelope.figures_of_keys() f
+  LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) f.datid
+  LEFT JOIN envelope.data_key k
+    ON k.key_id OPERATOR(pg_catalog.=) f.key_id AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+  LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) k.keyring_id
+  LEFT JOIN envelope.keyring_table t ON t.keyring_id OPERATOR(pg_catalog.=) r.keyring_id AND t.seals;
+COMMENT ON VIEW envelope.stats_cluster IS
+  'What all sessions have done with each data key since the server started or envelope.stats_reset() was called; the row without a key sums what keys had that lost their place in the table';
+GRANT SELECT ON envelope.stats_cluster TO pg_read_all_stats;
+
+CREATE FUNCTION envelope.figures_of_kms()
+  RETURNS TABLE (datid oid, kek text, provider text, operation text, outcome text, requests bigint,
+                 latency_ms double precision, latency_buckets bigint[], last_at timestamptz, rows_evicted bigint,
+                 stats_reset timestamptz)
+  LANGUAGE c VOLATILE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_figures_of_kms_wrapper';
+REVOKE ALL ON FUNCTION envelope.figures_of_kms() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION envelope.figures_of_kms() TO pg_read_all_stats;
+COMMENT ON FUNCTION envelope.figures_of_kms() IS 'What envelope.stats_kms shows, by database';
+
+CREATE VIEW envelope.stats_kms WITH (security_barrier) AS
+  SELECT f.datid, d.datname, f.kek, f.provider, f.operation, f.outcome, f.requests, f.latency_ms, f.latency_buckets,
+         f.last_at, f.rows_evicted, f.stats_reset
+  FROM envelope.figures_of_kms() f
+  LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) f.datid;
+COMMENT ON VIEW envelope.stats_kms IS
+  'What all sessions have asked each KEK since the server started or envelope.stats_reset() was called, by operation and outcome, and how long it took; envelope.latency_bounds() has the upper bounds of latency_buckets';
+GRANT SELECT ON envelope.stats_kms TO pg_read_all_stats;
+
+CREATE FUNCTION envelope.figures_of_leases()
+  RETURNS TABLE (slots integer, used integer, ready integer, asked integer, refused integer,
+                 backends_unlocked integer, lookups bigint, hits bigint, waits bigint, takeovers bigint,
+                 evictions bigint, "full" bigint, stats_reset timestamptz)
+  LANGUAGE c VOLATILE PARALLEL SAFE ROWS 1
+  AS 'MODULE_PATHNAME', 'envelope_figures_of_leases_wrapper';
+REVOKE ALL ON FUNCTION envelope.figures_of_leases() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION envelope.figures_of_leases() TO pg_read_all_stats;
+COMMENT ON FUNCTION envelope.figures_of_leases() IS 'What envelope.stats_leases shows';
+
+CREATE VIEW envelope.stats_leases WITH (security_barrier) AS SELECT * FROM envelope.figures_of_leases();
+COMMENT ON VIEW envelope.stats_leases IS
+  'The table of leases: its places and what stands in them now, and what it was asked since the server started or envelope.stats_reset() was called; and how many sessions hold keys in memory that is not locked';
+GRANT SELECT ON envelope.stats_leases TO pg_read_all_stats;
+
+CREATE FUNCTION envelope.latency_bounds()
+  RETURNS double precision[] LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'envelope_latency_bounds_wrapper';
+COMMENT ON FUNCTION envelope.latency_bounds() IS
+  'The upper bounds, in milliseconds, of what envelope.stats_kms counts in latency_buckets; the last is Infinity';
+
+CREATE FUNCTION envelope.stats_reset()
+  RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_stats_reset_wrapper';
+REVOKE ALL ON FUNCTION envelope.stats_reset() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.stats_reset() IS
+  'Sets the figures of envelope.stats_cluster, envelope.stats_kms and envelope.stats_leases to zero, for all databases';
+
+CREATE FUNCTION envelope.health(ask boolean DEFAULT false)
+  RETURNS TABLE (kek text, provider text, in_use_by_keys integer, reachable boolean, unwraps boolean,
+                 makes_keys boolean, last_success timestamptz, last_failure timestamptz, last_failure_class text,
+                 source text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_health_wrapper';
+REVOKE ALL ON FUNCTION envelope.health(boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION envelope.health(boolean) TO pg_monitor;
+COMMENT ON FUNCTION envelope.health(boolean) IS
+  'How each KEK in use is, by what sessions saw of it last; with ask => true, by asking it now, within envelope.kms_timeout. A KMS that fails is a row, not an error';
+
 -- Triggers.
 
 CREATE FUNCTION envelope.keep_out()
@@ -1906,6 +2306,16 @@ REVOKE ALL ON FUNCTION envelope.keep_destroyed() FROM PUBLIC;
 COMMENT ON FUNCTION envelope.keep_destroyed() IS
   'Trigger: refuses that a destroyed data key is used again';
 
+CREATE FUNCTION envelope.keep_history()
+  RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+  BEGIN
+    RAISE EXCEPTION 'the history of keys is not changed: rows are only added to envelope.key_event'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'It is what shows an auditor what was done to keys.';
+  END $$;
+REVOKE ALL ON FUNCTION envelope.keep_history() FROM PUBLIC;
+COMMENT ON FUNCTION envelope.keep_history() IS 'Trigger: refuses to change or delete what the history of keys has';
+
 -- As sql/finalize.sql has them. The tables of 0.1.0 have those of envelope.invalidate() that fire AFTER.
 DO $$
 DECLARE
@@ -1914,7 +2324,7 @@ DECLARE
   definition pg_catalog.text;
   catalog_table pg_catalog.text;
   cached pg_catalog.text[] := '{keyring, keyring_table, data_key, wrapped_key, key_grant, sealed_column, column_index}';
-  others pg_catalog.text[] := '{key_use, reencryption, followed_keyring}';
+  others pg_catalog.text[] := '{key_use, reencryption, followed_keyring, key_event}';
   of_this_node pg_catalog.text[] := '{reencryption, followed_keyring}';
   added pg_catalog.text[] := '{column_index}';
 BEGIN
@@ -1939,7 +2349,11 @@ BEGIN
        EXECUTE FUNCTION envelope.keep_identity()'),
     ('{data_key}', 'keep_destroyed', 'BEFORE UPDATE ON envelope.%I FOR EACH ROW
        WHEN (OLD.state OPERATOR(pg_catalog.=) ''destroyed'' AND NEW.state OPERATOR(pg_catalog.<>) ''destroyed'')
-       EXECUTE FUNCTION envelope.keep_destroyed()')
+       EXECUTE FUNCTION envelope.keep_destroyed()'),
+    ('{key_event}', 'keep_history', 'BEFORE UPDATE OR DELETE ON envelope.%I
+       FOR EACH ROW EXECUTE FUNCTION envelope.keep_history()'),
+    ('{key_event}', 'keep_history_truncate', 'BEFORE TRUNCATE ON envelope.%I
+       FOR EACH STATEMENT EXECUTE FUNCTION envelope.keep_history()')
   LOOP
     FOREACH catalog_table IN ARRAY tables LOOP
       EXECUTE pg_catalog.format('CREATE TRIGGER %I ' OPERATOR(pg_catalog.||) definition, trigger, catalog_table);
@@ -1976,17 +2390,25 @@ DECLARE
   given pg_catalog.record;
 BEGIN
   FOR old, new IN VALUES
-    ('envelope.reencrypt_window(regclass, name, integer, boolean)'::pg_catalog.regprocedure,
-     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean, name, boolean)'::pg_catalog.regprocedure),
+    ('envelope.flush_cache()'::pg_catalog.regprocedure,
+     'envelope.flush_cache(boolean)'::pg_catalog.regprocedure),
+    ('envelope.import_keyring(jsonb, regclass)',
+     'envelope.import_keyring(jsonb, regclass, boolean, boolean, text)'),
+    ('envelope.reencrypt_window(regclass, name, integer, boolean)',
+     'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean, name, boolean)'),
     ('envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint)',
      'envelope.reencrypt_note(text, regclass, name, integer, bigint, bigint, bigint, bigint, bigint)'),
     ('envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean)',
      'envelope.reencrypt_rows(text, text, text, boolean, integer, bigint, bigint, uuid[], uuid, boolean)'),
     ('envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean)',
-     'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text)')
+     'envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean, boolean, text)'),
+    ('envelope.rotate_key(regclass, text)',
+     'envelope.rotate_key(regclass, text, boolean)')
   LOOP
-    SELECT pg_catalog.quote_ident(r.rolname) AS owner, p.proconfig, p.proacl INTO before
+    SELECT pg_catalog.quote_ident(r.rolname) AS owner, p.proconfig, p.proacl, i.initprivs INTO before
       FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner
+      LEFT JOIN pg_catalog.pg_init_privs i ON i.objoid OPERATOR(pg_catalog.=) p.oid
+        AND i.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
       WHERE p.oid OPERATOR(pg_catalog.=) old;
     EXECUTE pg_catalog.format('ALTER ROUTINE %s OWNER TO %s', new, before.owner);
     -- As they stand there: SET would have lists taken apart and quoted. Those of the new one that the old one did not
@@ -1997,7 +2419,8 @@ BEGIN
         WHERE pg_catalog.split_part(n.setting, '=', 1) OPERATOR(pg_catalog.<>) ALL (ARRAY(
           SELECT pg_catalog.split_part(o.setting, '=', 1) FROM pg_catalog.unnest(before.proconfig) o (setting))))
       WHERE p.oid OPERATOR(pg_catalog.=) new AND before.proconfig IS NOT NULL;
-    CONTINUE WHEN before.proacl IS NULL;
+    -- Nobody changed them.
+    CONTINUE WHEN before.proacl IS NOT DISTINCT FROM before.initprivs;
     EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC, %s', new, before.owner);
     -- PUBLIC is 0. A role that is gone has no name, and gets nothing.
     FOR given IN
@@ -2025,10 +2448,13 @@ BEGIN
 END $$;
 
 DROP PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean);
+DROP FUNCTION envelope.flush_cache();
+DROP FUNCTION envelope.import_keyring(jsonb, regclass);
 DROP FUNCTION envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint);
 DROP FUNCTION envelope.reencrypt_rows(regclass, name, text, integer, bigint, bigint, uuid[], boolean);
 DROP FUNCTION envelope.reencrypt_verify(regclass, name, text, bigint, bigint, uuid);
 DROP FUNCTION envelope.reencrypt_window(regclass, name, integer, boolean);
+DROP FUNCTION envelope.rotate_key(regclass, text);
 
 -- Every session reads this table when it first meets a table of the application, and waits for a lock on it: so it
 -- comes last.
@@ -2071,6 +2497,202 @@ COMMENT ON VIEW envelope.policies IS
   'What the columns of your tables, and of those whose keys you have a right on, are (of all, for members of pg_monitor), as envelope.set_policy was told';
 GRANT SELECT ON envelope.policies TO PUBLIC;
 
+-- Key order is that of jsonb, array order is that of the queries: two calls over the same catalog differ in `made` alone.
+CREATE FUNCTION envelope.evidence(since timestamptz)
+  RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+  DECLARE
+    made jsonb;
+    build jsonb;
+    settings jsonb;
+    inventory jsonb;
+    rights jsonb;
+    history jsonb;
+    refusals jsonb;
+    protection jsonb;
+    more jsonb;
+  BEGIN
+    IF NOT pg_catalog.pg_has_role('pg_monitor', 'USAGE') THEN
+      RAISE EXCEPTION 'permission denied to make evidence of all keys of the database'
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Superusers and members of pg_monitor may: GRANT pg_monitor TO the role. Of your own keys envelope.crypto_inventory and envelope.key_events tell.';
+    END IF;
+    IF evidence.since IS NULL THEN
+      RAISE EXCEPTION 'since must not be NULL'
+        USING ERRCODE = 'invalid_parameter_value', HINT = 'The whole history: envelope.evidence(''-infinity'').';
+    END IF;
+
+    made := pg_catalog.jsonb_build_object(
+      'at', pg_catalog.now(), 'since', evidence.since, 'role', CURRENT_USER, 'login_role', SESSION_USER,
+      'database', pg_catalog.current_database(), 'on_standby', pg_catalog.pg_is_in_recovery(),
+      'system_identifier', (SELECT c.system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system() c));
+
+    -- Before the settings: it has the library loaded.
+    SELECT pg_catalog.jsonb_build_object(
+             'extension_version', x.extversion, 'library_version', l.version, 'kms_built_in', l.kms,
+             'server_version', pg_catalog.version(),
+             'preloaded', pg_catalog.current_setting('shared_preload_libraries') OPERATOR(pg_catalog.~) 'pgrx-example',
+             'format_of_values', 'envelope/1',
+             'fips_140', 'no claim is made')
+      INTO build
+      FROM pg_catalog.pg_extension x CROSS JOIN envelope.library() l
+      WHERE x.extname OPERATOR(pg_catalog.=) 'pgrx-example';
+
+    SELECT pg_catalog.jsonb_object_agg(s.name, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+             'value', s.setting, 'unit', s.unit, 'source', s.source,
+             'pending_restart', CASE WHEN s.pending_restart THEN true END)))
+      INTO settings
+      FROM pg_catalog.pg_settings s
+      WHERE (s.name OPERATOR(pg_catalog.~~) 'envelope.%' AND s.name OPERATOR(pg_catalog.<>) 'envelope.planted_setting')
+         OR s.name OPERATOR(pg_catalog.=) ANY (ARRAY[
+              'data_checksums', 'log_destination', 'logging_collector', 'log_line_prefix', 'log_min_messages',
+              'log_min_duration_statement', 'log_parameter_max_length', 'log_parameter_max_length_on_error',
+              'log_statement', 'server_encoding', 'shared_preload_libraries', 'ssl', 'ssl_min_protocol_version',
+              'wal_level']);
+    SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+             'database', d.datname, 'role', r.rolname, 'setting', c.setting)
+             ORDER BY d.datname NULLS FIRST, r.rolname NULLS FIRST, c.setting), '[]')
+      INTO more
+      FROM pg_catalog.pg_db_role_setting s
+      LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+      LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+      CROSS JOIN pg_catalog.unnest(s.setconfig) AS c (setting)
+      WHERE c.setting OPERATOR(pg_catalog.~~) 'envelope.%'
+        AND (s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+             OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+    settings := pg_catalog.jsonb_build_object('in_force', settings, 'of_roles_and_databases', more, 'may_be_set_by', '[]'::jsonb);
+    IF pg_catalog.to_regclass('pg_catalog.pg_parameter_acl') IS NOT NULL THEN
+      EXECUTE $query$
+        SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                 'setting', p.parname, 'role', COALESCE(r.rolname, 'PUBLIC'), 'privilege', a.privilege_type)
+                 ORDER BY p.parname, r.rolname, a.privilege_type), '[]')
+        FROM pg_catalog.pg_parameter_acl p
+        CROSS JOIN LATERAL pg_catalog.aclexplode(p.paracl) a
+        LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.grantee
+        WHERE p.parname OPERATOR(pg_catalog.~~) 'envelope.%' AND r.rolsuper IS NOT TRUE
+      $query$ INTO more;
+      settings := pg_catalog.jsonb_set(settings, '{may_be_set_by}', more);
+    END IF;
+
+    SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_strip_nulls(pg_catalog.to_jsonb(i))
+             ORDER BY i.kind, i.relation, i.keyring_id, i.version, i.key_id, i.kek), '[]')
+      INTO inventory FROM envelope.crypto_inventory i;
+
+    -- Who may by being a member, too; superusers may all.
+    WITH grantees AS MATERIALIZED (
+      SELECT g.grantee, ARRAY(
+               SELECT m.rolname FROM pg_catalog.pg_roles m
+               WHERE NOT m.rolsuper
+                 AND m.oid OPERATOR(pg_catalog.<>) pg_catalog.to_regrole(g.grantee)::pg_catalog.oid
+                 AND pg_catalog.pg_has_role(m.oid, pg_catalog.to_regrole(g.grantee)::pg_catalog.oid, 'USAGE')
+               ORDER BY m.rolname) AS members
+      FROM (SELECT DISTINCT p.grantee FROM envelope.key_privileges p) AS g)
+    SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+             'relation', p.relation, 'keyring_id', p.keyring_id, 'verb', p.verb, 'role', p.grantee, 'by', p.origin,
+             'members', g.members)
+             ORDER BY p.relation, p.keyring_id, p.verb, p.grantee, p.origin), '[]')
+      INTO rights
+      FROM envelope.key_privileges p JOIN grantees g ON g.grantee OPERATOR(pg_catalog.=) p.grantee;
+    SELECT pg_catalog.jsonb_build_object('on_keys', rights,
+             'superusers', ARRAY(SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolsuper ORDER BY r.rolname),
+             'may_create_roles', ARRAY(SELECT r.rolname FROM pg_catalog.pg_roles r
+                                       WHERE r.rolcreaterole AND NOT r.rolsuper ORDER BY r.rolname),
+             'owner_of_database', (SELECT r.rolname FROM pg_catalog.pg_database d
+                                   JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) d.datdba
+                                   WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()),
+             'owner_of_schema', (SELECT r.rolname FROM pg_catalog.pg_namespace n
+                                 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+                                 WHERE n.nspname OPERATOR(pg_catalog.=) 'envelope'),
+             'may_add_triggers', (
+               SELECT COALESCE(pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_object(
+                        'relation', s.relation, 'role', COALESCE(r.rolname, 'PUBLIC'))), '[]')
+               FROM envelope.sealed_columns s
+               JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(s.relation)
+               CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
+               LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.grantee
+               WHERE a.privilege_type OPERATOR(pg_catalog.=) 'TRIGGER'
+                 AND a.grantee OPERATOR(pg_catalog.<>) c.relowner))
+      INTO rights;
+
+    SELECT pg_catalog.jsonb_build_object(
+             'recorded_from', (SELECT pg_catalog.min(e.at) FROM envelope.key_events e WHERE e.recorded),
+             'events', COALESCE(pg_catalog.jsonb_agg(v.event ORDER BY e.at, e.keyring_id, e.version, e.event), '[]'),
+             'rotations', COALESCE(pg_catalog.jsonb_agg(v.event ORDER BY e.at, e.keyring_id, e.version)
+               FILTER (WHERE e.event OPERATOR(pg_catalog.=) ANY (ARRAY['rotate', 'decrypt-only'])), '[]'),
+             'destructions', COALESCE(pg_catalog.jsonb_agg(v.event ORDER BY e.at, e.keyring_id, e.version)
+               FILTER (WHERE e.event OPERATOR(pg_catalog.=) ANY (ARRAY['destroy', 'forget'])), '[]'))
+      INTO history
+      FROM envelope.key_events e
+      CROSS JOIN LATERAL (SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.to_jsonb(e))) AS v (event)
+      WHERE e.at OPERATOR(pg_catalog.>=) evidence.since;
+    SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_strip_nulls(pg_catalog.to_jsonb(p))
+             ORDER BY p.relation, p.column_name, p.work), '[]')
+      INTO more FROM envelope.progress p
+      WHERE COALESCE(p.finished_at, p.updated_at) OPERATOR(pg_catalog.>=) evidence.since;
+    history := history OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('reencryptions', more);
+
+    refusals := pg_catalog.jsonb_build_object(
+      'audit', pg_catalog.current_setting('envelope.audit', true),
+      'where', 'the server''s log: lines that begin with "envelope audit:", event refuse, with sqlstate, role and table',
+      'by_kms', envelope.refusals_of_kms());
+
+    SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+             'relation', s.relation, 'column', s.column_name, 'registered', s.registered,
+             'triggers', (
+               SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                        'name', t.tgname,
+                        'fires', (SELECT f.fires FROM (VALUES
+                          ('O', 'but in replica sessions'), ('A', 'always'), ('R', 'in replica sessions alone'),
+                          ('D', 'never: it is disabled')) AS f (code, fires)
+                          WHERE f.code OPERATOR(pg_catalog.=) t.tgenabled::pg_catalog.text))
+                        ORDER BY t.tgname), '[]')
+               FROM pg_catalog.pg_trigger t
+               WHERE t.tgrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(s.relation)
+                 AND t.tgname OPERATOR(pg_catalog.=) ANY (s.triggers)),
+             'policy', (SELECT pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'relation' OPERATOR(pg_catalog.-) 'column_name'
+                        FROM envelope.policies p
+                        WHERE p.relation OPERATOR(pg_catalog.=) s.relation
+                          AND p.column_name OPERATOR(pg_catalog.=) s.column_name),
+             'indexes', (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.-) 'relation' OPERATOR(pg_catalog.-) 'column_name'
+                                ORDER BY i.index_column)
+                         FROM envelope.indexes i
+                         WHERE i.relation OPERATOR(pg_catalog.=) s.relation
+                           AND i.column_name OPERATOR(pg_catalog.=) s.column_name)))
+             ORDER BY s.relation, s.column_name), '[]')
+      INTO protection FROM envelope.sealed_columns s;
+    SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(f)
+             ORDER BY f.relation, f.column_name, f.severity, f.sqlstate, f.message), '[]')
+      INTO more FROM envelope.lint() f;
+    SELECT pg_catalog.jsonb_build_object('columns', protection, 'findings', more,
+             'guards_not_in_force', (
+               SELECT COALESCE(pg_catalog.jsonb_agg(g.guard ORDER BY g.guard), '[]')
+               FROM (SELECT pg_catalog.format('trigger %I of table %s', t.tgname, t.tgrelid::pg_catalog.regclass) AS guard
+                     FROM pg_catalog.pg_trigger t
+                     JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+                     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                     WHERE n.nspname OPERATOR(pg_catalog.=) 'envelope' AND NOT t.tgisinternal
+                       AND t.tgenabled OPERATOR(pg_catalog.<>) 'A'
+                     UNION ALL
+                     SELECT pg_catalog.format('event trigger %I', t.evtname) FROM pg_catalog.pg_event_trigger t
+                     WHERE t.evtname OPERATOR(pg_catalog.~~) 'envelope\_%'
+                       AND t.evtenabled OPERATOR(pg_catalog.<>) ALL (ARRAY['O', 'A']::pg_catalog."char"[])) AS g))
+      INTO protection;
+
+    RETURN pg_catalog.jsonb_build_object(
+      'format', 'envelope/evidence', 'format_version', 1,
+      'made', made, 'build', build, 'settings', settings, 'inventory', inventory, 'rights', rights, 'history', history,
+      'refusals', refusals, 'protection', protection,
+      'not_recorded', pg_catalog.jsonb_build_array(
+        'Who opened which values, refused calls, exports of keyrings and checks: they are in the server''s log as far as envelope.audit asks for them.',
+        'What the KMS did and refused: its own log has that. kms_request_id joins the two where it is given.',
+        'What a superuser wrote to the tables of schema envelope by hand.',
+        'What was done before recorded_from: events with recorded false are what a key''s own row tells of it.',
+        'Copies of wrapped keys in backups, WAL, replicas and exports, which a destruction here does not reach.',
+        'The values: nothing was read of any sealed column but what envelope.lint looks at, and none of it is here.'));
+  END $$;
+COMMENT ON FUNCTION envelope.evidence(timestamptz) IS
+  'For an auditor: settings, keys, rights, what was done to keys since then, refusals as far as they are known, and the protection of columns, as one document without a secret; for superusers and members of pg_monitor';
+
 -- Whoever runs the update owns what it has made. The extension writes as the owner of schema envelope: all that is new
 -- becomes that role's. An event trigger's owner must be a superuser.
 DO $$
@@ -2105,14 +2727,12 @@ BEGIN
   LOOP
     EXECUTE pg_catalog.format('ALTER %s %s OWNER TO %I', made.type, made.identity, owner.name);
     -- PostgreSQL has noted by role which rights the extension gives, and notes it anew.
-    IF made.type OPERATOR(pg_catalog.=) 'view' THEN
-      EXECUTE pg_catalog.format('GRANT SELECT ON %s TO PUBLIC', made.identity);
-    ELSIF made.identity OPERATOR(pg_catalog.=) 'envelope.column_index' THEN
-      EXECUTE pg_catalog.format('GRANT SELECT ON %s TO pg_database_owner', made.identity);
-    ELSIF EXISTS (SELECT FROM pg_catalog.pg_init_privs i
-               WHERE i.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-                 AND made.classid OPERATOR(pg_catalog.=) i.classoid AND i.objoid OPERATOR(pg_catalog.=) made.objid) THEN
-      EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', made.identity);
+    IF EXISTS (SELECT FROM pg_catalog.pg_init_privs i
+               WHERE made.classid OPERATOR(pg_catalog.=) i.classoid AND i.objoid OPERATOR(pg_catalog.=) made.objid) THEN
+      EXECUTE pg_catalog.format(
+        CASE WHEN made.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+             THEN 'REVOKE ALL ON ROUTINE %s FROM PUBLIC' ELSE 'REVOKE INSERT ON %s FROM PUBLIC' END,
+        made.identity);
     END IF;
   END LOOP;
 END $$;

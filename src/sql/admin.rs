@@ -138,7 +138,7 @@ fn envelope_check() -> std::result::Result<
 }
 
 #[pg_extern(sql = false)]
-fn envelope_flush_cache(everywhere: Option<bool>) -> std::result::Result<i32, ErrorReport> {
+fn envelope_flush_keys(everywhere: Option<bool>) -> std::result::Result<i32, ErrorReport> {
     let flushed = match required(everywhere, "everywhere")? {
         true => keyring::flush_everywhere()?,
         false => keyring::flush_own(),

@@ -8,6 +8,7 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::custody::How;
 use crate::error::{Error, Result};
+use crate::keyring;
 use crate::life;
 use crate::pg::call::row_function;
 use crate::pg::json::Jsonb;
@@ -25,6 +26,12 @@ row_function!(envelope_reencrypt_window_wrapper, |_| -> Result<Option<pg_sys::Da
 row_function!(envelope_reencrypt_note_wrapper, |_| -> Result<Option<pg_sys::Datum>> {
     Err(Error::Outdated)
 });
+
+/// Of 0.1.0: `flush_cache` before it could reach other sessions.
+#[pg_extern(sql = false)]
+fn envelope_flush_cache() -> i32 {
+    i32::try_from(keyring::flush_own()).unwrap_or(i32::MAX)
+}
 
 /// Of 0.1.0: `rotate_key` before a version could be made pending.
 #[pg_extern(sql = false)]

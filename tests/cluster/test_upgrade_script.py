@@ -404,7 +404,7 @@ def test_both_sides_of_a_subscription(own_cluster, release, first):
     here.sql("SELECT envelope.rotate_key('people')")
     here.sql("CALL envelope.reencrypt('people', 'ssn')")
     if first == "publisher":
-        lacking = "envelope.reencryption"
+        lacking = "envelope.data_key"
         process.wait_until(lambda: lacking in there.log.read_text(), "the subscription stops")
         run(UPDATE)
     arrives(92)
