@@ -271,6 +271,9 @@ def test_a_faster_session_makes_the_key_meanwhile(others, proxy):
 def test_a_slow_unwrap_stops_nobody(others, proxy):
     with others.patient() as c, others.connect() as other:
         other.execute("SELECT envelope_decrypt('busy', ssn) FROM busy")
+        # Used up, it asks the KMS, whatever is leased.
+        c.execute("SET envelope.cache_max_uses = 1")
+        c.execute("SELECT envelope_decrypt('busy', ssn) FROM busy")
         proxy.reset_counts()
         held = proxy.hold("Decrypt")
         work = Work(c.execute, "SELECT envelope_decrypt('busy', ssn) FROM busy")

@@ -467,11 +467,11 @@ class TestTakenAway:
         assert opens(db) == "a"
         assert proxy.counts["Decrypt"] == 2
 
-    def test_everywhere_is_for_superusers_in_a_preloaded_server(self, db, cluster, database):
+    def test_everywhere_is_for_superusers_in_a_preloaded_server(self, db, own_cluster, database):
         with fails("42501"):
             db.sql(EVERYWHERE, user=db.low)
         with fails("55000"):
-            database(cluster).sql(EVERYWHERE)
+            database(own_cluster(conf={"shared_preload_libraries": ""}).start()).sql(EVERYWHERE)
 
 
 @pytest.mark.parametrize("limit", ["cache_max_uses = 2", "cache_max_bytes = '1kB'"])
