@@ -21,7 +21,7 @@ use crate::catalog::rows::{self, DataKeyRow, WrappedKey};
 use crate::error::{Error, Result};
 use crate::figures;
 use crate::keyring::table::Table;
-use crate::keyring::without_wraps;
+use crate::keyring::{self, without_wraps};
 use crate::kms::{Kind, KmsError, Provider, Unwrapped};
 use crate::memory::cache;
 use crate::memory::leases::{self, Asking, Found, Lease, Taken};
@@ -33,6 +33,25 @@ const STALE_LEASE: u64 = 1_000;
 /// Makes `key_id` usable for `table`: finds its lease, or unwraps it, and keeps it. While every KEK is out of reach, a
 /// key that is still in memory goes on within `envelope.cache_max_stale`; one that the KMS refuses is wiped at once.
 pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
+    let mut waiting = None;
+    loop {
+        match attempt(key_id, table, &mut waiting)? {
+            Then::Done => return Ok(()),
+            // Keys may have been taken out of use meanwhile, or taken away from all.
+            Then::Again => keyring::catch_up(),
+        }
+    }
+}
+
+/// What comes after an attempt.
+enum Then {
+    Done,
+    /// Another backend that asked for the key was waited for. All is looked at anew.
+    Again,
+}
+
+/// As [`into_cache`], up to where another backend was waited for: since `waiting`.
+fn attempt(key_id: KeyId, table: &Table, waiting: &mut Option<Instant>) -> Result<Then> {
     // Before the catalog is read: what is taken away from here on is not shared again by what is read now.
     let as_of = leases::as_of();
     let row = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
@@ -43,7 +62,7 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
         if let Found::Ready(lease) = found
             && !lease.is_due()
         {
-            return shared.keep(&lease, 0);
+            return shared.keep(&lease, 0).map(|()| Then::Done);
         }
     }
     let wraps = Wraps::read(row)?;
@@ -52,20 +71,29 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
         return Err(wraps.unreadable.map_or_else(|| without_wraps(key_id, table), Ok)?);
     }
     let outcome = match shared {
-        Some(shared) if !rows::is_any_wrap_of_own_writing(key_id)? => wraps.together(&shared),
+        Some(shared) if !rows::is_any_wrap_of_own_writing(key_id)? => {
+            wraps.together(&shared, waiting)
+        }
         _ => wraps.alone(None),
     };
     // A cancel may end the telling: all else is in its place by then.
     wraps.tell(&table);
-    let Err(error) = outcome? else { return Ok(()) };
+    let error = match outcome? {
+        Ok(then) => return Ok(then),
+        Err(error) => error,
+    };
     if failures::is_out_of_reach(error.kind) {
         if cache::serve_stale(key_id, clock::monotonic_ms() + STALE_LEASE) {
-            return Ok(());
+            return Ok(Then::Done);
         }
     } else {
         cache::wipe(key_id);
     }
     Err(kms_error(error, format!("unwrap data key {key_id} of table {table}")))
+}
+
+fn done((): ()) -> KmsResult<Then> {
+    Ok(Then::Done)
 }
 
 /// What a KMS gave.
@@ -109,9 +137,9 @@ impl Wraps {
     }
 
     /// Asks for this backend alone. What the KMS refuses is everybody's news all the same, where the key is `shared`.
-    fn alone(&self, shared: Option<&Shared>) -> Result<KmsResult<()>> {
+    fn alone(&self, shared: Option<&Shared>) -> Result<KmsResult<Then>> {
         match self.ask(shared) {
-            Ok(answer) => cache::insert(self.row, &answer.data_key, None).map(Ok),
+            Ok(answer) => cache::insert(self.row, &answer.data_key, None).map(done),
             Err(error) => {
                 if let Some(shared) = shared.filter(|_| is_denial(&error)) {
                     shared.revoke();
@@ -122,38 +150,27 @@ impl Wraps {
     }
 
     /// Finds the key's lease, waits for the one who asks for it, or asks for all.
-    fn together(&self, shared: &Shared) -> Result<KmsResult<()>> {
-        let mut waiting: Option<Instant> = None;
-        loop {
-            let found = shared.find()?;
-            if let Found::Ready(lease) = &found
-                && (!lease.is_due() || self.standing(shared).is_some())
-            {
-                return shared.keep(lease, STALE_LEASE).map(Ok);
+    fn together(&self, shared: &Shared, waiting: &mut Option<Instant>) -> Result<KmsResult<Then>> {
+        let lease = match shared.find()? {
+            Found::Ready(lease) if !lease.is_due() || self.standing(shared).is_some() => {
+                return shared.keep(&lease, STALE_LEASE).map(done);
             }
-            if !matches!(found, Found::Ready(_))
-                && let Some(error) = self.standing(shared)
-            {
+            Found::Ready(lease) => Some(lease),
+            Found::Asked | Found::Nothing if let Some(error) = self.standing(shared) => {
                 return Ok(Err(error));
             }
-            if let Found::Asked = found {
+            Found::Asked => {
                 let since = *waiting.get_or_insert_with(Instant::now);
-                if !shared.wait(since) {
-                    return Ok(Err(shared.not_in_time(&self.readable)));
-                }
-                continue;
+                let is_over = shared.wait(since);
+                let late = || shared.not_in_time(&self.readable);
+                return Ok(is_over.then_some(Then::Again).ok_or_else(late));
             }
-            match shared.take(self.readable.len(), waiting.is_some()) {
-                Taken::No => {}
-                Taken::Full => return self.alone(Some(shared)),
-                Taken::Yes(asking) => {
-                    let lease = match found {
-                        Found::Ready(lease) => Some(lease),
-                        _ => None,
-                    };
-                    return self.for_all(shared, asking, lease.as_ref());
-                }
-            }
+            Found::Nothing => None,
+        };
+        match shared.take(self.readable.len(), waiting.is_some()) {
+            Taken::No => Ok(Ok(Then::Again)),
+            Taken::Full => self.alone(Some(shared)),
+            Taken::Yes(asking) => self.for_all(shared, asking, lease.as_ref()),
         }
     }
 
@@ -163,14 +180,14 @@ impl Wraps {
         shared: &Shared,
         asking: Asking,
         lease: Option<&Lease>,
-    ) -> Result<KmsResult<()>> {
+    ) -> Result<KmsResult<Then>> {
         let answer = self.ask(Some(shared));
         match (answer, lease) {
             (Ok(answer), _) => match shared.ready(asking, &answer)? {
                 Some(bounds) => {
-                    cache::insert_leased(self.row, &answer.data_key, bounds, true).map(Ok)
+                    cache::insert_leased(self.row, &answer.data_key, bounds, true).map(done)
                 }
-                None => cache::insert(self.row, &answer.data_key, None).map(Ok),
+                None => cache::insert(self.row, &answer.data_key, None).map(done),
             },
             (Err(error), _) if is_denial(&error) => {
                 shared.revoke();
@@ -179,7 +196,7 @@ impl Wraps {
             // It has yet some time, and the KMS may be there again before that is over.
             (Err(_), Some(lease)) => {
                 drop(asking);
-                shared.keep(lease, STALE_LEASE).map(Ok)
+                shared.keep(lease, STALE_LEASE).map(done)
             }
             (Err(error), None) => Ok(Err(error)),
         }

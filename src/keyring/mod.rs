@@ -12,5 +12,6 @@ pub mod wear;
 pub use destroyed::{destroyed, without_wraps};
 pub use ends::{end_leases, key_made};
 pub use stale::{
-    begin_statement, flush_everywhere, flush_own, look_again, mark_stale, resets, settings_changed,
+    begin_statement, catch_up, flush_everywhere, flush_own, look_again, mark_stale, resets,
+    settings_changed,
 };

@@ -94,9 +94,16 @@ pub fn begin_statement(fcinfo: Option<pg_sys::FunctionCallInfo>) {
     let now = clock::monotonic_ms();
     if is_next || first_call || now != ASKED_AT.get() {
         ASKED_AT.set(now);
-        pg::xact::accept_invalidations();
-        hear(leases::news());
+        catch_up();
+    } else if STALE.take() {
+        look_again();
     }
+}
+
+/// Learns what others have committed, and drops what is no longer known to be true.
+pub fn catch_up() {
+    pg::xact::accept_invalidations();
+    hear(leases::news());
     if STALE.take() {
         look_again();
     }

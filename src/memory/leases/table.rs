@@ -287,12 +287,13 @@ impl Table<'_> {
     }
 
     /// Takes the leases of a key of a database away, whoever they are for; of all keys where `key_id` is `None`, of all
-    /// databases where `database` is.
+    /// databases where `database` is, and then what was refused as well.
     pub fn remove_all(&mut self, database: Option<u32>, key_id: Option<&[u8; 16]>) {
         self.head.generation += 1;
         for at in 0..self.slots.len() {
             let Some(slot) = self.slots.get(at) else { break };
-            let is_meant = slot.kind == KEY
+            // Where all is taken away the KMS is asked anew in every way.
+            let is_meant = (slot.kind == KEY || database.is_none() && slot.kind == REFUSAL)
                 && database.is_none_or(|database| database == slot.database)
                 && key_id.is_none_or(|key_id| *key_id == slot.key_id);
             if is_meant {

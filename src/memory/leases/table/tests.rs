@@ -252,6 +252,12 @@ fn refusals_stand_longer_each_time() {
     assert_eq!(memory.table().refusal(&named(1), now), None);
     memory.table().refuse(&subject(1), 3, 500, now);
     assert_eq!(memory.table().refusal(&named(1), now + 100), None);
+    memory.table().refuse(&subject(1), 3, 500, now);
+    memory.table().remove_all(Some(1), None);
+    assert!(memory.table().refusal(&named(1), now).is_some());
+    memory.table().remove_all(None, None);
+    assert_eq!(memory.table().refusal(&named(1), now), None);
+    memory.table().refuse(&subject(1), 3, 500, now);
     // A refusal is no lease, and a key's slot holds none.
     assert_eq!(memory.find(1), Found::Nothing);
     memory.asked(2);
@@ -385,6 +391,7 @@ proptest! {
                 Step::RemoveAll(database, key) => {
                     let key_id = key.map(|key| [key; 16]);
                     memory.table().remove_all(database, key_id.as_ref());
+
                     let stays = |name: &u8| {
                         let subject = subject(*name);
                         database.is_some_and(|it| it != subject.database)
