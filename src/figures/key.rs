@@ -160,13 +160,11 @@ fn of(key_id: KeyId) -> Rc<Key> {
 }
 
 /// The key was fetched from a lease.
-#[allow(dead_code, reason = "for leases")]
 pub fn lease_hit(key_id: KeyId) {
     of(key_id).count(|counts| counts.lease_hits += 1);
 }
 
 /// It was waited that long for what another process asks for the key.
-#[allow(dead_code, reason = "for leases")]
 pub fn lease_waited(key_id: KeyId, time: Duration) {
     let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     of(key_id).count(|counts| {

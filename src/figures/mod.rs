@@ -11,9 +11,7 @@ mod latency;
 mod shared;
 mod table;
 
-pub use key::{Held, Key, fell_over, kms_request, missed};
-#[allow(unused_imports, reason = "for leases")]
-pub use key::{lease_hit, lease_waited};
+pub use key::{Held, Key, fell_over, kms_request, lease_hit, lease_waited, missed};
 pub use kms::{Operation, Outcome, kms_operation};
 pub use latency::BOUNDS_MS;
 pub use shared::{
