@@ -37,4 +37,5 @@ def test_no_room_for_leases(told):
 
 
 def test_memory_that_is_not_locked(told):
-    assert told["envelope_leases_backends_unlocked"] == 1
+    """The session's, and the page with the key of the leases."""
+    assert told["envelope_leases_backends_unlocked"] == 2
