@@ -28,6 +28,7 @@ def people(aws, proxy):
     return aws
 
 
+@pytest.mark.alone
 def test_a_login_roles_own_setting(people, proxy):
     people.sql(f"ALTER ROLE {people.low} SET envelope.aws_role_arn = '{arn('reports')}'")
     with people.connect(people.low) as c:
@@ -44,6 +45,7 @@ def test_a_login_roles_own_setting(people, proxy):
     assert proxy.callers == [("Decrypt", "server")]
 
 
+@pytest.mark.alone
 def test_a_key_policy_decides_by_database_role(people, proxy):
     people.sql(f"ALTER ROLE {people.low} SET envelope.aws_role_arn = '{arn('reports')}'")
     proxy.fault("Decrypt", faults.deny_all_but(f"pg-{people.low}"))
@@ -58,6 +60,7 @@ def test_a_key_policy_decides_by_database_role(people, proxy):
     assert arn("reports") in error.value.diag.message_detail
 
 
+@pytest.mark.alone
 def test_no_identity_is_handed_anothers_key(people, proxy):
     """In one session, one role, one transaction: what the KMS gave one identity, another asks for itself."""
     with people.connect() as c:
@@ -118,6 +121,7 @@ def test_a_renamed_role_is_another(people, proxy):
         f"pg-a_{people.name}", f"pg-c_{people.name}"]
 
 
+@pytest.mark.alone
 def test_a_definer_functions_own_setting_row_by_row(people, proxy):
     """One statement that opens each value as two identities asks the KMS twice, not twice a row."""
     people.sql("INSERT INTO people SELECT i, 'x' FROM generate_series(2, 500) i")

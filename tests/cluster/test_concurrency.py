@@ -268,6 +268,7 @@ def test_a_faster_session_makes_the_key_meanwhile(others, proxy):
     check_rows(others, [1, 2])
 
 
+@pytest.mark.alone
 def test_a_slow_unwrap_stops_nobody(others, proxy):
     with others.patient() as c, others.connect() as other:
         other.execute("SELECT envelope_decrypt('busy', ssn) FROM busy")

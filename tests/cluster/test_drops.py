@@ -160,6 +160,7 @@ def test_a_sealed_column_lets_go(db):
     assert db.sql("SELECT relation::oid, relation::text FROM envelope.sealed_column") == [(0, "-")]
 
 
+@pytest.mark.alone
 def test_a_planted_setting_does_not_hide_a_drop(db):
     db.sql(f"GRANT CREATE ON SCHEMA public TO {db.low}")
     db.sql("CREATE TABLE t (v bytea); SELECT envelope_encrypt('t', 'x')", user=db.low)
@@ -230,6 +231,7 @@ def test_allowed_it_takes_sealed_tables_along(cluster, command):
         cluster.sql("DROP ROLE boss")
 
 
+@pytest.mark.alone
 def test_low_role_cannot_allow_the_drop(dumped):
     dumped.sql(f"ALTER DATABASE {dumped.name} OWNER TO {dumped.low}; ALTER SCHEMA public OWNER TO {dumped.low}")
     for options in ("", "-c envelope.allow_drop=on"):

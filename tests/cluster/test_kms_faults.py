@@ -37,6 +37,7 @@ def test_a_wrap_that_does_not_give_its_key_back_is_not_stored(aws, proxy):
     assert aws.value("SELECT count(*) FROM envelope.wrapped_key") == 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault, sqlstate", UNWRAP.items())
 def test_while_a_key_is_unwrapped(aws, proxy, fault, sqlstate):
     aws.people(rows=["x"])
@@ -53,6 +54,7 @@ def test_while_a_key_is_unwrapped(aws, proxy, fault, sqlstate):
     assert aws.sql("SELECT * FROM envelope.wrapped_key") == before
 
 
+@pytest.mark.alone
 def test_refused(aws, proxy):
     aws.people(rows=["x"])
     proxy.refuse()
@@ -116,6 +118,7 @@ def test_the_message_names_kek_and_request(aws, proxy, aws_cluster):
     assert "11111111-2222" in (diag.message_detail or "") and diag.message_hint
 
 
+@pytest.mark.alone
 def test_a_refusal_shows_the_encryption_context(aws, proxy):
     """What a key policy asks for, and what stands in CloudTrail; `envelope.keys` has it, too."""
     context = {"tenant": "läge \"1\"", "a": ""}

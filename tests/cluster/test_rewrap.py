@@ -240,6 +240,7 @@ def test_a_rotation_that_is_not_committed_yet_is_waited_for(db, keks):
     assert db.value(LEFT, (keks[0],)) == 1
 
 
+@pytest.mark.alone
 def test_a_standby_follows(proxy, keks, own_cluster, database):
     cluster = own_cluster(conf=conf(proxy, keks), env=kms.CREDENTIALS).start()
     db = filled(database(cluster))
