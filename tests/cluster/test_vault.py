@@ -1015,6 +1015,16 @@ def test_a_policy_pins_the_database(site, db, bao):
         c.execute("CREATE TABLE t (v bytea)")
         c.execute("SELECT envelope.create_key('t', %s, '{\"database\": \"another\"}')", (uri,))
     assert "context" in hint(caught) and "another" in caught.value.diag.message_detail
+    # Nor does a list of wraps get past it, unless it lets any parameter in: in that no policy looks at contexts.
+    token = bao.token("pinned")
+    context = base64.b64encode(b'{"database":"another"}').decode()
+    wrap = bao.request("POST", f"transit/datakey/wrapped/{name}", {"context": context})["data"]["ciphertext"]
+    several = {"context": base64.b64encode(begin).decode(), "batch_input": [{"ciphertext": wrap, "context": context}]}
+    with pytest.raises(openbao.Refused) as refused:
+        bao.request("POST", f"transit/decrypt/{name}", several, token=token)
+    assert refused.value.status == 403
+    bao.policy("pinned", pinned(name, glob).replace('"ciphertext"', '"*"'))
+    assert bao.request("POST", f"transit/decrypt/{name}", several, token=token)["data"]["batch_results"][0]["plaintext"]
 
 
 def test_a_policy_that_pins_the_whole_context(site, db, bao):
