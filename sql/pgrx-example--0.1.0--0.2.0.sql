@@ -2199,7 +2199,8 @@ COMMENT ON FUNCTION envelope.figures_of_keys() IS 'What envelope.stats_cluster s
 -- A key is known in its own database alone. It may have been destroyed or forgotten since.
 CREATE VIEW envelope.stats_cluster WITH (security_barrier) AS
   SELECT f.datid, d.datname,
-         NULLIF(t.relation::pg_catalog.oid, 0::pg_catalog.oid) AS relid,
+         CASE WHEN t.relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+              THEN t.relation::pg_catalog.oid END AS relid,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
               THEN t.relation::pg_catalog.text ELSE r.table_name END AS table_name,
          f.key_id, k.purpose, k.version,
