@@ -431,6 +431,31 @@ class TestTakenAway:
             assert c.execute(OPEN).fetchone() == ("a",)
         assert proxy.counts["Decrypt"] == 1
 
+    def test_by_retire_where_nobody_has_the_key(self, db, proxy, old_key):
+        """No session finds out that a copy is not to be used any more."""
+        db.sql("SELECT envelope.retire_key(%s)", (old_key,))
+        db.sql("SELECT envelope.unretire_key(%s)", (old_key,))
+        assert opens(db) == "a"
+        assert proxy.counts["Decrypt"] == 1
+
+    def test_by_who_reads_that_it_is_retired(self, own, proxy):
+        """What another session has committed, or replication has brought, is no event of any session that goes on."""
+        db = own(max_prepared_transactions=2)
+        db.sql("SELECT envelope.rotate_key('people')")
+        key = db.value("SELECT key_id FROM envelope.keys WHERE state = 'decrypt-only'")
+        with db.connect() as c:
+            c.execute(OPEN)
+            proxy.reset_counts()
+            db.sql("BEGIN; SELECT envelope.retire_key('%s'); PREPARE TRANSACTION 'p'" % key)
+            assert c.execute(OPEN).fetchone() == ("a",)
+            db.sql("COMMIT PREPARED 'p'")
+            with fails("55000"):
+                c.execute(OPEN)
+            db.sql("SELECT envelope.unretire_key(%s)", (key,))
+            assert proxy.counts["Decrypt"] == 0
+            assert c.execute(OPEN).fetchone() == ("a",)
+        assert proxy.counts["Decrypt"] == 1
+
     def test_a_rollback_takes_nothing_away(self, db, proxy, old_key):
         with db.connect() as c:
             c.execute("BEGIN; SELECT envelope.retire_key('%s'); ROLLBACK" % old_key)
