@@ -71,7 +71,7 @@ def test_no_label_grows_with_use():
 
 def test_the_dashboard_is_one_that_grafana_takes():
     board = files.dashboard()
-    assert board["schemaVersion"] >= 39 and board["title"] and board["uid"] and "id" not in board
+    assert board["schemaVersion"] >= 42 and board["title"] and board["uid"] and "id" not in board
     variables = {variable["name"]: variable for variable in board["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource" and variables["datasource"]["query"] == "prometheus"
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
