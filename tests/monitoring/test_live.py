@@ -70,11 +70,22 @@ def test_prometheus_keeps_them(scene):
     assert (up, scrapes) == (1, 0)
 
 
-TARGETS = [(panel["title"], target["expr"]) for panel in files.panels() for target in panel["targets"]]
+def queries():
+    """All that the dashboard asks, and for what: panels, annotations, and the lists to choose from."""
+    board = files.dashboard()
+    yield from ((panel["title"], target["expr"]) for panel in files.panels() for target in panel["targets"])
+    yield from ((note["name"], note["expr"]) for note in board["annotations"]["list"])
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            [(metric, label)] = re.findall(r"^label_values\((.+), (\w+)\)$", variable["query"]["query"])
+            yield variable["name"], f"count by ({label}) ({metric})"
 
 
-@pytest.mark.parametrize("title, expression", TARGETS, ids=[f"{title}-{n}" for n, (title, _) in enumerate(TARGETS)])
-def test_a_panel_has_something_to_show(scene, title, expression):
+QUERIES = list(queries())
+
+
+@pytest.mark.parametrize("title, expression", QUERIES, ids=[f"{title}-{n}" for n, (title, _) in enumerate(QUERIES)])
+def test_the_dashboard_has_something_to_show(scene, title, expression):
     found = scene.prometheus.over(files.asked(expression, WINDOW), scene.start, scene.end)
     assert any(value == value for _, points in found for _, value in points), expression
 
