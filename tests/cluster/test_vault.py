@@ -592,7 +592,7 @@ def test_the_server_is_sealed_down_and_frozen(site, db, bao, key):
 
 
 def test_the_servers_own_quota(db, bao, key):
-    bao.quota("test", 1, f"transit/decrypt/{key}")
+    bao.quota("test", 1, f"transit/decrypt/{key}", interval="24h")
     try:
         with fails("53400"):
             for _ in range(10):

@@ -254,10 +254,10 @@ class OpenBao:
         """Of the service tokens that it keeps."""
         return self.request("LIST", "auth/token/accessors")["data"]["keys"]
 
-    def quota(self, name, rate, path=""):
-        """So many requests a second from one address, on `path` (a whole one, `transit/decrypt/*`, a mount with its
+    def quota(self, name, rate, path="", interval="1s"):
+        """So many whole requests in each interval from one address, on `path` (a whole one, `transit/decrypt/*`, a mount with its
         slash) or everywhere."""
-        self.request("POST", f"sys/quotas/rate-limit/{name}", {"rate": rate, "path": path})
+        self.request("POST", f"sys/quotas/rate-limit/{name}", {"rate": rate, "interval": interval, "path": path})
 
     def drop_quota(self, name):
         def dropped():
