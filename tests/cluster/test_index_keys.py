@@ -330,5 +330,6 @@ def test_the_log_is_told(people):
         c.execute("SELECT envelope.warm('people')")
         c.execute("SELECT envelope.retire_key(%s, 'why not')", (people.index_key,))
     told = [(line["event"], line["key_id"], line.get("detail")) for line in audit.lines("rotate", "retire")]
-    assert told == [("rotate", str(key_id), "index key"), ("retire", str(people.index_key), "why not")]
+    assert told == [("rotate", str(key_id), "index key: envelope.rotate_index_key"),
+                    ("retire", str(people.index_key), "why not")]
     assert str(people.index_key) in {line["key_id"] for line in audit.lines("unwrap")}
