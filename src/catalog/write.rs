@@ -130,13 +130,21 @@ pub fn insert_data_key_history(key: &DataKeyHistory) -> Result<()> {
     note_pending(&key.row)
 }
 
-/// Another version of the data key `key_id`. Its row goes and comes: none is written over with another key's.
-pub fn renumber(keyring_id: Uuid, key_id: KeyId, version: i32) -> Result<()> {
+/// Another version of the data key `key_id`; false when its state is another by now. Its row goes and comes: none is
+/// written over with another key's.
+pub fn renumber(keyring_id: Uuid, key_id: KeyId, version: i32) -> Result<bool> {
     let mut keys = rows::data_key_histories(keyring_id)?.into_iter();
     let mut key = keys.find(|key| key.row.key_id == key_id).ok_or(Error::UnknownKey(key_id))?;
+    // Whoever destroys it at this moment is waited for.
+    let gone = touch(
+        "DELETE FROM envelope.data_key WHERE key_id = $1 AND state = $2",
+        &[pg_uuid(key_id.into()), key.row.state.stored().into()],
+    )?;
     key.row.version = version;
-    execute("DELETE FROM envelope.data_key WHERE key_id = $1", &[pg_uuid(key_id.into())])?;
-    insert_data_key_history(&key)
+    if gone == 1 {
+        insert_data_key_history(&key)?;
+    }
+    Ok(gone == 1)
 }
 
 /// A right of `grantee` on a keyring, unless it has it.

@@ -347,6 +347,9 @@ def test_index_keys_in_two_phases(a):
     before = a.value(term)
     key = a.value("SELECT envelope.rotate_index_key('found', activate => false)")
     put(2)
+    # Nothing is waiting to be built anew, and nothing to be retired.
+    assert a.sql("SELECT DISTINCT waiting FROM envelope.indexes") == [(False,)]
+    assert a.sql("SELECT remedy FROM envelope.lint('found') WHERE remedy ~ 'retire_key|build_index'") == []
     assert a.sql(term) == [(before,)] and found() == [1, 2]
     for statement in ("SELECT envelope.rotate_index_key('found')", f"SELECT envelope.retire_key('{key}')"):
         with fails("55000"):
@@ -436,6 +439,21 @@ def test_what_was_destroyed_frees_no_version(a, apart):
 def test_options_that_there_are_not(a, b, more):
     with fails("22023"):
         b.load(a.exported(), more)
+
+
+def test_functions_of_an_earlier_release_do_as_before(a, nodes):
+    """Their catalog calls them until it is updated."""
+    for node in (a, nodes[1]):
+        node.sql("CREATE FUNCTION rotate(relation regclass, reason text) RETURNS uuid LANGUAGE c "
+                 "AS 'pgrx-example', 'envelope_rotate_key_wrapper'")
+        node.sql("CREATE FUNCTION import(keyring jsonb, relation regclass) RETURNS uuid LANGUAGE c "
+                 "AS 'pgrx-example', 'envelope_import_keyring_wrapper'")
+    for _ in range(2):
+        a.sql("SELECT rotate('people', 'as before')")
+        nodes[1].sql("SELECT import(%s, 'people')", (json.dumps(a.exported()),))
+        assert a.value("SELECT state FROM envelope.keys WHERE reason = 'as before' LIMIT 1") == "decrypt-only"
+    assert nodes[1].sql(KEYS) == a.sql(KEYS) == [(1, "decrypt-only"), (2, "decrypt-only"), (3, "active")]
+    nodes[1].sql("SELECT rotate('people', 'follows nobody')")
 
 
 # -- rights ---------------------------------------------------------------------------------------------------------

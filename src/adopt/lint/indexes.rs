@@ -181,7 +181,7 @@ WHERE i.built AND CASE WHEN i.is_unique
    AND NOT EXISTS (SELECT FROM ix o JOIN envelope.data_key k ON k.key_id = o.key_id AND k.state = 'active'
                    WHERE o.table_id = i.table_id AND o.column_name = i.column_name AND o.rule = i.rule AND o.is_unique)
   ELSE EXISTS (SELECT FROM envelope.data_key k WHERE k.keyring_id = i.keyring_id AND k.purpose = 'index'
-                 AND k.state = 'decrypt-only')
+                 AND k.state = 'decrypt-only' AND NOT k.pending)
    AND EXISTS (SELECT FROM behind b WHERE b.id = i.id) END";
 
 /// A key that was rotated, where all that was under it is built anew.
@@ -190,7 +190,7 @@ SELECT DISTINCT ON (k.key_id) i.table_id, i.column_name::text, 'notice', '55000'
        format('index key %s is not retired, and every index is built under the one after it: queries ask for terms of both', k.key_id),
        format('SELECT envelope.retire_key(%L)', k.key_id)
 FROM ix i
-JOIN envelope.data_key k ON k.keyring_id = i.keyring_id AND k.purpose = 'index' AND k.state = 'decrypt-only'
+JOIN envelope.data_key k ON k.keyring_id = i.keyring_id AND k.purpose = 'index' AND k.state = 'decrypt-only' AND NOT k.pending
 WHERE NOT EXISTS (SELECT FROM behind b WHERE b.keyring_id = i.keyring_id)
 ORDER BY k.key_id, i.table_id, i.index_column";
 

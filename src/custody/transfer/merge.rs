@@ -37,7 +37,7 @@ pub struct Merged {
     pub new: Vec<DataKeyHistory>,
     /// The numbers to which keys that are here go, first of all.
     pub renumbered: Vec<(KeyId, i32)>,
-    /// Changes of those that are here; the one that becomes active comes last.
+    /// Changes of those that are here; the one that becomes active is to come last, when another has made room.
     pub moves: Vec<Move>,
     /// Keys that go on here although they were destroyed there.
     pub destroyed_there: Vec<KeyId>,
@@ -148,7 +148,6 @@ pub fn merge(
         };
         merged.moves.push(Move { key_id: row.key_id, from: row.state, to, changed_at, reason });
     }
-    merged.moves.sort_by_key(|change| change.to == State::Active);
     Ok(merged)
 }
 

@@ -228,7 +228,9 @@ impl<'a> Plan<'a> {
             write::insert_keyring(*id, keyring)?;
         }
         for (keyring_id, key_id, version) in &self.renumbered {
-            write::renumber(*keyring_id, *key_id, *version)?;
+            if !write::renumber(*keyring_id, *key_id, *version)? {
+                return Err(Error::ChangedMeanwhile(table.to_string()));
+            }
             tell(table, *keyring_id, |event| {
                 event.key_id = audit::key(*key_id);
                 event.detail = Some(format!("version {version}"));

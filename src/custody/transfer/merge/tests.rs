@@ -323,6 +323,16 @@ fn a_pending_key_waits_until_it_has_its_turn() {
     let mut late = Node(vec![key(1, 1, DecryptOnly), key(3, 3, Active)]);
     late.import(&Node(vec![key(1, 1, Active), key(2, 2, Pending)]), Resolve::Refuse).unwrap();
     assert_eq!(late.keys()[1], (2, 2, DecryptOnly));
+    // One that is not there was passed by; and of one that was destroyed there nobody waits for its turn.
+    let waits = Node(vec![key(1, 1, Active), key(2, 2, Pending)]);
+    for (there, expected) in [
+        (vec![key(1, 1, DecryptOnly), key(3, 3, Active)], (2, 2, DecryptOnly)),
+        (vec![key(1, 1, Destroyed), key(2, 2, Destroyed)], (2, 2, DecryptOnly)),
+    ] {
+        let mut node = waits.clone();
+        node.import(&Node(there), Resolve::Refuse).unwrap();
+        assert_eq!(node.keys()[1], expected);
+    }
 }
 
 #[test]
