@@ -317,7 +317,7 @@ def test_memory_that_cannot_be_locked(own_cluster, database):
 def test_who_cannot_lock_memory_is_counted(own_cluster, database):
     """Sessions that hold keys, and the server for its lease key."""
     unlocked = "SELECT backends_unlocked FROM envelope.stats_leases"
-    with memlock(0):
+    with memory.memlock(0):
         c = own_cluster(conf={"shared_preload_libraries": "pgrx-example"}).start()
     db = database(c)
     db.people(rows=["x"])
