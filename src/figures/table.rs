@@ -255,7 +255,8 @@ mod tests {
                 let mut in_order = Vec::new();
                 Table::of(&mut head, &mut places).retain(|value| { in_order.push(*value); true });
                 prop_assert_eq!(&in_order, &there);
-                (found.sort_unstable(), there.sort_unstable());
+                found.sort_unstable();
+                there.sort_unstable();
                 prop_assert_eq!(found, there);
                 prop_assert_eq!(lost, expected_lost);
             }

@@ -102,8 +102,8 @@ impl Health {
         let mut asked = Asked { until, is_away: false, failed: None };
         let context =
             wrap.as_ref().map_or_else(trial_context, |(_, wrap)| wrap.kms_context.clone());
-        self.unwraps = match &wrap {
-            Some((key_id, wrap)) => Some(asked.is_well(kek, |provider| {
+        self.unwraps = wrap.as_ref().map(|(key_id, wrap)| {
+            asked.is_well(kek, |provider| {
                 let unwrapped = figures::kms_request(*key_id, || {
                     provider.unwrap(&wrap.wrapped, &wrap.kms_context)
                 })?;
@@ -116,9 +116,8 @@ impl Health {
                     true => Ok(()),
                     false => Err(another_key(kek)),
                 }
-            })),
-            None => None,
-        };
+            })
+        });
         // What may not wrap new keys makes none, and is not asked to.
         let mut made = None;
         self.makes_keys = Some(
