@@ -1601,6 +1601,7 @@ CREATE VIEW envelope.indexes WITH (security_barrier) AS
          EXISTS (SELECT FROM envelope.keyring_table r
                  JOIN envelope.data_key k ON k.keyring_id OPERATOR(pg_catalog.=) r.keyring_id
                   AND k.purpose OPERATOR(pg_catalog.=) 'index' AND k.state OPERATOR(pg_catalog.=) 'decrypt-only'
+                  AND NOT k.pending
                  WHERE r.relation OPERATOR(pg_catalog.=) COALESCE(i.keys_of, i.relation) AND r.seals) AS waiting
   FROM envelope.column_index i
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.relation::pg_catalog.oid
