@@ -15,6 +15,8 @@ SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "
             "vault_secret_id_file", "vault_jwt_file", "vault_client_cert_file", "vault_client_key_file", "vault_ca_file",
             "pkcs11_module", "pkcs11_pin_file", "pkcs11_token_chooses_iv", "kmip_ca_file", "kmip_client_cert_file",
             "kmip_client_key_file"]
+# Of the server's configuration alone.
+OF_THE_SERVER = ["shared_keys"]
 USE = "SELECT envelope_encrypt('t', 'x')"
 
 
@@ -37,7 +39,7 @@ def preloaded(preloading, database):
     return database(preloading)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", SETTINGS + OF_THE_SERVER)
 def test_startup_options_poison_the_session(granted, name):
     with granted.connect(granted.low) as c:
         c.execute(USE)
@@ -96,6 +98,17 @@ def test_low_role_cannot_set_in_the_session(granted):
                 c.execute(f"SET envelope.{name} = '1'")
 
 
+def test_nobody_sets_what_is_of_the_server(granted, preloaded):
+    for db in (granted, preloaded):
+        with db.connect() as c:
+            c.execute("LOAD 'pgrx-example'")
+            for name in OF_THE_SERVER:
+                with fails("55P02"):
+                    c.execute(f"SET envelope.{name} = '1'")
+                with fails("55P02"):
+                    c.execute(f"ALTER DATABASE {db.name} SET envelope.{name} = '1'")
+
+
 def test_set_before_load_does_not_take(granted):
     """The library is loaded by the first call; what was set as a placeholder before must not count."""
     with granted.connect(granted.low) as c:
@@ -138,7 +151,7 @@ def test_the_list_above_is_whole(granted):
     with granted.connect() as c:
         c.execute(USE)
         defined = c.execute("SELECT name FROM pg_settings WHERE name LIKE 'envelope.%'").fetchall()
-    assert sorted(name for name, in defined) == sorted(f"envelope.{name}" for name in SETTINGS)
+    assert sorted(name for name, in defined) == sorted(f"envelope.{name}" for name in SETTINGS + OF_THE_SERVER)
 
 
 def is_hidden(name):
@@ -161,7 +174,7 @@ def test_where_secrets_are_is_not_for_every_role(granted):
                     c.execute(query)
         shown = [name for name, *_ in c.execute("SHOW ALL") if name.startswith("envelope.")]
         seen = c.execute("SELECT name FROM pg_settings WHERE name LIKE 'envelope.%'").fetchall()
-        expected = {f"envelope.{name}" for name in SETTINGS if not is_hidden(name)}
+        expected = {f"envelope.{name}" for name in SETTINGS + OF_THE_SERVER if not is_hidden(name)}
         assert set(shown) == expected and {name for name, in seen} == expected
     granted.sql(f"GRANT pg_read_all_settings TO {granted.low}")
     try:
