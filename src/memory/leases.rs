@@ -271,8 +271,11 @@ impl Key {
     /// The KMS refuses the key: nobody goes on with a lease of it, nor with what came from one.
     pub fn revoke(&self) {
         let now = clock::boot_ms();
-        with_table(|table| table.remove(&self.subject.name, now));
-        if let Some(fixed) = fixed() {
+        let was_leased = with_table(|table| table.remove(&self.subject.name, now));
+        // Copies end with their lease: where there was none, nobody has one.
+        if was_leased == Some(true)
+            && let Some(fixed) = fixed()
+        {
             fixed.marks.denials.fetch_add(1, Relaxed);
         }
         wake(&self.subject.name);
