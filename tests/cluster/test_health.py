@@ -210,3 +210,10 @@ def test_on_a_database_without_keys(server, proxy):
         c.execute("SET envelope.default_kek = ''")
         assert health(c) == []
     db.drop()
+
+
+def test_a_lone_kek_has_all_the_time(db, proxy):
+    """One that is slow is no one that is away."""
+    proxy.fault("Decrypt", faults.delay(0.75 * TIMEOUT))
+    with db.connect(db.monitor) as c:
+        assert health(c, columns="reachable, unwraps") == [(True, True)]
