@@ -12,6 +12,7 @@ from .cases import sqlstate
 from .conftest import Place
 from .providers import CHOSEN
 
+
 def can_be_asked_together(providers):
     """Of those that need one and the same setting a server can have but one."""
     owners = [provider.one_a_server for provider in providers if provider.one_a_server]
@@ -32,7 +33,9 @@ def asking(_started):
                 if set(pair) <= providers.keys():
                     return providers, db
             chosen = list(pair)
-            chosen += [other for other in CHOSEN if other not in pair and can_be_asked_together([*chosen, other])]
+            for other in CHOSEN:
+                if other not in pair and can_be_asked_together([*chosen, other]):
+                    chosen.append(other)
             providers = {provider: _started(provider)[0] for provider in chosen}
             made.append((providers, Database(stack.enter_context(cluster_of(providers.values())))))
             return made[-1]
