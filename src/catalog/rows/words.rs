@@ -54,8 +54,7 @@ impl Purpose {
 }
 
 impl State {
-    /// All there are.
-    pub const ALL: [State; 5] =
+    const ALL: [State; 5] =
         [State::Active, State::Pending, State::DecryptOnly, State::Retired, State::Destroyed];
 
     /// As it stands in messages, and in exports.
