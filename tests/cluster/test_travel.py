@@ -10,6 +10,7 @@ from harness import process
 from harness.audit import Audit
 from harness.cluster import Cluster
 from harness.keyrings import notices
+from harness.work import Work
 from sqlstate import fails
 
 LOGICAL = {"wal_level": "logical", "wal_retrieve_retry_interval": "200ms", "max_worker_processes": 24}
@@ -55,6 +56,9 @@ class Node:
 
     def value(self, query, params=None, user="postgres"):
         return self.sql(query, params, user)[0][0]
+
+    def waits(self, session):
+        return self.value("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", (session.info.backend_pid,))
 
     def exported(self, table="people"):
         return self.value("SELECT envelope.export_keyring(%s::text::regclass)", (table,))
@@ -292,6 +296,41 @@ def test_whoever_manages_the_keys_activates(a):
     a.sql(f"SELECT envelope.grant_key('people', '{a.low}', 'manage'); {PREPARE}")
     a.sql(f"SELECT envelope.activate_key('{a.key_id(2)}')", user=a.low)
     assert a.value(SEAL) == 2
+
+
+def test_of_two_at_once_the_second_finds_it_done(a):
+    a.sql(PREPARE)
+    activate = f"SELECT envelope.activate_key('{a.key_id(2)}')"
+    with a.connect(autocommit=False) as first, a.connect() as second:
+        first.execute(activate)
+        activates = Work(second.execute, activate)
+        process.wait_until(lambda: a.waits(second), "the wait")
+        with fails("55000"):
+            a.sql(PREPARE)
+        first.commit()
+        activates.result()
+    a.sql(PREPARE)
+    # Nor do two make the next one.
+    a.activate(3)
+    with a.connect(autocommit=False) as first, a.connect() as second:
+        first.execute(PREPARE)
+        prepares = Work(second.execute, PREPARE)
+        process.wait_until(lambda: a.waits(second), "the wait")
+        first.commit()
+        assert prepares.error().sqlstate == "55000"
+    assert a.sql(KEYS)[2:] == [(3, "active"), (4, "pending")]
+
+
+def test_what_is_rolled_back_is_done_by_the_next(a):
+    a.sql(PREPARE)
+    activate = f"SELECT envelope.activate_key('{a.key_id(2)}')"
+    with a.connect(autocommit=False) as first, a.connect() as second:
+        first.execute(activate)
+        activates = Work(second.execute, activate)
+        process.wait_until(lambda: a.waits(second), "the wait")
+        first.rollback()
+        activates.result()
+        assert second.execute(SEAL).fetchone() == (2,)
 
 
 def test_nothing_rotates_by_itself_meanwhile(a):
@@ -559,6 +598,28 @@ def test_nobody_takes_the_id_of_another_s_key(a, theirs):
     taken.update(key_id=str(a.key_id(1)), version=7, state="destroyed", wraps=[])
     document["keyrings"][0]["data_keys"].append(taken)
     theirs.load(document, table="own", user=theirs.low)
+    theirs.load(a.exported())
+    assert theirs.opens(a.sealed("a")) == "a"
+
+
+def test_nobody_gets_in_by_the_id_of_another_s_keyring(a, theirs, nodes):
+    """Whoever knows it may be first, with keys of their own. Then the other does not come in, and nothing is shared."""
+    c = nodes[2]
+    c.table("own")
+    c.sql("SELECT envelope.create_key('own')")
+    document = c.exported("own")
+    document["keyrings"][0]["keyring_id"] = a.exported()["keyrings"][0]["keyring_id"]
+    document["keyrings"][0]["data_keys"][0]["version"] = 7
+    theirs.load(document, table="own", user=theirs.low)
+    before = theirs.sql(CATALOG)
+    for more in ("", ", resolve => 'keep-both', grants => true"):
+        with fails("42710"):
+            theirs.load(a.exported(), more)
+    assert theirs.sql(CATALOG) == before
+    with fails("42704"):
+        theirs.value("SELECT envelope_decrypt('own', %s)", (a.sealed("a"),), theirs.low)
+    theirs.sql("DROP TABLE own")
+    theirs.sql("SELECT envelope.forget_keyring(keyring_id) FROM (SELECT DISTINCT keyring_id FROM envelope.keys) AS o")
     theirs.load(a.exported())
     assert theirs.opens(a.sealed("a")) == "a"
 
