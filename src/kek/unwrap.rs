@@ -37,8 +37,12 @@ pub fn into_cache(key_id: KeyId, table: &Table) -> Result<()> {
     loop {
         match attempt(key_id, table, &mut waiting)? {
             Then::Done => return Ok(()),
-            // Keys may have been taken out of use meanwhile, or taken away from all.
-            Then::Again => keyring::catch_up(),
+            // Keys may have been taken out of use meanwhile. A commit takes leases away before it tells of what it changed:
+            // what is read anew is there.
+            Then::Again => {
+                keyring::catch_up();
+                keyring::look_again();
+            }
         }
     }
 }
