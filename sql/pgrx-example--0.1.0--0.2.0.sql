@@ -2422,7 +2422,8 @@ BEGIN
           SELECT pg_catalog.split_part(o.setting, '=', 1) FROM pg_catalog.unnest(before.proconfig) o (setting))))
       WHERE p.oid OPERATOR(pg_catalog.=) new AND before.proconfig IS NOT NULL;
     -- Nobody changed them.
-    CONTINUE WHEN before.proacl IS NOT DISTINCT FROM before.initprivs;
+    CONTINUE WHEN before.proacl IS NULL
+      OR COALESCE(before.proacl OPERATOR(pg_catalog.=) before.initprivs, false);
     EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC, %s', new, before.owner);
     -- PUBLIC is 0. A role that is gone has no name, and gets nothing.
     FOR given IN
