@@ -234,8 +234,22 @@ def test_what_the_documents_name_exists(db):
             "SELECT 'envelope.' || typname FROM pg_type WHERE typnamespace = 'envelope'::regnamespace UNION "
             "SELECT evtname FROM pg_event_trigger UNION SELECT name FROM pg_settings")}
     named = {(page.name, name) for page in pages() for name in re.findall(r"(?<![\w/.])envelope[._][a-z]\w*", page.read_text())}
+    # tests/monitoring has that the page tells of those, and of no other.
+    named -= {("monitoring.md", name) for name in metrics()}
     assert len(named) > 100
     assert not sorted((page, name) for page, name in named if name not in known | MISSPELT)
+
+
+def metrics():
+    """As Prometheus has them."""
+    query = None
+    for line in (place.ROOT / "monitoring" / "queries.yaml").read_text().splitlines():
+        if top := re.match(r"(\w+):", line):
+            query = top[1]
+        elif metric := re.match(r"    - (\w+): \{usage: (GAUGE|COUNTER|HISTOGRAM)", line):
+            yield from (f"{query}_{metric[1]}{part}" for part in ("", "_bucket", "_count", "_sum"))
+            # As in `envelope_kek_…`.
+            yield f"{query}_"
 
 
 def anchors(page):
