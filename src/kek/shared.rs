@@ -61,10 +61,12 @@ impl Shared {
         cache::insert_leased(self.row, lease.data_key(), lease.bounds(pause), false)
     }
 
-    /// Waits for the one who asks, since `since` for all of them; whether he was done in time.
-    pub fn wait(&self, since: Instant) -> bool {
+    /// Waits for the one who asks, since `since` for all of them; whether he was done in time, which is that of so many
+    /// wraps one after the other: he may be at the next one, while the KEK of the first does not answer.
+    pub fn wait(&self, since: Instant, wraps: usize) -> bool {
         let begun = Instant::now();
-        let left = self.timeout.saturating_sub(begun.saturating_duration_since(since));
+        let limit = self.patience(wraps);
+        let left = limit.saturating_sub(begun.saturating_duration_since(since));
         let is_over = self.key.wait(self.ttl, left);
         figures::lease_waited(self.row.key_id, begun.elapsed());
         is_over
@@ -72,9 +74,13 @@ impl Shared {
 
     /// Lets this backend ask for all, by so many wraps one after the other.
     pub fn take(&self, wraps: usize, has_waited: bool) -> Taken {
-        let each = self.timeout + Duration::from_secs(1);
-        let limit = each.saturating_mul(u32::try_from(wraps.max(1)).unwrap_or(u32::MAX));
-        self.key.take(self.ttl, limit, has_waited)
+        let more = Duration::from_secs(1).saturating_mul(times(wraps));
+        self.key.take(self.ttl, self.patience(wraps).saturating_add(more), has_waited)
+    }
+
+    /// How long it may take to ask for so many wraps one after the other.
+    fn patience(&self, wraps: usize) -> Duration {
+        self.timeout.saturating_mul(times(wraps))
     }
 
     /// `kek` gave the key, for which this backend asked: it is the others', too.
@@ -119,7 +125,7 @@ impl Shared {
         let kek = wraps.first().map(|wrap| wrap.kek.as_str()).unwrap_or_default();
         let message = format!(
             "another session asks for the same key, and had no answer within {} ms",
-            self.timeout.as_millis()
+            self.patience(wraps.len()).as_millis()
         );
         KmsError::new(Kind::Unavailable, kek, message)
     }
@@ -138,6 +144,10 @@ impl Shared {
     fn database(&self) -> u32 {
         self.key.database()
     }
+}
+
+fn times(wraps: usize) -> u32 {
+    u32::try_from(wraps.max(1)).unwrap_or(u32::MAX)
 }
 
 /// What others are told of: a number, which kind of answer it is, and in words. What is wrong with a wrap or a URI is

@@ -165,7 +165,7 @@ impl Wraps {
             }
             Found::Asked => {
                 let since = *waiting.get_or_insert_with(Instant::now);
-                let is_over = shared.wait(since);
+                let is_over = shared.wait(since, self.readable.len());
                 let late = || shared.not_in_time(&self.readable);
                 return Ok(is_over.then_some(Then::Again).ok_or_else(late));
             }
