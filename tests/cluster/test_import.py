@@ -471,6 +471,26 @@ def test_a_minimum_above_what_seals_is_refused_whatever_else_is_there(a, cluster
             load(there, document)
 
 
+@pytest.mark.parametrize("field", ["created_at", "state_changed_at"])
+@pytest.mark.parametrize("year", [0, 10_000])
+def test_a_time_that_clients_cannot_read_is_refused(a, cluster, database, field, year):
+    """One such key would fail the views in which it stands beside others, for everybody."""
+    b = database(cluster)
+    b.people()
+    document = exported(a)
+    document["keyrings"][0]["limits"] = {"cryptoperiod": 10**11}
+    key = document["keyrings"][0]["data_keys"][0]
+    outside = {0: -62_135_596_800_000_001, 10_000: 253_402_300_800_000_000}[year]
+    for time in (outside, 2**63 - 1 if year else -2**63):
+        key[field] = time
+        with fails("22023"):
+            load(b, document)
+    key[field] = outside + (-1 if year else 1)
+    load(b, document)
+    assert b.value("SELECT count(*) FROM (SELECT * FROM envelope.crypto_inventory OFFSET 0) AS i") == 2
+    assert b.value("SELECT envelope.evidence('-infinity') IS NOT NULL")
+
+
 def test_a_key_that_was_destroyed_here_is_told(a, b):
     """The import has it, and it changes nothing."""
     document = exported(a)

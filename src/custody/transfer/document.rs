@@ -25,6 +25,10 @@ const LONGEST_WRAP: usize = 8192;
 /// More often no key is rotated; what follows must have a number, too.
 const LAST_VERSION: i32 = 1_000_000_000;
 
+/// The years 1 to 9999, in microseconds since 1970: what clients of all sorts can read, and what time may be added to. One
+/// key with another time would fail every view that shows it beside others.
+const TIMES: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
 /// From the Unix epoch to PostgreSQL's, 2000-01-01, in microseconds.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
@@ -308,7 +312,8 @@ fn uuid(text: &str) -> Result<Uuid> {
 }
 
 fn time(unix: i64) -> Result<i64> {
-    unix.checked_sub(POSTGRES_EPOCH).ok_or_else(|| bad(&"a time is out of range"))
+    let time = unix.checked_sub(POSTGRES_EPOCH).filter(|_| TIMES.contains(&unix));
+    time.ok_or_else(|| bad(&"a time is out of range"))
 }
 
 fn bad(why: &dyn std::fmt::Display) -> Error {
