@@ -131,6 +131,12 @@ pub enum Error {
     #[error("permission denied to import keyring {0}, which is here already")]
     ForeignKeyring(Uuid),
 
+    /// As [`Error::NotImporter`], where a wrap does not say that it is this database's.
+    #[error(
+        "permission denied to import data key {0}, which was not made for a database of this name"
+    )]
+    OtherDatabase(KeyId),
+
     /// An update would have made a data key's row another key's.
     #[error(
         "data key {key} cannot be overwritten by data key {other}: a row of envelope.data_key keeps \
@@ -526,6 +532,7 @@ impl Error {
             | Error::NotFormerOwner { .. }
             | Error::NotImporter
             | Error::ForeignKeyring(_)
+            | Error::OtherDatabase(_)
             | Error::PlantedSetting(_)
             | Error::KekNotAllowed(_)
             | Error::SealingKekNotAllowed { .. }
@@ -728,6 +735,10 @@ impl Error {
             }
             Error::ForeignKeyring(_) => {
                 "Superusers can, and whoever may manage the keys of the table that seals with it."
+            }
+            Error::OtherDatabase(_) => {
+                "The key's encryption context does not have this database's name as \"database\". Superusers can \
+                 import it."
             }
             Error::KeyReplaced { .. } => {
                 "Two nodes have each made a key of this version, and values may be under both keys. To let \

@@ -128,6 +128,7 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Uui
     require_allowed(&imported)?;
     let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
     let tried = Plan::of(&imported, &named, how.resolve)?;
+    importer::require_of_this_database(tried.to_be_tried().copied())?;
     tried.try_wraps(&imported.table_name())?;
     if let Some(target) = target {
         links::keep(target)?;

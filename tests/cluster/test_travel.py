@@ -635,6 +635,29 @@ def test_only_what_the_settings_permit(a, theirs):
         theirs.load({**document, "schema": "x" * 1024 * 1024}, table="own", user=theirs.low)
 
 
+def test_what_one_database_made_no_other_opens_for_an_owner(a, theirs):
+    """Wraps can be read in dumps, and by the owner of the database. Whoever has them, and a table in another database of the
+    server, would have them opened there."""
+    other = Node(theirs.cluster, f"other_{theirs.name}")
+    other.table("own", owner=other.low)
+    document = a.exported()
+    # As in an export that somebody wrote themselves.
+    document["keyrings"][0]["kms_context"] = {"database": other.name, "table": "public.own"}
+    with fails("42501"):
+        other.load(document, table="own", user=other.low)
+    # Nor can the context be another.
+    for key in document["keyrings"][0]["data_keys"]:
+        for wrap in key["wraps"]:
+            wrap["kms_context"]["database"] = other.name
+    with fails("XX001"):
+        other.load(document, table="own", user=other.low)
+    assert other.sql("SELECT count(*) FROM envelope.wrapped_key") == [(0,)]
+    other.load(a.exported(), table="own")
+    assert other.value("SELECT envelope_decrypt_text('own', %s)", (a.sealed("a"),), other.low) == "a"
+    # What is here already is not asked for.
+    other.load(a.exported(), table="own", user=other.low)
+
+
 # -- forgotten ------------------------------------------------------------------------------------------------------
 
 

@@ -1,16 +1,19 @@
 //! Who may import what. A superuser anything; the owner of a table what is for that table: keyrings that are new here,
-//! and those whose keys they manage. What the KMS may be asked for them is what `envelope.allowed_keks` permits.
+//! and those whose keys they manage. What the KMS may be asked for them is what `envelope.allowed_keks` permits, of keys
+//! that were made for a database of this name: whoever may read the wraps of one database is not to have another one
+//! open them.
 
+use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, State};
+use crate::catalog::rows::{self, State, WrappedKey};
 use crate::custody::orphans;
 use crate::custody::transfer::document::Transferred;
 use crate::error::{Error, Result};
 use crate::keyring::table;
 use crate::keyring::users;
-use crate::pg::{acl, report};
+use crate::pg::{acl, guc, report};
 
 /// Bytes of an exported keyring: ten thousand wraps and more.
 const LONGEST: usize = 16 * 1024 * 1024;
@@ -65,6 +68,25 @@ pub fn leave_out_others(imported: &mut Transferred) -> Result<()> {
         keyring.keys.retain(|(key, _)| !unknown.contains(&key.row.key_id));
     }
     Ok(())
+}
+
+/// 42501 unless each of these wraps, which the KMS is to be asked for, says that it was made for a database of this name.
+/// Two of one name are never in one cluster, and the nodes that a table's keys travel to have one name. Who may read the
+/// wraps of a database, as its owner or for a dump, could have their own table in another one open them otherwise.
+pub fn require_of_this_database<'a>(
+    mut wraps: impl Iterator<Item = (KeyId, &'a WrappedKey)>,
+) -> Result<()> {
+    if acl::is_superuser() {
+        return Ok(());
+    }
+    let name = guc::current_database();
+    let is_here = |wrap: &WrappedKey| {
+        wrap.kms_context.iter().any(|(key, value)| (key, value) == ("database", &*name))
+    };
+    match wraps.find(|(_, wrap)| !is_here(wrap)) {
+        Some((key_id, _)) => Err(Error::OtherDatabase(key_id)),
+        None => Ok(()),
+    }
 }
 
 /// 42501 when one of the keyrings has become another's meanwhile. To be called under their locks.

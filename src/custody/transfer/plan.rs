@@ -195,7 +195,8 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn to_be_tried(&self) -> impl Iterator<Item = &(KeyId, &'a WrappedKey)> {
+    /// The wraps that the KMS is asked for.
+    pub fn to_be_tried(&self) -> impl Iterator<Item = &(KeyId, &'a WrappedKey)> {
         self.wraps.iter().chain(&self.made_anew)
     }
 
