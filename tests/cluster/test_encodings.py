@@ -48,6 +48,24 @@ def test_a_dropped_table_is_remembered_by_its_name(in_encoding, encoding, name, 
     assert [severity for severity, *_ in got] == ["WARNING"] and f"a table public.{shown} that" in got[0][1]
 
 
+def test_a_role_whose_name_is_in_another_encoding_makes_keys(in_encoding):
+    """Roles are of all databases. What is done is kept in the history with the role's name, as far as it can be read."""
+    latin, japanese = in_encoding("LATIN1"), in_encoding("EUC_JP")
+    with latin.connect(client_encoding="utf8") as c:
+        c.execute('DROP ROLE IF EXISTS "Größe latin1"')
+        c.execute('CREATE ROLE "Größe latin1"')
+    with japanese.connect(client_encoding="sql_ascii") as c:
+        c.execute("CREATE TABLE t (v bytea)")
+        c.execute("DO $$ DECLARE r name := (SELECT rolname FROM pg_authid WHERE rolname LIKE '%e latin1'); "
+                  "BEGIN EXECUTE format('ALTER TABLE t OWNER TO %I; SET ROLE %I', r, r); END $$")
+        c.execute("SELECT envelope_encrypt('t', 'x')")
+        c.execute("RESET ROLE")
+    assert japanese.sql("SELECT event, role FROM envelope.key_event") == [("create", "Gr??e latin1")]
+    japanese.cluster.sql(f"DROP DATABASE {japanese.name}")
+    with latin.connect(client_encoding="utf8") as c:
+        c.execute('DROP ROLE "Größe latin1"')
+
+
 def test_what_the_encoding_lacks_is_an_error_without_the_text(in_encoding):
     db = in_encoding("LATIN1")
     db.sql("CREATE TABLE t (v bytea)")
