@@ -290,7 +290,7 @@ impl Table<'_> {
     /// databases where `database` is, and then what was refused as well.
     pub fn remove_all(&mut self, database: Option<u32>, key_id: Option<&[u8; 16]>) {
         self.head.generation += 1;
-        for at in 0..self.slots.len() {
+        for at in 0..self.touched() {
             let Some(slot) = self.slots.get(at) else { break };
             // Where all is taken away the KMS is asked anew in every way.
             let is_meant = (slot.kind == KEY || database.is_none() && slot.kind == REFUSAL)
@@ -305,10 +305,10 @@ impl Table<'_> {
 
     /// As [`Self::remove_all`], of one key, where there is something to take away. Whether there was.
     pub fn sweep(&mut self, database: u32, key_id: &[u8; 16]) -> bool {
-        let is_there = self
-            .slots
-            .iter()
-            .any(|slot| slot.kind == KEY && slot.database == database && slot.key_id == *key_id);
+        let is_there =
+            self.slots.iter().take(self.touched()).any(|slot| {
+                slot.kind == KEY && slot.database == database && slot.key_id == *key_id
+            });
         if is_there {
             self.remove_all(Some(database), Some(key_id));
         }
@@ -351,15 +351,19 @@ impl Table<'_> {
 
     /// What the slots are now.
     pub fn count(&self, now: u64) -> Use {
-        let touched = (self.head.touched as usize).min(self.slots.len());
         let mut counted = Use { slots: self.slots.len() as u64, ..Use::default() };
-        for slot in self.slots.iter().take(touched).filter(|slot| slot.kind != FREE) {
+        for slot in self.slots.iter().take(self.touched()).filter(|slot| slot.kind != FREE) {
             counted.used += 1;
             counted.ready += u64::from(slot.is_ready(now));
             counted.asked += u64::from(slot.is_asked(now));
             counted.refused += u64::from(slot.kind == REFUSAL && now < slot.until);
         }
         counted
+    }
+
+    /// How many slots there is something to see of: all others were never used.
+    fn touched(&self) -> usize {
+        (self.head.touched as usize).min(self.slots.len())
     }
 
     fn asked_by(&mut self, ticket: &Ticket) -> Option<&mut Slot> {
