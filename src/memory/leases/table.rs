@@ -277,9 +277,9 @@ impl Table<'_> {
         }
     }
 
-    /// Takes a key's lease away; whether there was one. Whoever asks for it now answers himself alone.
+    /// Takes a key's lease away; whether there was one. Whoever asks for it now answers himself alone. Who asks later
+    /// asks a KMS that has said so already: the generation stays, and with it what is on its way for other keys.
     pub fn remove(&mut self, name: &Name, now: u64) -> bool {
-        self.head.generation += 1;
         let Some(slot) = self.slot(name).filter(|slot| slot.kind == KEY) else { return false };
         let was_ready = slot.is_ready(now);
         self.free(name);

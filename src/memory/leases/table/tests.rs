@@ -265,6 +265,18 @@ fn refusals_stand_longer_each_time() {
     assert_eq!(memory.table().refusal(&named(2), now), None);
 }
 
+/// One whose own key is refused may ask for it without end.
+#[test]
+fn what_is_refused_of_one_key_takes_no_answer_of_another_away() {
+    let mut memory = Memory::of(4);
+    let (as_of, now) = (memory.table().generation(), memory.now);
+    let (one, other) = (memory.asked(1), memory.asked(2));
+    memory.table().remove(&named(1), now);
+    assert!(memory.ready(&other, as_of, 9));
+    assert!(!memory.ready(&one, as_of, 9));
+    assert_eq!(memory.find(1), Found::Nothing);
+}
+
 #[test]
 fn damaged_memory_gives_no_answer_and_ends() {
     let mut memory = Memory::of(4);
