@@ -956,8 +956,8 @@ impl Error {
                 "Look for a typo: case counts. If the column was renamed, drop the trigger and create it with the new name."
             }
             Error::KeyringFork { .. } => {
-                "To open here what was sealed there, and go on sealing as here: envelope.import_keyring(..., resolve \
-                 => 'keep-both'). Do so on both sides, and from then on rotate on one side only."
+                "Choose the side that makes the keys from now on. On the other one, to go on sealing as here and open what \
+                 was sealed there: envelope.import_keyring(..., follow => true, resolve => 'keep-both')."
             }
             Error::GeneratedColumn { .. } => {
                 "PostgreSQL computes it after the trigger, and would store it in clear. Use an ordinary \
