@@ -362,7 +362,7 @@ CREATE FUNCTION envelope.evidence(since timestamptz)
                SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                         'name', t.tgname,
                         'fires', (SELECT f.fires FROM (VALUES
-                          ('O', 'but in replica sessions'), ('A', 'always'), ('R', 'in replica sessions alone'),
+                          ('O', 'except in replica sessions'), ('A', 'always'), ('R', 'in replica sessions only'),
                           ('D', 'never: it is disabled')) AS f (code, fires)
                           WHERE f.code OPERATOR(pg_catalog.=) t.tgenabled::pg_catalog.text))
                         ORDER BY t.tgname), '[]')

@@ -358,7 +358,7 @@ def test_protection(db):
     [column] = evidence(db)["protection"]["columns"]
     assert (column["relation"], column["column"]) == ("public.people", "ssn")
     assert column["policy"]["bound_columns"] == ["id"]
-    assert [(t["name"], t["fires"]) for t in column["triggers"]] == [("seal", "but in replica sessions")]
+    assert [(t["name"], t["fires"]) for t in column["triggers"]] == [("seal", "except in replica sessions")]
     db.sql("ALTER TABLE people DISABLE TRIGGER seal")
     protection = evidence(db)["protection"]
     assert "never" in protection["columns"][0]["triggers"][0]["fires"]
