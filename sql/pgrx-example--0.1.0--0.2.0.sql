@@ -1953,7 +1953,7 @@ COMMENT ON FUNCTION envelope.library() IS
 -- its own row tells: when it was made, and its last change. Those rows are not `recorded`.
 CREATE VIEW envelope.key_events WITH (security_barrier) AS
   SELECT e.at, e.event, e.table_name AS relation, e.keyring_id, e.key_id, k.purpose, k.version,
-         CASE WHEN e.event OPERATOR(pg_catalog.=) 'rotate' THEN
+         CASE WHEN e.event OPERATOR(pg_catalog.=) ANY (ARRAY['rotate', 'activate']) THEN
            (SELECT b.key_id FROM envelope.data_key b
             WHERE b.keyring_id OPERATOR(pg_catalog.=) k.keyring_id AND b.purpose OPERATOR(pg_catalog.=) k.purpose
               AND b.version OPERATOR(pg_catalog.<) k.version
@@ -1979,6 +1979,7 @@ CREATE VIEW envelope.key_events WITH (security_barrier) AS
         FROM envelope.data_key d
         LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
         WHERE d.state OPERATOR(pg_catalog.<>) 'active'
+          AND NOT (d.pending AND d.state OPERATOR(pg_catalog.=) 'decrypt-only')
           AND NOT EXISTS (
             SELECT FROM envelope.key_event n
             LEFT JOIN envelope.data_key s ON s.key_id OPERATOR(pg_catalog.=) n.key_id
@@ -1988,7 +1989,8 @@ CREATE VIEW envelope.key_events WITH (security_barrier) AS
                       n.key_id OPERATOR(pg_catalog.=) d.key_id AND n.event OPERATOR(pg_catalog.=) 'destroy'
                     WHEN d.state OPERATOR(pg_catalog.=) 'retired' THEN
                       n.key_id OPERATOR(pg_catalog.=) d.key_id AND n.event OPERATOR(pg_catalog.=) 'retire'
-                    ELSE n.key_id OPERATOR(pg_catalog.=) d.key_id AND n.event OPERATOR(pg_catalog.=) 'unretire'
+                    ELSE n.key_id OPERATOR(pg_catalog.=) d.key_id
+                         AND n.event OPERATOR(pg_catalog.=) ANY (ARRAY['unretire', 'import'])
                       OR n.event OPERATOR(pg_catalog.=) 'rotate' AND s.purpose OPERATOR(pg_catalog.=) d.purpose
                          AND s.version OPERATOR(pg_catalog.>) d.version
                   END)
@@ -2082,24 +2084,42 @@ CREATE VIEW envelope.crypto_inventory WITH (security_barrier) AS
     ) AS p (period, period_of) ON p.period OPERATOR(pg_catalog.>) 0
     ORDER BY l.keyring_id, p.period
   ),
+  -- Since when a version seals, or has sealed: a pending one does not yet, and one that came when two servers had rotated
+  -- apart never has here.
   versions AS (
-    SELECT k.*, p.period, p.period_of, p.counts,
-           pg_catalog.lead(k.created_at) OVER versions AS replaced_at,
+    SELECT k.*, p.period, p.period_of, p.counts, b.began,
+           pg_catalog.lead(b.began) OVER versions AS replaced_at,
            pg_catalog.lead(k.version) OVER versions AS replaced_by
     FROM envelope.keys k JOIN periods p ON p.keyring_id OPERATOR(pg_catalog.=) k.keyring_id
-    WINDOW versions AS (PARTITION BY k.keyring_id, k.purpose ORDER BY k.version)
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN k.state OPERATOR(pg_catalog.=) 'pending' THEN NULL
+                  WHEN pg_catalog.count(*) FILTER (WHERE n.event OPERATOR(pg_catalog.=) 'import'
+                         AND n.detail OPERATOR(pg_catalog.~~) 'decrypt-only, was not here%') OPERATOR(pg_catalog.>) 0
+                       AND pg_catalog.count(*) FILTER (WHERE n.event OPERATOR(pg_catalog.=) 'activate'
+                         OR n.event OPERATOR(pg_catalog.=) 'import' AND n.detail OPERATOR(pg_catalog.~~) 'active,%')
+                         OPERATOR(pg_catalog.=) 0 THEN NULL
+                  ELSE COALESCE(pg_catalog.max(n.at) FILTER (WHERE n.event OPERATOR(pg_catalog.=) 'activate'), k.created_at)
+             END AS began
+      FROM envelope.key_event n
+      WHERE n.keyring_id OPERATOR(pg_catalog.=) k.keyring_id AND n.key_id OPERATOR(pg_catalog.=) k.key_id
+    ) b
+    WINDOW versions AS (PARTITION BY k.keyring_id, k.purpose, b.began IS NULL ORDER BY k.version)
   ),
   ends AS (
     SELECT v.*,
-           CASE WHEN v.replaced_by IS NOT NULL THEN v.replaced_at
-                WHEN v.state OPERATOR(pg_catalog.<>) 'active' THEN v.state_changed_at
-                WHEN v.purpose OPERATOR(pg_catalog.=) 'seal' AND v.period IS NOT NULL
-                  THEN v.created_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => LEAST(v.period, 1e11))
+           CASE WHEN v.state OPERATOR(pg_catalog.=) 'pending' THEN NULL
+                WHEN v.state OPERATOR(pg_catalog.=) 'active' THEN
+                  CASE WHEN v.purpose OPERATOR(pg_catalog.=) 'seal' AND v.period IS NOT NULL
+                       THEN v.created_at OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => LEAST(v.period, 1e11)) END
+                WHEN v.began IS NOT NULL AND v.replaced_by IS NOT NULL THEN v.replaced_at
+                ELSE v.state_changed_at
            END AS ends_at,
-           CASE WHEN v.replaced_by IS NOT NULL
+           CASE WHEN v.state OPERATOR(pg_catalog.=) 'pending' THEN NULL
+                WHEN v.state OPERATOR(pg_catalog.=) 'active' THEN
+                  CASE WHEN v.purpose OPERATOR(pg_catalog.=) 'seal' THEN v.period_of END
+                WHEN v.began IS NOT NULL AND v.replaced_by IS NOT NULL
                   THEN 'replaced by version ' OPERATOR(pg_catalog.||) v.replaced_by::pg_catalog.text
-                WHEN v.state OPERATOR(pg_catalog.<>) 'active' THEN v.state
-                WHEN v.purpose OPERATOR(pg_catalog.=) 'seal' THEN v.period_of
+                ELSE v.state
            END AS ends_by
     FROM versions v
   ),
@@ -2122,6 +2142,7 @@ CREATE VIEW envelope.crypto_inventory WITH (security_barrier) AS
          pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
            'cryptoperiod_ends',
            CASE WHEN e.ends_at IS NOT NULL THEN NULL
+                WHEN e.state OPERATOR(pg_catalog.=) 'pending' THEN 'it does not seal yet: envelope.activate_key'
                 WHEN e.purpose OPERATOR(pg_catalog.=) 'index' THEN 'nothing rotates an index key by itself: envelope.rotate_index_key'
                 WHEN e.counts THEN 'no time is set; it ends by what is sealed: the table''s limits rotate_after_seals, rotate_after_bytes'
                 ELSE 'neither the table''s limits nor envelope.cryptoperiod set one' END,
@@ -2623,7 +2644,7 @@ CREATE FUNCTION envelope.evidence(since timestamptz)
              'recorded_from', (SELECT pg_catalog.min(e.at) FROM envelope.key_events e WHERE e.recorded),
              'events', COALESCE(pg_catalog.jsonb_agg(v.event ORDER BY e.at, e.keyring_id, e.version, e.event), '[]'),
              'rotations', COALESCE(pg_catalog.jsonb_agg(v.event ORDER BY e.at, e.keyring_id, e.version)
-               FILTER (WHERE e.event OPERATOR(pg_catalog.=) ANY (ARRAY['rotate', 'decrypt-only'])), '[]'),
+               FILTER (WHERE e.event OPERATOR(pg_catalog.=) ANY (ARRAY['rotate', 'activate', 'decrypt-only'])), '[]'),
              'destructions', COALESCE(pg_catalog.jsonb_agg(v.event ORDER BY e.at, e.keyring_id, e.version)
                FILTER (WHERE e.event OPERATOR(pg_catalog.=) ANY (ARRAY['destroy', 'forget'])), '[]'))
       INTO history

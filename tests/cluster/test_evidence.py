@@ -1,6 +1,7 @@
 """What an auditor gets: the history of keys, their inventory, and the document that has both."""
 
 import base64
+import datetime
 import json
 
 import pytest
@@ -151,7 +152,8 @@ def test_keys_of_before_the_history(lived):
 def test_an_older_catalog_keeps_none(db):
     """The library of this release with the catalog of one before: what works there works."""
     db.people(rows=["x"])
-    db.sql('ALTER EXTENSION "pgrx-example" DROP VIEW envelope.key_events; DROP VIEW envelope.key_events CASCADE')
+    for view in ("key_events", "crypto_inventory"):
+        db.sql(f'ALTER EXTENSION "pgrx-example" DROP VIEW envelope.{view}; DROP VIEW envelope.{view} CASCADE')
     db.sql('ALTER EXTENSION "pgrx-example" DROP TABLE envelope.key_event; DROP TABLE envelope.key_event')
     db.sql(f"SELECT envelope.grant_key('people', '{db.low}', 'decrypt')")
     assert db.value("SELECT count(*) FROM envelope.key_grant") == 1
@@ -246,6 +248,45 @@ def test_where_a_kek_is(db, kek, provider, region, endpoint, bits):
         found = c.execute("SELECT kek, provider, region, endpoint, bits FROM envelope.crypto_inventory "
                           "WHERE kind = 'kek'").fetchall()
     assert found == [(kek, provider, region, endpoint, bits)]
+
+
+def test_a_rotation_in_two_phases(db):
+    """The pending version does not end the one that seals, which ends when the next one is activated."""
+    db.people(rows=["x"])
+    db.sql("SELECT envelope.set_limits('people', '{\"cryptoperiod\": 31536000}')")
+    pending = db.value("SELECT envelope.rotate_key('people', 'the year is over', activate => false)")
+    shown = """SELECT version, state, cryptoperiod_ends - created_at, cryptoperiod_basis, unknown ->> 'cryptoperiod_ends'
+               FROM envelope.crypto_inventory WHERE kind = 'data key' ORDER BY version"""
+    year = datetime.timedelta(days=365)
+    assert db.sql(shown) == [(1, "active", year, "the table's limit cryptoperiod", None),
+                             (2, "pending", None, None, "it does not seal yet: envelope.activate_key")]
+    assert [event for event, *_ in db.sql(HISTORY)] == ["create", "set_limits", "rotate"]
+    db.sql("SELECT envelope.activate_key(%s)", (pending,))
+    assert db.sql("""SELECT i.cryptoperiod_ends = e.at, i.cryptoperiod_basis, e.former_key_id = i.key_id
+                     FROM envelope.crypto_inventory i, envelope.key_events e
+                     WHERE i.version = 1 AND i.kind = 'data key' AND e.event = 'activate'""") == [
+        (True, "replaced by version 2", True)]
+    rotations = evidence(db)["history"]["rotations"]
+    assert [event["event"] for event in rotations] == ["rotate", "activate"]
+
+
+def test_both_sides_of_a_fork(db, database):
+    """What another server has sealed with ends nothing here."""
+    db.people(rows=["x"])
+    first = db.value("SELECT envelope.export_keyring('people')")
+    there = database(db.cluster)
+    there.people()
+    there.sql("SELECT envelope.import_keyring(%s, 'people')", (json.dumps(first),))
+    db.sql("SELECT envelope.rotate_key('people', 'here')")
+    there.sql("SELECT envelope.rotate_key('people', 'there')")
+    theirs = there.value("SELECT envelope.export_keyring('people')")
+    db.sql("SELECT envelope.import_keyring(%s, 'people', resolve => 'keep-both')", (json.dumps(theirs),))
+    db.sql("SELECT envelope.rotate_key('people', 'again')")
+    ended = db.sql("""SELECT cryptoperiod_ends >= created_at, cryptoperiod_basis FROM envelope.crypto_inventory
+                      WHERE kind = 'data key' AND state <> 'active' ORDER BY version""")
+    assert all(is_after for is_after, _ in ended) and len(ended) == 3
+    # It was made there.
+    assert db.sql("SELECT event, version FROM envelope.key_events WHERE NOT recorded") == [("create", 3)]
 
 
 def test_a_destroyed_key_is_shown_with_its_end(lived):

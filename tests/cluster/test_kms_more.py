@@ -386,17 +386,15 @@ def test_interrupt(aws, proxy, silent, witness, where, state, how):
 
 
 @pytest.fixture
-def at_exit(aws, tmp_path):
+def at_exit(aws):
     """Has a session load a library with a destructor; who ran that is what is returned."""
-    ended, library = tmp_path / "ended", tmp_path / "at_exit.so"
+    # Where the server's user may read and write.
+    ended, library = aws.cluster.base / "ended", aws.cluster.base / "at_exit.so"
     headers = subprocess.run([place.PG_BIN / "pg_config", "--includedir-server"], check=True, capture_output=True,
                              text=True).stdout.strip()
     subprocess.run(["gcc", "-shared", "-fPIC", f"-I{headers}", f'-DENDED="{ended}"', "-o", library,
                     place.ROOT / "tests/harness/at_exit.c"], check=True)
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o777)
-    ended.touch()
-    ended.chmod(0o666)
+    library.chmod(0o755)
 
     def load(c):
         c.execute(f"LOAD '{library}'")
