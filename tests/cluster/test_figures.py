@@ -154,7 +154,7 @@ def test_a_session_that_ends(db, how):
 def test_who_holds_a_key(db):
     db.people(rows=["12345"])
     holding = lambda: figures(db, "backends_holding")[0]
-    assert holding() == 0
+    process.wait_until(lambda: holding() == 0, "the session that sealed has ended")
     with db.connect() as one, db.connect() as other:
         one.execute(OPEN)
         other.execute(OPEN)

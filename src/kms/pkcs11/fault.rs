@@ -93,9 +93,10 @@ fn meaning(code: RvError, function: Function) -> (Kind, Then, Option<&'static st
             Some("Write the token's PIN into the file that envelope.pkcs11_pin_file names."),
         ),
         // No wrong PIN: trying again takes nothing from the token's patience.
+        // So does SoftHSM answer of a token to which another process is writing just then.
         R::PinExpired | R::PinLocked | R::UserPinNotInitialized => (
             Kind::Credentials,
-            Then::Fail,
+            if code == R::UserPinNotInitialized { Then::Look } else { Then::Fail },
             Some(
                 "Have the token's security officer set its PIN, then write it into the PIN file anew.",
             ),
@@ -216,7 +217,7 @@ mod tests {
             (R::PinInvalid, F::Login, Kind::Credentials, Then::NeverAgain),
             (R::PinLocked, F::Login, Kind::Credentials, Then::Fail),
             (R::PinExpired, F::Login, Kind::Credentials, Then::Fail),
-            (R::UserPinNotInitialized, F::Login, Kind::Credentials, Then::Fail),
+            (R::UserPinNotInitialized, F::Login, Kind::Credentials, Then::Look),
             // The key.
             (R::KeyFunctionNotPermitted, F::EncryptInit, Kind::KeyState, Then::Fail),
             (R::KeyTypeInconsistent, F::DecryptInit, Kind::KeyState, Then::Fail),
