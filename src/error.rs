@@ -96,6 +96,10 @@ pub enum Error {
     #[error("table {table} has no data key, and none can be made {because}")]
     NoKey { table: String, because: &'static str },
 
+    /// The table has no data key, and it is for another node to make it.
+    #[error("table {table} has no data key, and none is made {because}")]
+    NoKeyHere { table: String, because: &'static str },
+
     /// No data key of this database has that id.
     #[error("data key {0} is not in this database")]
     UnknownKey(KeyId),
@@ -538,6 +542,7 @@ impl Error {
             | Error::SealingKekNotAllowed { .. }
             | Error::DefaultKekNotAllowed(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::NoKey { .. }
+            | Error::NoKeyHere { .. }
             | Error::NoIndexKey { .. }
             | Error::UnknownKey(_)
             | Error::UnknownKeyring(_)
@@ -777,6 +782,13 @@ impl Error {
                 return Some(format!(
                     "Its owner can make one: SELECT envelope.create_key({}), in an ordinary \
                      transaction.",
+                    literal(table)
+                ));
+            }
+            Error::NoKeyHere { table, .. } => {
+                return Some(format!(
+                    "Make it on the coordinator: SELECT envelope.create_key({}). Then bring it to all nodes, by \
+                     replication of the keys or by envelope.export_keyring and envelope.import_keyring.",
                     literal(table)
                 ));
             }

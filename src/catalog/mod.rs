@@ -8,6 +8,7 @@ pub mod loading;
 mod refs;
 pub mod rows;
 mod scan;
+pub mod shards;
 pub mod tables;
 pub mod views;
 pub mod whole;

@@ -78,6 +78,8 @@ pub enum Key<'a> {
     Oid(pg_sys::Oid),
     /// A text column, indexed with collation C, equals.
     Text(&'a str),
+    /// A bigint column equals.
+    BigInt(i64),
 }
 
 /// One row while the scan stands on it.
@@ -96,6 +98,17 @@ pub fn by_index(
     key: &Key<'_>,
     each: impl FnMut(&Row) -> Result<bool>,
 ) -> Result<()> {
+    by_key(oid_of(table)?, oid_of(index)?, column, key, each)
+}
+
+/// As [`by_index`], of any table; without an index (0) in no order.
+pub fn by_key(
+    table: pg_sys::Oid,
+    index: pg_sys::Oid,
+    column: i16,
+    key: &Key<'_>,
+    each: impl FnMut(&Row) -> Result<bool>,
+) -> Result<()> {
     let (procedure, datum) = match key {
         Key::Uuid(bytes) => (pg_sys::F_UUID_EQ, pg::datum::uuid_datum(bytes)),
         Key::Oid(oid) => (pg_sys::F_OIDEQ, pg_sys::Datum::from(*oid)),
@@ -104,6 +117,7 @@ pub fn by_index(
             let Ok(text) = pg::encoding::from_utf8(text.as_bytes()) else { return Ok(()) };
             (pg_sys::F_TEXTEQ, VarlenaBuf::copy_of(&text).into_datum())
         }
+        Key::BigInt(number) => (pg_sys::F_INT8EQ, pg_sys::Datum::from(*number)),
     };
     let mut scan_key = pg_sys::ScanKeyData::default();
     // SAFETY: fills the key in, with collation C; the comparison is the built-in one of the column's
@@ -117,12 +131,17 @@ pub fn by_index(
             datum,
         );
     }
-    scan(oid_of(table)?, oid_of(index)?, &mut [scan_key], each)
+    scan(table, index, &mut [scan_key], each)
 }
 
 /// Calls `each` for every row of `table`, until it answers false.
 pub fn all(table: &CStr, each: impl FnMut(&Row) -> Result<bool>) -> Result<()> {
     scan(oid_of(table)?, pg_sys::InvalidOid, &mut [], each)
+}
+
+/// As [`all`], of any table.
+pub fn all_of(table: pg_sys::Oid, each: impl FnMut(&Row) -> Result<bool>) -> Result<()> {
+    scan(table, pg_sys::InvalidOid, &mut [], each)
 }
 
 fn scan(

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, KeyringTable};
-use crate::catalog::{self, write, write::events};
+use crate::catalog::{self, shards, write, write::events};
 use crate::census::in_use;
 use crate::custody::orphans;
 use crate::error::{Error, Result};
@@ -113,18 +113,18 @@ pub fn unshare(from: pg_sys::Oid, to: pg_sys::Oid, forced: bool) -> Result<()> {
 
 /// Whether `relation` is a partition whose root has the keyring anyway.
 fn opens_by_its_root(relation: pg_sys::Oid, keyring_id: Uuid) -> Result<bool> {
-    let root = relation::partition_root(relation);
+    let root = shards::root(relation)?;
     let is_of_root = |link: &KeyringTable| link.keyring_id == keyring_id;
     Ok(root != relation && rows::keyring_tables(root)?.iter().any(is_of_root))
 }
 
 /// Lets `relation` use the keyring: seal, if it has nothing to seal with and no other table seals
-/// with this one, else open; whether it seals. A partition seals with its root's. To be called
-/// under the locks.
+/// with this one, else open; whether it seals. A partition seals with its root's, a shard with its
+/// table's. To be called under the locks.
 pub fn link(keyring_id: Uuid, relation: pg_sys::Oid) -> Result<bool> {
     let links = rows::tables_of(keyring_id)?;
     let own = rows::keyring_tables(relation)?;
-    let seals = relation::partition_root(relation) == relation
+    let seals = shards::root(relation)? == relation
         && !own.iter().any(|link| link.seals)
         && users::sealing_table(&links).is_none();
     if seals {
@@ -175,6 +175,6 @@ pub fn lock_links_of(keyring_id: Uuid) -> Result<()> {
 
 /// Keeps others from giving `relation` a keyring, or its first key, to the end of the transaction.
 pub fn lock_table(relation: pg_sys::Oid) -> Result<()> {
-    lock::lock_object(catalog::oid_of(c"keyring")?, relation::partition_root(relation));
+    lock::lock_object(catalog::oid_of(c"keyring")?, shards::root(relation)?);
     Ok(())
 }

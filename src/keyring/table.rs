@@ -124,9 +124,14 @@ impl Table {
         self.0.role
     }
 
-    /// The table whose keyring seals its values: the partition root, or the relation itself.
+    /// The table whose keyring seals its values: the partition root, of a shard its table's, or the relation itself.
     pub fn root(&self) -> pg_sys::Oid {
         self.0.root
+    }
+
+    /// Whether it holds rows of a distributed table on this node.
+    pub fn is_shard(&self) -> bool {
+        self.0.is_shard
     }
 
     /// Another one whenever it was read anew.
@@ -376,6 +381,13 @@ impl Table {
     /// It has no key, and what was called makes none.
     pub fn no_key(&self) -> Error {
         self.no_key_made("by this call")
+    }
+
+    /// It has no key, and none is made `because` that is for another node to do.
+    #[cold]
+    pub fn no_key_here(&self, because: &'static str) -> Error {
+        let table = relation::display_name(self.root());
+        gone(self.relation()).unwrap_or(Error::NoKeyHere { table, because })
     }
 
     /// It has no key, and none can be made `because`.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::audit::Action;
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::catalog::write::states;
-use crate::catalog::{self, write};
+use crate::catalog::{self, shards, write};
 use crate::custody::{followed, orphans};
 use crate::error::{Error, Result};
 use crate::keyring;
@@ -39,6 +39,7 @@ pub fn on_first_use(table: &Table) -> Result<()> {
     }
     let keyring = Keyring::of(table.root())?;
     if keyring.as_ref().is_none_or(|keyring| !keyring.has_active_key) {
+        require_its_node(table)?;
         followed::require_own(table)?;
     }
     match keyring {
@@ -49,6 +50,23 @@ pub fn on_first_use(table: &Table) -> Result<()> {
         }
         Some(_) => refused("automatically while it has inactive ones"),
     }
+}
+
+/// 42704 where a first key would be one of this node's alone. Several nodes, or several sessions of one, may seal for
+/// one statement of a client's: each would make a key, or wait for another's transaction, which waits for its own.
+fn require_its_node(table: &Table) -> Result<()> {
+    if shards::works_for_another_node() {
+        return Err(table.no_key_here("while this node works for another"));
+    }
+    if shards::is_away_from_coordinator(table.root())? {
+        return Err(table.no_key_here("by the way on another node than the coordinator"));
+    }
+    require_no_shard(table)
+}
+
+/// 42704 on a shard: the key is its table's, and all nodes need the same.
+fn require_no_shard(table: &Table) -> Result<()> {
+    if table.is_shard() { Err(table.no_key_here("on a shard of it")) } else { Ok(()) }
 }
 
 /// Makes the active key of `relation`, under `kek` and with `context` as KMS encryption context;
@@ -66,6 +84,7 @@ pub fn create_key(
     }
     match kek::sealing_key(&table)? {
         None => {
+            require_no_shard(&table)?;
             followed::require_own(&table)?;
             create(&table, kek, context)?.ok_or_else(|| Error::KeyExists(table.name()))
         }

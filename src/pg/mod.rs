@@ -6,6 +6,7 @@ pub mod attribute;
 pub mod bound;
 pub mod buffer;
 pub mod call;
+pub mod client;
 pub mod clock;
 pub mod column;
 pub mod compare;

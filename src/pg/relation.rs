@@ -92,6 +92,20 @@ pub fn qualified_name(relation: pg_sys::Oid) -> Option<(String, String)> {
     }
 }
 
+/// Its name as it is now, in the server's encoding; `None` when it is gone.
+pub fn raw_name(relation: pg_sys::Oid) -> Option<CString> {
+    // SAFETY: the look-up gives null for what is not there, else a palloc'd name.
+    unsafe { owned_cstring(pg_sys::get_rel_name(relation)) }
+}
+
+/// The index `name` in the schema `schema`, if there is one and it is on `table`.
+pub fn index_on(table: pg_sys::Oid, schema: pg_sys::Oid, name: &CStr) -> Option<pg_sys::Oid> {
+    let index = in_schema(schema, name)?;
+    // SAFETY: gives 0 for what is no index.
+    let is_on = unsafe { pg_sys::IndexGetRelation(index, true) };
+    (is_on == table).then_some(index)
+}
+
 /// `schema.name` in the server's encoding, quoted where SQL needs it and always with its schema;
 /// `None` when it is gone.
 pub fn quoted_cstring(relation: pg_sys::Oid) -> Option<CString> {

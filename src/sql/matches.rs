@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use crate::catalog::shards;
 use crate::error::{Error, Result, SearchError};
 use crate::keyring;
 use crate::keyring::table::{self, Table};
@@ -221,7 +222,7 @@ fn its_column(
 ) -> Option<(CString, pg_sys::Oid)> {
     let column = call.column(at)?;
     let is_its = column.relation == relation
-        || relation::partition_root(column.relation) == relation::partition_root(relation);
+        || matches!((shards::root(column.relation), shards::root(relation)), (Ok(one), Ok(other)) if one == other);
     let name = attribute::name(column.relation, column.number).filter(|_| is_its)?;
     Some((name, column.kind))
 }

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::{collect, required};
 use crate::catalog;
 use crate::catalog::scan::{self, Key, Row};
+use crate::catalog::shards;
 use crate::error::{Error, IndexError, Result};
 use crate::pg::encoding;
-use crate::pg::relation::{self, display_name};
+use crate::pg::relation::display_name;
 
 /// A column that holds the terms or tokens of a column's sealed values.
 #[derive(Clone)]
@@ -86,7 +87,7 @@ pub fn indexes(relation: pg_sys::Oid) -> Result<Vec<IndexRow>> {
 /// values: as with its policy.
 pub fn nearest_indexes(relation: pg_sys::Oid) -> Result<Vec<IndexRow>> {
     let mut found = indexes(relation)?;
-    for table in relation::partition_ancestors(relation) {
+    for table in shards::above(relation)? {
         let further = indexes(table)?.into_iter();
         let further: Vec<IndexRow> = further
             .filter(|index| !found.iter().any(|nearer| nearer.column_name == index.column_name))

@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::{collect, required};
 use crate::catalog::scan::{self, Key, Row};
+use crate::catalog::shards;
 use crate::error::{Error, PolicyError, Result};
 use crate::pg::encoding;
-use crate::pg::relation::{self, display_name};
+use crate::pg::relation::display_name;
 
 /// What a column is.
 #[derive(Clone)]
@@ -91,10 +92,10 @@ pub fn policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
 }
 
 /// The policies of the columns of `relation`; of a partition, each by the nearest table that has one for the column: one
-/// that was sealed by itself may have been attached.
+/// that was sealed by itself may have been attached. Of a shard likewise.
 pub fn nearest_policies(relation: pg_sys::Oid) -> Result<Vec<PolicyRow>> {
     let mut found = policies(relation)?;
-    for table in relation::partition_ancestors(relation) {
+    for table in shards::above(relation)? {
         for policy in policies(table)? {
             if !found.iter().any(|nearer| nearer.column_name == policy.column_name) {
                 found.push(policy);

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::index::ColumnIndex;
 use super::policy::Policy;
 use super::{gone, no_table};
-use crate::catalog;
 use crate::catalog::rows::{self, DataKeyRow, KeyringTable, Purpose, State, Verb};
+use crate::catalog::{self, shards};
 use crate::error::Result;
 use crate::keyring::rights::{self, Rights};
 use crate::keyring::wear::Wear;
@@ -31,8 +31,10 @@ pub struct Known {
     pub number: u64,
     pub relation: pg_sys::Oid,
     pub role: pg_sys::Oid,
-    /// The table whose keyring seals: the partition root, or the relation itself.
+    /// The table whose keyring seals: the partition root, of a shard its table's, or the relation itself.
     pub root: pg_sys::Oid,
+    /// It holds rows of a table that is distributed, or is a partition of one that does.
+    pub is_shard: bool,
     /// What the role may do with the keyring that seals; an owner, also while there is none.
     pub rights: Rights,
     pub links: Vec<Link>,
@@ -96,7 +98,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     if let Some(gone) = gone(relation) {
         return Err(gone);
     }
-    let root = relation::partition_root(relation);
+    let Standing { root, is_shard, tables } = Standing::of(relation)?;
     let owners =
         |table| if acl::owns_relation(role, table) { Rights::ALL } else { Rights::default() };
     let policies = rows::nearest_policies(relation)?;
@@ -110,6 +112,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         relation,
         role,
         root,
+        is_shard,
         rights: owners(root),
         links: Vec::new(),
         sealing: None,
@@ -123,7 +126,7 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         sealing_place: Place::default(),
         opening_place: Place::default(),
     };
-    for table in if root == relation { vec![root] } else { vec![root, relation] } {
+    for table in tables {
         for KeyringTable { keyring_id, seals, .. } in rows::keyring_tables(table)? {
             let keyring = rows::keyring(keyring_id)?;
             let rights = match owners(table) {
@@ -144,6 +147,41 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
         return Err(no_table(relation));
     }
     Ok(known)
+}
+
+/// Where a relation stands among tables that have keyrings.
+struct Standing {
+    root: pg_sys::Oid,
+    is_shard: bool,
+    /// Those whose keyrings it opens with.
+    tables: Vec<pg_sys::Oid>,
+}
+
+impl Standing {
+    fn of(relation: pg_sys::Oid) -> Result<Standing> {
+        let own = relation::partition_root(relation);
+        let mut root = shards::root(relation)?;
+        let is_shard = root != own;
+        let mut tables = vec![root, relation];
+        if is_shard {
+            tables.extend(shards::table_of(relation)?);
+            tables.push(own);
+            // Keys from before the table was distributed, or before it had any. It seals with them until the table
+            // has some of its own, and opens with both.
+            let seals = |table| -> Result<bool> { Ok(rows::sealing_keyring(table)?.is_some()) };
+            if !seals(root)? && seals(own)? {
+                root = own;
+            }
+        }
+        let mut seen = Vec::new();
+        tables.retain(|table| {
+            !seen.contains(table) && {
+                seen.push(*table);
+                true
+            }
+        });
+        Ok(Standing { root, is_shard, tables })
+    }
 }
 
 /// The key that seals, and those that make index terms.

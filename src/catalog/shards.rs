@@ -1,0 +1,170 @@
+//! Shards: the tables of this node that hold rows of a table which Citus has distributed. A shard is a part of its
+//! table as a partition is of its own.
+//!
+//! Citus is recognised by its catalog, as far as that stands in schema pg_catalog and belongs to an extension of that
+//! name: anybody can make tables that are called so elsewhere. Nothing of it is linked or called.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::catalog::scan::{self, Key, Row};
+use crate::catalog::tables;
+use crate::error::Result;
+use crate::pg::{attribute, client, extension, relation};
+
+const ENGINE: &CStr = c"citus";
+
+/// What PostgreSQL takes of a name.
+const LONGEST_NAME: usize = pg_sys::NAMEDATALEN as usize - 1;
+
+/// Bytes of a character in any server encoding.
+const LONGEST_CHARACTER: usize = 4;
+
+/// What stands for the rest of a table's name in that of a shard, where both together are too long: `_` and eight
+/// hexadecimal digits.
+const HASH: usize = 9;
+
+/// The topmost table above `relation`, whose keyring seals its values; itself when none is above it.
+pub fn root(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
+    Ok(above(relation)?.pop().unwrap_or(relation))
+}
+
+/// The tables that `relation` is a part of, the nearest first: those that it is a partition of, and, where it is a
+/// shard or a partition of one, the distributed table and what that is a partition of.
+pub fn above(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
+    let mut above = relation::partition_ancestors(relation);
+    let table = match table_of(relation)? {
+        None => above.last().map_or(Ok(None), |top| table_of(*top))?,
+        table => table,
+    };
+    if let Some(table) = table {
+        above.push(table);
+        above.extend(relation::partition_ancestors(table));
+    }
+    Ok(above)
+}
+
+/// The distributed table that `relation` is a shard of, if it is one on this node. It bears the table's name and its own
+/// number, stands in the table's schema, belongs to the table's owner, and is placed on this node.
+pub fn table_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
+    let Some(name) = relation::raw_name(relation) else { return Ok(None) };
+    let Some((head, number)) = numbered(name.to_bytes()) else { return Ok(None) };
+    let Some(shards) = engines(c"pg_dist_shard") else { return Ok(None) };
+    let index = relation::index_on(shards, SCHEMA, c"pg_dist_shard_shardid_index");
+    let mut tables = Vec::new();
+    by_number(shards, index, number, |row, at| {
+        tables.extend(at(c"logicalrelid").and_then(|column| row.oid(column)));
+        true
+    })?;
+    let [table] = tables[..] else { return Ok(None) };
+    let is_its_name = relation::raw_name(table)
+        .is_some_and(|table| is_name_of_shard(head, table.to_bytes(), name.to_bytes().len()));
+    let is_alike = relation::owner_and_schema(table) == relation::owner_and_schema(relation);
+    Ok((is_its_name && is_alike && is_placed_here(number)?).then_some(table))
+}
+
+/// Whether this session works for another node, as a part of what a client has asked that one for.
+pub fn works_for_another_node() -> bool {
+    client::application_begins_with(&ITS_APPLICATIONS) && engines(c"pg_dist_shard").is_some()
+}
+
+/// What the applications are called as which nodes talk to each other. Whoever takes such a name is refused what
+/// nodes are refused, and gets nothing for it.
+const ITS_APPLICATIONS: [&[u8]; 3] =
+    [b"citus_internal gpid=", b"citus_run_command gpid=", b"citus_rebalancer gpid="];
+
+/// Whether `relation` is a table that the engine has distributed, and this node is not its coordinator.
+pub fn is_away_from_coordinator(relation: pg_sys::Oid) -> Result<bool> {
+    Ok(local_group()?.is_some_and(|group| group != 0) && tables::is_distributed(relation)?)
+}
+
+const SCHEMA: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::PG_CATALOG_NAMESPACE);
+
+/// The table of that name in the engine's catalog.
+fn engines(name: &CStr) -> Option<pg_sys::Oid> {
+    let table = relation::in_schema(SCHEMA, name)?;
+    extension::owns_relation(ENGINE, table).then_some(table)
+}
+
+/// `cust_102009` taken apart.
+fn numbered(name: &[u8]) -> Option<(&[u8], i64)> {
+    let at = name.iter().rposition(|byte| *byte == b'_')?;
+    let (head, digits) = (&name[..at], &name[at + 1..]);
+    let is_number = digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0');
+    let number = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
+    Some((head, number))
+}
+
+/// Whether a shard of `table` may be called so: its name without the number is `head`, and `length` bytes long with it.
+fn is_name_of_shard(head: &[u8], table: &[u8], length: usize) -> bool {
+    if head == table {
+        return true;
+    }
+    // One that is too long together with the number is cut, where a character ends, and a hash put in.
+    let is_cut = table.len() + (length - head.len()) > LONGEST_NAME
+        && length + LONGEST_CHARACTER > LONGEST_NAME;
+    let Some(kept) = head.len().checked_sub(HASH).filter(|_| is_cut) else { return false };
+    let (kept, hash) = head.split_at(kept);
+    table.starts_with(kept) && hash[0] == b'_' && hash[1..].iter().all(u8::is_ascii_hexdigit)
+}
+
+fn is_placed_here(number: i64) -> Result<bool> {
+    let (Some(placements), Some(group)) = (engines(c"pg_dist_placement"), local_group()?) else {
+        return Ok(false);
+    };
+    let index = relation::index_on(placements, SCHEMA, c"pg_dist_placement_shardid_index");
+    let mut is_here = false;
+    by_number(placements, index, number, |row, at| {
+        is_here |= at(c"groupid").and_then(|column| row.i32(column)) == Some(group);
+        !is_here
+    })?;
+    Ok(is_here)
+}
+
+/// The group of nodes that this one is of; 0 is the coordinator's.
+fn local_group() -> Result<Option<i32>> {
+    let Some(groups) = engines(c"pg_dist_local_group") else { return Ok(None) };
+    let mut group = None;
+    scan::all_of(groups, |row| {
+        group = attribute::number(groups, c"groupid").and_then(|column| row.i32(column));
+        Ok(false)
+    })?;
+    Ok(group)
+}
+
+/// Calls `each` for the rows of `table` about the shard of that number, until it answers false, with where a column
+/// of that name stands.
+fn by_number(
+    table: pg_sys::Oid,
+    index: Option<pg_sys::Oid>,
+    number: i64,
+    mut each: impl FnMut(&Row, &dyn Fn(&CStr) -> Option<i16>) -> bool,
+) -> Result<()> {
+    let at = |column: &CStr| attribute::number(table, column);
+    let Some(shard) = at(c"shardid") else { return Ok(()) };
+    let index = index.filter(|index| attribute::number(*index, c"shardid") == Some(1));
+    let index = index.unwrap_or(pg_sys::InvalidOid);
+    scan::by_key(table, index, shard, &Key::BigInt(number), |row| Ok(each(row, &at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards() {
+        assert_eq!(numbered(b"cust_102009"), Some((&b"cust"[..], 102_009)));
+        assert_eq!(numbered(b"a_b_7"), Some((&b"a_b"[..], 7)));
+        for name in [&b"cust"[..], b"cust_", b"cust_07", b"cust_7x", b"_99999999999999999999"] {
+            assert_eq!(numbered(name), None);
+        }
+        assert!(is_name_of_shard(b"cust", b"cust", 11));
+        assert!(!is_name_of_shard(b"other", b"cust", 12));
+        let long = [b'n'; 60];
+        let cut = [&long[..47], b"_0af19c22"].concat();
+        assert!(is_name_of_shard(&cut, &long, 63));
+        assert!(!is_name_of_shard(&cut, &long[..50], 63), "it would not have been cut");
+        assert!(!is_name_of_shard(&[&long[..47], b"_0af19c2x"].concat(), &long, 63));
+    }
+}
