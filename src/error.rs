@@ -221,11 +221,12 @@ pub enum Error {
     )]
     RowsUnseen { table: String, seen: u64, counted: Option<u64> },
 
-    /// Values that were to be brought to another key stand on other nodes.
+    /// Values that were to be gone through stand on other nodes; `call`, in SQL, is what does it on a shard, which stands
+    /// there as `%L`.
     #[error(
-        "values of distributed table {0} stand on other nodes, and cannot be re-encrypted from here"
+        "values of distributed table {table} stand on other nodes, and cannot be gone through from here"
     )]
-    Distributed(String),
+    Distributed { table: String, call: String },
 
     /// A strict re-encryption that has left values alone.
     #[error("values in column \"{column}\" of table {table} were left alone")]
@@ -589,7 +590,7 @@ impl Error {
             Error::CannotWrite(_) => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Error::Raised(code, _) | Error::NoValue { code, .. } => *code,
             Error::At { error, .. } => error.sqlstate(),
-            Error::Distributed(_) | Error::TypeHasNoForm(_) | Error::ValueHasNoForm { .. } => {
+            Error::Distributed { .. } | Error::TypeHasNoForm(_) | Error::ValueHasNoForm { .. } => {
                 ERRCODE_FEATURE_NOT_SUPPORTED
             }
             Error::NotOfType(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -836,9 +837,17 @@ impl Error {
             Error::KeyInUse { table, place, remedy, .. } => {
                 return Some(remedy.hint(table, place));
             }
-            Error::CannotLook { .. } => {
-                "Look there yourself. If there are none: envelope.destroy_key(..., shred => true), or \
-                 envelope.unshare_keyring(..., force => true)."
+            Error::CannotLook { table, column, what } => {
+                let where_from = match *what {
+                    "distributed table" => "On the coordinator count",
+                    _ => "Count",
+                };
+                return Some(format!(
+                    "{where_from} what is left: SELECT * FROM envelope.census({}, {}). If there is nothing under the \
+                     key: envelope.destroy_key(..., shred => true), or envelope.unshare_keyring(..., force => true).",
+                    literal(table),
+                    literal(column)
+                ));
             }
             Error::ValuesLent { .. } => {
                 "First bring them to that table's own key: CALL envelope.reencrypt. Or let them no longer \
@@ -849,12 +858,12 @@ impl Error {
                  none: envelope.destroy_key(..., shred => true), or \
                  envelope.unshare_keyring(..., force => true)."
             }
-            Error::Distributed(table) => {
+            Error::Distributed { table, call } => {
                 return Some(format!(
-                    "Seal them anew where they stand, with Citus's function run_command_on_shards: \
-                     UPDATE %s SET column = envelope.reseal({}, column). envelope.census counts what is \
-                     left.",
-                    literal(table)
+                    "Have it done on each shard, from the coordinator: SELECT * FROM run_command_on_shards({}, {}). \
+                     All nodes need the keys for that. envelope.census counts what is left.",
+                    literal(table),
+                    literal(call)
                 ));
             }
             Error::PassedBy { table, column, passed } => return Some(passed.hint(table, column)),

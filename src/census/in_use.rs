@@ -143,7 +143,8 @@ pub fn warn_of_unseen_in(tops: &HashSet<pg_sys::Oid>) -> Result<()> {
     if !unseen.is_empty() {
         report::warning(
             format!("values of {} on other nodes were not looked at", unseen.join(", ")),
-            "These tables are distributed. Values on their shards under these keys no longer open.",
+            "These tables are distributed. Values on their shards under these keys no longer open. Nodes that have \
+             copies of the keys keep them until they are destroyed there: run_command_on_all_nodes.",
         );
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::sql::build_index::given_terms;
 use crate::sql::sweep::place;
 use crate::sql::values::utf8;
 use crate::sweep::faults::{self, Fault};
-use crate::sweep::indexing;
+use crate::sweep::{distributed, indexing};
 use crate::values;
 
 // NULL for a value that opens, and for none; else its key id, SQLSTATE, message.
@@ -93,8 +93,11 @@ fn envelope_index_columns(
     column_name: Option<&CStr>,
 ) -> std::result::Result<Vec<RowText>, ErrorReport> {
     keyring::begin_statement(None);
-    let table = table::get(required(relation, "relation")?)?;
-    let indexes = table.indexes(required(column_name, "column_name")?).iter();
+    let (relation, column) =
+        (required(relation, "relation")?, required(column_name, "column_name")?);
+    distributed::require_here(relation, column)?;
+    let table = table::get(relation)?;
+    let indexes = table.indexes(column).iter();
     let name = |name: &CString| RowText(encoding::to_string(name.to_bytes()));
     Ok(indexes.map(|index| name(&index.index_column)).collect())
 }

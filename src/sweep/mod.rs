@@ -1,6 +1,7 @@
 //! Going through a table in batches: where each begins, what was done, what is left.
 
 pub mod batch;
+pub mod distributed;
 mod family;
 pub mod faults;
 pub mod indexing;

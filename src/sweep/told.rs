@@ -10,15 +10,16 @@ use crate::error::{Error, Passed, Result};
 use crate::keyring::table;
 use crate::pg::relation::{self, display_name};
 use crate::pg::{encoding, lock, report, table_scan};
-use crate::sweep::indexing;
 use crate::sweep::left::{self, Keys};
 use crate::sweep::windows::{value_column, work_on};
+use crate::sweep::{distributed, indexing};
 
 /// Tells which values of `column` were left alone in `relation`, by a WARNING; when it is to be `strict`, by an
 /// error. Whether none was.
 pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result<bool> {
     if tables::is_distributed(relation)? {
-        return Err(Error::Distributed(display_name(relation)));
+        let table = table::get(relation)?;
+        return Err(distributed::refused(work, &table, relation, column));
     }
     let (foreign, read): (Vec<_>, Vec<_>) = relation::partitions(relation)
         .into_iter()

@@ -16,11 +16,11 @@ use crate::catalog::write::reencryption::{self, Job, Subject, Work};
 use crate::census::columns;
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
-use crate::pg::relation::{self, display_name};
+use crate::pg::relation;
 use crate::pg::{encoding, lock, table_scan, xact};
-use crate::sweep::indexing;
 use crate::sweep::left::{self, Keys, Left};
 use crate::sweep::looking;
+use crate::sweep::{distributed, indexing};
 use crate::{kek, life};
 
 /// What is to be done next, and the keys in question.
@@ -83,7 +83,7 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
     }
     for whole in call.within.into_iter().chain([relation]) {
         if tables::is_distributed(whole)? {
-            return Err(Error::Distributed(display_name(whole)));
+            return Err(distributed::refused(work, &table, whole, call.column));
         }
     }
     let pages = || relation::pages(relation).ok_or_else(|| table::no_table(relation));

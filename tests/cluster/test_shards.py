@@ -1,6 +1,8 @@
 """A shard of a distributed table is a part of it: it seals and opens with the table's keyring. The engine is one that stands in
 for Citus, by its catalog (tests/shim)."""
 
+import re
+
 import psycopg
 import pytest
 from harness import shards
@@ -223,3 +225,49 @@ def test_the_name_alone_means_nothing(db):
     db.people()
     with shards.internal(db) as c:
         c.execute("SELECT envelope_encrypt('people', 'x')")
+
+
+# What is done on the shards, and what stands in its place on the table.
+GOES_THROUGH = {
+    "CALL envelope.reencrypt('people', 'ssn')": "CALL envelope.reencrypt(%L, 'ssn')",
+    "CALL envelope.seal_column('people', 'ssn')": "CALL envelope.seal_column(%L, 'ssn')",
+    "SELECT * FROM envelope.verify('people', 'ssn')": "SELECT count(*) FROM envelope.verify(%L, 'ssn')",
+}
+
+
+def told(db, statement):
+    """The calls that a refusal says are to be made, by the engine's function that makes them on each shard."""
+    with fails("0A000") as error:
+        db.sql(statement)
+    return re.search(r"(SELECT \* FROM run_command_on_shards\(.*\))\.", error.value.diag.message_hint).group(1)
+
+
+@pytest.mark.parametrize("statement", GOES_THROUGH)
+def test_who_looks_for_values_is_sent_to_the_shards(db, statement):
+    db.people()
+    db.sql("SELECT envelope.protect('people', 'ssn', form => 'bytea')")
+    shards.worker(db)
+    shards.distribute(db, "people")
+    pair = [shards.shard(db, "people") for _ in range(2)]
+    for shard in pair:
+        insert(db, shard)
+    db.sql("SELECT envelope.rotate_key('people')")
+    # The stand-in gives the calls. The engine makes each in a session of its own.
+    calls = [call for call, in db.sql(told(db, statement))]
+    assert calls == [f"{GOES_THROUGH[statement]}".replace("%L", f"'public.{shard}'") for shard in pair]
+    for call in calls:
+        db.sql(call)
+    assert [opened(db, shard) for shard in pair] == [["one"]] * 2
+    if "reencrypt" in statement:
+        assert {key_of(db, shard) for shard in pair} == {active(db)}
+
+
+def test_destroy_looks_nowhere_and_says_who_can(node):
+    shard = shards.shard(node, "people")
+    insert(node, shard)
+    node.sql("SELECT envelope.rotate_key('people')")
+    old = key_of(node, shard)
+    with fails("55006") as error:
+        node.sql("SELECT envelope.destroy_key(%s, 'too early')", (old,))
+    assert "envelope.census('public.people', 'ssn')" in error.value.diag.message_hint
+    assert opened(node, shard) == ["one"]

@@ -39,3 +39,11 @@ ALTER TABLE citus_stand_in.pg_dist_placement SET SCHEMA pg_catalog;
 ALTER TABLE citus_stand_in.pg_dist_local_group SET SCHEMA pg_catalog;
 GRANT SELECT ON pg_catalog.pg_dist_partition, pg_catalog.pg_dist_shard, pg_catalog.pg_dist_placement,
   pg_catalog.pg_dist_local_group TO public;
+
+-- Citus makes the call on each shard, in a session of its own. Here: the calls.
+CREATE FUNCTION citus_stand_in.run_command_on_shards(table_name regclass, command text) RETURNS SETOF text
+  LANGUAGE sql STABLE AS $$
+  SELECT format(command, format('%I.%s_%s', c.relnamespace::regnamespace, c.relname, s.shardid))
+  FROM pg_catalog.pg_dist_shard s JOIN pg_catalog.pg_class c ON c.oid = s.logicalrelid
+  WHERE s.logicalrelid = table_name ORDER BY s.shardid $$;
+ALTER FUNCTION citus_stand_in.run_command_on_shards(regclass, text) SET SCHEMA pg_catalog;
