@@ -110,7 +110,7 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Uui
     settings::check_unplanted()?;
     importer::require_owner(relation)?;
     let mut imported = document::read(json)?;
-    importer::leave_out_others(&mut imported)?;
+    at_one_moment(|| importer::leave_out_others(&mut imported))?;
     let target = match relation {
         Some(relation) => Some(relation),
         None => namesake(&imported)?,
@@ -127,7 +127,8 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Uui
     // The KMS is asked before any lock is taken.
     require_allowed(&imported)?;
     let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
-    let tried = Plan::of(&imported, &named, how.resolve)?;
+    // As all was at one moment: another's import may commit meanwhile, and a half of it would look like a contradiction.
+    let tried = at_one_moment(|| Plan::of(&imported, &named, how.resolve))?;
     importer::require_of_this_database(tried.to_be_tried().copied())?;
     tried.try_wraps(&imported.table_name())?;
     if let Some(target) = target {

@@ -1,5 +1,6 @@
 """Keyrings are adopted, shared, exported, imported, dumped, replicated. docs/moving-tables.md has the ways through."""
 
+import contextlib
 import json
 import threading
 
@@ -248,15 +249,13 @@ def test_a_rolled_back_import_leaves_no_key_behind(db, exported):
 
 
 def test_imported_by_four_at_once(db, exported):
-    together = threading.Barrier(4)
-
-    def load(_):
-        with db.connect() as c:
-            together.wait(30)
-            c.execute("SELECT envelope.import_keyring(%s)", (exported,))
-
-    at_once(load, 4)
-    assert db.sql("SELECT seals FROM envelope.keyring_table") == [(True,)]
+    """Time and again: who reads the catalog while another's import commits must not see a half of it."""
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(db.connect()) for _ in range(4)]
+        for _ in range(50):
+            db.sql(FORGET)
+            at_once(lambda i: sessions[i].execute("SELECT envelope.import_keyring(%s)", (exported,)), 4)
+            assert db.sql("SELECT seals FROM envelope.keyring_table") == [(True,)]
     assert opened(db, "people") == ["x"]
 
 
