@@ -144,6 +144,17 @@ pub enum IndexError {
     )]
     NoTrigger { column: String, table: String },
 
+    /// Nothing goes through rows that another server has.
+    #[error(
+        "rows of foreign partition {partition} have no terms in column \"{index_column}\", or former ones"
+    )]
+    LeftElsewhere {
+        index_column: String,
+        partition: String,
+        /// What the trigger takes for no terms.
+        none: &'static str,
+    },
+
     /// What a row holds is not what its value has.
     #[error("column \"{index_column}\" of table {table} {what}")]
     OtherTerms { index_column: String, table: String, what: &'static str },
@@ -220,6 +231,7 @@ impl IndexError {
             | IndexError::NoSwap { .. }
             | IndexError::KeysOfPartition { .. }
             | IndexError::Needs { .. }
+            | IndexError::LeftElsewhere { .. }
             | IndexError::TooFew { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         }
     }
@@ -312,6 +324,11 @@ impl IndexError {
                  all the same: envelope.destroy_key(..., shred => true).",
                 literal(table),
                 literal(index_column)
+            ),
+            IndexError::LeftElsewhere { index_column, partition, none } => format!(
+                "Questions would not find them. The trigger makes terms where they are taken away: UPDATE {partition} SET {} = \
+                 '{none}'. Then CALL envelope.build_index again.",
+                identifier(index_column)
             ),
             IndexError::Taken { index_column, .. } => {
                 format!("Name another column than {}.", identifier(index_column))

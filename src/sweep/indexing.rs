@@ -112,7 +112,7 @@ fn has_trigger(
 }
 
 /// All rows were brought to `goal`: notes it, unless one is left or rows need other terms by now; whether it is so. Of a
-/// partition there is nothing to note. Without a trigger that makes the terms of what is written from now on, it is not
+/// partition there is nothing to note. An error where rows of a foreign partition are left. Without a trigger that makes the terms of what is written from now on, it is not
 /// noted either.
 pub fn built(relation: pg_sys::Oid, index_column: &CStr, goal: &str) -> Result<bool> {
     pairs::end();
@@ -128,6 +128,14 @@ pub fn built(relation: pg_sys::Oid, index_column: &CStr, goal: &str) -> Result<b
     let is_done = looking::nothing_left(relation, &with_rows, goal)?;
     if !is_done || goal_of(&table, index)? != goal {
         return Ok(false);
+    }
+    if let Some(part) = looking::left_elsewhere(relation, index_column)? {
+        return Err(IndexError::LeftElsewhere {
+            index_column: encoding::to_string(index_column.to_bytes()),
+            partition: display_name(part),
+            none: if index.rule.is_tokens() { "{}" } else { "" },
+        }
+        .into());
     }
     if !has_trigger(relation, &index.column_name, |trigger| trigger.fires) {
         let no_trigger = no_trigger(relation, &index.column_name);

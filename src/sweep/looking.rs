@@ -10,7 +10,7 @@ use crate::error::{Error, Passed, Result};
 use crate::keyring::table;
 use crate::pg::local_settings::{ALL_ROWS, CATALOG_PATH, LocalSettings};
 use crate::pg::quote::Sql;
-use crate::pg::relation::{display_name, quoted_cstring};
+use crate::pg::relation::{self, display_name, quoted_cstring};
 use crate::pg::{lock, spi, xact};
 use crate::sweep::indexing::{goal_of, index_in};
 use crate::sweep::source;
@@ -93,6 +93,22 @@ pub fn index_left(
         LOOKED.set(Some(Looked { transaction: xact::number(), goal, tables, passed }));
     }
     Ok(left)
+}
+
+/// The first foreign partition of `relation` in which a row is left without its terms. It is asked of its server, whose
+/// other clients nothing keeps out meanwhile: what they write past the trigger has no terms, as here.
+pub fn left_elsewhere(relation: pg_sys::Oid, index_column: &CStr) -> Result<Option<pg_sys::Oid>> {
+    let parts = relation::partitions(relation).into_iter();
+    for part in parts.filter(|part| relation::is_foreign(*part)) {
+        let table = table::get(part)?;
+        let index = index_in(&table, index_column)?;
+        let left = left_in(part, &index.column_name, index_column, true)?;
+        let _settings = LocalSettings::of(&[CATALOG_PATH, ALL_ROWS]);
+        if !spi::oids(left.as_bytes(), &[]).map_err(Error::Corrupt)?.is_empty() {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
 }
 
 /// The OID of the table, where such a row is.
