@@ -37,9 +37,11 @@ class TcpProxy:
             while True:
                 client, _ = listener.accept()
                 with self._lock:
+                    # Taken before it counts: who waits for the count may then change it.
+                    behave = self._behave
                     self.connections += 1
                     self._open.append(client)
-                threading.Thread(target=self._serve, args=(client, self._behave), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, behave), daemon=True).start()
 
     def _serve(self, client, behave):
         try:
