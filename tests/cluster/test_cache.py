@@ -451,7 +451,7 @@ def test_warm_tables_need_no_kms(session, aws, proxy):
         assert session.execute("SELECT envelope.warm(%s)", (table,)).fetchone() == (1,)
     assert proxy.counts == {"Decrypt": 3}
     proxy.fault("*", faults.hang)
-    session.execute("SET statement_timeout = '10s'")
+    session.execute("SET statement_timeout = '60s'")
     for table in ("people", "one", "two"):
         session.execute(f"INSERT INTO {table} VALUES (2, 'w')")
         opened = session.execute(f"SELECT envelope_decrypt_text('{table}', ssn) FROM {table} WHERE id = 2")

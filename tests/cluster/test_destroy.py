@@ -234,7 +234,7 @@ def test_nobody_waits_for_who_locks_another_table(db):
     db.sql("CREATE TABLE theirs (v bytea); CREATE TABLE registered (v bytea) PARTITION BY RANGE (v)")
     db.sql("CREATE TABLE part PARTITION OF registered DEFAULT; SELECT envelope.register_column('registered', 'v')")
     with db.connect() as other, db.connect(user=db.low) as c:
-        c.execute("SET lock_timeout = '20s'")
+        c.execute("SET lock_timeout = '60s'")
         for table, end in (("registered", "ROLLBACK"), ("part", "ROLLBACK"), ("theirs", None)):
             other.execute("BEGIN")
             other.execute(f"LOCK TABLE ONLY {table}")

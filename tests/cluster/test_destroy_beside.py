@@ -201,7 +201,7 @@ def test_a_superuser_is_not_held_up_by_anybodys_registered_table(db):
     db.sql("SELECT envelope.register_column('theirs', 'v')", user=db.low)
     with db.connect(user=db.low) as writer, db.connect() as c:
         writer.execute("BEGIN; INSERT INTO theirs VALUES (1, NULL)")
-        c.execute("SET lock_timeout = '20s'")
+        c.execute("SET lock_timeout = '60s'")
         destroy(c, key_id)
     assert state(db, key_id) == "destroyed"
 

@@ -92,7 +92,7 @@ def test_nothing_is_locked_while_the_kms_is_asked(aws, proxy):
             " AND mode <> 'AccessShareLock' OR relation = 'people'::regclass",
             (c.info.backend_pid,)).fetchall()
         assert locks == []
-        other.execute("SET lock_timeout = '1s'")
+        other.execute("SET lock_timeout = '60s'")
         other.execute("ALTER TABLE people ADD COLUMN note text")
         proxy.clear()
         waiting.result()

@@ -48,7 +48,7 @@ def test_a_loan_is_not_kept_by_a_lock(db):
     db.sql(f"ALTER TABLE people OWNER TO {db.low}")
     db.sql("CREATE TABLE theirs (ssn bytea); SELECT envelope.share_keyring('people', 'theirs')")
     with db.connect() as holder, db.connect(db.low) as owner:
-        owner.execute("SET lock_timeout = '20s'")
+        owner.execute("SET lock_timeout = '60s'")
         holder.execute("BEGIN; LOCK TABLE theirs")
         with fails("55P03") as caught:
             owner.execute("SELECT envelope.unshare_keyring('people', 'theirs')")
@@ -70,7 +70,7 @@ def test_adopted_by_two_at_once(db):
         with db.connect() as c:
             # The library is loaded.
             c.execute("SELECT envelope.flush_cache()")
-            together.wait(30)
+            together.wait(60)
             try:
                 c.execute("SELECT envelope.adopt_keyring(%s, %s::text::regclass)", (left, f"t{n}"))
             except psycopg.Error as e:

@@ -265,7 +265,7 @@ class Writers:
 def gexec(db, steps):
     """Runs the steps as psql's \\gexec does: each statement by itself, nothing where there is none."""
     with db.connect() as c:
-        c.execute("SET lock_timeout = '10s'")
+        c.execute("SET lock_timeout = '60s'")
         for sql, *_ in steps:
             if sql is not None:
                 c.execute(sql)

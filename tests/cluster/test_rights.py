@@ -50,7 +50,7 @@ def test_what_another_session_changes_counts_at_once(report, change, isolation):
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_loop_that_is_running_learns_of_it_too(report, change):
     with report.connect(report.low) as c:
-        c.execute("SET statement_timeout = '20s'")
+        c.execute("SET statement_timeout = '60s'")
         loop = Work(c.execute, OPEN_FOR_EVER)
         process.wait_until(lambda: report.sleeps(c.info.backend_pid), "the loop")
         report.sql(CHANGES[change][0].format(group=report.group, low=report.low))

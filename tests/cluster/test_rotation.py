@@ -38,7 +38,7 @@ def test_a_loop_that_is_running_seals_under_the_next_key(db):
     """Else it would go on under a key that is destroyed meanwhile."""
     db.people(rows=["x"])
     with db.connect() as c:
-        c.execute("SET statement_timeout = '20s'")
+        c.execute("SET statement_timeout = '60s'")
         loop = Work(c.execute, SEAL_UNTIL_ANOTHER_KEY)
         process.wait_until(lambda: db.sleeps(c.info.backend_pid), "the loop")
         db.sql("SELECT envelope.rotate_key('people')")
@@ -100,7 +100,7 @@ def test_many_rotate_while_many_seal(db):
 
     def run(i):
         with db.connect() as c:
-            together.wait(30)
+            together.wait(60)
             for n in range(10):
                 if i < 4:
                     c.execute("SELECT envelope.rotate_key('people')")
@@ -298,7 +298,7 @@ def test_it_waits_for_no_lock(db):
             noticed = Noticed(c)
             holder.execute("BEGIN")
             holder.execute(lock)
-            c.execute("SET statement_timeout = '5s'")
+            c.execute("SET statement_timeout = '60s'")
             assert [sealed_version(c) for _ in range(3)] == [1, 1, 1], lock
             assert noticed == []
             holder.execute("ROLLBACK")
@@ -423,7 +423,7 @@ def test_it_waits_for_no_lock_on_the_catalog(db, table):
         noticed = Noticed(c)
         holder.execute("BEGIN")
         holder.execute(f"LOCK TABLE envelope.{table} IN SHARE MODE")
-        c.execute("SET statement_timeout = '5s'")
+        c.execute("SET statement_timeout = '60s'")
         assert [sealed_version(c) for _ in range(5)] == [1] * 5
         assert noticed == []
         holder.execute("ROLLBACK")

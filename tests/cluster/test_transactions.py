@@ -426,7 +426,7 @@ def bouncer(cluster, db, tmp_path):
     with pooler.in_transaction_mode(cluster, db.name, tmp_path / "bouncer.log") as port:
         # Prepared statements of the protocol belong to one server connection.
         yield lambda: psycopg.connect(host="127.0.0.1", port=port, dbname=db.name, user="postgres", autocommit=True,
-                                      connect_timeout=10, prepare_threshold=None)
+                                      connect_timeout=60, prepare_threshold=None)
 
 
 def test_two_clients_of_a_pooler(db, bouncer):

@@ -332,7 +332,7 @@ def test_others_open_and_seal_while_it_runs(released):
     """At its end it locks what sessions read of tables. They wait for that moment, and go on."""
     with released.cluster.connect(released.name) as updating, released.cluster.connect(released.name) as other:
         run = running_in(other)
-        run("SET statement_timeout = '20s'")
+        run("SET statement_timeout = '60s'")
         released.everything_opens(run)
         updating.execute(f"BEGIN; {UPDATE}")
 

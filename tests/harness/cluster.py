@@ -133,10 +133,10 @@ class Cluster:
             return
         self.postmaster.send_signal(how)
         try:
-            self.postmaster.wait(20)
+            self.postmaster.wait(60)
         except subprocess.TimeoutExpired:
             self.postmaster.send_signal(signal.SIGQUIT)
-            self.postmaster.wait(20)
+            self.postmaster.wait(60)
 
     def restart(self):
         self.stop()
@@ -197,7 +197,7 @@ class Cluster:
 
     def connect(self, dbname="postgres", user="postgres", **kw):
         kw.setdefault("autocommit", True)
-        kw.setdefault("connect_timeout", 10)
+        kw.setdefault("connect_timeout", 60)
         return _Connection.connect(host=str(self.base), port=self.port, dbname=dbname, user=user, **kw)
 
     def sql(self, query, params=None, dbname="postgres", user="postgres"):

@@ -32,7 +32,7 @@ max_client_conn = {clients}
     def answers():
         assert server.poll() is None, log.read_text()
         with contextlib.suppress(psycopg.OperationalError):
-            psycopg.connect(host="127.0.0.1", port=port, dbname=dbname, user=user, connect_timeout=10).close()
+            psycopg.connect(host="127.0.0.1", port=port, dbname=dbname, user=user, connect_timeout=60).close()
             return True
 
     try:
@@ -40,4 +40,4 @@ max_client_conn = {clients}
         yield port
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)

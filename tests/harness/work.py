@@ -47,7 +47,7 @@ def at_once(function, count, seconds=60):
     barrier = threading.Barrier(count)
 
     def run(i):
-        barrier.wait(30)
+        barrier.wait(60)
         return function(i)
 
     works = [Work(run, i) for i in range(count)]

@@ -54,7 +54,7 @@ def run(seed, seconds, sessions=8, say=print, enough=lambda counts: True, at_mos
         finally:
             stop.set()
             for t in threads:
-                t.join(30)
+                t.join(120)
         for t in threads:
             assert not t.is_alive(), "a session hangs"
             if t.problem:
