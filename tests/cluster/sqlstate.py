@@ -26,12 +26,16 @@ REFUSED_OR_BROKEN = {
 }
 
 
+# What hangs in these tests does so for twice as long, and every limit that is to end it is some seconds.
+IN_TIME = 60
+
+
 @contextlib.contextmanager
-def fails(sqlstate, within=30.0):
-    """The block fails with this SQLSTATE, in so many seconds; gives the error."""
+def fails(sqlstate):
+    """The block fails with this SQLSTATE, and not because what hung has come back; gives the error."""
     started = time.monotonic()
     with pytest.raises(psycopg.Error) as caught:
         yield caught
     took = time.monotonic() - started
     assert caught.value.sqlstate == sqlstate, f"{caught.value.sqlstate}: {caught.value}"
-    assert took < within, f"took {took:.1f} s"
+    assert took < IN_TIME, f"took {took:.1f} s"

@@ -1,6 +1,5 @@
 """envelope.verify: each value that does not open, one row, to the end of the table."""
 
-import time
 
 import psycopg
 import pytest
@@ -257,7 +256,5 @@ def test_it_can_be_cancelled(db):
         running = Work(lambda: c.execute("SELECT count(*) FROM envelope.verify('people', 'ssn')"))
         process.wait_until(lambda: db.value("SELECT state = 'active' AND query LIKE '%%verify%%' FROM pg_stat_activity "
                                             "WHERE pid = %s", (pid,)), "it runs")
-        began = time.monotonic()
         db.sql("SELECT pg_cancel_backend(%s)", (pid,))
-        error = running.error()
-        assert isinstance(error, psycopg.errors.QueryCanceled) and time.monotonic() - began < 30
+        assert running.error().sqlstate == "57014"
