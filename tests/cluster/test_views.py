@@ -172,10 +172,8 @@ def test_a_session_goes_on_after_errors(written):
           END LOOP; END $$""")
         c.execute("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(60); RETURN NEW; END$$")
         c.execute("CREATE TRIGGER z BEFORE UPDATE OF boss ON staff FOR EACH ROW EXECUTE FUNCTION slow()")
-        c.execute("SET statement_timeout = '300ms'")
         with fails("57014"):
-            c.execute("UPDATE staff_open SET boss = 'x' WHERE id = 1")
-        c.execute("RESET statement_timeout")
+            c.execute("SET statement_timeout = '300ms'; UPDATE staff_open SET boss = 'x' WHERE id = 1")
         assert c.execute("UPDATE staff_open SET ssn = 'after' WHERE id = 1 RETURNING n, ssn").fetchone() == (200, "after")
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 
 import psycopg
 import pytest
@@ -234,12 +233,12 @@ def test_fault(place, case):
                 assert provider.requests <= (1 if case in REFUSALS else ATTEMPTS), provider.requests
             assert place.kek in " ".join(filter(None, (diag.message_primary, diag.message_detail, diag.message_hint)))
             # Remembered for a moment, then asked again.
-            with fails(state, within=TIMEOUT * 2 + 10):
+            with fails(state):
                 place.opens(asks)
             for statement in ("envelope.rotate_key(%s::text::regclass)", "envelope.warm(%s::text::regclass)"):
-                with fails(state, within=TIMEOUT * 4 + 10):
+                with fails(state):
                     place.db.sql(f"SELECT {statement}", (place.name,))
-            with fails(state, within=TIMEOUT * 4 + 10):
+            with fails(state):
                 other.create_key()
             assert place.db.sql("SELECT ok, sqlstate FROM envelope.check() WHERE relation = %s",
                                 (f"public.{place.name}",)) == [(False, state)]
@@ -249,7 +248,7 @@ def test_fault(place, case):
             # An ordinary statement of this session is not touched.
             assert asks.execute("SELECT 1").fetchone() == (1,)
         if case not in provider.for_good:
-            process.wait_until(lambda: opens_again(place, asks), "the session that was refused opens again", seconds=10)
+            process.wait_until(lambda: opens_again(place, asks), "the session that was refused opens again")
             assert place.opens()
             place.insert(asks)
             other.create_key().insert()
@@ -273,12 +272,8 @@ def test_slow(place, case):
     with place.provider.fault(case, place.kek):
         assert place.opens()
         with place.db.connect() as c:
-            c.execute("SET statement_timeout = '200ms'")
-            started = time.monotonic()
             with fails("57014"):
-                place.opens(c)
-            assert time.monotonic() - started < 5
-            c.execute("RESET statement_timeout")
+                c.execute(f"SET statement_timeout = '200ms'; {place.opening}")
             assert place.opens(c)
 
 
@@ -298,7 +293,7 @@ def test_cancelled_and_terminated_while_it_hangs(place, case):
             process.wait_until(lambda: place.provider.requests != 0, "it was asked")
             process.wait_until(lambda: place.db.value(waiting, (c.info.backend_pid,)), "the session waits")
             assert place.db.value(f"SELECT {how}(%s)", (c.info.backend_pid,))
-            assert asking.error(20).sqlstate == state
+            assert asking.error().sqlstate == state
             c.close()
     assert place.opens()
 
