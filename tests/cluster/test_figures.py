@@ -22,7 +22,7 @@ PRELOADED = {
     "shared_preload_libraries": "pgrx-example",
     "max_prepared_transactions": "5",
     # Each request is seen, and its time.
-    "envelope.kms_timeout": "2s",
+    "envelope.kms_timeout": "4s",
     # The SDK's pauses between attempts are random and long beside these tests.
     "envelope.kms_max_attempts": "1",
 }
@@ -287,7 +287,7 @@ def test_who_does_not_wait_for_the_answer_is_counted_all_the_same(db, proxy, end
     held = proxy.hold("Decrypt")
     with db.patient() as c:
         if end == "statement_timeout":
-            c.execute("SET statement_timeout = '500ms'")
+            c.execute("SET statement_timeout = '3s'")
         work = Work(c.execute, OPEN)
         held()
         if end != "statement_timeout":
@@ -456,8 +456,10 @@ def test_waits_bear_a_name(db, proxy):
     with db.patient() as c:
         work = Work(c.execute, OPEN)
         held()
-        waits = db.sql("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", (c.info.backend_pid,))
-        named = "EnvelopeKms" if c.info.server_version >= 170000 else "Extension"
-        assert waits == [("Extension", named)]
+        waits = ("SELECT wait_event FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Extension' "
+                 "AND wait_event IS NOT NULL")
+        # The request may be there before the session waits for its answer.
+        [(name,)] = process.wait_until(lambda: db.sql(waits, (c.info.backend_pid,)), "it waits")
+        assert name == ("EnvelopeKms" if c.info.server_version >= 170000 else "Extension")
         proxy.clear()
         work.result()

@@ -20,7 +20,7 @@ def two_keks(own_cluster, moto, proxy):
         "envelope.allowed_keks": "aws-kms://arn:aws:kms:*",
         "envelope.aws_region": kms.REGION,
         "envelope.aws_endpoint_url": proxy.url,
-        "envelope.kms_timeout": "1500ms",
+        "envelope.kms_timeout": "4s",
         "envelope.kms_max_attempts": "1",
     }
     db = Database(own_cluster(conf=conf, env=kms.CREDENTIALS).start())
@@ -32,7 +32,8 @@ def two_keks(own_cluster, moto, proxy):
 
 def test_who_waits_is_served_by_the_kek_that_steps_in(two_keks, proxy):
     db, first = two_keks
-    slow = faults.delay(0.7)
+    # Both together take longer than one may.
+    slow = faults.delay(1.5)
     proxy.fault("Decrypt", lambda x: (faults.hang if x.request["KeyId"] in first else slow)(x))
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         sessions = [db.connect() for _ in range(6)]

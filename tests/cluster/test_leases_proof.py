@@ -156,7 +156,7 @@ def test_the_asker_ends_and_another_takes_over(db, way, step, how):
     is_asking = getattr(way, step)()
     with Crowd(db) as crowd:
         if how in ("statement_timeout", "kms_timeout"):
-            crowd.asker.execute(f"SET {how if how == 'statement_timeout' else 'envelope.kms_timeout'} = '3s'")
+            crowd.asker.execute(f"SET {how if how == 'statement_timeout' else 'envelope.kms_timeout'} = '5s'")
         if how == "client gone":
             crowd.asker.execute("SET client_connection_check_interval = '200ms'")
         crowd.start(is_asking)
@@ -210,7 +210,7 @@ def test_an_asker_that_stands_still(db, way):
     is_asking = way.in_request()
     with Crowd(db) as crowd:
         for session in crowd.sessions:
-            session.execute("SET envelope.kms_timeout = '2s'")
+            session.execute("SET envelope.kms_timeout = '5s'")
         crowd.start(is_asking)
         pid = crowd.asker.info.backend_pid
         os.kill(pid, signal.SIGSTOP)
@@ -264,7 +264,7 @@ def test_an_end_that_a_block_catches(db, way, step, how):
     is_asking = getattr(way, step)()
     with Crowd(db, statement=CATCHES) as crowd:
         if how != "cancel":
-            crowd.asker.execute(f"SET {how if how == 'statement_timeout' else 'envelope.kms_timeout'} = '3s'")
+            crowd.asker.execute(f"SET {how if how == 'statement_timeout' else 'envelope.kms_timeout'} = '5s'")
         crowd.asker.execute("BEGIN")
         crowd.start(is_asking)
         if how == "cancel":
@@ -332,7 +332,7 @@ def test_one_who_waits_ends_alone(db, way, how, sqlstate):
     with Crowd(db) as crowd:
         leaves, works = crowd.others[0], crowd.waiting
         if how.endswith("timeout"):
-            leaves.execute(f"SET {how if how == 'statement_timeout' else 'envelope.kms_timeout'} = '2s'")
+            leaves.execute(f"SET {how if how == 'statement_timeout' else 'envelope.kms_timeout'} = '5s'")
         if how == "client gone":
             leaves.execute("SET client_connection_check_interval = '200ms'")
         crowd.start(is_asking)
@@ -358,7 +358,7 @@ def test_who_waits_may_hold_what_the_asker_would_want(db, way):
     with Crowd(db, 2) as crowd, db.connect() as holder:
         crowd.asker.execute("BEGIN")
         crowd.start(is_asking)
-        holder.execute("BEGIN; SET LOCAL lock_timeout = '10s'; LOCK TABLE envelope.wrapped_key, envelope.data_key, envelope.keyring, "
+        holder.execute("BEGIN; SET LOCAL lock_timeout = '60s'; LOCK TABLE envelope.wrapped_key, envelope.data_key, envelope.keyring, "
                        "envelope.keyring_table IN ACCESS EXCLUSIVE MODE")
         held_up = Work(holder.execute, OPEN)
         process.wait_until(lambda: waits(db, holder), "it waits")
@@ -374,6 +374,8 @@ def test_who_waits_is_seen_to(db, way):
     is_asking = way.in_request()
     with Crowd(db, 2) as crowd:
         crowd.start(is_asking)
+        # The request may be there before the asker waits for its answer.
+        process.wait_until(lambda: waits(db, crowd.asker), "it waits")
         events = [db.value("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", (session.info.backend_pid,))
                   for session in crowd.sessions]
         if crowd.asker.info.server_version >= 170000:
