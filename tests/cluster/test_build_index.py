@@ -271,7 +271,7 @@ def test_it_goes_on_where_it_was_cut_off(db):
     for _ in range(3):
         with db.connect() as c:
             pid = c.info.backend_pid
-            calling = Work(c.execute, build(more=", pause => '50 ms'"))
+            calling = Work(c.execute, build(more=", pause => '1 min'"))
             process.wait_until(lambda: db.value(
                 "SELECT coalesce(max(rows_done), 0) FROM envelope.progress WHERE work = 'index'") > done, "rows are done")
             db.sql("SELECT pg_terminate_backend(%s)", (pid,))
@@ -473,11 +473,14 @@ def test_terms_that_change_meanwhile(db, memory):
     """A wrong term that comes while rows are brought to theirs: it is found by the look at the end."""
     fill(db, rows=600)
     add(db)
-    with db.connect() as c:
+    with db.connect() as c, db.connect() as holder:
+        # So that it does not end before.
+        holder.execute("BEGIN; SELECT FROM t WHERE id = 600 FOR UPDATE")
         c.execute(f"SET maintenance_work_mem = '{memory}'")
-        building = Work(c.execute, build(more=", pause => '50 ms'"))
+        building = Work(c.execute, build(more=", row_lock_timeout => '1 min'"))
         process.wait_until(lambda: db.value("SELECT count(*) FROM t WHERE ix IS NOT NULL") >= 100, "rows are done")
         past_the_trigger(db, "UPDATE t SET ix = (SELECT ix FROM t WHERE id = 1) WHERE id IN (5, 30)")
+        holder.execute("COMMIT")
         building.result()
     assert is_built(db) and faults(db) == []
 
