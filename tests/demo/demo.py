@@ -114,7 +114,7 @@ def in_transit(ends, keep):
         "envelope.default_kek": f"vault+http://{address}/transit/keys/demo",
         "envelope.vault_auth": "jwt",
         "envelope.vault_role": "demo",
-        "envelope.vault_jwt_file": files.write("jwt", issuer.token("postgres", lives=7 * 86400)),
+        "envelope.vault_jwt_file": files.write("jwt", issuer.token("postgres")),
     }, {}
 
 

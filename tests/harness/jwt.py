@@ -11,6 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from . import process
 
+# Longer than any run of the tests, on any machine.
+LONG = 7 * 86400
+
 
 class Issuer:
     """Signs tokens for one audience (ES256)."""
@@ -21,7 +24,7 @@ class Issuer:
         self.public_key = self._key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
-    def token(self, subject, audience=None, lives=600, **claims):
+    def token(self, subject, audience=None, lives=LONG, **claims):
         now = int(time.time())
         body = {"sub": subject, "aud": audience or self.audience, "iat": now, "nbf": now - 60, "exp": now + lives,
                 **claims}
@@ -29,7 +32,7 @@ class Issuer:
         r, s = utils.decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{_part(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
-    def service_account(self, namespace, name, lives=600):
+    def service_account(self, namespace, name, lives=LONG):
         """A projected token of Kubernetes."""
         account = {"namespace": namespace, "serviceaccount": {"name": name, "uid": f"uid-{namespace}-{name}"}}
         return self.token(f"system:serviceaccount:{namespace}:{name}", [self.audience], lives,

@@ -238,7 +238,7 @@ class OpenBao:
             rules.append(f'path "{mount}/keys/{key}" {{ capabilities = ["read"] }}')
         self.policy(name, "\n".join(rules), namespace)
 
-    def token(self, *policies, type="batch", ttl="1h", namespace=None, **more):
+    def token(self, *policies, type="batch", ttl="24h", namespace=None, **more):
         """A token with these policies. A batch token cannot be revoked, a service token can."""
         body = {"policies": list(policies), "type": type, "ttl": ttl, "no_parent": type != "batch", **more}
         return self.request("POST", "auth/token/create", body, namespace=namespace)["auth"]["client_token"]
@@ -279,7 +279,7 @@ class OpenBao:
 
     # -- auth methods -------------------------------------------------------------------------------------------
 
-    def approle(self, role, *policies, mount="approle", namespace=None, type="batch", ttl="1h", **more):
+    def approle(self, role, *policies, mount="approle", namespace=None, type="batch", ttl="24h", **more):
         """A role of AppRole; its role_id and a secret_id."""
         path = f"auth/{mount}/role/{role}"
         body = {"token_policies": list(policies), "token_type": type, "token_ttl": ttl, **more}
@@ -291,7 +291,7 @@ class OpenBao:
         made = self.request("POST", f"auth/{mount}/role/{role}/secret-id", namespace=namespace)
         return made["data"]["secret_id"]
 
-    def jwt_role(self, role, issuer, *policies, mount="jwt", namespace=None, type="batch", ttl="1h", **more):
+    def jwt_role(self, role, issuer, *policies, mount="jwt", namespace=None, type="batch", ttl="24h", **more):
         """A role for the tokens of a harness.jwt.Issuer, which need no more than its public key."""
         self.request("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [issuer.public_key]},
                      namespace=namespace)
@@ -299,7 +299,7 @@ class OpenBao:
                 "token_policies": list(policies), "token_type": type, "token_ttl": ttl, **more}
         self.request("POST", f"auth/{mount}/role/{role}", body, namespace=namespace)
 
-    def kubernetes_role(self, role, api, *policies, mount="kubernetes", type="batch", ttl="1h", **more):
+    def kubernetes_role(self, role, api, *policies, mount="kubernetes", type="batch", ttl="24h", **more):
         """A role for the service accounts that a harness.jwt.TokenReview vouches for."""
         config = {"kubernetes_host": api.url, "kubernetes_ca_cert": self.authority.ca.read_text(),
                   "token_reviewer_jwt": api.reviewer, "disable_local_ca_jwt": True}
@@ -308,7 +308,7 @@ class OpenBao:
                 "token_policies": list(policies), "token_type": type, "token_ttl": ttl, **more}
         self.request("POST", f"auth/{mount}/role/{role}", body)
 
-    def cert_role(self, role, certificate, *policies, mount="cert", type="batch", ttl="1h", **more):
+    def cert_role(self, role, certificate, *policies, mount="cert", type="batch", ttl="24h", **more):
         """A role for whoever shows this client certificate, or one that it signed."""
         body = {"certificate": pathlib.Path(certificate).read_text(), "token_policies": list(policies),
                 "token_type": type, "token_ttl": ttl, **more}
