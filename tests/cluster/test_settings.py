@@ -258,7 +258,7 @@ def raw_session(db, user, settings, query):
     packet = struct.pack("!i", 196608) + pairs + b"\0"
     text = query.encode() + b"\0"
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(10)
+        s.settimeout(60)
         s.connect(f"{db.cluster.base}/.s.PGSQL.{db.cluster.port}")
         s.sendall(struct.pack("!i", len(packet) + 4) + packet)
         s.sendall(b"Q" + struct.pack("!i", len(text) + 4) + text + b"X" + struct.pack("!i", 4))
