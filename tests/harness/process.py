@@ -13,6 +13,8 @@ from . import place
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
+# Of the ports that this process was given.
+_marks = []
 
 
 def spawn(argv, *, env, log, as_server_user=False, outlive=False):
@@ -68,14 +70,28 @@ def outgoing_ports():
 
 
 def free_port():
-    """One that no connection can have when a server comes to listen there, or comes back."""
+    """One that nobody else can have when a server comes to listen there, or comes back: no connection, and no other process
+    of the tests."""
     outgoing = outgoing_ports()
     candidates = range(10_000, outgoing.start) or range(outgoing.stop, 65_536) or outgoing
     while True:
         port = random.choice(candidates)
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
+            _reserve(port)
             return port
+
+
+def _reserve(port):
+    """Until this process ends no other of the tests is given it; fails where it has been."""
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        # A name of no file, gone with its socket.
+        mark.bind(f"\0envelope-test-port-{port}")
+    except OSError:
+        mark.close()
+        raise
+    _marks.append(mark)
 
 
 def children(pid):
