@@ -206,7 +206,8 @@ def test_a_second_column_takes_the_place_of_a_unique_one(db):
     db.sql(build("ix_2"))
     db.sql("CREATE UNIQUE INDEX CONCURRENTLY ON t (ix_2)")
     db.sql("SELECT envelope.swap_index('t', 'ix', 'ix_2')")
-    time.sleep(0.3)
+    written = db.value("SELECT max(id) FROM t")
+    process.wait_until(lambda: db.value("SELECT max(id) FROM t") > written, "it goes on")
     stop.append(True)
     values, refused = writer.result()
     assert values == refused > 0
