@@ -15,7 +15,7 @@ LONG = ["test_kmip.py", "test_kmip_docs.py", "test_localstack.py"]
 collect_ignore = [] if os.environ.get("ENVELOPE_KMS") == "all" else LONG
 
 # One operation with its tries. What hangs does so for much longer.
-TIMEOUT, ATTEMPTS = 2, 2
+TIMEOUT, ATTEMPTS = 3, 2
 _numbers = itertools.count(1)
 
 
