@@ -105,7 +105,8 @@ def people(request, cluster):
     encoding = request.param
     db = Database(cluster)
     if encoding != "UTF8":
-        db.name = f"real_{encoding.lower()}"
+        # A process of the tests may come back to this one after it was at another.
+        db.name = f"{db.name}_{encoding.lower()}"
         cluster.sql(f"CREATE DATABASE {db.name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
         db.sql('CREATE EXTENSION "pgrx-example"')
     python = {"UTF8": "utf-8", "LATIN1": "iso8859-1", "LATIN5": "iso8859-9"}[encoding]
