@@ -12,7 +12,7 @@ FEATURES ?= kms-aws kms-vault
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check site site-look rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -54,6 +54,12 @@ check: rust-check setup ## format, lints, dependencies, install script
 	tests/run/check.sh
 	tests/setup/install.sh dev
 	tests/run/pgspot.sh
+
+site: ## the documentation as a site, in target/site (its links are checked)
+	@tests/run/site.sh
+
+site-look: ## the site in Chromium, wide and narrow, light and dark, by axe-core (PAGES= some of them)
+	@tests/run/site-look.sh $(PAGES)
 
 # Said at once, and not after minutes of building.
 rust-check rust-asan:

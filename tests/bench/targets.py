@@ -165,7 +165,7 @@ def of_size(result):
         what = f"{way} {named(size)}"
         if size == 16:
             yield at_most(f"{what}: pgcrypto aes-256-cbc", m["ours"] / m["pgcrypto"], 0.25)
-            yield at_most(f"{what}: <code>v || v</code> + {m['library']}", m["ours"] / m["floor"], 1.5)
+            yield at_most(f"{what}: <code>v &#124;&#124; v</code> + {m['library']}", m["ours"] / m["floor"], 1.5)
         elif size in (1024, 65_536, 1_048_576):
             yield at_most(f"{what}: a copy + {m['library']}", m["ours"] / m["floor"], 1.3)
 

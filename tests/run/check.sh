@@ -14,6 +14,7 @@ for kms in "" $ALL_KMS; do
     cargo check --quiet --lib "$DEV_BUILD_FLAGS" --no-default-features --features "pg$pg pg_test $kms"
 done
 PGRX_TEST_SKIP=1 cargo test --quiet --lib --no-default-features --features "pg$pg pg_test" kms::
+tests/run/site.sh
 use_tool cargo-deny 0.20.2
 # Not advisories: their database is not a package of any registry.
 cargo deny check bans licenses sources

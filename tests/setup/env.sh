@@ -23,7 +23,7 @@ MONITORING=${ENVELOPE_MONITORING:-${VENV%/*}/monitoring}
 # home directory may be closed to that user; a checkout has trees of its own, so that two do not mix their builds.
 TREES=${ENVELOPE_TREES:-/var/tmp/pgrx-example-$(id -u)-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)}
 
-# Cargo's subcommands that are built from source (tool.sh). All checkouts of a user share them, each in a directory
+# Programs that cargo builds from source (tool.sh), its own subcommands most of them. All checkouts of a user share them, each in a directory
 # named after its version and Rust's; `make clean` leaves them. Without a home to write to, each checkout has its own.
 TOOLS=${ENVELOPE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/pgrx-example/tools}
 { mkdir -p "$TOOLS" && [ -w "$TOOLS" ]; } 2>/dev/null || TOOLS=$TARGET/tools
@@ -54,7 +54,15 @@ cargo_pgrx_version() { sed -n 's/^pgrx = "=\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
 
 # Where a cargo subcommand of one version is: tool NAME VERSION.
 tool() { echo "$TOOLS/$1-$2-rust-$(cd "$ROOT" && rustc --version | cut -d' ' -f2)"; }
-has_tool() { [ "$(cargo "${1#cargo-}" --version 2>/dev/null)" = "$1 $2" ]; }
+# What it says of itself: `cargo-deny 0.20.2`, `mdbook v0.5.4`.
+has_tool() {
+    local said
+    case $1 in
+    cargo-*) said=$(cargo "${1#cargo-}" --version 2>/dev/null) ;;
+    *) said=$("$1" --version 2>/dev/null) ;;
+    esac
+    [ "${said/ v/ }" = "$1 $2" ]
+}
 # Puts it on the PATH, and builds it where nobody has: use_tool NAME VERSION.
 use_tool() {
     ! has_tool "$1" "$2" || return 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a cargo subcommand for all checkouts of this user: tool.sh NAME VERSION; see TOOLS in env.sh.
+# Builds a program for all checkouts of this user: tool.sh NAME VERSION; see TOOLS in env.sh.
 source "$(dirname "$0")/env.sh"
 
 name=${1:?a crate} version=${2:?its version}

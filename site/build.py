@@ -1,0 +1,94 @@
+"""The documentation as a book: python site/build.py [MDBOOK], into target/site.
+
+docs/README.md is the table of contents, for readers of the repository and for the site: each `## ` is a part, each
+line of a list a chapter with its first link, and its other links are below that. Pages stand in the book where they
+stand in the repository, so that relative links lead to the same place in both.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+BOOK = TARGET / "book"
+CONTENTS = ROOT / "docs" / "README.md"
+LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def main(mdbook="mdbook"):
+    chapters = contents()
+    shutil.rmtree(BOOK, ignore_errors=True)
+    shutil.rmtree(TARGET / "site", ignore_errors=True)
+    source = BOOK / "src"
+    source.mkdir(parents=True)
+    (source / "SUMMARY.md").write_text(summary(chapters))
+    pages = {page for _, _, page in chapters if page}
+    for page in pages:
+        place(page, source)
+        for file in set(linked(page)) - pages:
+            if file.suffix == ".md":
+                sys.exit(f"{page.relative_to(ROOT)} links to {file.relative_to(ROOT)}, which docs/README.md does not list")
+            place(file, source)
+    for file in ("book.toml", "site.css", "site.js"):
+        shutil.copy(ROOT / "site" / file, BOOK / file)
+    subprocess.run([mdbook, "build", BOOK], check=True, env=os.environ | {"RUST_LOG": os.environ.get("RUST_LOG", "warn")})
+
+
+def contents():
+    """Depth, title and page of each chapter; a part has no page."""
+    found = []
+    # An item goes on in the lines that are indented.
+    text = re.sub(r"\n +", " ", CONTENTS.read_text())
+    for line in text.splitlines():
+        if line.startswith("## "):
+            found.append((0, line[3:], None))
+        elif line.startswith("- "):
+            for depth, (title, target) in enumerate(LINK.findall(line)):
+                if "#" not in target:
+                    found.append((min(depth, 1), title, (CONTENTS.parent / target).resolve()))
+    # It is a page itself.
+    return [(0, "All pages", CONTENTS), *found]
+
+
+def summary(chapters):
+    lines = ["# Summary", ""]
+    for depth, title, page in chapters:
+        if not page:
+            lines += ["", f"# {title}", ""]
+        else:
+            lines.append(f"{'    ' * depth}- [{title}]({page_name(page.relative_to(ROOT).as_posix())})")
+    return "\n".join(lines) + "\n"
+
+
+def linked(page):
+    """The files of this repository to which the page links."""
+    for _, target in LINK.findall(re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.S | re.M)):
+        path = target.partition("#")[0]
+        if path and not re.match(r"[a-z]+:", path):
+            file = (page.parent / path).resolve()
+            if not file.is_file():
+                sys.exit(f"{page.relative_to(ROOT)} links to {target}, which is no file")
+            yield file
+
+
+def place(file, source):
+    to = source / page_name(file.relative_to(ROOT).as_posix())
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".md":
+        to.write_text(LINK.sub(lambda link: page_name(link[0]), file.read_text()))
+    else:
+        shutil.copyfile(file, to)
+
+
+def page_name(path):
+    """What the repository shows of a directory is README.md, on a site it is index.html. mdBook renames the page, but not
+    what links to it."""
+    return re.sub(r"\bREADME\.md\b", "index.md", path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
