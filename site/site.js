@@ -15,6 +15,8 @@
     label.replaceWith(button);
   }
   document.getElementById("mdbook-menu-bar")?.setAttribute("role", "banner");
+  // The corner of a table heads nothing.
+  for (const corner of document.querySelectorAll("th:empty")) corner.replaceWith(document.createElement("td"));
   // What is wider than the screen scrolls by itself, and can be reached by the keyboard then.
   const reachable = () => {
     for (const box of document.querySelectorAll("pre > code, .table-wrapper, p:has(> img)")) {
