@@ -178,6 +178,46 @@ def test_functions_has_every_table_of_the_catalog(db):
     assert sorted(shown) == sorted(name for (name,) in tables)
 
 
+OF_THE_EXTENSION = """
+  FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND d.deptype = 'e'
+    AND e.extname = 'pgrx-example'
+"""
+WHEN = {"a": "in assignments", "e": "explicit", "i": "implicit"}
+
+
+def test_functions_has_every_cast(db):
+    text = (DOCS / "functions.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) to `([^`]+)` \| ([a-z ]+) \|", text, re.M)
+    shown = [(source.replace("char(n)", "character"), target, when) for cell, target, when in rows
+             for source in re.findall(r"`([^`]+)`", cell)]
+    shown = [(*db.sql("SELECT %s::regtype::text, %s::regtype::text", (source, target))[0], when) for source, target, when in shown]
+    casts = db.sql("SELECT k.castsource::regtype::text, k.casttarget::regtype::text, k.castcontext::text"
+                   f" {OF_THE_EXTENSION} JOIN pg_cast k ON d.classid = 'pg_cast'::regclass AND k.oid = d.objid")
+    assert sorted(shown) == sorted((source, target, WHEN[context]) for source, target, context in casts)
+
+
+def test_functions_has_every_other_object(db):
+    """Whatever is neither a function, a view, a type, a table nor a cast."""
+    section = (DOCS / "functions.md").read_text().partition("## Other objects")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| `([^`]+)`", section, re.M)
+    others = db.sql(f"SELECT i.type || ' ' || i.identity {OF_THE_EXTENSION}, pg_identify_object(d.classid, d.objid, 0) AS i"
+                    " WHERE i.type NOT IN ('function', 'procedure', 'view', 'table', 'type', 'cast')")
+    assert sorted(shown) == sorted(name for (name,) in others)
+
+
+def test_functions_has_every_wait_event():
+    """By the names that the library gives them."""
+    section = (DOCS / "functions.md").read_text().partition("## Wait events")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| `(\w+)`", section, re.M)
+    sources = "".join(source.read_text() for source in (place.ROOT / "src" / "pg").rglob("*.rs"))
+    named = re.findall(r'\bnamed\(&\w+, c"(\w+)"\)', sources)
+    assert len(named) > 1 and sorted(shown) == sorted(named)
+    # Before 17 no event has a name of its own.
+    if place.major() >= 17:
+        library = (place.PG_BIN.parent / "lib" / "pgrx-example.so").read_bytes()
+        assert all(name.encode() + b"\0" in library for name in named)
+
+
 def test_each_function_for_users_has_a_heading_and_an_example(db):
     text = (DOCS / "functions.md").read_text().partition("## Internal functions")[0]
     entries = re.findall(r"^### (\S+)\n(.*?)(?=^##)", text, re.S | re.M)
@@ -216,6 +256,10 @@ def test_errors_has_every_sqlstate():
     raised = {code_of[name] for source in sources for name in re.findall(r"\bERRCODE_\w+", source.read_text())}
     shown = re.findall(r"^### ([0-9A-Z]{5}) ([a-z_]+)$", (DOCS / "errors.md").read_text(), re.M)
     assert len(raised) > 20
+    # What PL/pgSQL raises, by its names for them.
+    scripts = [script for script in (place.ROOT / "sql").glob("*.sql") if "--" not in script.name]
+    in_sql = {name for script in scripts for name in re.findall(r"ERRCODE = '(\w+)'", script.read_text())}
+    assert len(in_sql) > 3 and in_sql <= {condition for _, condition in shown}
     assert sorted(code for code, _ in shown) == sorted(raised)
     # The second word is the name by which PL/pgSQL knows it, if it knows one.
     for code, condition in shown:
