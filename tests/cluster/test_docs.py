@@ -276,6 +276,7 @@ def test_what_the_documents_name_exists(db):
             "SELECT 'envelope.' || proname FROM pg_proc WHERE pronamespace = 'envelope'::regnamespace UNION "
             "SELECT 'envelope.' || relname FROM pg_class WHERE relnamespace = 'envelope'::regnamespace UNION "
             "SELECT 'envelope.' || typname FROM pg_type WHERE typnamespace = 'envelope'::regnamespace UNION "
+            "SELECT 'envelope.' || opcname FROM pg_opclass WHERE opcnamespace = 'envelope'::regnamespace UNION "
             "SELECT evtname FROM pg_event_trigger UNION SELECT name FROM pg_settings")}
     named = {(page.name, name) for page in pages() for name in re.findall(r"(?<![\w/.])envelope[._][a-z]\w*", page.read_text())}
     # tests/monitoring has that the page tells of those, and of no other.
