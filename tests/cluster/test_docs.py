@@ -22,9 +22,13 @@ ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):\d+:key/[0-9a-f-]+")
 STATEMENT = re.compile(r"((?:\$\$.*?\$\$|.)+?)(?:;|(?<=\\gexec))[ \t]*(?:--[ \t]*([^\n]*))?$", re.S | re.M)
 
 
+# Pages that stand beside the code.
+BESIDE = [place.ROOT / name for name in ("SECURITY.md", "SECURITY-REVIEW.md", "CONTRIBUTING.md")]
+
+
 def pages():
     """Every page for people, but those on how tests and findings are kept."""
-    return [README, place.ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
+    return [README, *BESIDE, *sorted(DOCS.rglob("*.md"))]
 
 
 def sql_blocks(text):
@@ -319,9 +323,28 @@ def test_links_lead_somewhere():
     assert links > 50
 
 
+def test_files_that_the_documents_name_exist():
+    """With their paths, as the pages beside the code have them: docs/architecture.md has those within a wing."""
+    named = {(page.name, path) for page in BESIDE
+             for path in re.findall(r"`((?:src|sql|tests|fuzz|monitoring|site|docs)/[\w./-]+)`", page.read_text())}
+    assert len(named) > 50
+    assert not sorted((page, path) for page, path in named if not (place.ROOT / path).exists())
+
+
+def test_no_unsafe_code_where_the_review_says_so():
+    [line] = re.findall(r"^- None in (.*?)\. A test", (place.ROOT / "SECURITY-REVIEW.md").read_text(), re.M | re.S)
+    wings = re.findall(r"`(src/\w+)`", line)
+    assert len(wings) > 5
+    for wing in wings:
+        sources = [*(place.ROOT / wing).rglob("*.rs"), *place.ROOT.glob(f"{wing}.rs")]
+        assert sources
+        assert not [source for source in sources if re.search(r"\bunsafe\b", re.sub(r"//.*|unsafe_code", "", source.read_text()))]
+
+
 def test_the_index_has_every_page():
     index = (DOCS / "README.md").read_text()
     pages = [name(page) for page in DOCS.rglob("*.md") if page != DOCS / "README.md"]
+    pages += [f"../{page.name}" for page in BESIDE]
     assert not [page for page in pages if f"({page})" not in index]
 
 
