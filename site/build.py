@@ -50,8 +50,8 @@ def contents():
             for depth, (title, target) in enumerate(LINK.findall(line)):
                 if "#" not in target:
                     found.append((min(depth, 1), title, (CONTENTS.parent / target).resolve()))
-    # It is a page itself.
-    return [(0, "All pages", CONTENTS), *found]
+    # It is a page itself, behind the one that begins the site.
+    return [*found[:2], (0, "All pages", CONTENTS), *found[2:]]
 
 
 def summary(chapters):
