@@ -25,14 +25,19 @@ def main(mdbook="mdbook"):
     shutil.rmtree(TARGET / "site", ignore_errors=True)
     source = BOOK / "src"
     source.mkdir(parents=True)
-    (source / "SUMMARY.md").write_text(summary(chapters))
-    pages = {page for _, _, page in chapters if page}
+    pages = [page for _, _, page in chapters if page]
+    more = []
     for page in pages:
         place(page, source)
-        for file in set(linked(page)) - pages:
-            if file.suffix == ".md":
-                sys.exit(f"{page.relative_to(ROOT)} links to {file.relative_to(ROOT)}, which docs/README.md does not list")
-            place(file, source)
+        for file in sorted(set(linked(page))):
+            if file.suffix != ".md":
+                place(file, source)
+            elif file not in pages:
+                pages.append(file)
+                more.append((0, re.search(r"^# (.*)", file.read_text(), re.M)[1], file))
+    # Pages that a page links to, and the table of contents does not have.
+    chapters += [(0, "More", None), *more] if more else []
+    (source / "SUMMARY.md").write_text(summary(chapters))
     for file in ("book.toml", "site.css", "site.js"):
         shutil.copy(ROOT / "site" / file, BOOK / file)
     subprocess.run([mdbook, "build", BOOK], check=True, env=os.environ | {"RUST_LOG": os.environ.get("RUST_LOG", "warn")})
@@ -70,8 +75,10 @@ def linked(page):
         path = target.partition("#")[0]
         if path and not re.match(r"[a-z]+:", path):
             file = (page.parent / path).resolve()
+            if file.is_dir():
+                file /= "README.md"
             if not file.is_file():
-                sys.exit(f"{page.relative_to(ROOT)} links to {target}, which is no file")
+                sys.exit(f"{page.relative_to(ROOT)} links to {target}, which is no file, nor a directory with a README.md")
             yield file
 
 
@@ -79,9 +86,17 @@ def place(file, source):
     to = source / page_name(file.relative_to(ROOT).as_posix())
     to.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".md":
-        to.write_text(LINK.sub(lambda link: page_name(link[0]), file.read_text()))
+        to.write_text(LINK.sub(lambda link: page_name(to_page(link[0], link[2], file)), file.read_text()))
     else:
         shutil.copyfile(file, to)
+
+
+def to_page(link, target, page):
+    """A link to a directory leads to its page."""
+    path, _, anchor = target.partition("#")
+    if path and not re.match(r"[a-z]+:", path) and (page.parent / path).is_dir():
+        return link.replace(target, f"{path.rstrip('/')}/README.md{'#' * bool(anchor)}{anchor}")
+    return link
 
 
 def page_name(path):
