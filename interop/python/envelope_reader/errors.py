@@ -4,6 +4,7 @@ NAMES = {
     "not_sealed": "these bytes are no sealed value",
     "other_key": "the value was sealed under another data key",
     "does_not_open": "the bytes were changed, or the context is another",
+    "long_iv": "an IV of more than 128 bytes: let the token open it",
     "wrong_length": "a key has 32 bytes",
     "not_a_wrap": "these bytes are no wrapped key",
     "other_kek": "the data key was wrapped by another KEK",

@@ -58,6 +58,8 @@ def float4(text):
         near, = struct.unpack(">f", struct.pack(">f", wide))
     except OverflowError:
         return None
+    if math.isinf(near):
+        return None
     bits, = struct.unpack(">i", struct.pack(">f", abs(near)))
     around = [struct.unpack(">f", struct.pack(">i", one))[0] for one in (bits - 1, bits, bits + 1) if 0 <= one]
     around = [one for one in around if not math.isinf(one)]

@@ -14,6 +14,8 @@ FILE_MARKER, TOKEN_MARKER = b"\xf7\x57", b"\xf7\x58"
 HEADER = 18
 FILE_WRAP = HEADER + xaes.NONCE + keys.KEY + xaes.TAG
 SHORTEST_IV = 12
+# What OpenSSL takes.
+LONGEST_IV = 128
 
 
 def unwrap_by_file(kek, wrapped, encryption_context):
@@ -47,6 +49,8 @@ def unwrap_by_token_key(kek, wrapped, encryption_context):
     associated = token_associated_data(encryption_context)
     keys.checked(kek)
     iv, ciphertext, tag = token_wrap(wrapped)
+    if len(iv) > LONGEST_IV:
+        raise EnvelopeError("long_iv")
     cipher = Cipher(algorithms.AES(kek), modes.GCM(iv, tag)).decryptor()
     cipher.authenticate_additional_data(associated)
     try:
