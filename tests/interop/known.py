@@ -34,6 +34,11 @@ def envelope_1():
         yield asked(f"envelope-1 row context {i}", "row_context", {"tag": v["tag"], "parts": v["values"]}, v["context"])
 
 
+    for i, v in enumerate(vectors["index_terms"]):
+        given = {"data_key": v["index_dek"], "label": v["label"], "rule": v["rule"], "payload": v["value"], "n": v["n"]}
+        yield asked(f"envelope-1 index term {i}", "term", given, v["term"])
+
+
 def contexts_1():
     for v in read("contexts-1")["contexts"] + read("search-1")["encryption_contexts"]:
         yield asked("contexts-1", "context_json", {"context": v["context"]}, v["form"])

@@ -1,5 +1,6 @@
 // Arrays: JSON of nested arrays, whose elements are strings or null, with one text for each.
 
+import { isUtf8 } from 'node:buffer';
 import { quoted } from './context.js';
 
 const DEPTH = 6;
@@ -21,6 +22,7 @@ function isShortest(raw) {
 
 /** Nested arrays of bytes and null; undefined if it is no form. The sizes of all arrays at one depth are the same. */
 export function elements(form) {
+  if (!isUtf8(form)) return undefined;
   const text = form.toString('latin1');
   if (text === '[]') return [];
   const stack = [];

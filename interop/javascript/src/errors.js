@@ -18,7 +18,7 @@ export const NAMES = {
   no_form: 'the bytes are not the canonical form of a value of this type',
   not_text: 'the bytes are not UTF-8, or have a zero in them',
   unknown_rule: 'this is no rule of a search index',
-  bad_term: "a label has 1 to 255 bytes, and a term's n is from 1 to 32",
+  bad_term: 'the hash in a term has 1 to 32 bytes',
   empty: 'nothing of the text is left by its normal form',
   no_address: 'the text is no e-mail address',
   too_short: 'the text is shorter than what the index has terms of',

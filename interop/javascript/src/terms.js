@@ -21,11 +21,8 @@ export class IndexKey {
   }
 
   #hashed(label, rule, n, payload) {
-    const { text } = new Rule(rule);
-    const head = netstring(label);
-    const length = Buffer.byteLength(label);
-    if (length < 1 || length > 255 || !(n >= 1 && n <= 32)) throw new EnvelopeError('bad_term');
-    const message = [head, netstring(text), Buffer.from([n]), payload];
+    if (!(n >= 1 && n <= 32)) throw new EnvelopeError('bad_term');
+    const message = [netstring(label), netstring(new Rule(rule).text), Buffer.from([n]), payload];
     return createHmac('sha256', this.#key).update(Buffer.concat(message)).digest().subarray(0, n);
   }
 

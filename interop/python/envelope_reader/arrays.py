@@ -21,6 +21,10 @@ def is_shortest(raw):
 
 def elements(form):
     """Nested lists of bytes and None; None if it is no form. The sizes of all arrays at one depth are the same."""
+    try:
+        form.decode()
+    except UnicodeDecodeError:
+        return None
     if form == b"[]":
         return []
     at, stack, sizes, top = 0, [], {}, None

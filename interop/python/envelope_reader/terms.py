@@ -24,11 +24,9 @@ class IndexKey:
         self.key = keys.expand(data_key, "envelope/1 index", 32)
 
     def hashed(self, label, rule, n, payload):
-        Rule(rule)
-        head = netstring(label)
-        if not label or len(label.encode()) > 255 or not 1 <= n <= 32:
+        if not 1 <= n <= 32:
             raise EnvelopeError("bad_term")
-        return hmac.new(self.key, head + netstring(rule) + bytes([n]) + payload, hashlib.sha256).digest()[:n]
+        return hmac.new(self.key, netstring(label) + netstring(Rule(rule).text) + bytes([n]) + payload, hashlib.sha256).digest()[:n]
 
     def term(self, label, rule, payload, n=None):
         """What a term column has."""
