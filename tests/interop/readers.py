@@ -1,6 +1,7 @@
 """All that answer the questions of the vectors: the readers of interop/, and the Rust crate. Each is a program that takes a
-question a line and gives an answer a line; one is started once and asked much."""
+question a line and gives an answer a line."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -30,26 +31,17 @@ def crate():
     return [TARGET / "debug/examples/answers"]
 
 
-class Reader:
-    def __init__(self, command):
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "interop/python")}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+def ask(command, questions):
+    """Answers in the order of the questions; None is: not its business."""
+    lines = "".join(json.dumps({"do": one["do"], "with": one["with"]}) + "\n" for one in questions)
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "interop/python")}
+    done = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE, env=env, check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(questions), f"{command[0]} ended at {json.dumps(questions[len(found)])}"
+    return found
 
-    def answers(self, questions):
-        """None is: not its business."""
-        return [self.answer(question) for question in questions]
 
-    def answer(self, question):
-        self.process.stdin.write(json.dumps({"do": question["do"], "with": question["with"]}).encode() + b"\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"a reader ended at {json.dumps(question)}"
-        return json.loads(line)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+def ask_all(commands, questions):
+    """Of each question the answers of all, who work at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(commands)) as pool:
+        return list(zip(*pool.map(lambda command: ask(command, questions), commands)))

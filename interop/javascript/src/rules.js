@@ -52,9 +52,9 @@ export class Rule {
     return isSized && low + (1n << bits) <= ALL;
   }
 
-  /** Bytes of the hash in a term, unless an index says otherwise. */
+  /** Bytes of the hash in a term, unless an index says otherwise; in a token. */
   get n() {
-    return ['days', 'steps', 'buckets'].includes(this.kind) ? 8 : 16;
+    return ['exact', 'prefix', 'suffix'].includes(this.kind) ? 16 : 8;
   }
 
   /** Of a day or step, in units of the ordinal. */

@@ -12,7 +12,6 @@ RULE = re.compile(rf"(?:(prefix|suffix|words|parts|days|steps|buckets|tree)(?:\(
                   rf"([a-z]+)(?:\((-?{NUMBER})\))?/1")
 ORDERED = ("int", "float", "numeric", "date", "time", "timestamp", "timestamptz")
 OF_TEXT = ("exact", "prefix", "suffix", "words", "parts")
-TOKENS = ("words", "parts", "tree")
 LARGEST_SCALE = (1 << 15) - 1
 
 
@@ -48,13 +47,9 @@ class Rule:
         return True
 
     @property
-    def is_tokens(self):
-        return self.kind in TOKENS
-
-    @property
     def n(self):
-        """Bytes of the hash in a term, unless an index says otherwise."""
-        return 8 if self.kind in ("days", "steps", "buckets") else 16
+        """Bytes of the hash in a term, unless an index says otherwise; in a token."""
+        return 16 if self.kind in ("exact", "prefix", "suffix") else 8
 
     @property
     def width(self):

@@ -10,7 +10,7 @@ use super::{Answer, Given, values};
 /// 4714-11-24 BC to 5874897-12-31, and the end of 294276.
 const FIRST_DATE: i64 = -2_440_588;
 const LAST_DATE: i64 = 2_145_042_905;
-const END_OF_TIMESTAMPS: i64 = 106_763_541;
+const END_OF_TIMESTAMPS: i64 = 106_762_940;
 /// Seconds from UTC, which a zone never has.
 const ZONES: i32 = 16 * 3600;
 
@@ -149,7 +149,7 @@ pub fn is_form(kind: &str, form: &[u8]) -> bool {
         "int2" => fits::<i16>(form),
         "int4" => fits::<i32>(form),
         "int8" => number::read_integer(form).is_some(),
-        "numeric" => number::is_numeric(form),
+        "numeric" => number::is_numeric(form) && has_room(form),
         "date" => match date::read(form) {
             Some(Ends::At(days)) => (FIRST_DATE..=LAST_DATE).contains(&days),
             other => other.is_some(),
@@ -167,6 +167,13 @@ pub fn is_form(kind: &str, form: &[u8]) -> bool {
         "enum" => !form.contains(&0),
         _ => false,
     }
+}
+
+/// PostgreSQL's limits on both sides of the point.
+fn has_room(form: &[u8]) -> bool {
+    let point = form.iter().position(|byte| *byte == b'.').unwrap_or(form.len());
+    let whole = form[..point].iter().filter(|byte| byte.is_ascii_digit()).count();
+    whole <= 131_072 && form.len().saturating_sub(point + 1) <= 16_383
 }
 
 fn fits<T: TryFrom<i64>>(form: &[u8]) -> bool {

@@ -2,9 +2,9 @@
 
 use envelope::index_key::IndexKeys;
 use envelope::search::{
-    Boundaries, End, Extent, FormType, Hasher, Kind, NormalForm, Op, Ordered, Refused,
-    Room, Rule, Scratch, Subject, TOKEN_LEN, Value, boundaries, in_order, normal_form, payloads,
-    query, range, value,
+    Boundaries, End, Extent, FormType, Hasher, Kind, NormalForm, Op, Ordered, Refused, Room, Rule,
+    Scratch, Subject, TOKEN_LEN, Value, boundaries, in_order, normal_form, payloads, query, range,
+    value,
 };
 use envelope::{SealKey, Sealed};
 use serde_json::json;
@@ -20,9 +20,10 @@ pub fn answer(name: &str, given: &Given) -> Option<Answer> {
         "asked" => Some(asked(given)),
         "asked_between" => asked_between(given),
         "term" => Some(term(given)),
-        "marker" => {
-            Some(index_keys(given).map(|keys| json!(envelope::search::marker(keys.key_id()).to_string())))
-        }
+        "marker" => Some(
+            index_keys(given)
+                .map(|keys| json!(envelope::search::marker(keys.key_id()).to_string())),
+        ),
         "tokens" => Some(tokens(given, false)),
         "stored" => Some(tokens(given, true)),
         "open_boundaries" => Some(open_boundaries(given)),
