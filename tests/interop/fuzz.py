@@ -286,10 +286,12 @@ class Fuzz:
             if isinstance(at, int):
                 bounds[at] = form
         number = lambda: r.choice([r.randrange(20), r.randrange(1 << 32)])
-        classes = [[number() for _ in range(r.randrange(1, 3))] for _ in range(len(bounds) + 1)]
+        numbers = [number() for _ in range(12)] if r.random() < 0.05 else r.sample(range(30), 12)
+        classes = [[numbers.pop() for _ in range(r.randrange(1, 3))] for _ in range(len(bounds) + 1)]
         of = {"set": number(), "bounds": [bounds[at] for at in sorted(bounds)], "classes": classes}
-        if r.random() < 0.3:
-            of["former"] = [[number() for _ in range(r.randrange(2))] for _ in classes]
+        former = [[number() for _ in range(r.randrange(2))] for _ in classes]
+        if r.random() < 0.3 and any(former):
+            of["former"] = former
         return {"set": json.dumps(of, separators=(",", ":"), ensure_ascii=False)}
 
     def payloads(self):

@@ -555,7 +555,7 @@ def search():
     for name, set in [("no JSON", "{"), ("a list", "[]"), ("a space", dates.replace(":1,", ": 1,")), ("bounds in another order", dates.replace('"0044-03-15 BC","1970-01-01"', '"1970-01-01","0044-03-15 BC"')),
                       ("a bound twice", dates.replace("0044-03-15 BC", "1970-01-01")), ("a bound that is no form", dates.replace("1970-01-01", "1970-1-1")), ("a bound that is no number", dates.replace("1970-01-01", "infinity")),
                       ("too few classes", dates.replace(",[4]", "")), ("an interval without a class", dates.replace("[4]", "[]")), ("a class beyond 32 bits", dates.replace("[4]", "[4294967296]")), ("a negative class", dates.replace("[4]", "[-1]")),
-                      ("a class that is no number", dates.replace("[4]", '["4"]')), ("another order of fields", '{"bounds":[],"set":1,"classes":[[0]]}'), ("a field more", dates[:-1] + ',"x":1}'), ("too few former classes", dates[:-1] + ',"former":[[]]}'),
+                      ("a class that is no number", dates.replace("[4]", '["4"]')), ("another order of fields", '{"bounds":[],"set":1,"classes":[[0]]}'), ("a field more", dates[:-1] + ',"x":1}'), ("a class twice", dates.replace("[4]", "[2]")), ("former classes that are none", dates[:-1] + ',"former":[[],[],[]]}'), ("too few former classes", dates[:-1] + ',"former":[[]]}'),
                       ("empty", "")]:
         none_of(f"no boundary set: {name}", "not_a_boundary_set", "buckets date/1", "date", "1970-01-01", set)
     for rule, kind, form in [("exact/1", "bool", "true"), ("exact/1", "jsonb", "{}"), ("exact/1", "text[]", '["a"]'), ("casefold/1", "int4", "1"), ("casefold/1", "enum", "sad"), ("prefix(1) exact/1", "bytea", "00"), ("days date/1", "timestamp", "1970-01-01T00:00:00"),

@@ -38,9 +38,12 @@ function read(rule, text) {
   const ordinals = bounds.map((bound) => boundOf(rule, bound));
   const areInOrder = ordinals.every((at, i) => typeof at === 'bigint' && (i === 0 || ordinals[i - 1] < at));
   const areRight = isNumber(set) && areLists(classes) && areLists(former) && classes.every((one) => one.length > 0);
+  const areOnce = new Set(classes.flat()).size === classes.flat().length;
+  const isNeeded = !('former' in found) || former.some((one) => one.length > 0);
   const count = bounds.length + 1;
   const fields = Object.fromEntries(FIELDS.filter((name) => name in found).map((name) => [name, found[name]]));
-  if (!areInOrder || !areRight || classes.length !== count || former.length !== count || JSON.stringify(fields) !== text) {
+  const isSized = classes.length === count && former.length === count;
+  if (![areInOrder, areRight, areOnce, isNeeded, isSized].every(Boolean) || JSON.stringify(fields) !== text) {
     throw new EnvelopeError('not_a_boundary_set');
   }
   return { set, bounds: ordinals, classes, former };

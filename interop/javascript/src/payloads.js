@@ -102,8 +102,9 @@ export function payloads(ruleText, kind, plaintext, boundaries) {
 /** Of text: `=`, `prefix`, `suffix`, `contains` or `words`. A value that is found has all of these payloads. */
 export function asked(ruleText, op, text) {
   const rule = new Rule(ruleText);
-  if (!OPS[rule.kind]?.includes(op)) throw new EnvelopeError('no_answer');
+  if (!rule.isOfText) throw new EnvelopeError('no_answer');
   const found = normalForm(rule.subject, text, op !== '=');
+  if (!OPS[rule.kind].includes(op)) throw new EnvelopeError('no_answer');
   const tooShort = new EnvelopeError('too_short');
   if (rule.kind === 'exact') return [Buffer.from(found)];
   if (rule.kind === 'words') {
@@ -141,7 +142,10 @@ function cover(rule, low, high) {
 }
 
 function ofNumbers(rule, low, high, boundaries) {
-  if (rule.kind === 'buckets') return boundaries.asked(low, high).map((one) => boundaries.payload(one));
+  if (rule.kind === 'buckets') {
+    if (!boundaries) throw new EnvelopeError('no_boundaries');
+    return boundaries.asked(low, high).map((one) => boundaries.payload(one));
+  }
   if (rule.kind !== 'tree') {
     const [first, last] = [divided(low - HALF, rule.width), divided(high - HALF, rule.width)];
     if (last - first >= MOST_STEPS) throw new EnvelopeError('too_wide');
@@ -164,7 +168,6 @@ export function askedBetween(ruleText, kind, low, high, boundaries) {
     if (SUBJECTS.get(type.name) !== rule.subject) throw new EnvelopeError('no_form');
     return ordinal(type.name, unfilled(type, form), rule.scale);
   });
-  if (rule.kind === 'buckets' && !boundaries) throw new EnvelopeError('no_boundaries');
   const [first, last] = rule.subject === 'time' ? [HALF, HALF + DAY] : [0n, 2n * HALF - 1n];
   const [least, most] = [from === null ? -1 : RANKS[from] ?? 1, to === null ? 4 : RANKS[to] ?? 1];
   const found = [];

@@ -63,7 +63,10 @@ class Boundaries:
 
     def is_right(self, found):
         lists = [*self.classes, *self.former] if isinstance(self.classes, list) and isinstance(self.former, list) else [None]
-        return (is_number(self.set) and all(isinstance(one, list) and all(map(is_number, one)) for one in lists)
+        if not all(isinstance(one, list) and all(map(is_number, one)) for one in lists):
+            return False
+        current = [one for classes in self.classes for one in classes]
+        return (is_number(self.set) and len(set(current)) == len(current) and ("former" not in found or any(self.former))
                 and len(self.classes) == len(self.former) == len(self.bounds) + 1 and all(self.classes)
                 and all(a < b for a, b in zip(self.bounds, self.bounds[1:])))
 

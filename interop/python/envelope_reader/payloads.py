@@ -95,9 +95,11 @@ def payloads(rule, kind, plaintext, boundaries=None):
 def asked(rule, op, text):
     """Of text: `=`, `prefix`, `suffix`, `contains` or `words`. A value that is found has all of these payloads."""
     rule = Rule(rule)
-    if op not in OPS.get(rule.kind, ()):
+    if rule.kind not in OPS:
         raise EnvelopeError("no_answer")
     found = normal_form(rule.subject, text, op != "=")
+    if op not in OPS[rule.kind]:
+        raise EnvelopeError("no_answer")
     if rule.kind == "exact":
         return [found.encode()]
     if rule.kind == "words":
@@ -143,6 +145,8 @@ def end_of(rule, kind, form):
 
 def of_numbers(rule, low, high, boundaries):
     if rule.kind == "buckets":
+        if boundaries is None:
+            raise EnvelopeError("no_boundaries")
         return [boundaries.payload(one) for one in boundaries.asked(low, high)]
     if rule.kind != "tree":
         first, last = (low - HALF) // rule.width, (high - HALF) // rule.width
@@ -163,8 +167,6 @@ def asked_between(rule, kind, low, high, boundaries=None):
     if rule.kind in OPS or kind.is_array:
         raise EnvelopeError("no_answer")
     low, high = end_of(rule, kind, low), end_of(rule, kind, high)
-    if rule.kind == "buckets" and boundaries is None:
-        raise EnvelopeError("no_boundaries")
     first, last = (HALF, HALF + DAY) if rule.subject == "time" else (0, 2 * HALF - 1)
     least, most = -1 if low is None else RANKS.get(low, 1), 4 if high is None else RANKS.get(high, 1)
     found = []

@@ -177,13 +177,16 @@ fn op(name: &str) -> Option<Op> {
 
 fn asked(given: &Given) -> Answer {
     let rule = rule(given)?;
-    let op = op(given.text("op")).ok_or("no_answer")?;
-    if matches!(rule.subject(), Subject::Ordered(_)) {
-        return Err("no_answer");
-    }
+    let Subject::Form(form) = rule.subject() else { return Err("no_answer") };
+    let value = Value::Text(text(given)?);
+    let Some(op) = op(given.text("op")) else {
+        // That there is no normal form is said first.
+        let is_none =
+            normal_form(form, Extent::Piece, given.text("text"), &mut Scratch::new(), |_| ());
+        return Err(is_none.map_or_else(name_of, |()| "no_answer"));
+    };
     let mut found = Vec::new();
     let each = &mut |payload: &[u8]| found.push(payload.to_vec());
-    let value = Value::Text(text(given)?);
     query(&rule, op, value, None, &mut Scratch::new(), each).map_err(name_of)?;
     Ok(hexes(found))
 }
