@@ -8,6 +8,7 @@ mod place;
 mod policy;
 mod remedy;
 mod search;
+mod unseen;
 mod view;
 
 use std::sync::OnceLock;
@@ -29,6 +30,7 @@ pub use self::place::Place;
 pub use self::policy::{Need, PolicyError};
 pub use self::remedy::Remedy;
 pub use self::search::SearchError;
+pub use self::unseen::{NoProof, Unseen};
 pub use self::view::ViewError;
 
 /// `Ok` or an [`Error`].
@@ -210,8 +212,8 @@ pub enum Error {
     KeyInUse { key: KeyId, table: String, place: Box<Place>, remedy: Remedy },
 
     /// A column whose values cannot be read from here, by what its table is.
-    #[error("column \"{column}\" of {what} {table} cannot be searched for values under the key")]
-    CannotLook { column: String, what: &'static str, table: String },
+    #[error("column \"{column}\" of {unseen} {table} cannot be searched for values under the key")]
+    CannotLook { column: String, unseen: Unseen, table: String },
 
     /// Of a table that is no heap more rows, or fewer, are met than a SELECT counts; `None`: none is run, since
     /// the owner of the table's schema could put another relation in its place.
@@ -837,18 +839,7 @@ impl Error {
             Error::KeyInUse { table, place, remedy, .. } => {
                 return Some(remedy.hint(table, place));
             }
-            Error::CannotLook { table, column, what } => {
-                let where_from = match *what {
-                    "distributed table" => "On the coordinator count",
-                    _ => "Count",
-                };
-                return Some(format!(
-                    "{where_from} what is left: SELECT * FROM envelope.census({}, {}). If there is nothing under the \
-                     key: envelope.destroy_key(..., shred => true), or envelope.unshare_keyring(..., force => true).",
-                    literal(table),
-                    literal(column)
-                ));
-            }
+            Error::CannotLook { table, column, unseen } => return Some(unseen.hint(table, column)),
             Error::ValuesLent { .. } => {
                 "First bring them to that table's own key: CALL envelope.reencrypt. Or let them no longer \
                  open there: envelope.unshare_keyring(..., force => true)."

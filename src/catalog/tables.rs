@@ -8,6 +8,7 @@ use pgrx::spi::{Result as SpiResult, Spi, SpiHeapTupleData};
 
 use crate::catalog::{EXTENSION, oid_of, schema};
 use crate::error::{Error, Result};
+use crate::pg::local_settings::LocalSettings;
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::table_scan::Moment;
 use crate::pg::{encoding, extension, relation, spi};
@@ -16,7 +17,7 @@ use crate::pg::{encoding, extension, relation, spi};
 /// ones left out, that have a column of a type that holds sealed values.
 pub fn with_sealable_columns() -> Result<Vec<pg_sys::Oid>> {
     rows_now(
-        &format!(
+        format!(
             "SELECT c.oid FROM pg_class c
              WHERE c.relkind IN ('r', 'm') AND NOT pg_is_other_temp_schema(c.relnamespace) AND c.oid >= 16384
                AND c.relnamespace <> 'envelope'::regnamespace AND {HAS_SEALABLE}"
@@ -110,6 +111,63 @@ pub fn is_distributed(relation: pg_sys::Oid) -> Result<bool> {
     Ok(!rows_now(sql, &[relation.into()])?.is_empty())
 }
 
+/// The foreign tables of that server.
+pub fn at_server(server: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
+    rows_now("SELECT ftrelid FROM pg_foreign_table WHERE ftserver = $1", &[server.into()])
+}
+
+/// Whether this transaction has none open at `server`, one of postgres_fdw's, so that what it reads there next is what
+/// is committed by then. A connection from an earlier transaction is closed for that: an idle one cannot be told from
+/// one in use.
+pub fn begins_anew_at(server: pg_sys::Oid) -> Result<bool> {
+    let is_open = || -> Result<bool> {
+        let Some(sql) = call_of_wrapper("postgres_fdw_get_connections", OPEN_AT)? else {
+            return Ok(true);
+        };
+        Ok(!rows_now(sql, &[server.into()])?.is_empty())
+    };
+    if !is_open()? {
+        return Ok(true);
+    }
+    let Some(sql) = call_of_wrapper("postgres_fdw_disconnect", CLOSE_AT)? else {
+        return Ok(false);
+    };
+    {
+        // It warns of one that is in use.
+        let _quiet = LocalSettings::of(&[(c"client_min_messages", c"error")]);
+        rows_now(sql, &[server.into()])?;
+    }
+    Ok(!is_open()?)
+}
+
+const OPEN_AT: &str =
+    "SELECT s.oid FROM {} c JOIN pg_catalog.pg_foreign_server s ON s.srvname::text = c.server_name
+                       WHERE s.oid = $1";
+const CLOSE_AT: &str = "SELECT oid FROM pg_catalog.pg_foreign_server WHERE oid = $1 AND CASE oid WHEN $1 THEN {} IS NOT NULL END";
+
+/// `sql` with the call of a function of postgres_fdw's own in the place of the braces; `None` when the extension has none
+/// of that name.
+fn call_of_wrapper(function: &str, sql: &str) -> Result<Option<Vec<u8>>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    // The arguments that it has, so that nobody else's function of the name is meant.
+    let found = spi::bytes(
+        "SELECT convert_to(format('%I.%I(%s)', n.nspname, p.proname,
+                                  CASE oidvectortypes(p.proargtypes) WHEN 'text' THEN 'srvname::text'
+                                       WHEN 'boolean' THEN 'false' END), getdatabaseencoding())
+         FROM pg_extension e
+         JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+          AND d.classid = 'pg_proc'::regclass
+         JOIN pg_proc p ON p.oid = d.objid AND p.proname = $1
+          AND oidvectortypes(p.proargtypes) IN ('', 'text', 'boolean')
+         JOIN pg_namespace n ON n.oid = p.pronamespace
+         WHERE e.extname = 'postgres_fdw'",
+        &[function.into()],
+    )
+    .map_err(unread)?;
+    let (before, after) = sql.split_once("{}").unwrap_or((sql, ""));
+    Ok(found.map(|call| [before.as_bytes(), &call, after.as_bytes()].concat()))
+}
+
 /// The rows of `relation` alone that a SELECT sees at `moment`; `None` when none can be run safely.
 pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<Option<u64>> {
     let Some(_owner) = ActingAsOwner::of_relation(relation) else { return Ok(None) };
@@ -120,7 +178,7 @@ pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<Option<u64>>
 
 /// The OIDs that a query gives, as it is now: not only as the calling statement sees it, which may have
 /// waited for locks since.
-fn rows_now(sql: &str, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
+fn rows_now(sql: impl Into<Vec<u8>>, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     spi::oids(sql, args).map_err(unread)
 }

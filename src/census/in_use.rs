@@ -173,7 +173,7 @@ pub fn require_unused_in(relation: pg_sys::Oid, keyring_id: Uuid, table: &str) -
     )?;
     for member in tables::in_lock_order(&top)? {
         let columns = column::all_sealable(member);
-        if let Some(place) = look::find(member, &columns, Extent::Whole, is_of_keyring)? {
+        if let Some(place) = look::find_anywhere(member, &columns, Extent::Whole, is_of_keyring)? {
             return Err(Error::ValuesLent { table: table.to_string(), place: Box::new(place) });
         }
     }
@@ -209,7 +209,7 @@ impl Search<'_> {
     fn look(&self, relation: pg_sys::Oid, columns: &[i16], extent: Extent) -> Result<()> {
         let is_under_key =
             |header: &[u8]| peek_key_id(header).is_some_and(|key_id| self.keys.contains(&key_id));
-        match look::find(relation, columns, extent, is_under_key)? {
+        match look::find_anywhere(relation, columns, extent, is_under_key)? {
             Some(Place { key: None, .. }) | None => Ok(()),
             Some(place @ Place { key: Some(key), .. }) => Err(self.in_use(relation, key, place)?),
         }
@@ -228,7 +228,9 @@ impl Search<'_> {
             users.extend(rows::keyring_tables(root)?);
         }
         let uses = users.iter().any(|link| link.keyring_id == self.keyring_id);
-        Ok(if relation::kind(relation) != Kind::Table {
+        Ok(if relation::is_foreign(relation) {
+            Remedy::Update(key)
+        } else if relation::kind(relation) != Kind::Table {
             Remedy::Refresh
         } else if !uses && users::is_orphaned(self.keyring_id)? {
             Remedy::Adopt(self.keyring_id)

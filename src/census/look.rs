@@ -8,7 +8,8 @@ use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys;
 
 use crate::catalog::tables;
-use crate::error::{Error, Place, Result};
+use crate::census::foreign;
+use crate::error::{Error, NoProof, Place, Result, Unseen};
 use crate::pg::column;
 use crate::pg::relation::{self, display_name};
 use crate::pg::table_scan::{self, Extent, Moment, Read, Seen, Unreadable};
@@ -66,12 +67,29 @@ pub fn find(
     Ok(found)
 }
 
-/// The first value in `column` of `relation`, of any type of variable length, whose bytes are `is_wanted`.
+/// As [`find`]; the rows of a foreign table are asked for by a SELECT, which may prove that there is none.
+pub fn find_anywhere(
+    relation: pg_sys::Oid,
+    columns: &[i16],
+    extent: Extent,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Option<Place>> {
+    if extent == Extent::Whole && !columns.is_empty() && relation::is_foreign(relation) {
+        return foreign::find(relation, columns, is_wanted);
+    }
+    find(relation, columns, extent, is_wanted)
+}
+
+/// The first value in `column` of `relation`, of any type of variable length, whose bytes are `is_wanted`. As
+/// [`find_anywhere`] of foreign tables.
 pub fn find_any(
     relation: pg_sys::Oid,
     column: i16,
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Option<Place>> {
+    if relation::is_foreign(relation) {
+        return foreign::find_any(relation, column, is_wanted);
+    }
     require_here(relation, &[column])?;
     table_scan::with_moment(|now| {
         let mut found = None;
@@ -94,7 +112,7 @@ pub fn find_any(
 }
 
 /// As many as a value may have.
-const ALL_BYTES: usize = i32::MAX as usize;
+pub(super) const ALL_BYTES: usize = i32::MAX as usize;
 
 /// An error when a SELECT may see other rows than were read.
 fn require_all(moment: &Moment, relation: pg_sys::Oid, read: &Read) -> Result<()> {
@@ -131,15 +149,15 @@ fn read(
 /// An error when `relation` has such columns and its rows cannot be read from here.
 fn require_here(relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
     let Some(first) = columns.first() else { return Ok(()) };
-    let what = if relation::is_foreign(relation) {
-        "foreign table"
+    let unseen = if relation::is_foreign(relation) {
+        Unseen::Foreign(NoProof::NotLocked)
     } else if relation::is_other_sessions(relation) {
-        "another session's temporary table"
+        Unseen::OtherSessions
     } else if tables::is_distributed(relation)? {
-        "distributed table"
+        Unseen::Distributed
     } else {
         return Ok(());
     };
     let column = column::name(relation, *first).unwrap_or_default();
-    Err(Error::CannotLook { column, what, table: display_name(relation) })
+    Err(Error::CannotLook { column, unseen, table: display_name(relation) })
 }

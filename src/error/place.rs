@@ -15,7 +15,7 @@ pub struct Place {
     pub table: String,
     /// Empty where it is not known.
     pub column: String,
-    /// `None`: in a row that is not stored yet.
+    /// `None`: in a row that is not stored yet, or on another server.
     pub row: Option<Tid>,
     /// What its header names, if it was read.
     pub key: Option<KeyId>,

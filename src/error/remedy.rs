@@ -18,6 +18,8 @@ pub enum Remedy {
     Adopt(Uuid),
     /// It is a materialized view.
     Refresh,
+    /// It is a foreign table, whose rows an UPDATE reaches. They are under this key.
+    Update(KeyId),
 }
 
 impl Remedy {
@@ -25,7 +27,15 @@ impl Remedy {
     pub(super) fn hint(self, table: &str, place: &Place) -> String {
         let (from, at, column) = (literal(table), literal(&place.table), literal(&place.column));
         let reencrypt = format!("CALL envelope.reencrypt({at}, {column})");
+        let update = |key: KeyId| {
+            let column = identifier(&place.column);
+            format!(
+                "UPDATE {} SET {column} = envelope.reseal({from}, {column}) WHERE envelope.key_id_of({column}) = '{key}'",
+                place.table
+            )
+        };
         let how = match self {
+            Remedy::Update(key) => format!("Bring them to the active key: {}.", update(key)),
             Remedy::Reencrypt => format!("Bring them to the active key: {reencrypt}."),
             Remedy::MakeKey => format!(
                 "Bring them to a key of that table's own: SELECT envelope.create_key({at}); {reencrypt}."
@@ -34,12 +44,11 @@ impl Remedy {
                 let make =
                     if makes_key { format!(", envelope.create_key({at})") } else { String::new() };
                 format!(
-                    "Table {0} does not use their keyring. Bring them to the active key: UPDATE {0} SET \
-                     {1} = envelope.reseal({from}, {1}) WHERE envelope.key_id_of({1}) = \
-                     '{key}'. Or bring them to a key of table {0}, so that they open by its name alone: \
-                     SELECT envelope.share_keyring({from}, {at}){make}; {reencrypt}.",
+                    "Table {0} does not use their keyring. Bring them to the active key: {1}. Or bring them to a key of \
+                     table {0}, so that they open by its name alone: SELECT envelope.share_keyring({from}, \
+                     {at}){make}; {reencrypt}.",
                     place.table,
-                    identifier(&place.column)
+                    update(key)
                 )
             }
             Remedy::Adopt(keyring) => format!(

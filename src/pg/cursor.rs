@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_int};
 use pgrx::pg_sys;
 use pgrx::spi::Spi;
 
-use crate::pg::varlena::Varlena;
+use crate::pg::varlena::{Varlena, first_bytes};
 
 /// Rows that stand in memory at once.
 const BATCH: std::ffi::c_long = 500;
@@ -23,6 +23,38 @@ pub struct Row<'a> {
 pub fn each_row<E>(
     sql: &CStr,
     mut each: impl FnMut(&Row<'_>) -> Result<(), E>,
+) -> Result<Result<(), E>, String> {
+    go_through(sql, |tuple, descriptor| {
+        // SAFETY: a row of that query, which stands during the call.
+        unsafe { row(tuple, descriptor) }.map_or(Ok(()), |row| each(&row))
+    })
+}
+
+/// Calls `each` with the first `bytes` bytes of every value of the `columns` columns of a query, all of types of variable
+/// length, and the column's number from 0; run as the current role, up to its first error.
+pub fn each_value<E>(
+    sql: &CStr,
+    columns: usize,
+    bytes: usize,
+    mut each: impl FnMut(usize, &[u8]) -> Result<(), E>,
+) -> Result<Result<(), E>, String> {
+    go_through(sql, |tuple, descriptor| {
+        (0..columns).try_for_each(|at| {
+            let mut is_null = true;
+            // SAFETY: a row of that query, which stands during the call; its columns are varlenas.
+            unsafe {
+                let number = at as c_int + 1;
+                let datum = pg_sys::SPI_getbinval(tuple, descriptor, number, &mut is_null);
+                if is_null { Ok(()) } else { each(at, &first_bytes(datum, bytes)) }
+            }
+        })
+    })
+}
+
+/// Calls `each` with every row of a query, run as the current role, up to its first error.
+fn go_through<E>(
+    sql: &CStr,
+    mut each: impl FnMut(pg_sys::HeapTuple, pg_sys::TupleDesc) -> Result<(), E>,
 ) -> Result<Result<(), E>, String> {
     let check = |status| Spi::check_status(status).map_err(|error| error.to_string());
     // SAFETY: the statement outlives its execution, and the rows of a batch stand until they are freed; a cursor that
@@ -43,14 +75,7 @@ pub fn each_row<E>(
         while outcome.is_ok() {
             pg_sys::SPI_cursor_fetch(cursor, true, BATCH);
             let (rows, count) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed as usize);
-            for at in 0..count {
-                if let Some(row) = row(*(*rows).vals.add(at), (*rows).tupdesc) {
-                    outcome = each(&row);
-                    if outcome.is_err() {
-                        break;
-                    }
-                }
-            }
+            outcome = (0..count).try_for_each(|at| each(*(*rows).vals.add(at), (*rows).tupdesc));
             pg_sys::SPI_freetuptable(rows);
             if count == 0 {
                 break;

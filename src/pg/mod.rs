@@ -23,6 +23,7 @@ pub mod event;
 #[cfg(any(feature = "_network", feature = "kms-pkcs11"))]
 pub mod exit;
 pub mod extension;
+pub mod foreign;
 pub mod guc;
 mod heap;
 pub mod hook;

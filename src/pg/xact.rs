@@ -99,6 +99,12 @@ pub fn current_sub() -> u32 {
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
+/// Whether that transaction or savepoint is open now.
+pub fn is_open(sub: u32) -> bool {
+    // SAFETY: looks through the savepoints of this backend.
+    unsafe { pg_sys::SubTransactionIsActive(sub) }
+}
+
 /// Why this transaction cannot write to the catalog, if it cannot.
 pub fn forbids_writing() -> Option<&'static str> {
     // SAFETY: these read variables of this backend and of shared memory.
