@@ -35,7 +35,7 @@ use self::wish::Named;
 use crate::audit::Action;
 use crate::catalog::rows::{self, DataKeyRow, IndexRow, KeysOf, PolicyRow, Purpose, State, Verb};
 use crate::catalog::write::{events, random_uuid};
-use crate::catalog::{self, write};
+use crate::catalog::{self, shards, write};
 use crate::error::{Error, IndexError, PolicyError, Result};
 use crate::kek;
 use crate::keyring;
@@ -264,7 +264,7 @@ pub fn activate_key(key_id: KeyId) -> Result<()> {
 /// The indexes with boundary sets under the index keys of `relation`. What these are sealed under is in memory, then, when
 /// there are locks.
 fn boundary_sets(relation: pg_sys::Oid) -> Result<Vec<IndexRow>> {
-    let root = relation::partition_root(relation);
+    let root = shards::root(relation)?;
     let mut sets = rows::indexes_with_keys_of(root)?;
     sets.extend(rows::indexes(root)?.into_iter().filter(|index| index.keys == KeysOf::Own));
     sets.retain(|index| index.boundaries.is_some());
@@ -280,14 +280,11 @@ fn renew(relation: pg_sys::Oid, sets: &[IndexRow], key_id: KeyId) -> Result<()> 
     sets.iter().try_for_each(|index| boundaries::renew(&table, index, key_id, false))
 }
 
-/// As [`table::to_change`], for a table that has indexes and index keys of its own: no partition.
+/// As [`table::to_change`], for a table that has indexes and index keys of its own: no partition, no shard.
 fn to_change(relation: pg_sys::Oid) -> Result<Table> {
     let table = table::to_change(relation)?;
     table::require_can_have_keys(relation)?;
-    if table.root() != relation {
-        let (table, root) = (display_name(relation), display_name(table.root()));
-        return Err(Error::IsPartition { table, root });
-    }
+    table.require_topmost()?;
     Ok(table)
 }
 

@@ -46,10 +46,7 @@ pub fn set(wanted: &Wanted<'_>) -> Result<()> {
     let table = table::to_change(relation)?;
     lock::keep_relation(relation);
     table::require_can_have_keys(relation)?;
-    if table.root() != relation {
-        let (table, root) = (display_name(relation), display_name(table.root()));
-        return Err(Error::IsPartition { table, root });
-    }
+    table.require_topmost()?;
     // One after the other, or two would take one tag.
     lock::lock_object(catalog::oid_of(c"sealed_column")?, pg_sys::InvalidOid);
     keyring::look_again();
@@ -71,8 +68,11 @@ pub fn set(wanted: &Wanted<'_>) -> Result<()> {
 /// Ends the policy of a column, which stays registered; false when it has none. 55000 while some of its values may
 /// have a row context of before, which nothing would remember.
 pub fn drop(relation: pg_sys::Oid, column: &CStr) -> Result<bool> {
-    table::to_change(relation)?;
+    let table = table::to_change(relation)?;
     let policy = rows::policy(relation, column)?;
+    if policy.is_none() && table.is_shard() {
+        table.require_topmost()?;
+    }
     if let Some(policy) = policy.filter(|_| attribute::number(relation, column).is_some()) {
         if policy.former.is_some() {
             let (column, table) = (encoding::to_string(column.to_bytes()), display_name(relation));

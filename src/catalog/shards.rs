@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
+use pgrx::spi::SpiHeapTupleData;
 
 use crate::catalog::scan::{self, Key, Row};
 use crate::catalog::tables;
@@ -45,8 +46,9 @@ pub fn above(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     Ok(above)
 }
 
-/// The distributed table that `relation` is a shard of, if it is one on this node. It bears the table's name and its own
-/// number, stands in the table's schema, belongs to the table's owner, and is placed on this node.
+/// The distributed table that `relation` is a shard of, if it is one. It bears the table's name and its own number,
+/// stands in the table's schema, and belongs to the table's owner, who alone can make a table that does. Whether it is
+/// placed on this node does not matter: while a shard moves here its rows come first, and its placement last.
 pub fn table_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
     let Some(name) = relation::raw_name(relation) else { return Ok(None) };
     let Some((head, number)) = numbered(name.to_bytes()) else { return Ok(None) };
@@ -61,7 +63,29 @@ pub fn table_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
     let is_its_name = relation::raw_name(table)
         .is_some_and(|table| is_name_of_shard(head, table.to_bytes(), name.to_bytes().len()));
     let is_alike = relation::owner_and_schema(table) == relation::owner_and_schema(relation);
-    Ok((is_its_name && is_alike && is_placed_here(number)?).then_some(table))
+    Ok((is_its_name && is_alike).then_some(table))
+}
+
+/// The shards that stand on this node, each with the table that it is one of.
+pub fn all_here() -> Result<Vec<(pg_sys::Oid, pg_sys::Oid)>> {
+    if engines(c"pg_dist_shard").is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT c.oid, t.oid FROM pg_catalog.pg_dist_shard s JOIN pg_class t ON t.oid = s.logicalrelid
+               JOIN pg_class c ON c.relnamespace = t.relnamespace AND c.relowner = t.relowner AND c.relkind IN ('r', 'p')
+                AND substring(c.relname FROM '_([0-9]+)$') = s.shardid::text";
+    let pair = |row: SpiHeapTupleData<'_>| Ok(row.get(1)?.zip(row.get(2)?));
+    let mut found: Vec<(pg_sys::Oid, pg_sys::Oid)> =
+        tables::ask(sql, &[], pair)?.into_iter().flatten().collect();
+    let mut outcome = Ok(());
+    found.retain(|(shard, table)| match table_of(*shard) {
+        Ok(of) => of == Some(*table),
+        Err(error) => {
+            outcome = Err(error);
+            false
+        }
+    });
+    outcome.map(|()| found)
 }
 
 /// Whether this session works for another node, as a part of what a client has asked that one for.
@@ -107,19 +131,6 @@ fn is_name_of_shard(head: &[u8], table: &[u8], length: usize) -> bool {
     let Some(kept) = head.len().checked_sub(HASH).filter(|_| is_cut) else { return false };
     let (kept, hash) = head.split_at(kept);
     table.starts_with(kept) && hash[0] == b'_' && hash[1..].iter().all(u8::is_ascii_hexdigit)
-}
-
-fn is_placed_here(number: i64) -> Result<bool> {
-    let (Some(placements), Some(group)) = (engines(c"pg_dist_placement"), local_group()?) else {
-        return Ok(false);
-    };
-    let index = relation::index_on(placements, SCHEMA, c"pg_dist_placement_shardid_index");
-    let mut is_here = false;
-    by_number(placements, index, number, |row, at| {
-        is_here |= at(c"groupid").and_then(|column| row.i32(column)) == Some(group);
-        !is_here
-    })?;
-    Ok(is_here)
 }
 
 /// The group of nodes that this one is of; 0 is the coordinator's.

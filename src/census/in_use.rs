@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::tables::{self, with_sealable_columns};
-use crate::catalog::{rows, whole};
+use crate::catalog::{rows, shards, whole};
 use crate::census::look;
 use crate::error::{Error, Place, Remedy, Result};
 use crate::keyring::users;
@@ -223,7 +223,7 @@ impl Search<'_> {
     /// How the values of `relation` come to another key.
     fn remedy(&self, relation: pg_sys::Oid, key: KeyId) -> Result<Remedy> {
         let mut users = rows::keyring_tables(relation)?;
-        let root = relation::partition_root(relation);
+        let root = shards::root(relation)?;
         if root != relation {
             users.extend(rows::keyring_tables(root)?);
         }

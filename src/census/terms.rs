@@ -15,7 +15,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, IndexRow, KeysOf, Purpose, State};
-use crate::catalog::tables;
+use crate::catalog::{shards, tables};
 use crate::census::in_use::{is_own, keep_writers_out, kept_family, lock_all};
 use crate::census::look;
 use crate::error::{IndexError, Place, Result};
@@ -78,7 +78,7 @@ fn of_keyring(keyring_id: Uuid) -> Result<Vec<IndexRow>> {
 /// Whether `table`, or the topmost one of its tree, seals or opens with the keyring.
 fn uses(table: pg_sys::Oid, keyring_id: Uuid) -> Result<bool> {
     let mut links = rows::keyring_tables(table)?;
-    links.extend(rows::keyring_tables(relation::partition_root(table))?);
+    links.extend(rows::keyring_tables(shards::root(table)?)?);
     Ok(links.iter().any(|link| link.keyring_id == keyring_id))
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::catalog::write::events;
-use crate::catalog::{at_one_moment, rows, write};
+use crate::catalog::{at_one_moment, rows, shards, write};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
 pub use crate::custody::transfer::importer::longest as longest_import;
 pub use crate::custody::transfer::merge::Resolve;
@@ -173,7 +173,7 @@ fn namesake(imported: &Transferred) -> Result<Option<pg_sys::Oid>> {
         return Ok(None);
     };
     let is_free = relation::kind(relation) == Kind::Table
-        && rows::sealing_keyring(relation::partition_root(relation))?.is_none()
+        && rows::sealing_keyring(shards::root(relation)?)?.is_none()
         && users::sealing_table(&rows::tables_of(imported.sealing().id)?).is_none();
     Ok(is_free.then_some(relation))
 }

@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
-use crate::catalog::tables;
+use crate::catalog::{shards, tables};
 use crate::error::{Error, Result};
 use crate::keyring::destroyed::destroyed;
 use crate::keyring::table::known::{Known, Link};
@@ -28,7 +28,7 @@ use crate::pg::xact;
 use crate::settings;
 
 pub use index::{ColumnIndex, require_lent};
-pub use known::{Holders, IndexKey, Sealing};
+pub use known::{Holders, IndexKey, Sealing, seals_by_itself};
 pub use policy::{Binding, Policy};
 
 thread_local! {
@@ -132,6 +132,15 @@ impl Table {
     /// Whether it holds rows of a distributed table on this node.
     pub fn is_shard(&self) -> bool {
         self.0.is_shard
+    }
+
+    /// 42809 for a partition or a shard: what holds for all of a table is said of the topmost one.
+    pub fn require_topmost(&self) -> Result<()> {
+        if self.root() == self.relation() && !self.is_shard() {
+            return Ok(());
+        }
+        let root = relation::display_name(shards::root(self.relation())?);
+        Err(Error::IsPartition { table: self.name(), root })
     }
 
     /// Another one whenever it was read anew.

@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, Purpose, State};
+use crate::catalog::shards;
 use crate::catalog::write::{self, wraps};
 use crate::census::{in_use, terms};
 use crate::custody::{followed, links};
@@ -143,7 +144,7 @@ fn keyrings_of(root: pg_sys::Oid) -> Result<HashSet<Uuid>> {
 fn require_not_shared(root: pg_sys::Oid, keyrings: &HashSet<Uuid>) -> Result<()> {
     for keyring_id in keyrings {
         for user in rows::tables_of(*keyring_id)?.iter().filter_map(users::living_table) {
-            if relation::partition_root(user) != root {
+            if shards::root(user)? != root {
                 let (table, other) = (display_name(root), display_name(user));
                 return Err(Error::KeyringShared { table, other });
             }

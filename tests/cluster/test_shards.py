@@ -113,7 +113,6 @@ NO_SHARDS = {
     "another schema": "ALTER TABLE {} SET SCHEMA aside",
     "another owner": "ALTER TABLE {} OWNER TO {low}",
     "another name": "ALTER TABLE {} RENAME TO others_{number}",
-    "placed elsewhere": "UPDATE pg_dist_placement SET groupid = 2 WHERE shardid = {number}",
     "no shard any more": "DELETE FROM pg_dist_shard WHERE shardid = {number}",
     "nobody's": "ALTER EXTENSION citus DROP TABLE pg_dist_shard; ANALYZE pg_class",
 }

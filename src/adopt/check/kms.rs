@@ -8,9 +8,9 @@ use crate::catalog::rows::{self, State, WrappedKey};
 use crate::catalog::{self};
 use crate::error::Result;
 use crate::kek;
-use crate::keyring::users;
+use crate::keyring::{table, users};
 use crate::kms::KmsError;
-use crate::pg::{acl, relation};
+use crate::pg::acl;
 
 /// How often a wrap is followed that is moved again and again. In so short a time nobody moves more.
 const ATTEMPTS: usize = 3;
@@ -141,6 +141,6 @@ impl Wrap {
     /// Whether a table seals with the keyring.
     fn is_used(&self) -> Result<bool> {
         let sealing = users::sealing_table(&rows::tables_of(self.keyring_id)?);
-        Ok(sealing.is_some_and(|table| relation::partition_root(table) == table))
+        sealing.map_or(Ok(false), table::seals_by_itself)
     }
 }

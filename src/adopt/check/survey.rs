@@ -154,8 +154,8 @@ fn survey_keyring(keyring: &NamedKeyring, links: &[KeyringTable], items: &mut Ve
     {
         add(Some(key_id), None, Outcome::Broken(overdue));
     }
-    // A table that has become a partition seals with its root's keyring.
-    let is_used = sealing.is_some_and(|table| relation::partition_root(table) == table);
+    // A table that has become a partition seals with its root's keyring, a shard with its table's.
+    let is_used = sealing.is_some_and(|table| table::seals_by_itself(table).unwrap_or(true));
     for key in &keys {
         survey_key(key, &name, is_used && key.state == State::Active, items);
     }

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::catalog::rows;
+use crate::catalog::shards;
 use crate::catalog::write;
 use crate::error::{Error, IndexError, Result};
 use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
@@ -30,7 +31,7 @@ fn require_no_keys(root: pg_sys::Oid, partition: pg_sys::Oid) -> Result<()> {
 /// `partition` is about to be attached to `relation`. Unless it has no values, the indexes of those count as not built:
 /// questions are errors then, and not answers that lack its rows.
 pub fn attached(relation: pg_sys::Oid, partition: pg_sys::Oid) -> Result<()> {
-    let root = relation::partition_root(relation);
+    let root = shards::root(relation)?;
     require_no_keys(root, partition)?;
     let mut indexes = rows::indexes(root)?;
     indexes

@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::rows::{self, IndexRow, KeysOf, PolicyRow};
+use crate::catalog::shards;
 use crate::error::{Error, IndexError, Result};
 use crate::keyring::table;
 use crate::pg::encoding;
@@ -61,8 +62,8 @@ pub fn require_own(index: &IndexRow, rule: &Rule, is_shared: bool) -> Result<()>
 /// The keyring whose index keys an index uses; `None` while there is none, or when its table is gone.
 pub fn keyring_of(index: &IndexRow) -> Result<Option<Uuid>> {
     match index.keys {
-        KeysOf::Own => rows::sealing_keyring(relation::partition_root(index.relation)),
-        KeysOf::Table(table) => rows::sealing_keyring(relation::partition_root(table)),
+        KeysOf::Own => rows::sealing_keyring(shards::root(index.relation)?),
+        KeysOf::Table(table) => rows::sealing_keyring(shards::root(table)?),
         KeysOf::Gone => Ok(None),
     }
 }

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use pgrx::spi::{self, SpiHeapTupleData};
 
 use super::{Finding, Scope};
-use crate::catalog::tables;
+use crate::catalog::{shards, tables};
 use crate::error::Result;
 use crate::pg::datum::oid_as;
 
@@ -35,12 +35,15 @@ pub struct Columns {
     pub mirrored: Vec<bool>,
     /// The CHECK says nothing else, and holds for all rows.
     pub proven: Vec<bool>,
+    /// The shards of distributed tables, and the tables that they are ones of.
+    shards: (Vec<pg_sys::Oid>, Vec<pg_sys::Oid>),
 }
 
 impl Columns {
     /// All that the scope has.
     pub fn of(scope: Scope) -> Result<Columns> {
-        let mut columns = Columns { scope, ..Columns::default() };
+        let shards = shards::all_here()?.into_iter().unzip();
+        let mut columns = Columns { scope, shards, ..Columns::default() };
         let sql = format!("{SHARED} {COLUMNS}");
         for row in tables::ask(&sql, &columns.arguments(), read)? {
             columns.relations.push(row.0);
@@ -90,7 +93,7 @@ impl Columns {
         tables::ask(&format!("{SHARED} {sql}"), &self.arguments(), read)
     }
 
-    fn arguments(&self) -> [DatumWithOid<'_>; 15] {
+    fn arguments(&self) -> [DatumWithOid<'_>; 17] {
         [
             tables::extension(),
             self.scope.role.into(),
@@ -107,6 +110,8 @@ impl Columns {
             self.guarded.clone().into(),
             self.bound.clone().into(),
             self.mirrored.clone().into(),
+            self.shards.0.clone().into(),
+            self.shards.1.clone().into(),
         ]
     }
 }
@@ -125,6 +130,7 @@ fn read(row: SpiHeapTupleData<'_>) -> spi::Result<(pg_sys::Oid, i16, i16, i32)> 
 
 /// What all queries may use:
 /// - `member`, the extension's functions;
+/// - `shard`, the shards of distributed tables, with the table of each;
 /// - `sealable`, the types that hold sealed values;
 /// - `visible`, the tables in the scope, with `tab`, their quoted names;
 /// - `trig`, the sealing triggers;
@@ -144,9 +150,13 @@ WITH RECURSIVE member AS (
   WHERE t.oid = 'bytea'::regtype
      OR t.typname = 'sealed' AND t.typnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'envelope')
   UNION SELECT t.oid FROM pg_type t JOIN sealable s ON t.typbasetype = s.oid
+), shard AS (
+  SELECT * FROM unnest($16::oid[], $17::oid[]) AS u (relation, whole)
 ), below_top (oid) AS (
   SELECT $3 WHERE $3 <> 0
-  UNION SELECT i.inhrelid FROM pg_inherits i JOIN below_top b ON i.inhparent = b.oid
+  UNION
+  SELECT i.relation FROM below_top b
+  JOIN (SELECT inhrelid, inhparent FROM pg_inherits UNION ALL TABLE shard) AS i (relation, whole) ON i.whole = b.oid
 ), visible AS (
   SELECT c.oid, c.relkind, c.relowner, c.relispartition, format('%I.%I', n.nspname, c.relname) AS tab
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -193,6 +203,10 @@ const COLUMNS: &str = r", direct AS (
 ), every AS (
   SELECT relation, target, source, flags FROM direct
   UNION ALL SELECT relation, target, NULL, 8 FROM heir
+  -- A shard has what its table has. Where that has a trigger, it has one of its own.
+  UNION ALL
+  SELECT s.relation, d.target, NULL, CASE WHEN d.flags & 2 <> 0 THEN 8 ELSE 4 END
+  FROM shard s JOIN direct d ON d.relation = s.whole
   UNION ALL
   SELECT k.relation::oid, d.target, NULL, 16
   FROM envelope.keyring_table k

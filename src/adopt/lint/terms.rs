@@ -9,6 +9,7 @@ use super::columns::Columns;
 use super::values::{FEW, by_table, sample};
 use super::{Finding, Severity};
 use crate::catalog::rows::{self, IndexRow, Purpose};
+use crate::catalog::shards;
 use crate::census::terms;
 use crate::error::Result;
 use crate::pg::{attribute, column, encoding, relation};
@@ -44,7 +45,7 @@ pub fn missing(columns: &Columns) -> Result<Vec<Finding>> {
 /// All that have made its terms here, also those that make none any more; `None` where that cannot be told.
 fn keys_of(index: &IndexRow) -> Result<Option<Vec<KeyId>>> {
     let Ok(owner) = index.keys_table() else { return Ok(None) };
-    let Some(keyring) = rows::sealing_keyring(relation::partition_root(owner))? else {
+    let Some(keyring) = rows::sealing_keyring(shards::root(owner)?)? else {
         return Ok(None);
     };
     let keys = rows::data_keys(keyring)?.into_iter();

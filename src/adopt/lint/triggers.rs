@@ -9,6 +9,9 @@ const MISSING: &str = r"
 SELECT c.relation, c.name::text,
        CASE WHEN c.policy OR NOT c.guarded THEN 'error' ELSE 'warning' END, '42704',
        format(CASE WHEN c.policy THEN 'column %s has a policy, and no sealing trigger: what is written is stored in clear'
+                   WHEN c.heir AND EXISTS (SELECT FROM shard s WHERE s.relation = c.relation)
+                   THEN 'this is a shard of a table of which a trigger seals column %s, and it has no such trigger: what is '
+                     || 'written to it is stored in clear'
                    WHEN c.heir THEN 'column %s is inherited from one that a trigger seals, and this table has no such '
                      || 'trigger: what is written to it is stored in clear'
                    ELSE 'the table uses the keyring of another, whose column %s a trigger seals, and has no such trigger: '

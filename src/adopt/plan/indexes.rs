@@ -15,8 +15,9 @@ use crate::adopt::index::{
     OwnIndex, UniqueBeside, build_statement, has_valid_index, invalid_index, readers, usual_names,
 };
 use crate::catalog::rows::{self, IndexRow};
+use crate::catalog::shards;
 use crate::error::{Error, Result};
-use crate::pg::{encoding, relation};
+use crate::pg::encoding;
 
 const READ_TWICE: &str =
     "SHARE UPDATE EXCLUSIVE, while the table is read twice; reads and writes go on";
@@ -221,7 +222,7 @@ fn rights(
         .map(|(wish, _)| *wish)
         .filter(|wish| facts.column(&wish.target.plain).is_none());
     others.extend(made.map(|wish| wish.target.quoted.clone()));
-    let keyring = rows::sealing_keyring(relation::partition_root(relation))?;
+    let keyring = rows::sealing_keyring(shards::root(relation)?)?;
     let mut steps = Vec::new();
     for reader in readers(relation, keyring)? {
         let [revoke, grant] = reader.without_terms(&facts.name, &others);

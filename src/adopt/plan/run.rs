@@ -34,8 +34,12 @@ pub struct Asked {
 
 /// The steps that protect `columns`.
 pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<Vec<Step>> {
-    table::get(relation)?.require_manage_right()?;
+    let table = table::get(relation)?;
+    table.require_manage_right()?;
     table::require_can_have_keys(relation)?;
+    if table.is_shard() {
+        table.require_topmost()?;
+    }
     if columns.is_empty() {
         return Err(Error::BadArgument("columns must name a column".into()));
     }
@@ -187,8 +191,9 @@ fn require_nothing_lost(facts: &Facts, column: &str, to: pg_sys::Oid) -> Result<
 }
 
 fn ready(relation: pg_sys::Oid) -> Result<()> {
-    table::to_change(relation)?;
-    table::require_can_have_keys(relation)
+    let table = table::to_change(relation)?;
+    table::require_can_have_keys(relation)?;
+    if table.is_shard() { table.require_topmost() } else { Ok(()) }
 }
 
 /// Locks the table, and looks at it again.

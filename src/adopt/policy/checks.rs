@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::{Wanted, default_tag, number};
 use crate::catalog::rows::{self, Form, Former, PolicyRow};
+use crate::catalog::shards;
 use crate::catalog::write::random_uuid;
 use crate::census::look;
 use crate::error::{Error, PolicyError, Result};
@@ -125,7 +126,9 @@ pub fn require_own_tag(policy: &PolicyRow, is_given: bool) -> Result<()> {
     let links = rows::keyring_tables(policy.relation)?;
     for link in links.iter().filter(|link| link.seals || !is_given) {
         let links = rows::tables_of(link.keyring_id)?;
-        tables.extend(links.iter().filter_map(users::living_table).map(relation::partition_root));
+        for table in links.iter().filter_map(users::living_table) {
+            tables.push(shards::root(table)?);
+        }
     }
     for other in tables {
         for bears in rows::policies(other)? {

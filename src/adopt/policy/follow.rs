@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use super::checks::is_same_type;
 use crate::adopt::index;
 use crate::catalog::rows::{self, PolicyRow};
-use crate::catalog::{self, write};
+use crate::catalog::{self, shards, write};
 use crate::error::{Error, Need, PolicyError, Result};
 use crate::pg::column::{base_type, is_sealable};
 use crate::pg::encoding::text;
@@ -70,7 +70,7 @@ fn dropped(relation: pg_sys::Oid, name: &CStr) -> Result<()> {
 
 /// Whether something may have been done with all values of a column of the table: it has a keyring.
 fn may_have_jobs(relation: pg_sys::Oid) -> Result<bool> {
-    let root = relation::partition_root(relation);
+    let root = shards::root(relation)?;
     Ok(catalog::oid_of(c"reencryption").is_ok() && rows::sealing_keyring(root)?.is_some())
 }
 

@@ -149,6 +149,11 @@ pub fn read(relation: pg_sys::Oid, role: pg_sys::Oid) -> Result<Known> {
     Ok(known)
 }
 
+/// Whether `relation` seals with a keyring of its own: it is no partition, nor a shard whose table has keys.
+pub fn seals_by_itself(relation: pg_sys::Oid) -> Result<bool> {
+    Ok(Standing::of(relation)?.root == relation)
+}
+
 /// Where a relation stands among tables that have keyrings.
 struct Standing {
     root: pg_sys::Oid,
