@@ -57,7 +57,7 @@ enum Then {
 /// As [`into_cache`], up to where another backend was waited for: since `waiting`.
 fn attempt(key_id: KeyId, table: &Table, waiting: &mut Option<Instant>) -> Result<Then> {
     // Before the catalog is read: what is taken away from here on is not shared again by what is read now.
-    let as_of = leases::as_of();
+    let as_of = leases::as_of(key_id);
     let row = cache::row(key_id)?.ok_or(Error::UnknownKey(key_id))?;
     let shared = as_of.map_or(Ok(None), |as_of| Shared::new(row, as_of))?;
     if let Some(shared) = &shared {

@@ -124,9 +124,9 @@ pub fn are_on() -> bool {
 }
 
 /// A number to be asked for before the catalog is read; `None` where there are no leases. What is answered to one who
-/// asks as of then is shared only if nothing was taken away since.
-pub fn as_of() -> Option<u64> {
-    with_table(|table| table.generation())
+/// asks for the key as of then is shared only if no lease of it was taken away since.
+pub fn as_of(key_id: KeyId) -> Option<u64> {
+    with_table(|table| table.generation(&key_id.0))
 }
 
 /// Whether the lease key stands in memory that may be swapped out.

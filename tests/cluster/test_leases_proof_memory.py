@@ -5,8 +5,7 @@ import os
 
 import pytest
 from harness import leased, memory, process
-from harness.database import Database
-from harness.leased import OPEN, forget
+from harness.leased import OPEN
 from interop import open as reader
 
 
@@ -18,11 +17,8 @@ def shared(moto, kms_proxy):
 
 @pytest.fixture
 def db(shared, proxy):
-    made = Database(shared)
-    made.people(rows=["x"])
-    forget(made)
-    yield made
-    made.drop()
+    with leased.one_value(shared, proxy) as made:
+        yield made
 
 
 def secrets_of(db, moto):

@@ -32,13 +32,8 @@ def shared(moto, kms_proxy):
 
 @pytest.fixture
 def db(shared, proxy):
-    """A value x, and no lease of its key."""
-    made = Database(shared)
-    made.people(rows=["x"])
-    forget(made)
-    proxy.reset_counts()
-    yield made
-    made.drop()
+    with leased.one_value(shared, proxy) as made:
+        yield made
 
 
 def key_id(db, table="public.people"):
@@ -565,6 +560,23 @@ def test_who_waits_while_it_is_taken_away(two_versions, moto, proxy):
         proxy.clear()
         for work in crowd.waiting:
             assert work.error().sqlstate == "55000"
+
+
+def test_a_key_that_is_taken_away_takes_no_answer_of_another(db, proxy):
+    """Whoever may manage one table's keys may retire one of them, and take that back, as often as he likes."""
+    db.sql("CREATE TABLE other (v bytea); SELECT envelope.create_key('other'); SELECT envelope.rotate_key('other')")
+    other = key_id(db, "public.other")
+    proxy.reset_counts()
+    is_asking = hold(proxy)
+    with Crowd(db, 4) as crowd:
+        crowd.start(is_asking)
+        for _ in range(3):
+            db.sql("SELECT envelope.retire_key(%s)", (other,))
+            db.sql("SELECT envelope.unretire_key(%s)", (other,))
+        proxy.clear()
+        assert crowd.opened([crowd.asking, *crowd.waiting])
+    assert proxy.counts["Decrypt"] == 1
+    assert asked(db, proxy) == 0
 
 
 @pytest.mark.parametrize("change", ["SELECT envelope.retire_key('{key}')", EVERYWHERE])

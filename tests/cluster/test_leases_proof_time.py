@@ -7,7 +7,6 @@ import time
 import psycopg
 import pytest
 from harness import faults, leased, process
-from harness.database import Database
 from harness.leased import OPEN, asked, forget, hold
 from harness.work import Work, at_once
 from sqlstate import fails
@@ -25,12 +24,8 @@ def shared(moto, kms_proxy):
 
 @pytest.fixture
 def db(shared, proxy):
-    made = Database(shared)
-    made.people(rows=["x"])
-    forget(made)
-    proxy.reset_counts()
-    yield made
-    made.drop()
+    with leased.one_value(shared, proxy) as made:
+        yield made
 
 
 class Lease:

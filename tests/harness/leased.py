@@ -6,6 +6,7 @@ import threading
 from . import faults, process
 from . import moto as kms
 from .cluster import Cluster
+from .database import Database
 from .work import Work
 
 OPEN = "SELECT envelope_decrypt_text('people', ssn) FROM people"
@@ -23,6 +24,17 @@ def conf(moto, url, **more):
 def cluster(moto, proxy, **more):
     with Cluster(conf=conf(moto, proxy.url, **more), env={**kms.CREDENTIALS, "AWS_ENDPOINT_URL_STS": proxy.url}) as c:
         yield c
+
+
+@contextlib.contextmanager
+def one_value(cluster, proxy):
+    """A database with the value x, no lease of its key, and no request counted yet."""
+    db = Database(cluster)
+    db.people(rows=["x"])
+    forget(db)
+    proxy.reset_counts()
+    yield db
+    db.drop()
 
 
 def hold(proxy, then=faults.none, operation="Decrypt"):

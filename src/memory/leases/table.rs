@@ -21,7 +21,7 @@ const LONGEST_DELAY: u64 = 5_000;
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Head {
-    /// Raised whenever leases are taken away.
+    /// Raised whenever all leases of a database or of the server are taken away.
     generation: u64,
     /// The number of the next one who asks, less one.
     tickets: u64,
@@ -33,6 +33,41 @@ pub struct Head {
     hand: u32,
     /// What happened so far.
     pub counts: Counts,
+    generations: Generations,
+}
+
+/// Groups of keys that have a generation each.
+const GROUPS: usize = 1024;
+
+/// A number for each group of keys, raised whenever leases of one of them are taken away. The memory is as large as it
+/// is however many keys there are, and one who takes his own key away again and again keeps answers of hardly any other
+/// key from being shared.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Generations([u64; GROUPS]);
+
+impl Default for Generations {
+    fn default() -> Generations {
+        Generations([0; GROUPS])
+    }
+}
+
+impl Generations {
+    fn of(&self, key_id: &[u8; 16]) -> u64 {
+        self.0.get(Self::group(key_id)).copied().unwrap_or_default()
+    }
+
+    fn raise(&mut self, key_id: &[u8; 16]) {
+        if let Some(generation) = self.0.get_mut(Self::group(key_id)) {
+            *generation = generation.wrapping_add(1);
+        }
+    }
+
+    fn group(key_id: &[u8; 16]) -> usize {
+        // Bytes of a digest.
+        let [.., high, low] = *key_id;
+        usize::from(u16::from_be_bytes([high, low])) % GROUPS
+    }
 }
 
 /// What happened in the table.
@@ -199,9 +234,9 @@ pub struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// A number that is another whenever leases were taken away.
-    pub fn generation(&self) -> u64 {
-        self.head.generation
+    /// A number that is another whenever leases of a key, or all, were taken away: both parts of it only grow.
+    pub fn generation(&self, key_id: &[u8; 16]) -> u64 {
+        self.head.generation.wrapping_add(self.head.generations.of(key_id))
     }
 
     /// What there is of a key, for one who would keep a key for `ttl` milliseconds from when the KMS gave it.
@@ -252,10 +287,11 @@ impl Table<'_> {
         Taken::Yes(Ticket { name: subject.name, number })
     }
 
-    /// The KMS has given the key: `lease` stands from now on, if nothing was taken away since the generation was `as_of`
-    /// and nobody has gone on in the asker's place. Whether it stands.
+    /// The KMS has given the key: `lease` stands from now on, if nothing of it was taken away since its generation was
+    /// `as_of` and nobody has gone on in the asker's place. Whether it stands.
     pub fn ready(&mut self, ticket: &Ticket, as_of: u64, now: u64, lease: &Lease) -> bool {
-        let is_of_now = self.head.generation == as_of;
+        let Some(key_id) = self.asked_by(ticket).map(|slot| slot.key_id) else { return false };
+        let is_of_now = self.generation(&key_id) == as_of;
         let Some(slot) = self.asked_by(ticket) else { return false };
         slot.asker = 0;
         if is_of_now {
@@ -278,7 +314,7 @@ impl Table<'_> {
     }
 
     /// Takes a key's lease away; whether there was one. Whoever asks for it now answers himself alone. Who asks later
-    /// asks a KMS that has said so already: the generation stays, and with it what is on its way for other keys.
+    /// asks a KMS that has said so already: the generation stays.
     pub fn remove(&mut self, name: &Name, now: u64) -> bool {
         let Some(slot) = self.slot(name).filter(|slot| slot.kind == KEY) else { return false };
         let was_ready = slot.is_ready(now);
@@ -289,7 +325,10 @@ impl Table<'_> {
     /// Takes the leases of a key of a database away, whoever they are for; of all keys where `key_id` is `None`, of all
     /// databases where `database` is, and then what was refused as well.
     pub fn remove_all(&mut self, database: Option<u32>, key_id: Option<&[u8; 16]>) {
-        self.head.generation += 1;
+        match key_id {
+            Some(key_id) => self.head.generations.raise(key_id),
+            None => self.head.generation = self.head.generation.wrapping_add(1),
+        }
         for at in 0..self.touched() {
             let Some(slot) = self.slots.get(at) else { break };
             // Where all is taken away the KMS is asked anew in every way.

@@ -49,6 +49,10 @@ impl Memory {
         self.table().ready(ticket, as_of, now, &lease)
     }
 
+    fn as_of(&mut self, name: u8) -> u64 {
+        self.table().generation(&subject(name).key_id)
+    }
+
     fn lease(&self, mark: u8) -> Lease {
         let (sealed, kek) = ([mark; SEALED_LEN], [mark; NAME_LEN]);
         Lease { sealed, kek, since: self.now, until: self.now + TTL, is_refreshed: false }
@@ -56,7 +60,7 @@ impl Memory {
 
     /// A lease of `name`, just made.
     fn leased(&mut self, name: u8, mark: u8) {
-        let (ticket, as_of) = (self.asked(name), self.head.generation);
+        let (ticket, as_of) = (self.asked(name), self.as_of(name));
         assert!(self.ready(&ticket, as_of, mark));
     }
 
@@ -169,15 +173,27 @@ fn who_lets_go_or_is_silent_is_followed_and_not_heard() {
 #[test]
 fn what_is_taken_away_does_not_come_back_by_an_answer_on_its_way() {
     let mut memory = Memory::of(4);
-    memory.leased(2, 9);
-    let (ticket, as_of) = (memory.asked(3), memory.table().generation());
-    // Of another key: whoever asked before is heard by nobody else.
-    memory.table().remove_all(Some(0), Some(&[1; 16]));
-    assert_eq!((memory.find(2), memory.find(3)), (Found::Nothing, Found::Asked));
+    // By its key, also where that was looked at before and is asked for after.
+    let as_of = memory.as_of(3);
+    let ticket = memory.asked(3);
+    memory.table().remove_all(Some(1), Some(&[1; 16]));
+    assert_eq!(memory.find(3), Found::Nothing);
+    assert!(!memory.ready(&ticket, as_of, 1));
+    let ticket = memory.asked(3);
     assert!(!memory.ready(&ticket, as_of, 1));
     assert_eq!(memory.find(3), Found::Nothing);
-    // Of this one: nor is it asked for any more.
-    let (ticket, as_of) = (memory.asked(3), memory.table().generation());
+    // With all keys: of a database, of the server.
+    for database in [Some(1), Some(0), None] {
+        let (as_of, other) = (memory.as_of(3), memory.as_of(4));
+        memory.table().remove_all(database, None);
+        for (name, as_of) in [(3, as_of), (4, other)] {
+            let ticket = memory.asked(name);
+            assert!(!memory.ready(&ticket, as_of, 1));
+            assert_eq!(memory.find(name), Found::Nothing);
+        }
+    }
+    // By its name it is not asked for any more.
+    let (ticket, as_of) = (memory.asked(3), memory.as_of(3));
     let now = memory.now;
     assert!(!memory.table().remove(&named(3), now));
     assert_eq!(memory.find(3), Found::Nothing);
@@ -185,6 +201,33 @@ fn what_is_taken_away_does_not_come_back_by_an_answer_on_its_way() {
     memory.leased(3, 1);
     assert!(memory.table().remove(&named(3), now));
     assert!(!memory.table().sweep(1, &[1; 16]));
+}
+
+/// The owner of one table may take his key out of use, and back, without end.
+#[test]
+fn what_is_taken_away_of_one_key_takes_no_answer_of_another_away() {
+    let mut memory = Memory::of(4);
+    memory.leased(2, 9);
+    let as_of = memory.as_of(4);
+    let ticket = memory.asked(4);
+    for _ in 0..3 {
+        memory.table().remove_all(Some(0), Some(&[1; 16]));
+    }
+    assert_eq!((memory.find(2), memory.find(4)), (Found::Nothing, Found::Asked));
+    assert!(memory.ready(&ticket, as_of, 1));
+    assert_eq!(memory.find(4), Found::Ready(memory.lease(1)));
+}
+
+/// Rather too much is asked anew than that something comes back.
+#[test]
+fn keys_of_one_group_share_their_generation() {
+    let mut memory = Memory::of(4);
+    let (mut one, mut other) = ([7; 16], [9; 16]);
+    one[14..].copy_from_slice(&[0, 1]);
+    other[14..].copy_from_slice(&[4, 1]);
+    let as_of = memory.table().generation(&one);
+    memory.table().remove_all(None, Some(&other));
+    assert_ne!(memory.table().generation(&one), as_of);
 }
 
 #[test]
@@ -269,11 +312,12 @@ fn refusals_stand_longer_each_time() {
 #[test]
 fn what_is_refused_of_one_key_takes_no_answer_of_another_away() {
     let mut memory = Memory::of(4);
-    let (as_of, now) = (memory.table().generation(), memory.now);
+    let now = memory.now;
+    let as_of = (memory.as_of(1), memory.as_of(2));
     let (one, other) = (memory.asked(1), memory.asked(2));
     memory.table().remove(&named(1), now);
-    assert!(memory.ready(&other, as_of, 9));
-    assert!(!memory.ready(&one, as_of, 9));
+    assert!(memory.ready(&other, as_of.1, 9));
+    assert!(!memory.ready(&one, as_of.0, 9));
     assert_eq!(memory.find(1), Found::Nothing);
 }
 
@@ -340,6 +384,8 @@ proptest! {
         let mut leases: HashMap<u8, Lease> = HashMap::new();
         let mut askers: HashMap<u8, (Ticket, u64)> = HashMap::new();
         let mut tickets: Vec<(u8, Ticket, u64)> = Vec::new();
+        // How often each key was taken away, and all.
+        let (mut taken, mut all_taken) = ([0; 4], 0);
         let mut mark = 0;
         for step in steps {
             let now = memory.now;
@@ -364,7 +410,9 @@ proptest! {
                             prop_assert!(!is_asked && !is_good);
                             prop_assert!(tickets.iter().all(|(_, other, _)| *other != ticket));
                             askers.insert(name, (ticket, now + ASK_FOR));
-                            tickets.push((name, ticket, memory.head.generation));
+                            let as_of = memory.as_of(name);
+                            prop_assert_eq!(as_of, taken[usize::from(name / 2)] + all_taken);
+                            tickets.push((name, ticket, as_of));
                         }
                         Taken::No => prop_assert!(is_asked || is_good),
                         Taken::Full => {
@@ -380,8 +428,12 @@ proptest! {
                     let as_of = if is_late { as_of.wrapping_sub(1) } else { as_of };
                     let stands = memory.ready(&ticket, as_of, mark);
                     let is_asker = askers.get(&name).is_some_and(|(asker, _)| *asker == ticket);
+                    let is_of_now = as_of == taken[usize::from(name / 2)] + all_taken;
+                    prop_assert!(is_asker && is_of_now || !stands);
+                    // Whose time is over may have been put out.
+                    let is_in_time = askers.get(&name).is_some_and(|(_, until)| now < *until);
+                    prop_assert!(stands || !(is_asker && is_in_time && is_of_now));
                     if stands {
-                        prop_assert!(is_asker && as_of == memory.head.generation);
                         leases.insert(name, memory.lease(mark));
                     }
                     if is_asker {
@@ -403,7 +455,10 @@ proptest! {
                 Step::RemoveAll(database, key) => {
                     let key_id = key.map(|key| [key; 16]);
                     memory.table().remove_all(database, key_id.as_ref());
-
+                    match key {
+                        Some(key) => taken[usize::from(key)] += 1,
+                        None => all_taken += 1,
+                    }
                     let stays = |name: &u8| {
                         let subject = subject(*name);
                         database.is_some_and(|it| it != subject.database)
