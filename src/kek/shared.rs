@@ -45,9 +45,22 @@ impl Shared {
         Ok(Some(Shared { row, key, way, as_of, ttl, timeout: settings::kms_timeout() }))
     }
 
-    /// What there is.
+    /// What there is. A lease by a KEK that wraps the key no more, since a transaction that took it away was committed by
+    /// another session than its own, ends here.
     pub fn find(&self) -> Result<Found> {
-        self.key.find(self.ttl)
+        let found = self.key.find(self.ttl)?;
+        if let Found::Ready(lease) = &found
+            && !self.is_wrapped_as(lease)?
+        {
+            self.key.end();
+            return Ok(Found::Nothing);
+        }
+        Ok(found)
+    }
+
+    fn is_wrapped_as(&self, lease: &leases::Lease) -> Result<bool> {
+        let wraps = rows::each_wrapped_key(self.row.key_id)?;
+        Ok(wraps.iter().any(|(kek, _)| lease.is_by(kek)))
     }
 
     /// Notes that the key was looked for.

@@ -41,7 +41,8 @@ pub fn key_made() {
 }
 
 /// The open transaction takes a key out of use, or a KEK from it: leases of it end when that is committed. Where it is
-/// prepared and committed elsewhere, each backend sees by the catalog that the key does not open.
+/// prepared and committed elsewhere, each backend sees by the catalog that the key does not open, or is wrapped no more by
+/// the KEK that gave the lease.
 pub fn end_leases(key_id: KeyId) {
     if leases::are_on() {
         UNLEASED.with_borrow_mut(|keys| keys.push(key_id));

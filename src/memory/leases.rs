@@ -268,6 +268,13 @@ impl Key {
         }
     }
 
+    /// Takes the lease away from those who do not have it yet.
+    pub fn end(&self) {
+        let now = clock::boot_ms();
+        with_table(|table| table.remove(&self.subject.name, now));
+        wake(&self.subject.name);
+    }
+
     /// The KMS refuses the key: nobody goes on with a lease of it, nor with what came from one.
     pub fn revoke(&self) {
         let now = clock::boot_ms();
@@ -300,6 +307,11 @@ impl Key {
 }
 
 impl Lease {
+    /// Whether it came by the KEK of that name.
+    pub fn is_by(&self, kek: &str) -> bool {
+        self.lease.kek == lease::name(&kek)
+    }
+
     /// The key.
     pub fn data_key(&self) -> &DataKey {
         &self.data_key

@@ -423,6 +423,20 @@ class TestTakenAway:
         assert opens(db) == "a"
         assert proxy.counts["Decrypt"] == 1
 
+    def test_by_drop_kek_in_a_prepared_transaction(self, own, proxy, moto):
+        """Another session commits it. Whoever needs the key from then on sees that the lease is by a KEK that is gone."""
+        db = own(max_prepared_transactions=2, envelope__allowed_keks="*")
+        db.sql("SELECT envelope.add_kek('people', %s)", (kms.kek(moto.create_key()),))
+        opens(db)
+        first = db.value("SELECT kek FROM envelope.wrapped_key WHERE position = 1")
+        with db.connect() as c:
+            c.execute("BEGIN; SELECT envelope.drop_kek('people', '%s'); PREPARE TRANSACTION 'p'" % first)
+        proxy.reset_counts()
+        assert opens(db) == "a" and proxy.counts["Decrypt"] == 0
+        db.sql("COMMIT PREPARED 'p'")
+        assert [opens(db) for _ in range(2)] == ["a", "a"]
+        assert proxy.counts["Decrypt"] == 1
+
     def test_everywhere(self, db, proxy):
         with db.connect() as c:
             c.execute(OPEN)
