@@ -147,6 +147,8 @@ CREATE UNIQUE INDEX data_key_active ON envelope.data_key (keyring_id, purpose)
 COMMENT ON TABLE envelope.data_key IS
   'Data keys: which exist and what they may do; the keys themselves stand wrapped in wrapped_key';
 COMMENT ON COLUMN envelope.data_key.key_id IS 'Derived from the key, so that it commits to it';
+COMMENT ON COLUMN envelope.data_key.state IS
+  'active: it seals and opens, one of a keyring and purpose; decrypt-only: it opens, or is pending; retired: it does not open; destroyed: never again';
 COMMENT ON COLUMN envelope.data_key.reason IS 'Why the state last changed';
 COMMENT ON COLUMN envelope.data_key.pending IS
   'The key opens, and seals nothing until envelope.activate_key says so: the other nodes get it first';

@@ -4,7 +4,7 @@
 CREATE FUNCTION envelope.figures_of_keys()
   RETURNS TABLE (datid oid, key_id uuid, values_sealed bigint, values_opened bigint, values_hashed bigint,
                  bytes_sealed bigint, bytes_opened bigint, cache_hits bigint, lease_hits bigint, lease_waits bigint,
-                 lease_wait_ms double precision, kms_requests bigint, kms_failures bigint, kek_fallovers bigint,
+                 total_lease_wait_ms double precision, kms_requests bigint, kms_failures bigint, kek_fallovers bigint,
                  backends_holding integer, last_unwrap timestamptz, keys_evicted bigint, stats_reset timestamptz)
   LANGUAGE c VOLATILE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_figures_of_keys_wrapper';
@@ -18,10 +18,10 @@ CREATE VIEW envelope.stats_cluster WITH (security_barrier) AS
          CASE WHEN t.relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
               THEN t.relation::pg_catalog.oid END AS relid,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
-              THEN t.relation::pg_catalog.text ELSE r.table_name END AS table_name,
+              THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
          f.key_id, k.purpose, k.version,
          f.values_sealed, f.values_opened, f.values_hashed, f.bytes_sealed, f.bytes_opened,
-         f.cache_hits, f.lease_hits, f.lease_waits, f.lease_wait_ms,
+         f.cache_hits, f.lease_hits, f.lease_waits, f.total_lease_wait_ms,
          f.kms_requests, f.kms_failures, f.kek_fallovers,
          f.backends_holding, f.last_unwrap, f.keys_evicted, f.stats_reset
   FROM envelope.figures_of_keys() f
@@ -36,7 +36,7 @@ GRANT SELECT ON envelope.stats_cluster TO pg_read_all_stats;
 
 CREATE FUNCTION envelope.figures_of_kms()
   RETURNS TABLE (datid oid, kek text, provider text, operation text, outcome text, requests bigint,
-                 latency_ms double precision, latency_buckets bigint[], last_at timestamptz, rows_evicted bigint,
+                 total_latency_ms double precision, latency_buckets bigint[], last_at timestamptz, rows_evicted bigint,
                  stats_reset timestamptz)
   LANGUAGE c VOLATILE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_figures_of_kms_wrapper';
@@ -45,7 +45,7 @@ GRANT EXECUTE ON FUNCTION envelope.figures_of_kms() TO pg_read_all_stats;
 COMMENT ON FUNCTION envelope.figures_of_kms() IS 'What envelope.stats_kms shows, by database';
 
 CREATE VIEW envelope.stats_kms WITH (security_barrier) AS
-  SELECT f.datid, d.datname, f.kek, f.provider, f.operation, f.outcome, f.requests, f.latency_ms, f.latency_buckets,
+  SELECT f.datid, d.datname, f.kek, f.provider, f.operation, f.outcome, f.requests, f.total_latency_ms, f.latency_buckets,
          f.last_at, f.rows_evicted, f.stats_reset
   FROM envelope.figures_of_kms() f
   LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) f.datid;
@@ -56,7 +56,7 @@ GRANT SELECT ON envelope.stats_kms TO pg_read_all_stats;
 CREATE FUNCTION envelope.figures_of_leases()
   RETURNS TABLE (slots integer, used integer, ready integer, asked integer, refused integer,
                  backends_unlocked integer, lookups bigint, hits bigint, waits bigint, takeovers bigint,
-                 evictions bigint, "full" bigint, stats_reset timestamptz)
+                 evictions bigint, table_full bigint, stats_reset timestamptz)
   LANGUAGE c VOLATILE PARALLEL SAFE ROWS 1
   AS 'MODULE_PATHNAME', 'envelope_figures_of_leases_wrapper';
 REVOKE ALL ON FUNCTION envelope.figures_of_leases() FROM PUBLIC;

@@ -91,6 +91,11 @@ pgrx::extension_sql_file!(
     requires = ["policies", "indexes", "lint", "sweep"]
 );
 pgrx::extension_sql_file!("../sql/figures.sql", name = "figures", requires = ["functions"]);
+pgrx::extension_sql_file!(
+    "../sql/view_columns.sql",
+    name = "view_columns",
+    requires = ["evidence", "figures"]
+);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

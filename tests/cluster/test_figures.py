@@ -57,7 +57,7 @@ def file_db(own_cluster, database):
 def figures(db, columns=VALUES, table="people"):
     """Of the key of a table, by those who have ended their transactions."""
     [found] = db.sql(f"SELECT {columns} FROM envelope.stats_cluster "
-                     f"WHERE datname = current_database() AND table_name = 'public.{table}'")
+                     f"WHERE datname = current_database() AND relation = 'public.{table}'")
     return found
 
 
@@ -307,7 +307,7 @@ def test_the_histogram(db, proxy):
     proxy.fault("Decrypt", faults.delay(0.3))
     db.sql(OPEN)
     [(buckets, total, at)] = db.sql(
-        "SELECT latency_buckets, latency_ms, last_at > now() - interval '1 minute' FROM envelope.stats_kms "
+        "SELECT latency_buckets, total_latency_ms, last_at > now() - interval '1 minute' FROM envelope.stats_kms "
         "WHERE datname = current_database() AND operation = 'unwrap' AND outcome = 'ok'")
     assert len(buckets) == len(bounds) and sum(buckets) == 1 and at
     at = buckets.index(1)
@@ -362,7 +362,7 @@ def test_leases(db, proxy):
     for work in works:
         work.result()
     assert figures(db, columns) == (2, 4, 2, 6, 0) and proxy.counts["Decrypt"] == 2
-    assert figures(db, "lease_wait_ms > 0") == (True,)
+    assert figures(db, "total_lease_wait_ms > 0") == (True,)
     db.sql("SELECT envelope.stats_reset()")
     assert db.sql("SELECT lookups, hits, waits FROM envelope.stats_leases") == [(0, 0, 0)]
 
@@ -408,7 +408,7 @@ def test_other_databases_are_shown_by_their_name(db, preloaded):
     other = Database(preloaded)
     other.people(rows=["12345"])
     other.sql(OPEN)
-    [row] = db.sql(f"SELECT values_opened, relid, table_name, purpose, version, key_id IS NOT NULL "
+    [row] = db.sql(f"SELECT values_opened, relid, relation, purpose, version, key_id IS NOT NULL "
                    f"FROM envelope.stats_cluster WHERE datname = '{other.name}'")
     assert row == (1, None, None, None, None, True)
     assert db.value(f"SELECT count(*) FROM envelope.stats_kms WHERE datname = '{other.name}'") >= 1

@@ -33,7 +33,7 @@ def told():
 
 def test_no_room_for_leases(told):
     assert told["envelope_leases_slots"] == told["envelope_leases_used"] == told["envelope_leases_ready"] == 2
-    assert told["envelope_leases_full_total"] == TABLES - 2
+    assert told["envelope_leases_table_full_total"] == TABLES - 2
 
 
 def test_memory_that_is_not_locked(told):

@@ -33,6 +33,14 @@ WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extna
   AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (
     SELECT FROM pg_type t WHERE t.oid = d.objid AND (t.typrelid <> 0 OR t.typelem <> 0)))
 ORDER BY 1;
+-- And every column of a view.
+SELECT c.oid::regclass AS view, a.attname AS no_comment
+FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'v'
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND d.objsubid = 0
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgrx-example')
+  AND col_description(c.oid, a.attnum) IS NULL
+ORDER BY 1, 2;
 -- Dumps carry every table but what is of one database alone: the progress of re-encryption, whose keys come by
 -- replication. Every table has a primary key, and those of keys tell of their changes.
 SELECT c.relname, c.oid = ANY (e.extconfig) AS dumped,
