@@ -7,6 +7,7 @@ use super::kms_error;
 use super::provider::{self, KmsResult};
 use crate::error::Error;
 use crate::error::kms::KmsError;
+use crate::figures::Operation;
 use crate::kms::KekUri;
 use crate::memory::identity::{self, Identity};
 use crate::pg::clock;
@@ -43,7 +44,7 @@ pub fn resolved(alias: &str) -> KmsResult<String> {
 /// As [`resolved`], as the KMS says now.
 pub fn resolve_now(alias: &str) -> KmsResult<String> {
     let uri: KekUri = alias.parse()?;
-    let key = provider::of(&uri)?.check()?.to_string();
+    let key = provider::to(&uri, Operation::Describe)?.check()?.to_string();
     note_alias(alias.to_string(), key.clone());
     Ok(key)
 }

@@ -21,7 +21,7 @@ pub struct Health {
     pub kek: String,
     /// Data keys that it wraps.
     pub keys: usize,
-    /// Its KMS answers, whatever it says.
+    /// Its KMS answers, whatever it says; `None` also where it was not asked, for want of credentials or of settings.
     pub reachable: Option<bool>,
     /// It unwraps a data key.
     pub unwraps: Option<bool>,
@@ -81,7 +81,12 @@ impl Health {
         Health {
             kek: kek.kek.clone(),
             keys: kek.keys,
-            reachable: last(&|_| true).map(|seen| seen.outcome != Outcome::Unavailable),
+            reachable: last(&|_| true).and_then(|seen| match seen.outcome {
+                Outcome::Unavailable => Some(false),
+                // Either need no answer of a KMS.
+                Outcome::BadUri | Outcome::Credentials => None,
+                _ => Some(true),
+            }),
             // A wrap that does not open is the catalog's fault.
             unwraps: last(&|seen| {
                 seen.operation == Operation::Unwrap && seen.outcome != Outcome::InvalidWrap
@@ -99,11 +104,11 @@ impl Health {
     fn ask(&mut self, kek: &KekInUse, until: Instant) -> Result<()> {
         self.was_asked = true;
         let wrap = wrap_of(kek)?;
-        let mut asked = Asked { until, is_away: false, failed: None };
+        let mut asked = Asked { until, reachable: None, is_hopeless: false, failed: None };
         let context =
             wrap.as_ref().map_or_else(trial_context, |(_, wrap)| wrap.kms_context.clone());
         self.unwraps = wrap.as_ref().map(|(key_id, wrap)| {
-            asked.is_well(kek, |provider| {
+            asked.is_well(kek, Operation::Unwrap, |provider| {
                 let unwrapped = figures::kms_request(*key_id, || {
                     provider.unwrap(&wrap.wrapped, &wrap.kms_context)
                 })?;
@@ -121,15 +126,15 @@ impl Health {
         // What may not wrap new keys makes none, and is not asked to.
         let mut made = None;
         self.makes_keys = Some(
-            !asked.is_away
+            !asked.is_hopeless
                 && is_allowed(&kek.kek).unwrap_or(false)
-                && asked.is_well(kek, |provider| {
+                && asked.is_well(kek, Operation::Generate, |provider| {
                     made = Some(provider.generate(&context)?);
                     Ok(())
                 }),
         );
         if let (None, Some(made)) = (&wrap, made) {
-            self.unwraps = Some(asked.is_well(kek, |provider| {
+            self.unwraps = Some(asked.is_well(kek, Operation::Unwrap, |provider| {
                 let unwrapped = provider.unwrap(&made.wrap.bytes, &context)?;
                 match derive::key_id(&unwrapped.data_key) == derive::key_id(&made.data_key) {
                     true => Ok(()),
@@ -137,7 +142,7 @@ impl Health {
                 }
             }));
         }
-        self.reachable = Some(!asked.is_away);
+        self.reachable = asked.reachable;
         if let Some(kind) = asked.failed {
             self.last_failure = Some((clock::now_us(), kind.into()));
         }
@@ -151,8 +156,10 @@ impl Health {
 /// What came of the questions to one KEK.
 struct Asked {
     until: Instant,
-    /// It gave no answer, and is not asked again.
-    is_away: bool,
+    /// Whether it answered.
+    reachable: Option<bool>,
+    /// It gave no answer, or cannot be asked at all: it is not asked again.
+    is_hopeless: bool,
     /// The last failure.
     failed: Option<Kind>,
 }
@@ -161,20 +168,33 @@ impl Asked {
     fn is_well(
         &mut self,
         kek: &KekInUse,
+        operation: Operation,
         question: impl FnOnce(&dyn Provider) -> KmsResult<()>,
     ) -> bool {
-        if self.is_away {
+        if self.is_hopeless {
             return false;
         }
         let limit = limit(self.until.saturating_duration_since(Instant::now()));
         let answer = kek.kek.parse::<KekUri>().and_then(|uri| {
-            let provider = provider::of_within(&uri, limit)?;
+            let provider = provider::of_within(&uri, limit, operation)?;
             question(provider.as_ref())
         });
-        let Err(error) = answer else { return true };
-        self.is_away |= matches!(error.kind, Kind::Unavailable | Kind::NotBuiltIn);
+        let Err(error) = answer else {
+            self.reachable = Some(true);
+            return true;
+        };
+        match error.kind {
+            Kind::Unavailable => {
+                self.reachable = Some(false);
+                self.is_hopeless = true;
+            }
+            Kind::NotBuiltIn => self.is_hopeless = true,
+            // Found to be missing or wrong here, unless it was the KMS that said so.
+            Kind::BadUri | Kind::Credentials if error.request_id.is_none() => {}
+            _ => self.reachable = Some(true),
+        }
         self.failed = Some(error.kind);
-        audit::refused(&provider::kms_error(error, "use the KEK".into()));
+        audit::refused(&provider::unusable(error));
         false
     }
 }

@@ -7,6 +7,7 @@ use envelope::lease;
 
 use crate::error::kms::{Kind, KmsError};
 use crate::error::{Error, Result};
+use crate::figures::{self, Operation};
 use crate::kms::{
     self, AwsSettings, Config, KekUri, KmipSettings, Limits, Pkcs11Settings, Provider,
     VaultSettings,
@@ -23,16 +24,30 @@ pub fn of(kek: &KekUri) -> KmsResult<Box<dyn Provider>> {
     kms::provider(kek, &config())
 }
 
-/// As [`of`], each operation within `timeout`.
-pub fn of_within(kek: &KekUri, timeout: Duration) -> KmsResult<Box<dyn Provider>> {
+/// As [`of`], to have `operation` done: where nothing can be asked, for want of a setting, that counts as what came of it.
+pub fn to(kek: &KekUri, operation: Operation) -> KmsResult<Box<dyn Provider>> {
+    of(kek).or_else(|error| unasked(&kek.to_string(), operation, error))
+}
+
+/// As [`to`], each operation within `timeout`.
+pub fn of_within(
+    kek: &KekUri,
+    timeout: Duration,
+    operation: Operation,
+) -> KmsResult<Box<dyn Provider>> {
     let mut config = config();
     config.limits.timeout = timeout;
-    kms::provider(kek, &config)
+    kms::provider(kek, &config).or_else(|error| unasked(&kek.to_string(), operation, error))
 }
 
 /// As [`of`], of a KEK that somebody named.
 pub fn named(kek: &KekUri) -> Result<Box<dyn Provider>> {
-    of(kek).map_err(|error| kms_error(error, "use a KEK".into()))
+    to(kek, Operation::Describe).map_err(unusable)
+}
+
+/// Counts an operation on `kek` that came to `error` before anything was asked.
+pub fn unasked<T>(kek: &str, operation: Operation, error: KmsError) -> KmsResult<T> {
+    figures::kms_operation(|| kek.to_string(), operation, || Err(error))
 }
 
 /// What stands for all that a KMS decides by but the KEK and the wrap: as whom it is asked now, and by which settings.
@@ -74,6 +89,11 @@ fn config() -> Config {
             client_key_file: KMIP_CLIENT_KEY_FILE.get(),
         },
     }
+}
+
+/// A KMS error of a KEK that cannot be used, whatever for.
+pub fn unusable(error: KmsError) -> Error {
+    kms_error(error, String::new())
 }
 
 /// A KMS error with what it was for.

@@ -19,7 +19,7 @@ use super::{failures, fallover};
 use crate::audit::{self, Action};
 use crate::catalog::rows::{self, DataKeyRow, WrappedKey};
 use crate::error::{Error, Result};
-use crate::figures;
+use crate::figures::{self, Operation};
 use crate::keyring::table::Table;
 use crate::keyring::{self, without_wraps};
 use crate::kms::{Kind, KmsError, Provider, Unwrapped};
@@ -258,12 +258,11 @@ impl Wraps {
 
     fn unwrap(&self, wrap: &WrappedKey) -> KmsResult<Box<DataKey>> {
         let held = self.readable.iter().zip(&self.providers).find(|(known, _)| *known == wrap);
-        let provider = match held {
-            Some((_, Ok(provider))) => provider,
-            Some((_, Err(error))) => return Err(error.clone()),
-            None => return Err(KmsError::new(Kind::InvalidWrap, &wrap.kek, "an unknown wrap")),
+        let ask = || match held {
+            Some((_, Ok(provider))) => provider.unwrap(&wrap.wrapped, &wrap.kms_context),
+            Some((_, Err(error))) => provider::unasked(&wrap.kek, Operation::Unwrap, error.clone()),
+            None => Err(KmsError::new(Kind::InvalidWrap, &wrap.kek, "an unknown wrap")),
         };
-        let ask = || provider.unwrap(&wrap.wrapped, &wrap.kms_context);
         let Unwrapped { data_key, request_id } = figures::kms_request(self.row.key_id, ask)?;
         let unwrap = (wrap.kek.clone(), request_id.clone());
         self.told.borrow_mut().unwraps.push(unwrap);
@@ -286,9 +285,11 @@ impl Wraps {
 /// The data key behind `wrap`, past the cache; an error when it is another than `key_id`. `table`
 /// is for the audit.
 pub fn ask(key_id: KeyId, wrap: &WrappedKey, table: &str) -> KmsResult<Box<DataKey>> {
-    let provider = provider_of(wrap)?;
-    let Unwrapped { data_key, request_id } =
-        figures::kms_request(key_id, || provider.unwrap(&wrap.wrapped, &wrap.kms_context))?;
+    let ask = || {
+        let provider = provider::to(&wrap.kek.parse()?, Operation::Unwrap)?;
+        provider.unwrap(&wrap.wrapped, &wrap.kms_context)
+    };
+    let Unwrapped { data_key, request_id } = figures::kms_request(key_id, ask)?;
     tell_unwrap(key_id, &wrap.kek, request_id.clone(), table);
     same_key(key_id, wrap, data_key, request_id)
 }
@@ -331,7 +332,8 @@ pub fn wrap_again(
     context: &EncryptionContext,
     table: &str,
 ) -> KmsResult<WrappedKey> {
-    let new = provider_of(wrap)?.rewrap(&wrap.wrapped, &wrap.kms_context, to, context)?;
+    let from = provider::to(&wrap.kek.parse()?, Operation::Rewrap)?;
+    let new = from.rewrap(&wrap.wrapped, &wrap.kms_context, to, context)?;
     let (kek, kms_context) = (new.kek.to_string(), context.clone());
     let new = WrappedKey { kek, kms_context, wrapped: new.bytes };
     ask(key_id, &new, table)?;

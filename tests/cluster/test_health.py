@@ -195,6 +195,30 @@ def test_a_key_file(own_cluster, database):
         assert health(c, columns=columns) == [("file", True, False, False, "key_state")]
 
 
+def test_a_kms_that_was_not_asked(db, server):
+    """With a setting that cannot be used nothing is sent: whether the KMS is there is not known. What was wanted of it counts."""
+    columns = "reachable, unwraps, makes_keys, last_failure_class"
+    with db.connect() as c:
+        c.execute("SET envelope.aws_endpoint_url = 'no url'")
+        assert health(c, columns=columns) == [(None, False, False, "bad_uri")]
+        assert health(c, False, columns) == [(None, False, False, "bad_uri")]
+        with fails("22023"):
+            c.execute("CREATE TABLE more (v bytea); SELECT envelope.create_key('more')")
+    if server.is_preloaded:
+        counted = "SELECT operation, requests FROM envelope.stats_kms WHERE outcome = 'bad_uri' AND datname = current_database() ORDER BY 1"
+        assert db.sql(counted) == [("describe", 1), ("generate", 1), ("unwrap", 1)]
+
+
+def test_without_credentials(own_cluster, database, moto, proxy):
+    conf = {"envelope.default_kek": kms.kek(moto.create_key()), "envelope.aws_endpoint_url": proxy.url}
+    db = database(own_cluster(conf=conf).start())
+    with db.connect() as c:
+        proxy.reset_counts()
+        columns = "reachable, unwraps, makes_keys, last_failure_class"
+        assert health(c, columns=columns) == [(None, None, False, "credentials")] and not proxy.counts
+        assert health(c, False, columns) == [(None, None, False, "credentials")]
+
+
 def test_rights(db):
     with fails("42501"):
         db.sql("SELECT * FROM envelope.health()", user=db.low)
