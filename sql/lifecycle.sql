@@ -7,11 +7,11 @@ CREATE FUNCTION envelope.rotate_key(
 COMMENT ON FUNCTION envelope.rotate_key(regclass, text, boolean) IS
   'Makes the next version of a table''s data key, which seals from now on, or if activate is false once envelope.activate_key says so; the one before still opens; gives the key id';
 
-CREATE FUNCTION envelope.activate_key(key_id uuid)
+CREATE FUNCTION envelope.activate_key(key_id uuid, reason text DEFAULT NULL)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_activate_key_wrapper';
-COMMENT ON FUNCTION envelope.activate_key(uuid) IS
-  'Has a pending data key seal from now on, or an index key make index terms; the one before still opens';
+COMMENT ON FUNCTION envelope.activate_key(uuid, text) IS
+  'Has a pending data key seal from now on, or an index key make index terms; the one before still opens. Without a reason, that of the rotation is kept';
 
 CREATE FUNCTION envelope.rotate_due(max_keys integer DEFAULT 100)
   RETURNS TABLE (relation text, key_id uuid, new_key_id uuid, sqlstate text, message text)

@@ -244,7 +244,7 @@ pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>, activates: bool) 
 }
 
 /// Has a pending key be the active one, as [`life::activate_key`] does; boundary sets as where an index key is rotated.
-pub fn activate_key(key_id: KeyId) -> Result<()> {
+pub fn activate_key(key_id: KeyId, reason: Option<&str>) -> Result<()> {
     let row = rows::data_key(key_id)?;
     let is_index = |row: &DataKeyRow| row.purpose == Purpose::Index && row.state == State::Pending;
     let sealing = match row.filter(is_index) {
@@ -252,12 +252,12 @@ pub fn activate_key(key_id: KeyId) -> Result<()> {
             .filter(|sealing| table::get(*sealing).is_ok_and(|it| it.manages(row.keyring_id))),
         None => None,
     };
-    let Some(relation) = sealing else { return life::activate_key(key_id) };
+    let Some(relation) = sealing else { return life::activate_key(key_id, reason) };
     let sets = boundary_sets(relation)?;
     if !sets.is_empty() && !cache::is_usable(key_id)? {
         kek::into_cache(key_id, &table::get(relation)?)?;
     }
-    life::activate_key(key_id)?;
+    life::activate_key(key_id, reason)?;
     renew(relation, &sets, key_id)
 }
 

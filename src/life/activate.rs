@@ -12,12 +12,12 @@ use crate::keyring::{table, users};
 use crate::life::retire::ManagedKey;
 use crate::pg::lock;
 
-/// Why the states of both keys changed.
+/// Why the states of both keys changed, where nobody has said.
 const REASON: &str = "envelope.activate_key";
 
 /// Has `key_id`, a pending key, be the active one of its keyring; the one before opens on. Nothing is done where it
-/// is active already. 55000 for any other.
-pub fn activate_key(key_id: KeyId) -> Result<()> {
+/// is active already. 55000 for any other. Without a `reason` that of its rotation stays.
+pub fn activate_key(key_id: KeyId, reason: Option<&str>) -> Result<()> {
     let key = ManagedKey::named(key_id)?;
     let keyring_id = key.row.keyring_id;
     if let Some(sealing) = users::sealing_table(&rows::tables_of(keyring_id)?) {
@@ -34,6 +34,9 @@ pub fn activate_key(key_id: KeyId) -> Result<()> {
         State::Pending => {}
         other => return is_other(other.name()),
     }
+    let keys = rows::data_key_histories(keyring_id)?.into_iter();
+    let of_rotation = keys.filter(|key| key.row.key_id == key_id).find_map(|key| key.reason);
+    let reason = Some(reason.or(of_rotation.as_deref()).unwrap_or(REASON));
     let changed = || Error::ChangedMeanwhile(key.table.clone());
     let of_purpose = |row: &rows::DataKeyRow| row.purpose == now.purpose;
     let before = rows::data_keys(keyring_id)?.into_iter().filter(of_purpose);
@@ -41,13 +44,13 @@ pub fn activate_key(key_id: KeyId) -> Result<()> {
         if before.version > now.version {
             return is_other("older than the active one");
         }
-        if !states::change(before.key_id, &[State::Active], State::DecryptOnly, Some(REASON))? {
+        if !states::change(before.key_id, &[State::Active], State::DecryptOnly, reason)? {
             return Err(changed());
         }
         key_use::delete_old(keyring_id)?;
     }
     let key = ManagedKey { row: now, table: key.table };
-    key.change(&[State::Pending], State::Active, Some(REASON))?;
+    key.change(&[State::Pending], State::Active, reason)?;
     keyring::look_again();
     Ok(())
 }

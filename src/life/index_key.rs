@@ -65,7 +65,11 @@ pub fn rotate(relation: pg_sys::Oid, reason: Option<&str>, activates: bool) -> R
     let before = require_one(&next.table)?;
     require_none_pending(&next.table, next.keyring_id, Purpose::Index)?;
     if !activates {
-        return next.put_in(Action::Rotate, State::Pending, reason);
+        let key_id = next.put_in(Action::Rotate, State::Pending, reason)?;
+        if let Some(reason) = reason {
+            states::keep_reason(key_id, reason)?;
+        }
+        return Ok(key_id);
     }
     let reason = reason.unwrap_or("envelope.rotate_index_key");
     if !states::change(before, &[State::Active], State::DecryptOnly, Some(reason))? {

@@ -31,7 +31,11 @@ pub fn rotate_key(relation: pg_sys::Oid, reason: Option<&str>, activates: bool) 
     lock::keep_relation(next.root);
     lock::lock_object(catalog::oid_of(c"keyring")?, next.root);
     write::lock_keyring(next.keyring_id, true)?;
-    next.put_in(reason.unwrap_or("envelope.rotate_key"), activates)
+    let key_id = next.put_in(reason.unwrap_or("envelope.rotate_key"), activates)?;
+    if let Some(reason) = reason.filter(|_| !activates) {
+        states::keep_reason(key_id, reason)?;
+    }
+    Ok(key_id)
 }
 
 /// 55000 while a version waits to be made active: it would be passed over.

@@ -28,9 +28,11 @@ fn envelope_rotate_index_key(
 #[pg_extern(sql = false)]
 fn envelope_activate_key(
     key_id: Option<Uuid>,
+    reason: Option<Varlena<'_>>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<(), ErrorReport> {
     begin(fcinfo);
+    let reason = given_reason(reason)?;
     let key_id = required(key_id, "key_id")?;
-    Ok(index::activate_key(KeyId(*key_id.as_bytes()))?)
+    Ok(index::activate_key(KeyId(*key_id.as_bytes()), reason.as_deref())?)
 }

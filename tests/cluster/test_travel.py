@@ -292,6 +292,15 @@ def test_a_pending_key_stays_until_it_has_its_turn(a, b):
     assert b.sql(KEYS) == a.sql(KEYS)
 
 
+@pytest.mark.parametrize("given, kept", [(None, "due"), ("all have it", "all have it")])
+def test_the_reason_of_a_rotation_in_two_steps(a, given, kept):
+    a.sql("SELECT envelope.rotate_key('people', 'due', activate => false)")
+    a.sql("SELECT envelope.activate_key(%s, %s)", (a.key_id(2), given))
+    assert a.sql("SELECT state, reason FROM envelope.keys ORDER BY version") == [("decrypt-only", kept), ("active", kept)]
+    assert a.sql("SELECT event, detail FROM envelope.key_events WHERE event IN ('rotate', 'activate') ORDER BY at") == [
+        ("rotate", "pending: due"), ("activate", kept)]
+
+
 def test_whoever_manages_the_keys_activates(a):
     a.sql(f"SELECT envelope.grant_key('people', '{a.low}', 'manage'); {PREPARE}")
     a.sql(f"SELECT envelope.activate_key('{a.key_id(2)}')", user=a.low)

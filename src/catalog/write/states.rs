@@ -2,7 +2,7 @@
 
 use envelope::header::KeyId;
 
-use super::{pg_uuid, timestamp, touch};
+use super::{execute, pg_uuid, timestamp, touch};
 use crate::catalog::rows::State;
 use crate::error::Result;
 
@@ -17,6 +17,14 @@ pub fn change(key_id: KeyId, from: &[State], to: State, reason: Option<&str>) ->
         &[pg_uuid(key_id.into()), from.into(), to.name().into(), reason.map(str::as_bytes).into()],
     )?;
     Ok(rows == 1)
+}
+
+/// Keeps why a key was made that waits to be made active.
+pub fn keep_reason(key_id: KeyId, reason: &str) -> Result<()> {
+    execute(
+        "UPDATE envelope.data_key SET reason = convert_from($2, 'UTF8') WHERE key_id = $1 AND pending",
+        &[pg_uuid(key_id.into()), reason.as_bytes().into()],
+    )
 }
 
 /// As [`change`], of a key that waits to be made active.
