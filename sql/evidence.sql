@@ -7,7 +7,8 @@ COMMENT ON FUNCTION envelope.library() IS
   'The library that this session has loaded: its version, the schemes of the KEKs that it was built for, and envelope.cryptoperiod in seconds';
 
 -- A key that was made or changed before there was a history, or in the database that it was imported from, has what
--- its own row tells: when it was made, and its last change. Those rows are not `recorded`.
+-- its own row tells: when it was made, and its last change. Those rows are not `recorded`. Of one that was imported, all
+-- of that is what the import said.
 CREATE VIEW envelope.key_events WITH (security_barrier) AS
   SELECT e.at, e.event, e.table_name AS relation, e.keyring_id, e.key_id, k.purpose, k.version,
          CASE WHEN e.event OPERATOR(pg_catalog.=) ANY (ARRAY['rotate', 'activate']) THEN
@@ -21,9 +22,17 @@ CREATE VIEW envelope.key_events WITH (security_barrier) AS
                n.count, n.kms_request_id, n.detail, true AS recorded
         FROM envelope.key_event n
         UNION ALL
-        SELECT d.created_at, 'create', r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+        SELECT d.created_at, 'create', r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+               CASE WHEN i.is_so THEN 'as imported' END, false
         FROM envelope.data_key d
         LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+        CROSS JOIN LATERAL (
+          SELECT EXISTS (SELECT FROM envelope.key_event n
+                         WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+                           AND n.event OPERATOR(pg_catalog.=) 'import'
+                           AND (n.key_id IS NULL AND n.detail OPERATOR(pg_catalog.=) 'was not here'
+                                OR n.key_id OPERATOR(pg_catalog.=) d.key_id
+                                   AND n.detail OPERATOR(pg_catalog.~~) '%, was not here')) AS is_so) i
         WHERE NOT EXISTS (SELECT FROM envelope.key_event n
                           WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
                             AND n.key_id OPERATOR(pg_catalog.=) d.key_id
@@ -32,9 +41,17 @@ CREATE VIEW envelope.key_events WITH (security_barrier) AS
         SELECT d.state_changed_at,
                CASE WHEN d.state OPERATOR(pg_catalog.=) 'destroyed' THEN 'destroy'
                     WHEN d.state OPERATOR(pg_catalog.=) 'retired' THEN 'retire' ELSE 'decrypt-only' END,
-               r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.reason, false
+               r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+               CASE WHEN i.is_so THEN pg_catalog.concat_ws(': ', 'as imported', d.reason) ELSE d.reason END, false
         FROM envelope.data_key d
         LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+        CROSS JOIN LATERAL (
+          SELECT EXISTS (SELECT FROM envelope.key_event n
+                         WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+                           AND n.event OPERATOR(pg_catalog.=) 'import'
+                           AND (n.key_id IS NULL AND n.detail OPERATOR(pg_catalog.=) 'was not here'
+                                OR n.key_id OPERATOR(pg_catalog.=) d.key_id
+                                   AND n.detail OPERATOR(pg_catalog.~~) '%, was not here')) AS is_so) i
         WHERE d.state OPERATOR(pg_catalog.<>) 'active'
           AND NOT (d.pending AND d.state OPERATOR(pg_catalog.=) 'decrypt-only')
           AND NOT EXISTS (

@@ -39,6 +39,8 @@ pub enum Action {
     Create,
     /// The wraps of a data key were deleted.
     Destroy,
+    /// A column with a policy was dropped.
+    DropColumn,
     /// A search index was ended.
     DropIndex,
     /// A wrap of a data key was deleted, another of it being there.
@@ -59,6 +61,8 @@ pub enum Action {
     Refuse,
     /// The policy of a column was ended.
     DropPolicy,
+    /// A table that sealed, or had policies, was dropped. Its keyring stays.
+    DropTable,
     /// A column was noted as holding sealed values.
     RegisterColumn,
     /// A data key no longer opens what it has sealed, for now.

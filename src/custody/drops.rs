@@ -8,14 +8,16 @@
 
 use pgrx::pg_sys;
 
+use crate::audit::{self, Action};
 use crate::catalog::rows::{self, KeyringTable};
+use crate::catalog::write::events;
 use crate::catalog::{self, whole, write};
 use crate::error::{Error, Result};
 use crate::keyring::table::plain_name;
 use crate::keyring::users;
 use crate::pg::hook::{self, Cause};
 use crate::pg::relation::{self, Kind};
-use crate::pg::report;
+use crate::pg::{encoding, report};
 use crate::settings;
 
 /// What a drop is looked up in. With one of them missing the extension is not installed, or is
@@ -64,6 +66,7 @@ fn is_known(relation: pg_sys::Oid) -> Result<bool> {
 
 /// A dropped table's OID will be another table's some day, and whose it was is only known now.
 fn let_go(relation: pg_sys::Oid) -> Result<()> {
+    tell(relation)?;
     for link in rows::keyring_tables(relation)? {
         let owner = relation::owner(relation)
             .ok_or_else(|| Error::NoRelation(relation::display_name(relation)))?;
@@ -81,6 +84,23 @@ fn let_go(relation: pg_sys::Oid) -> Result<()> {
         write::indexes::forget_table(relation)?;
     }
     Ok(())
+}
+
+/// Of a table that seals or has policies; which columns had them.
+fn tell(relation: pg_sys::Oid) -> Result<()> {
+    let links = rows::keyring_tables(relation)?;
+    let sealing = links.iter().find(|link| link.seals).map(|link| link.keyring_id);
+    let policies = rows::policies(relation)?;
+    if sealing.is_none() && policies.is_empty() {
+        return Ok(());
+    }
+    let columns: Vec<String> =
+        policies.iter().map(|policy| encoding::text(&policy.column_name)).collect();
+    events::tell(Action::DropTable, |event| {
+        event.table = Some(relation::display_name(relation));
+        event.keyring_id = sealing.and_then(audit::keyring);
+        event.detail = (!columns.is_empty()).then(|| columns.join(", "));
+    })
 }
 
 /// 2BP01 while there are keyrings. Looked at when the first of the catalog's tables is about to

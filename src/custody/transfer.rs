@@ -18,7 +18,7 @@ use crate::catalog::{at_one_moment, rows, shards, write};
 use crate::custody::transfer::document::{Transferred, TransferredKeyring};
 pub use crate::custody::transfer::importer::longest as longest_import;
 pub use crate::custody::transfer::merge::Resolve;
-use crate::custody::transfer::plan::Plan;
+use crate::custody::transfer::plan::{Plan, WAS_NOT_HERE};
 use crate::custody::{followed, links};
 use crate::error::{Error, Result};
 use crate::keyring;
@@ -156,6 +156,8 @@ pub fn import(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Uui
         events::tell(Action::Import, |event| {
             event.table = Some(table.clone());
             event.keyring_id = audit::keyring(*id);
+            // What its keys tell of themselves, times and reasons, is what the import says.
+            event.detail = plan.brings(*id).then(|| WAS_NOT_HERE.into());
         })?;
     }
     Ok(imported.sealing().id)

@@ -9,6 +9,7 @@ from harness import moto as kms
 from harness.base_backup import BaseBackup
 from harness.index_keys import give
 from sqlstate import fails
+from test_create_extension import DROP
 
 PLAINTEXT = "a-plaintext-that-occurs-nowhere-else"
 HISTORY = "SELECT event, version, detail FROM envelope.key_events ORDER BY at"
@@ -104,11 +105,50 @@ def test_a_forgotten_keyring_stays_in_the_history(db):
     keyring = db.value("SELECT keyring_id FROM envelope.keys")
     db.sql("DROP TABLE people")
     db.sql("SELECT envelope.forget_keyring(%s, 'the customer left')", (keyring,))
-    assert [event for event, *_ in db.sql(HISTORY)] == ["create", "destroy", "forget"]
+    assert [event for event, *_ in db.sql(HISTORY)] == ["create", "drop_table", "destroy", "forget"]
     document = evidence(db)
     assert document["inventory"] == []
     assert [(e["event"], e["relation"], e["detail"]) for e in document["history"]["destructions"]] == [
         ("destroy", "public.people", "the customer left"), ("forget", "public.people", "the customer left")]
+
+
+def test_what_is_dropped_is_in_the_history(aws):
+    aws.people(rows=["x"])
+    aws.sql("SELECT envelope.set_policy('people', 'ssn', 'bytea'); ALTER TABLE people ADD other bytea")
+    aws.sql("SELECT envelope.set_policy('people', 'other', 'bytea')")
+    aws.sql(f"ALTER TABLE people OWNER TO {aws.low}")
+    dropped = "SELECT event, relation, role, detail FROM envelope.key_events WHERE event LIKE 'drop%' ORDER BY at"
+    with aws.connect() as c:
+        c.execute("BEGIN; ALTER TABLE people DROP other; ROLLBACK")
+        assert aws.sql(dropped) == []
+        c.execute(f"SET ROLE {aws.low}")
+        c.execute("ALTER TABLE people DROP other")
+        c.execute("DROP TABLE people")
+    assert aws.sql(dropped) == [("drop_column", "public.people", aws.low, "other"), ("drop_table", "public.people", aws.low, "ssn")]
+    keyring = aws.value("SELECT keyring_id FROM envelope.key_events WHERE event = 'drop_table'")
+    assert keyring == aws.value("SELECT keyring_id FROM envelope.keys")
+    # Of no interest.
+    aws.sql("CREATE TABLE plain (id int); DROP TABLE plain")
+    assert len(aws.sql(dropped)) == 2
+
+
+def test_what_an_import_says_is_told_as_such(db):
+    """Whoever imports may choose when a key was made, and why it is not active."""
+    db.people(rows=["x"])
+    db.sql("SELECT envelope.rotate_key('people', 'mine')")
+    document = db.value("SELECT envelope.export_keyring('people')")
+    db.sql(DROP)
+    db.sql('CREATE EXTENSION "pgrx-example"')
+    for key in document["keyrings"][0]["data_keys"]:
+        key["created_at"] = 0
+    db.sql("SELECT envelope.import_keyring(%s, 'people')", (json.dumps(document),))
+    assert db.sql("SELECT event, version, detail FROM envelope.key_events WHERE NOT recorded ORDER BY event, version") == [
+        ("create", 1, "as imported"), ("create", 2, "as imported"), ("decrypt-only", 1, "as imported: mine")]
+    # What is made here is not.
+    db.sql("SELECT envelope.rotate_key('people', 'due')")
+    assert db.sql("SELECT event, version, detail FROM envelope.key_events WHERE version = 3") == [("rotate", 3, "due")]
+    db.sql("SELECT envelope.import_keyring(%s, 'people')", (json.dumps(document),))
+    assert db.sql("SELECT DISTINCT detail FROM envelope.key_events WHERE NOT recorded") == [("as imported",)]
 
 
 def test_the_history_only_grows(lived):

@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 
 use super::checks::is_same_type;
 use crate::adopt::index;
+use crate::audit::Action;
 use crate::catalog::rows::{self, PolicyRow};
 use crate::catalog::{self, shards, write};
 use crate::error::{Error, Need, PolicyError, Result};
@@ -52,6 +53,7 @@ fn dropped(relation: pg_sys::Oid, name: &CStr) -> Result<()> {
     for policy in rows::policies(relation)? {
         if policy.column_name.as_c_str() == name {
             write::columns::forget(policy.id)?;
+            super::tell(Action::DropColumn, relation, name)?;
         } else if let Some(why) = need(&policy, name) {
             return Err(PolicyError::Needed {
                 why,

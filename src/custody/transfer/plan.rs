@@ -18,6 +18,9 @@ use crate::memory::OwnLimits;
 use crate::pg::{clock, report};
 use crate::settings;
 
+/// What the history says of what an import brings: times and reasons in it are what the import says.
+pub const WAS_NOT_HERE: &str = "was not here";
+
 /// What is missing or behind here.
 #[derive(Default)]
 pub struct Plan<'a> {
@@ -223,6 +226,11 @@ impl<'a> Plan<'a> {
         Err(Error::ChangedMeanwhile(table.to_owned()))
     }
 
+    /// Whether the keyring was not here.
+    pub fn brings(&self, keyring_id: Uuid) -> bool {
+        self.keyrings.iter().any(|keyring| keyring.id == keyring_id)
+    }
+
     /// Writes it. `table` is for the log.
     pub fn carry_out(&self, table: &str) -> Result<()> {
         for TransferredKeyring { id, keyring, .. } in &self.keyrings {
@@ -246,10 +254,10 @@ impl<'a> Plan<'a> {
         for key in &self.keys {
             write::insert_data_key_history(key)?;
             let DataKeyRow { key_id, keyring_id, state, .. } = key.row;
-            if !self.keyrings.iter().any(|keyring| keyring.id == keyring_id) {
+            if !self.brings(keyring_id) {
                 tell(table, keyring_id, |event| {
                     event.key_id = audit::key(key_id);
-                    event.detail = Some(format!("{}, was not here", state.name()));
+                    event.detail = Some(format!("{}, {WAS_NOT_HERE}", state.name()));
                 })?;
             }
         }
