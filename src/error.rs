@@ -79,8 +79,8 @@ pub enum Error {
     GoneGrantee(&'static str),
 
     /// A function that only superusers may call that way.
-    #[error("permission denied to {0}")]
-    SuperuserOnly(&'static str),
+    #[error("permission denied to {what}")]
+    SuperuserOnly { what: &'static str, hint: &'static str },
 
     /// What only the server's shared memory can do.
     #[error("cannot {0} where the library is not preloaded")]
@@ -406,8 +406,12 @@ pub enum Error {
     #[error("{0}")]
     BadArgument(String),
 
+    /// JSON that is no exported keyring.
+    #[error("keyring cannot be imported: {0}")]
+    BadDocument(String),
+
     /// A KEK that `envelope.allowed_keks` does not let in.
-    #[error("KEK {0} is not allowed")]
+    #[error("KEK {0} is not allowed: envelope.allowed_keks does not name it")]
     KekNotAllowed(String),
 
     /// A KEK of the key that seals, which `setting` does not let in.
@@ -501,8 +505,8 @@ pub enum Error {
     #[error(transparent)]
     View(Box<ViewError>),
 
-    /// The KMS or the key file said no. `failed` says what could not be done, for which table.
-    #[error("could not {failed}: {error}")]
+    /// The KMS or the key file said no. `failed` says what could not be done, for which table; empty: anything at all.
+    #[error("{}", said_by_kms(failed, error))]
     Kms {
         failed: String,
         error: Box<KmsError>,
@@ -535,7 +539,7 @@ impl Error {
             Error::NoRight { .. }
             | Error::NoRightOnKey { .. }
             | Error::NotReadable(_)
-            | Error::SuperuserOnly(_)
+            | Error::SuperuserOnly { .. }
             | Error::NotFormerOwner { .. }
             | Error::NotImporter
             | Error::ForeignKeyring(_)
@@ -604,6 +608,7 @@ impl Error {
             Error::InClear => ERRCODE_CHECK_VIOLATION,
             Error::OtherTable(_)
             | Error::BadArgument(_)
+            | Error::BadDocument(_)
             | Error::NullArgument(_)
             | Error::NoDefaultKek => ERRCODE_INVALID_PARAMETER_VALUE,
             Error::NotText | Error::NotUtf8 { untranslatable: false } => {
@@ -943,6 +948,10 @@ impl Error {
                     some_of(shows)
                 ));
             }
+            Error::SuperuserOnly { hint, .. } => hint,
+            Error::BadDocument(_) => {
+                "Give what envelope.export_keyring gave, whole and unchanged, of a release that is not later than this one."
+            }
             Error::KekNotAllowed(_) | Error::DefaultKekNotAllowed(_) => {
                 "A superuser can add it to envelope.allowed_keks. A list that is set replaces the default, so \
                  it must name all KEKs that are in use."
@@ -1002,11 +1011,19 @@ impl Error {
     }
 }
 
-/// How many keyrings of which tables, five of them by name.
+/// The error itself names the KEK.
+fn said_by_kms(failed: &str, error: &KmsError) -> String {
+    match failed {
+        "" => format!("could not use {error}"),
+        failed => format!("could not {failed}: {error}"),
+    }
+}
+
 fn lacks(role: &str, verb: &str) -> String {
     format!("Role \"{role}\" lacks the right {verb}.")
 }
 
+/// How many keyrings of which tables, five of them by name.
 fn lost(tables: &[String]) -> String {
     let count = tables.len();
     let keyrings = if count == 1 { "1 keyring".into() } else { format!("{count} keyrings") };

@@ -88,6 +88,9 @@ fn written_by_its_owner(
     if acl::owns_relation(acl::current_role(), relation) {
         Ok(Some(relation))
     } else {
-        Err(Error::SuperuserOnly("change the tables of schema envelope"))
+        Err(Error::SuperuserOnly {
+            what: "change the tables of schema envelope",
+            hint: "The functions of that schema change them.",
+        })
     }
 }

@@ -11,7 +11,7 @@ use crate::catalog::{rows, tables};
 use crate::error::{Error, Result};
 use crate::keyring::table::{self, Table};
 use crate::keyring::users;
-use crate::pg::relation;
+use crate::pg::{relation, report};
 
 /// What the replication origins of PostgreSQL's own subscriptions begin with. Nobody else may make one of
 /// that name.
@@ -95,12 +95,17 @@ pub fn follow(keyring_id: Uuid, table: &str) -> Result<()> {
     })
 }
 
-/// The keys of `relation` are this database's own from here on. 55000 while a subscription brings them.
+/// The keys of `relation` are this database's own from here on; a NOTICE where they are already. 55000 while a subscription
+/// brings them.
 pub fn unfollow(relation: pg_sys::Oid) -> Result<()> {
     let table = table::to_change(relation)?;
     let keyring_id = table.sealing_keyring()?;
-    followed::forget(keyring_id)?;
+    let was_followed = followed::forget(keyring_id)?;
     require_own(&table)?;
+    if !was_followed {
+        report::notice(format!("the keys of table {} are made here already", table.name()));
+        return Ok(());
+    }
     events::tell(Action::Unfollow, |event| {
         event.table = Some(table.name());
         event.keyring_id = audit::keyring(keyring_id);

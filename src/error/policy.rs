@@ -185,6 +185,19 @@ impl PolicyError {
 
     pub(super) fn hint(&self) -> Option<String> {
         Some(match self {
+            PolicyError::WrongType { column, table, form, .. } => match *form {
+                "sealed" => format!(
+                    "For a column of type bytea: form 'bytea'. To have it take text as it is: ALTER TABLE {table} ALTER \
+                     COLUMN {} TYPE envelope.sealed.",
+                    identifier(column)
+                ),
+                "bytea" => "For a column of type envelope.sealed: form 'sealed'. envelope.protect makes one of a column \
+                            in clear."
+                    .into(),
+                _ => "For a source: the type of that column, or none. For its sealed values: a column of type \
+                      envelope.sealed or bytea."
+                    .into(),
+            },
             PolicyError::BoundType { .. } => {
                 "Columns that values are bound to are smallint, integer, bigint, uuid, text, varchar or bytea, or \
                  domains over these: their text depends on no setting."

@@ -73,7 +73,7 @@ pub fn require_default(
     let is_as_named = patterns().iter().any(|pattern| matches(pattern, &uri));
     let mut checked = || {
         let parsed = uri.parse::<KekUri>();
-        parsed.map_err(|error| kms_error(error, "use the KEK of envelope.default_kek".into()))?;
+        parsed.map_err(|error| kms_error(error, "use envelope.default_kek".into()))?;
         let (key, shown) = if is_alias(&uri) {
             match resolve(&uri) {
                 Ok(key) => (key.clone(), format!("{uri}, which stands for {key},")),

@@ -3,15 +3,16 @@
 use envelope::derive::key_id;
 use envelope::wrap::EncryptionContext;
 
+use super::named;
+use super::provider::unusable;
 use crate::audit::{self, Action};
 use crate::error::{Error, Result};
-use crate::kek;
-use crate::kms::KekUri;
+use crate::kms::{KekUri, Kind, KmsError};
 use crate::pg::{guc, report};
 use crate::settings;
 
 /// What is tried, in this order.
-const STEPS: [&str; 4] = ["allowed", "generate", "unwrap", "compare"];
+const STEPS: [&str; 6] = ["uri", "allowed", "settings", "generate", "unwrap", "compare"];
 
 const WARNING_HINT: &str = "Make another key, without that, and move to it: envelope.rewrap.";
 
@@ -41,18 +42,33 @@ pub(super) fn trial_context() -> EncryptionContext {
     pairs.into_iter().collect()
 }
 
+/// Whether a setting is missing or wrong, rather than that the KMS says no.
+fn is_of_settings(error: &KmsError) -> bool {
+    error.kind == Kind::BadUri && error.request_id.is_none()
+}
+
 fn attempt(uri: &str, passed: &mut usize) -> Result<()> {
     settings::check_unplanted()?;
-    let named = kek::named(uri)?;
+    let uri = named::parsed(uri)?;
     *passed += 1;
+    named::require_allowed(&uri)?;
+    *passed += 1;
+    let named = named::reached(uri)?;
     let context = trial_context();
-    let kms = |error| kek::kms_error(error, "use the KEK".into());
-    for warning in named.provider().examine().map_err(kms)? {
-        report::warning(format!("KEK \"{}\": {warning}", named.uri()), WARNING_HINT);
+    let warnings = named.provider().examine();
+    let generated = warnings.and_then(|warnings| {
+        for warning in warnings {
+            report::warning(format!("KEK \"{}\": {warning}", named.uri()), WARNING_HINT);
+        }
+        named.provider().generate(&context)
+    });
+    // Some settings are read when the KMS is about to be asked.
+    if !generated.as_ref().is_err_and(is_of_settings) {
+        *passed += 1;
     }
-    let generated = named.provider().generate(&context).map_err(kms)?;
+    let generated = generated.map_err(unusable)?;
     *passed += 1;
-    let unwrapped = named.provider().unwrap(&generated.wrap.bytes, &context).map_err(kms)?;
+    let unwrapped = named.provider().unwrap(&generated.wrap.bytes, &context).map_err(unusable)?;
     *passed += 1;
     audit::log(Action::Check, |event| {
         event.kek = Some(named.uri());

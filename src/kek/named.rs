@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::alias::{is_alias, not_resolved, note_alias, resolved};
 use super::allowed::is_allowed;
-use super::provider::{self, KmsResult};
+use super::provider::{self, KmsResult, unusable};
 use super::{failures, kms_error};
 use crate::catalog::rows;
 use crate::error::{Error, Result};
@@ -23,16 +23,29 @@ pub struct Named {
 /// An alias of a key that is allowed is allowed, too. Only for who may name any KEK is the KMS asked
 /// what an alias stands for: its answer would tell others which aliases there are.
 pub fn named(uri: &str) -> Result<Named> {
-    let parsed: KekUri = uri.parse().map_err(|error| kms_error(error, "use a KEK".into()))?;
-    let text = parsed.to_string();
+    let uri = parsed(uri)?;
+    require_allowed(&uri)?;
+    reached(uri)
+}
+
+/// The URI of a KEK; 22023 when it is none.
+pub fn parsed(uri: &str) -> Result<KekUri> {
+    uri.parse().map_err(unusable)
+}
+
+/// 42501 when `envelope.allowed_keks` leaves the KEK out.
+pub fn require_allowed(uri: &KekUri) -> Result<()> {
+    let text = uri.to_string();
     let mut allowed = is_allowed(&text)?;
     if !allowed && is_alias(&text) && may_be_looked_up(&text) {
         allowed = is_allowed(&resolved(&text).map_err(|error| not_resolved(&text, error))?)?;
     }
-    if !allowed {
-        return Err(Error::KekNotAllowed(text));
-    }
-    Ok(Named { provider: provider::named(&parsed)?, uri: parsed })
+    if allowed { Ok(()) } else { Err(Error::KekNotAllowed(text)) }
+}
+
+/// A KEK that may be used, by what the settings say of its provider.
+pub fn reached(uri: KekUri) -> Result<Named> {
+    Ok(Named { provider: provider::named(&uri)?, uri })
 }
 
 /// The KEK for a keyring that names none: `envelope.default_kek`, or a key file made on first use.
@@ -114,7 +127,7 @@ impl Named {
 /// A KEK by which keys are wrapped already, as it stands in the catalog: 22023 for an alias, which
 /// may stand for another one by now.
 pub fn as_stored(uri: &str) -> Result<String> {
-    let parsed: KekUri = uri.parse().map_err(|error| kms_error(error, "use a KEK".into()))?;
+    let parsed = parsed(uri)?;
     if parsed.is_stored_form() {
         return Ok(parsed.to_string());
     }

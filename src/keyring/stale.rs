@@ -49,7 +49,9 @@ pub fn flush_own() -> usize {
 pub fn flush_everywhere() -> Result<usize> {
     const WHAT: &str = "flush the keys of all sessions";
     if !acl::is_superuser() {
-        return Err(Error::SuperuserOnly(WHAT));
+        let hint = "Only superusers may, as all sessions ask their KMS anew then. envelope.flush_cache() wipes \
+                    the keys of this session.";
+        return Err(Error::SuperuserOnly { what: WHAT, hint });
     }
     if leases::flush_everywhere() { Ok(flush_own()) } else { Err(Error::NeedsPreload(WHAT)) }
 }

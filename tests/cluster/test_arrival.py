@@ -204,7 +204,11 @@ def test_that_ends_when_somebody_says_so(a, b):
     line, = audit.lines("unfollow")
     assert (line["role"], line["table"], line["keyring_id"]) == (b.low, "public.people", str(keyring(b, "people")))
     # Nothing is left to end.
-    b.sql(unfollow)
+    told = []
+    with b.connect() as c:
+        c.add_notice_handler(lambda notice: told.append(notice.severity))
+        c.execute(unfollow)
+    assert told == ["NOTICE"]
     with fails("42704"):
         b.sql("CREATE TABLE none (v bytea); SELECT envelope.unfollow_keyring('none')")
     with worker(b) as session:

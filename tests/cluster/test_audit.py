@@ -103,7 +103,7 @@ def test_refusals_that_a_check_meets(aws, proxy):
     audit = Audit(aws.cluster)
     assert aws.sql("SELECT sqlstate FROM envelope.check()") == [("28000",)]
     assert aws.sql("SELECT sqlstate FROM envelope.check_kek(%s)", (aws.cluster.conf["envelope.default_kek"],)) == [
-        (None,), ("28000",)]
+        (None,), (None,), (None,), ("28000",)]
     assert [line["sqlstate"] for line in audit.lines("refuse")] == 2 * ["28000"]
 
 

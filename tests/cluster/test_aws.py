@@ -98,7 +98,7 @@ def test_an_alias_is_looked_up_for_superusers_only(aws, moto, proxy, aws_cluster
             aws.sql(f"SELECT envelope.create_key('t', 'aws-kms://{alias}')", user=aws.low)
     assert proxy.counts == {}
     steps = aws.sql("SELECT step, sqlstate FROM envelope.check_kek('aws-kms://alias/there')")
-    assert steps == [("allowed", "42501")] and proxy.counts == {"DescribeKey": 1}
+    assert steps == [("uri", None), ("allowed", "42501")] and proxy.counts == {"DescribeKey": 1}
 
 
 def test_parallel_workers_open_too(aws, proxy):

@@ -501,3 +501,10 @@ def test_a_key_that_was_destroyed_here_is_told(a, b):
         c.execute("SELECT envelope.import_keyring(%s, 'people')", (json.dumps(document),))
     assert any("was destroyed here" in message for message in said)
     assert states(b) == ["destroyed"]
+
+
+def test_what_is_no_export_is_told_what_is(db):
+    for document in ({}, {"format": "envelope/1 keyring", "schema": "public", "table": "t"}):
+        with fails("22023") as caught:
+            db.sql("SELECT envelope.import_keyring(%s)", (json.dumps(document),))
+        assert "export_keyring" in caught.value.diag.message_hint

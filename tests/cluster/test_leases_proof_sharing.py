@@ -606,8 +606,9 @@ def test_a_change_that_is_prepared(two_versions, proxy):
 
 def test_only_superusers_flush_everywhere(db, proxy):
     assert asked(db, proxy) == 1
-    with fails("42501"):
+    with fails("42501") as caught:
         db.sql(EVERYWHERE, user=db.low)
+    assert "flush_cache()" in caught.value.diag.message_hint
     assert asked(db, proxy) == 0
 
 

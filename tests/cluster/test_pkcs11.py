@@ -166,7 +166,7 @@ def test_check_kek(db, key, more, warnings):
     told = []
     with db.connect() as c:
         c.add_notice_handler(lambda diag: told.append((diag.severity, diag.message_primary)))
-        assert [ok for _, ok, _ in c.execute("SELECT step, ok, sqlstate FROM envelope.check_kek(%s)", (key(**more),))] == [True] * 4
+        assert [ok for _, ok, _ in c.execute("SELECT step, ok, sqlstate FROM envelope.check_kek(%s)", (key(**more),))] == [True] * 6
     assert len(told) == warnings and all(severity == "WARNING" and "CKA_" in said for severity, said in told)
 
 

@@ -936,3 +936,11 @@ def test_a_partition_that_is_detached_keeps_the_tag(db):
         c.commit()
     db.sql("UPDATE other.log SET y = 2020")
     assert opened(db, "other.log", of="y::text", key="y") == {2020: "x"}
+
+
+def test_a_policy_of_another_form_than_the_column_is_told_the_one_that_fits(db):
+    db.sql("CREATE TABLE t (id int, b bytea, s envelope.sealed)")
+    for column, form, fits in (("b", "sealed", "form 'bytea'"), ("s", "bytea", "form 'sealed'")):
+        with fails("42804") as caught:
+            db.sql(f"SELECT envelope.set_policy('t', '{column}', '{form}')")
+        assert fits in caught.value.diag.message_hint

@@ -17,8 +17,8 @@ pub fn mark(keyring_id: Uuid, origin: &str) -> Result<()> {
     .map(|_| ())
 }
 
-/// They do no longer.
-pub fn forget(keyring_id: Uuid) -> Result<()> {
-    touch("DELETE FROM envelope.followed_keyring WHERE keyring_id = $1", &[pg_uuid(keyring_id)])
-        .map(|_| ())
+/// They do no longer; false when they did not.
+pub fn forget(keyring_id: Uuid) -> Result<bool> {
+    let sql = "DELETE FROM envelope.followed_keyring WHERE keyring_id = $1";
+    touch(sql, &[pg_uuid(keyring_id)]).map(|rows| rows > 0)
 }

@@ -317,5 +317,5 @@ fn time(unix: i64) -> Result<i64> {
 }
 
 fn bad(why: &dyn std::fmt::Display) -> Error {
-    Error::BadArgument(format!("keyring cannot be imported: {why}"))
+    Error::BadDocument(why.to_string())
 }

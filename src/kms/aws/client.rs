@@ -70,9 +70,11 @@ pub(super) async fn client(config: &ClientConfig, request: &Request) -> Result<C
     require_descriptors(request)?;
     let shared = load(config).await;
     let Some(region) = shared.region() else {
-        return Err(request.fault(Kind::BadUri, "no AWS region is known for it").with_hint(
-            "Name the key by its ARN, set envelope.aws_region, or give the server AWS_REGION.",
-        ));
+        return Err(request
+            .fault(Kind::BadUri, "no AWS region is known for it: envelope.aws_region is not set")
+            .with_hint(
+                "Name the key by its ARN, set envelope.aws_region, or give the server AWS_REGION.",
+            ));
     };
     let endpoint = config.endpoints.as_ref().and_then(|endpoints| endpoints.of(region.as_ref()));
     let mut builder = aws_sdk_kms::config::Builder::from(&shared);
