@@ -223,8 +223,8 @@ pub enum Error {
     )]
     RowsUnseen { table: String, seen: u64, counted: Option<u64> },
 
-    /// Values that were to be gone through stand on other nodes; `call`, in SQL, is what does it on a shard, which stands
-    /// there as `%L`.
+    /// Values that were to be gone through stand on other nodes; `call`, in SQL, is what does it on a placement of a shard,
+    /// which stands there as `%L`.
     #[error(
         "values of distributed table {table} stand on other nodes, and cannot be gone through from here"
     )]
@@ -856,10 +856,8 @@ impl Error {
             }
             Error::Distributed { table, call } => {
                 return Some(format!(
-                    "Have it done on each shard, from the coordinator: SELECT * FROM run_command_on_shards({}, {}). \
-                     All nodes need the keys for that. envelope.census counts what is left.",
-                    literal(table),
-                    literal(call)
+                    "Have it done on each shard, from the coordinator: {}. All nodes need the keys for that.",
+                    on_placements(table, call)
                 ));
             }
             Error::PassedBy { table, column, passed } => return Some(passed.hint(table, column)),
@@ -1034,6 +1032,11 @@ fn lost(tables: &[String]) -> String {
 fn some_of(tables: &[String]) -> String {
     let named = tables.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     if tables.len() > 5 { format!("{named}, …") } else { named }
+}
+
+/// The statement that makes `call` for every placement of a distributed table, replicas too, which stands there as `%L`.
+fn on_placements(table: &str, call: &str) -> String {
+    format!("SELECT * FROM run_command_on_placements({}, {})", literal(table), literal(call))
 }
 
 /// As a name that SQL reads.

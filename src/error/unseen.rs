@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{identifier, literal};
+use super::{identifier, literal, on_placements};
 
 /// What of a table's keeps its values from being seen.
 #[derive(Debug)]
@@ -41,12 +41,18 @@ impl fmt::Display for Unseen {
 impl Unseen {
     /// For the HINT line.
     pub(super) fn hint(&self, table: &str, column: &str) -> String {
-        let there = if matches!(self, Unseen::Distributed) { ", on the coordinator" } else { "" };
+        let column = literal(column);
+        let (there, census) = match self {
+            Unseen::Distributed => {
+                let column = column.replace('%', "%%");
+                let call = format!("SELECT json_agg(c) FROM envelope.census(%L, {column}) c");
+                (", on the coordinator", on_placements(table, &call))
+            }
+            _ => ("", format!("SELECT * FROM envelope.census({}, {column})", literal(table))),
+        };
         let count = format!(
-            "Count what is left{there}: SELECT * FROM envelope.census({}, {}). If there is nothing under the key: \
-             envelope.destroy_key(..., shred => true), or envelope.unshare_keyring(..., force => true).",
-            literal(table),
-            literal(column)
+            "Count what is left{there}: {census}. If there is nothing under the key: \
+             envelope.destroy_key(..., shred => true), or envelope.unshare_keyring(..., force => true)."
         );
         match self {
             Unseen::Foreign(NoProof::RowSecurity(server)) => format!(

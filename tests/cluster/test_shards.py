@@ -234,11 +234,11 @@ GOES_THROUGH = {
 }
 
 
-def told(db, statement):
-    """The calls that a refusal says are to be made, by the engine's function that makes them on each shard."""
-    with fails("0A000") as error:
+def told(db, statement, sqlstate="0A000"):
+    """The calls that a refusal says are to be made, on each placement: its node's group, and the call."""
+    with fails(sqlstate) as error:
         db.sql(statement)
-    return re.search(r"(SELECT \* FROM run_command_on_shards\(.*\))\.", error.value.diag.message_hint).group(1)
+    return db.sql(re.search(r"(SELECT \* FROM run_command_on_placements\(.*?\))\. ", error.value.diag.message_hint).group(1))
 
 
 @pytest.mark.parametrize("statement", GOES_THROUGH)
@@ -252,7 +252,7 @@ def test_who_looks_for_values_is_sent_to_the_shards(db, statement):
         insert(db, shard)
     db.sql("SELECT envelope.rotate_key('people')")
     # The stand-in gives the calls. The engine makes each in a session of its own.
-    calls = [call for call, in db.sql(told(db, statement))]
+    calls = [call for _, call in told(db, statement)]
     assert calls == [f"{GOES_THROUGH[statement]}".replace("%L", f"'public.{shard}'") for shard in pair]
     for call in calls:
         db.sql(call)
@@ -265,8 +265,16 @@ def test_destroy_looks_nowhere_and_says_who_can(node):
     shard = shards.shard(node, "people")
     insert(node, shard)
     node.sql("SELECT envelope.rotate_key('people')")
+    # A replica, as of a reference table. Each node is asked: the coordinator's SELECT reads one replica of each shard.
+    node.sql("INSERT INTO pg_dist_placement (shardid, groupid) VALUES (%s, 2)", (shard.split("_")[-1],))
     old = key_of(node, shard)
-    with fails("55006") as error:
-        node.sql("SELECT envelope.destroy_key(%s, 'too early')", (old,))
-    assert "envelope.census('public.people', 'ssn')" in error.value.diag.message_hint
+    calls = told(node, f"SELECT envelope.destroy_key('{old}', 'too early')", "55006")
+    assert [group for group, _ in calls] == [1, 2]
+    assert node.value(calls[0][1])[0]["rows"] == 1
     assert opened(node, shard) == ["one"]
+
+
+def test_replicas_are_gone_through(node):
+    shard = shards.shard(node, "people")
+    node.sql("INSERT INTO pg_dist_placement (shardid, groupid) VALUES (%s, 2)", (shard.split("_")[-1],))
+    assert [group for group, _ in told(node, "CALL envelope.reencrypt('people', 'ssn')")] == [1, 2]

@@ -40,10 +40,12 @@ ALTER TABLE citus_stand_in.pg_dist_local_group SET SCHEMA pg_catalog;
 GRANT SELECT ON pg_catalog.pg_dist_partition, pg_catalog.pg_dist_shard, pg_catalog.pg_dist_placement,
   pg_catalog.pg_dist_local_group TO public;
 
--- Citus makes the call on each shard, in a session of its own. Here: the calls.
-CREATE FUNCTION citus_stand_in.run_command_on_shards(table_name regclass, command text) RETURNS SETOF text
-  LANGUAGE sql STABLE AS $$
-  SELECT format(command, format('%I.%s_%s', c.relnamespace::regnamespace, c.relname, s.shardid))
+-- Citus makes the call on each placement, in a session of its own on that node. Here: the calls. (run_command_on_shards
+-- makes it on one placement of each shard: not on all replicas.)
+CREATE FUNCTION citus_stand_in.run_command_on_placements(table_name regclass, command text)
+  RETURNS TABLE (groupid int, call text) LANGUAGE sql STABLE AS $$
+  SELECT p.groupid, format(command, format('%I.%s_%s', c.relnamespace::regnamespace, c.relname, s.shardid))
   FROM pg_catalog.pg_dist_shard s JOIN pg_catalog.pg_class c ON c.oid = s.logicalrelid
-  WHERE s.logicalrelid = table_name ORDER BY s.shardid $$;
-ALTER FUNCTION citus_stand_in.run_command_on_shards(regclass, text) SET SCHEMA pg_catalog;
+  JOIN pg_catalog.pg_dist_placement p ON p.shardid = s.shardid
+  WHERE s.logicalrelid = table_name ORDER BY s.shardid, p.groupid $$;
+ALTER FUNCTION citus_stand_in.run_command_on_placements(regclass, text) SET SCHEMA pg_catalog;
