@@ -77,6 +77,9 @@ pub struct Wanted<'a> {
 pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     // What asks the KMS comes first: no lock is held over that.
     let seen = checked(wanted)?;
+    if seen.rule.kind() == Kind::Buckets {
+        require_coordinator(wanted.relation)?;
+    }
     let mut counts = counts::count(&seen.policy, &seen.rule)?;
     gives_away::check(&seen.policy, &seen.rule, &counts, wanted.force)?;
     let owner = seen.index.keys_table()?;
@@ -121,6 +124,15 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
         warn_of_duplicates(&index, repeated);
     }
     statements::after(&index, &wish.rule, &beside)
+}
+
+/// 0A000 on other nodes of a distributed table than the coordinator. Each would find classes of its own, and what asks by
+/// those of one node would miss rows of the others.
+fn require_coordinator(relation: pg_sys::Oid) -> Result<()> {
+    match shards::is_away_from_coordinator(relation)? {
+        true => Err(IndexError::ClassesElsewhere { table: display_name(relation) }.into()),
+        false => Ok(()),
+    }
 }
 
 /// An index that may be added.

@@ -20,6 +20,10 @@ pub enum IndexError {
     #[error("values of type {is} in column \"{column}\" of table {table} cannot be indexed: {why}")]
     Never { column: String, table: String, is: String, why: &'static str },
 
+    /// Classes are found in the values, and all nodes need the same.
+    #[error("classes of an index of distributed table {table} are made on the coordinator alone")]
+    ClassesElsewhere { table: String },
+
     /// A kind that there is not.
     #[error(
         "kind must be exact, prefix(n), suffix(n), words, parts(n), days, steps(n), buckets or tree"
@@ -202,7 +206,9 @@ impl IndexError {
         use PgSqlErrorCode::*;
         match self {
             IndexError::KeysGone { .. } | IndexError::None { .. } => ERRCODE_UNDEFINED_OBJECT,
-            IndexError::Never { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            IndexError::Never { .. } | IndexError::ClassesElsewhere { .. } => {
+                ERRCODE_FEATURE_NOT_SUPPORTED
+            }
             IndexError::Retyped { .. } | IndexError::NotUnique { .. } => {
                 ERRCODE_FEATURE_NOT_SUPPORTED
             }
@@ -248,6 +254,10 @@ impl IndexError {
             IndexError::KeysGone { .. } => {
                 "If that table is only missing here, restore it with its keyring. If it is gone for good, end the index: \
                  envelope.drop_index. Then add one with the table's own keys."
+                    .into()
+            }
+            IndexError::ClassesElsewhere { .. } => {
+                "Make them there. What brings the keys to this node has to bring them, too: table envelope.column_index."
                     .into()
             }
             IndexError::NoKind => {

@@ -44,6 +44,12 @@ pub enum PolicyError {
     )]
     TagTaken { tag: String, column: String, table: String },
 
+    /// What would seal its values works on other nodes.
+    #[error(
+        "columns of distributed table {table} cannot be protected at once: its rows stand on other nodes"
+    )]
+    Distributed { table: String },
+
     /// There is no policy.
     #[error("column \"{column}\" of table {table} has no policy")]
     None { column: String, table: String },
@@ -172,9 +178,9 @@ impl PolicyError {
             | PolicyError::WouldLose { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             PolicyError::TagTaken { .. } | PolicyError::Another { .. } => ERRCODE_DUPLICATE_OBJECT,
             PolicyError::Needed { .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-            PolicyError::Retyped { .. } | PolicyError::EnumSealed { .. } => {
-                ERRCODE_FEATURE_NOT_SUPPORTED
-            }
+            PolicyError::Retyped { .. }
+            | PolicyError::EnumSealed { .. }
+            | PolicyError::Distributed { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             PolicyError::WouldNotSeal { .. } => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             PolicyError::None { .. } | PolicyError::TypeGone { .. } | PolicyError::NoType => {
                 ERRCODE_UNDEFINED_OBJECT
@@ -209,6 +215,12 @@ impl PolicyError {
             PolicyError::TagTaken { .. } => {
                 "Give this column a tag of its own: envelope.set_policy(..., tag => '...').".into()
             }
+            PolicyError::Distributed { table } => format!(
+                "Begin with columns of type envelope.sealed in an empty table, and distribute it. Then, on the coordinator: \
+                 SELECT envelope.create_key({0}), SELECT envelope.set_policy({0}, ...), the trigger envelope_seal, and a CHECK. \
+                 Nodes that have no key and no policy yet seal wrongly or not at all: bring them before there are rows.",
+                literal(table)
+            ),
             PolicyError::None { column, table } => format!(
                 "envelope.policies shows the policies there are. To protect the column: SELECT envelope.protect({0}, {1}), or \
                  by the steps of envelope.plan. For one that holds sealed values already: SELECT envelope.set_policy({0}, {1}).",

@@ -278,3 +278,43 @@ def test_replicas_are_gone_through(node):
     shard = shards.shard(node, "people")
     node.sql("INSERT INTO pg_dist_placement (shardid, groupid) VALUES (%s, 2)", (shard.split("_")[-1],))
     assert [group for group, _ in told(node, "CALL envelope.reencrypt('people', 'ssn')")] == [1, 2]
+
+
+LEAKAGE = "SELECT value FROM envelope.index_leakage('notes', 'note', 'exact') WHERE measure = %s"
+
+
+def test_values_on_other_nodes_are_counted(node):
+    """Each says that it stands in a table of another node's."""
+    node.sql("CREATE TABLE notes (id int, note text)")
+    node.sql("SELECT envelope.protect('notes', 'note')")
+    shards.distribute(node, "notes")
+    rows = shards.elsewhere(node, "notes")
+    node.sql(f"INSERT INTO {rows} SELECT g, envelope_encrypt_text('notes', 'note ' || g)::envelope.sealed FROM generate_series(1, 30) g")
+    assert node.value(LEAKAGE, ("values read",)).startswith("30")
+
+
+def test_protect_comes_before_rows(node):
+    """What would seal is on other nodes, which have neither key nor policy yet."""
+    node.sql("CREATE TABLE notes (id int, note text)")
+    shards.distribute(node, "notes")
+    keyrings = node.value(KEYRINGS)
+    for statement in ("SELECT envelope.protect('notes', 'note')", "SELECT * FROM envelope.plan('notes', '{note}')"):
+        with fails("0A000"):
+            node.sql(statement)
+    assert node.value(KEYRINGS) == keyrings
+
+
+def test_classes_are_the_coordinators(node):
+    """Others would have other ones, and what is asked by the coordinator's would not be found."""
+    node.sql("CREATE TABLE days (id int, day date)")
+    node.sql("SELECT envelope.protect('days', 'day')")
+    node.sql("INSERT INTO days SELECT g, (date '2026-01-01' + g)::text::envelope.sealed FROM generate_series(1, 100) g")
+    shards.distribute(node, "days")
+    add = """SELECT envelope.add_index('days', 'day', 'buckets', options => '{"classes": 16}')"""
+    with fails("0A000"):
+        node.sql(add)
+    node.sql("UPDATE pg_dist_local_group SET groupid = 0")
+    node.sql(add)
+    node.sql("UPDATE pg_dist_local_group SET groupid = 1")
+    with fails("0A000"):
+        node.sql("SELECT envelope.split_classes('days', 'day_ix')")

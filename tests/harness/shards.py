@@ -34,6 +34,13 @@ def shard(db, table, name=None, group=1, like=None):
     return name
 
 
+def elsewhere(db, table):
+    """Rows of `table` that a SELECT gives as another node's do: the table that they say they stand in means nothing here."""
+    name = f"{table}_elsewhere"
+    db.sql(f"CREATE TABLE {name} () INHERITS ({table})")
+    return name
+
+
 @contextlib.contextmanager
 def internal(db, application=INTERNAL):
     """A session of another node's."""

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use crate::catalog::rows::PolicyRow;
+use crate::catalog::tables;
 use crate::error::{Error, Result};
 use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
 use crate::pg::quote::Sql;
@@ -81,7 +82,14 @@ fn query(policy: &PolicyRow, percent: f64) -> Result<Sql> {
     } else {
         String::new()
     };
-    Ok(Sql::new("SELECT tableoid, ")
+    // What a row of a distributed table says is its table's number on another node.
+    let of_row = match tables::is_distributed(policy.relation)? {
+        true => format!("{}::pg_catalog.oid", policy.relation.to_u32()),
+        false => "tableoid".into(),
+    };
+    Ok(Sql::new("SELECT ")
+        .sql(&of_row)
+        .sql(", ")
         .add(&column)
         .sql("::pg_catalog.bytea, ")
         .add(&context)

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use envelope::search::{Boundaries, Kind, Rule};
 use pgrx::pg_sys;
 
-use super::{counts, policy_of, to_change};
+use super::{counts, policy_of, require_coordinator, to_change};
 use crate::catalog::rows::{IndexRow, Verb};
 use crate::catalog::{self, write};
 use crate::error::{IndexError, Result};
@@ -24,6 +24,7 @@ const MUCH: u64 = 4;
 pub fn split(relation: pg_sys::Oid, index_column: &CStr) -> Result<i32> {
     to_change(relation)?;
     let (index, rule) = buckets(relation, index_column)?;
+    require_coordinator(relation)?;
     let policy = policy_of(relation, &index.column_name)?;
     // Values are opened before anything is locked.
     let mut counts = counts::count(&policy, &rule)?;

@@ -12,6 +12,7 @@ use super::text::{as_one, literal};
 use super::wish::{Form, ValueType as Wanted, Wish, no_column};
 use super::{back, in_place, indexes, obstacles, online, read, triggers};
 use crate::adopt::index;
+use crate::catalog::tables;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
@@ -40,6 +41,7 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
     if table.is_shard() {
         table.require_topmost()?;
     }
+    require_here(relation)?;
     if columns.is_empty() {
         return Err(Error::BadArgument("columns must name a column".into()));
     }
@@ -91,6 +93,7 @@ pub fn plan(relation: pg_sys::Oid, columns: &[String], options: &str) -> Result<
 /// Does them, as the current role and in its transaction.
 pub fn protect(relation: pg_sys::Oid, asked: Asked) -> Result<()> {
     ready(relation)?;
+    require_here(relation)?;
     let name = asked.source.clone().unwrap_or_else(|| asked.column.clone());
     let value = asked.value_type.map(|kind| value_of(kind, -1));
     let mut of = asked.of;
@@ -188,6 +191,14 @@ fn require_nothing_lost(facts: &Facts, column: &str, to: pg_sys::Oid) -> Result<
         to: types::display_name(to, -1),
     }
     .into())
+}
+
+/// 0A000 for a distributed table. What seals its values works on other nodes, which need the key and the policy first.
+fn require_here(relation: pg_sys::Oid) -> Result<()> {
+    if !tables::is_distributed(relation)? {
+        return Ok(());
+    }
+    Err(PolicyError::Distributed { table: relation::display_name(relation) }.into())
 }
 
 fn ready(relation: pg_sys::Oid) -> Result<()> {
