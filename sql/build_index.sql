@@ -36,6 +36,12 @@ CREATE FUNCTION envelope.index_built(relation regclass, index_column name, goal 
 COMMENT ON FUNCTION envelope.index_built(regclass, name, text) IS
   'For envelope.build_index: notes that all rows have their terms, as envelope.index_left has just seen it; false when one is left, or they need others by now';
 
+CREATE FUNCTION envelope.index_left_on_nodes(relation regclass, index_column name)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_left_on_nodes_wrapper';
+COMMENT ON FUNCTION envelope.index_left_on_nodes(regclass, name) IS
+  'For envelope.build_index: whether the table is distributed; an error when a row of it is left without its terms';
+
 -- The sealing trigger makes the terms, where it is given no bytes, or no elements. Where none fires they are made here.
 CREATE PROCEDURE envelope.build_index(
     relation regclass, column_name name, index_column name, batch_size integer DEFAULT 1000,
@@ -50,6 +56,7 @@ CREATE PROCEDURE envelope.build_index(
     terms pg_catalog.text;
     cell pg_catalog.text;
     complete boolean;
+    is_elsewhere boolean;
     built boolean := false;
   BEGIN
     PERFORM envelope.sweep_begins('index');
@@ -66,16 +73,23 @@ CREATE PROCEDURE envelope.build_index(
                   ELSE '''{}''::pg_catalog.int8[]' END INTO terms
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
+      -- Of a distributed table the shards are built by their nodes. Here it is seen that they are: once before others'
+      -- writes are waited for, since from then on all nodes that have shards are known to know of the index.
+      is_elsewhere := envelope.index_left_on_nodes(relation, index_column);
       COMMIT;
       -- Who had begun to write before the index was added, or its key rotated, writes none of these terms.
       CALL envelope.wait_for_writers(relation, row_lock_timeout, pg_catalog.format(
         'the index in column "%s" of table %s cannot be built yet', index_column, relation));
-      CALL envelope.sweep(
-        'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
-        pg_catalog.format('%s = %s', target,
-                          CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
-        CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
-        NULL, true, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      IF is_elsewhere THEN
+        PERFORM envelope.index_left_on_nodes(relation, index_column);
+      ELSE
+        CALL envelope.sweep(
+          'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
+          pg_catalog.format('%s = %s', target,
+                            CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
+          CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
+          NULL, true, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      END IF;
       built := envelope.index_built(relation, index_column, goal);
       COMMIT;
     END LOOP;

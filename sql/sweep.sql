@@ -312,6 +312,12 @@ CREATE FUNCTION envelope.writers_ended(relation regclass)
 COMMENT ON FUNCTION envelope.writers_ended(regclass) IS
   'For envelope.wait_for_writers: notes that nobody else writes to the table, which is locked';
 
+CREATE FUNCTION envelope.lock_shard(relation regclass)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_lock_shard_wrapper';
+COMMENT ON FUNCTION envelope.lock_shard(regclass) IS
+  'For envelope.wait_for_writers: keeps others from writing to a shard of one''s own; false when it is none';
+
 CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout interval, message text)
   LANGUAGE plpgsql
   AS $$
@@ -322,7 +328,10 @@ CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout i
     WHILE NOT is_alone LOOP
       BEGIN
         PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        -- Citus lets nobody lock a shard by a statement.
+        IF NOT envelope.lock_shard(relation) THEN
+          EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        END IF;
         PERFORM envelope.writers_ended(relation);
         is_alone := true;
       EXCEPTION WHEN lock_not_available THEN

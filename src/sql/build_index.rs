@@ -102,6 +102,24 @@ fn envelope_index_left(
 }
 
 #[pg_extern(sql = false)]
+fn envelope_index_left_on_nodes(
+    relation: Option<pg_sys::Oid>,
+    index_column: Option<&CStr>,
+) -> std::result::Result<bool, ErrorReport> {
+    keyring::begin_statement(None);
+    Ok(looking::left_on_nodes(
+        required(relation, "relation")?,
+        required(index_column, "index_column")?,
+    )?)
+}
+
+#[pg_extern(sql = false)]
+fn envelope_lock_shard(relation: Option<pg_sys::Oid>) -> std::result::Result<bool, ErrorReport> {
+    keyring::begin_statement(None);
+    Ok(looking::lock_shard(required(relation, "relation")?)?)
+}
+
+#[pg_extern(sql = false)]
 fn envelope_writers_ended(relation: Option<pg_sys::Oid>) -> std::result::Result<(), ErrorReport> {
     Ok(looking::writers_ended(required(relation, "relation")?)?)
 }

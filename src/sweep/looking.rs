@@ -6,14 +6,15 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use crate::catalog::tables;
 use crate::error::{Error, Passed, Result};
 use crate::keyring::table;
 use crate::pg::local_settings::{ALL_ROWS, CATALOG_PATH, LocalSettings};
 use crate::pg::quote::Sql;
 use crate::pg::relation::{self, display_name, quoted_cstring};
-use crate::pg::{lock, spi, xact};
+use crate::pg::{acl, encoding, lock, spi, xact};
 use crate::sweep::indexing::{goal_of, index_in};
-use crate::sweep::source;
+use crate::sweep::{Work, distributed, family, source};
 
 thread_local! {
     static BEGUN: RefCell<Option<Begun>> = const { RefCell::new(None) };
@@ -59,6 +60,54 @@ pub fn writers_ended(relation: pg_sys::Oid) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Keeps others from writing to `relation` and to its partitions until the transaction ends, if it is a shard of one's own;
+/// whether it is.
+pub fn lock_shard(relation: pg_sys::Oid) -> Result<bool> {
+    let is_own = acl::owns_relation(acl::current_role(), relation);
+    if !is_own || !table::get(relation)?.is_shard() {
+        return Ok(false);
+    }
+    lock::keep_writers_out(relation);
+    relation::partitions(relation).into_iter().for_each(lock::keep_writers_out);
+    Ok(true)
+}
+
+/// Whether `relation` is distributed, so that its shards are built by their nodes. An error when a row is left there, or a
+/// node does not know of the index.
+pub fn left_on_nodes(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
+    LOOKED.take();
+    if !tables::is_distributed(relation)? {
+        return Ok(false);
+    }
+    let table = table::to_change(relation)?;
+    let index = index_in(&table, index_column)?;
+    let (goal, column) = (goal_of(&table, index)?, &index.column_name);
+    let quoted =
+        quoted_cstring(relation).ok_or_else(|| Error::NoRelation(display_name(relation)))?;
+    let sql = Sql::new(
+        "SELECT pg_catalog.convert_to(pg_catalog.count(*)::pg_catalog.text, 'UTF8') FROM ",
+    )
+    .quoted(&quoted)
+    .sql(" WHERE CASE WHEN envelope.is_unindexed(")
+    .add(&cell(relation, "tableoid", column, index_column)?)
+    .sql(", ")
+    .name(index_column)
+    .sql(") THEN true ELSE false END");
+    let settings = LocalSettings::of(&[CATALOG_PATH, ALL_ROWS]);
+    let left = spi::bytes(&encoding::to_string(sql.as_bytes()), &[]);
+    drop(settings);
+    if left.map_err(Error::Corrupt)?.as_deref() != Some(b"0") {
+        return Err(distributed::refused(Work::Index, &table, relation, index_column));
+    }
+    let tables = match relation::pages(relation) {
+        Some(_) => vec![relation],
+        None => family(relation)?.parts,
+    };
+    let (transaction, passed) = (xact::number(), Passed::default());
+    LOOKED.set(Some(Looked { transaction, goal, tables, passed }));
+    Ok(true)
 }
 
 /// Those of `tables` in which a row is left without the terms that the index in that column has of its value, all looked at
@@ -113,21 +162,10 @@ pub fn left_elsewhere(relation: pg_sys::Oid, index_column: &CStr) -> Result<Opti
 
 /// The OID of the table, where such a row is.
 fn left_in(relation: pg_sys::Oid, column: &CStr, index_column: &CStr, skips: bool) -> Result<Sql> {
-    let (now, former) = source::contexts(relation, column)?;
     let quoted =
         quoted_cstring(relation).ok_or_else(|| Error::NoRelation(display_name(relation)))?;
     let oid = format!("{}::pg_catalog.oid", relation.to_u32());
-    let cell = Sql::new(&oid)
-        .sql(", ")
-        .name(column)
-        .sql("::pg_catalog.bytea, ")
-        .add(&now)
-        .sql(", ")
-        .add(&former.unwrap_or_else(|| Sql::new("NULL")))
-        .sql(", ")
-        .literal(column)
-        .sql(", ctid, ")
-        .literal(index_column);
+    let cell = cell(relation, &oid, column, index_column)?;
     let sql = Sql::new("SELECT ")
         .sql(&oid)
         .sql(" WHERE EXISTS (SELECT FROM ONLY ")
@@ -142,6 +180,22 @@ fn left_in(relation: pg_sys::Oid, column: &CStr, index_column: &CStr, skips: boo
         false => sql.sql("true"),
     };
     Ok(sql.sql(" ELSE false END)"))
+}
+
+/// What is said of a row of the table that `oid` gives in SQL, to what looks at its terms.
+fn cell(relation: pg_sys::Oid, oid: &str, column: &CStr, index_column: &CStr) -> Result<Sql> {
+    let (now, former) = source::contexts(relation, column)?;
+    Ok(Sql::new(oid)
+        .sql(", ")
+        .name(column)
+        .sql("::pg_catalog.bytea, ")
+        .add(&now)
+        .sql(", ")
+        .add(&former.unwrap_or_else(|| Sql::new("NULL")))
+        .sql(", ")
+        .literal(column)
+        .sql(", ctid, ")
+        .literal(index_column))
 }
 
 /// The look that is on has met a value that it leaves alone.

@@ -318,3 +318,75 @@ def test_classes_are_the_coordinators(node):
     node.sql("UPDATE pg_dist_local_group SET groupid = 1")
     with fails("0A000"):
         node.sql("SELECT envelope.split_classes('days', 'day_ix')")
+
+
+@pytest.fixture
+def indexed(node):
+    """A distributed table with a search index that is not built, and a shard with a row of before."""
+    node.sql("CREATE TABLE notes (id int PRIMARY KEY, note text)")
+    node.sql("SELECT envelope.protect('notes', 'note')")
+    shard = shards.shard(node, "notes")
+    node.sql(f"INSERT INTO {shard} VALUES (1, 'one')")
+    node.sql("ALTER TABLE notes ADD COLUMN note_ix bytea")
+    node.sql(f"ALTER TABLE {shard} ADD COLUMN note_ix bytea")
+    shards.distribute(node, "notes")
+    node.sql("SELECT envelope.add_index('notes', 'note', 'exact', 'note_ix')")
+    return node, shard
+
+
+BUILD = "CALL envelope.build_index('notes', 'note', 'note_ix')"
+BUILT = "SELECT built FROM envelope.indexes WHERE relation = 'public.notes'"
+FOUND = "SELECT id FROM {} WHERE note_ix = ANY (envelope_search('notes', 'note', 'one'::text))"
+
+
+def test_index_is_built_on_the_shards_and_then_known(indexed):
+    """The engine's SELECT on the table reads the shards: here by inheritance."""
+    db, shard = indexed
+    db.sql(f"ALTER TABLE {shard} INHERIT notes")
+    calls = [call for _, call in told(db, BUILD)]
+    assert not db.value(BUILT)
+    for call in calls:
+        db.sql(call)
+    assert not db.value(BUILT)
+    with fails("55000"):
+        db.sql(FOUND.format(shard))
+    db.sql(BUILD)
+    assert db.value(BUILT)
+    assert db.value(FOUND.format(shard)) == 1
+
+
+def test_who_writes_to_a_shard_is_waited_for(indexed):
+    db, shard = indexed
+    call = f"CALL envelope.build_index('{shard}', 'note', 'note_ix', row_lock_timeout => '200 ms')"
+    with db.connect(autocommit=False) as writer:
+        writer.execute(f"INSERT INTO {shard} VALUES (2, 'two')")
+        with fails("55P03"):
+            db.sql(call)
+    db.sql(call)
+    assert db.value(f"SELECT count(note_ix) FROM {shard}") == 2
+
+
+def test_nobody_else_locks_a_shard(indexed):
+    """Or whoever may EXECUTE could keep others from writing."""
+    db, shard = indexed
+    db.sql(f"GRANT SELECT ON notes, {shard} TO {db.low}")
+    with db.connect(user=db.low, autocommit=False) as c:
+        assert c.execute("SELECT envelope.lock_shard(%s)", (shard,)).fetchone() == (False,)
+        db.sql(f"INSERT INTO {shard} VALUES (2, 'two')")
+
+
+def test_no_statement_locks_a_shard(own_cluster, database):
+    """The engine refuses that to all."""
+    db = database(own_cluster(conf={"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "all"}).start())
+    shards.worker(db)
+    db.people()
+    db.sql("SELECT envelope.create_key('people')")
+    db.sql("SELECT envelope.set_policy('people', 'ssn', 'bytea', 'text')")
+    db.sql("SELECT envelope.add_index('people', 'ssn', 'exact')")
+    shards.distribute(db, "people")
+    shard = shards.shard(db, "people")
+    db.sql("CREATE EXTENSION pg_stat_statements")
+    db.sql(f"CALL envelope.build_index('{shard}', 'ssn', 'ssn_ix')")
+    statements = "SELECT count(*) FROM pg_stat_statements WHERE query ~ %s"
+    assert db.value(statements, ("build_index",)) > 0
+    assert db.value(statements, ("^LOCK",)) == 0
