@@ -223,7 +223,11 @@ pub fn drop_index(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
         Some(KeysOf::Table(keys)) if !table::get(relation)?.allows(Verb::Manage) => {
             table::to_change(keys)?;
         }
-        _ => {
+        // A table that has become a shard keeps those of its own.
+        Some(_) => {
+            table::to_change(relation)?;
+        }
+        None => {
             to_change(relation)?;
         }
     }

@@ -60,6 +60,13 @@ def test_terms_are_the_tables(node):
         for column, op, value in (("ssn_exact", "=", "ann bee"), ("ssn_words", "words", "bee")):
             asks = (f"SELECT id FROM {shard} WHERE envelope_matches('{name}', 'ssn', ssn, {column}, '{op}', %s::text)")
             assert node.sql(asks, (value,)) == [(1,)]
+    # PostgreSQL's index on the shard is used, whichever name is asked for.
+    node.sql(f"CREATE INDEX ON {shard} (ssn_exact)")
+    with node.connect() as c:
+        c.execute("SET enable_seqscan = off")
+        for name in ("people", shard):
+            plan = c.execute(f"EXPLAIN SELECT FROM {shard} WHERE envelope_matches('{name}', 'ssn', ssn, ssn_exact, '=', 'ann bee'::text)")
+            assert "Index Cond" in str(plan.fetchall())
 
 
 def test_an_index_is_built_by_shard(node):
@@ -225,3 +232,34 @@ def test_import_by_the_owner(db, database, cluster):
     there.sql("SELECT envelope.import_keyring(%s, 'mine')", (exported,), user=db.low)
     assert there.value(f"SELECT envelope_decrypt_text('mine_{number}', %s)", (sealed,), user=db.low) == "x"
     there.drop()
+
+
+def test_boundaries_go_with_the_index_key(node):
+    """Also where it is rotated by a shard's name: else the old index key could never be retired."""
+    node.sql("ALTER TABLE people ADD age bytea, ADD age_buckets bytea")
+    node.sql("SELECT envelope.set_policy('people', 'age', value_type => 'integer', form => 'bytea')")
+    node.sql("SELECT envelope.add_index('people', 'age', 'buckets', 'age_buckets', "
+             "options => '{\"bounds\": [10, 20, 30]}', force => true)")
+    shard = shards.shard(node, "people")
+    made_by = ("SELECT k.version FROM envelope.column_index i JOIN envelope.data_key k ON k.key_id = envelope.key_id_of(i.boundaries) "
+               "WHERE i.index_column = 'age_buckets'")
+    assert node.value(made_by) == 1
+    node.sql(f"SELECT envelope.rotate_index_key('{shard}')")
+    assert node.value(made_by) == 2
+
+
+def test_what_a_table_had_before_it_became_a_shard(db):
+    """As a conversion leaves it: its own policy and index can still be ended."""
+    db.sql("CREATE TABLE acc_102007 (id int PRIMARY KEY, ssn bytea, ssn_exact bytea)")
+    db.sql("SELECT envelope.create_key('acc_102007')")
+    db.sql("SELECT envelope.set_policy('acc_102007', 'ssn', value_type => 'text', form => 'bytea')")
+    db.sql("SELECT envelope.add_index('acc_102007', 'ssn', 'exact', 'ssn_exact', force => true)")
+    shards.worker(db, group=0)
+    db.sql("CREATE TABLE acc (id int PRIMARY KEY, ssn bytea, ssn_exact bytea)")
+    shards.distribute(db, "acc")
+    db.sql("INSERT INTO pg_dist_shard VALUES ('acc', 102007)")
+    with fails("42809"):
+        db.sql("SELECT envelope.set_policy('acc_102007', 'ssn', value_type => 'text', form => 'bytea')")
+    assert db.value("SELECT envelope.drop_index('acc_102007', 'ssn_exact')")
+    assert db.value("SELECT envelope.drop_policy('acc_102007', 'ssn')")
+    assert {row[0] for row in db.sql("SELECT ok FROM envelope.check()")} == {True}
