@@ -86,23 +86,27 @@ def place(file, source):
     to = source / page_name(file.relative_to(ROOT).as_posix())
     to.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".md":
-        to.write_text(LINK.sub(lambda link: page_name(to_page(link[0], link[2], file)), file.read_text()))
+        to.write_text(with_site_links(file.read_text(), file.parent))
     else:
         shutil.copyfile(file, to)
 
 
-def to_page(link, target, page):
-    """A link to a directory leads to its page."""
-    path, _, anchor = target.partition("#")
-    if path and not re.match(r"[a-z]+:", path) and (page.parent / path).is_dir():
-        return link.replace(target, f"{path.rstrip('/')}/README.md{'#' * bool(anchor)}{anchor}")
-    return link
+def with_site_links(text, directory):
+    """Links to pages as the site names them; one to a directory leads to its page."""
+    def site_link(link):
+        path, hash_mark, anchor = link[2].partition("#")
+        if not path or re.match(r"[a-z]+:", path):
+            return link[0]
+        if (directory / path).is_dir():
+            path = f"{path.rstrip('/')}/README.md"
+        return link[0].replace(f"({link[2]})", f"({page_name(path)}{hash_mark}{anchor})")
+    return LINK.sub(site_link, text)
 
 
 def page_name(path):
     """What the repository shows of a directory is README.md, on a site it is index.html. mdBook renames the page, but not
     what links to it."""
-    return re.sub(r"\bREADME\.md\b", "index.md", path)
+    return re.sub(r"\bREADME\.md$", "index.md", path)
 
 
 if __name__ == "__main__":
