@@ -43,6 +43,8 @@ COMMENT ON COLUMN envelope.keyring_table.former_owner IS
 
 ALTER TABLE envelope.data_key
   ADD COLUMN pending           boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN envelope.data_key.state IS
+  'active: it seals and opens, one of a keyring and purpose; decrypt-only: it opens, or is pending; retired: it does not open; destroyed: never again';
 COMMENT ON COLUMN envelope.data_key.pending IS
   'The key opens, and seals nothing until envelope.activate_key says so: the other nodes get it first';
 COMMENT ON COLUMN envelope.wrapped_key.verified_at IS
@@ -785,6 +787,12 @@ CREATE FUNCTION envelope.writers_ended(relation regclass)
 COMMENT ON FUNCTION envelope.writers_ended(regclass) IS
   'For envelope.wait_for_writers: notes that nobody else writes to the table, which is locked';
 
+CREATE FUNCTION envelope.lock_shard(relation regclass)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_lock_shard_wrapper';
+COMMENT ON FUNCTION envelope.lock_shard(regclass) IS
+  'For envelope.wait_for_writers: keeps others from writing to a shard of one''s own; false when it is none';
+
 CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout interval, message text)
   LANGUAGE plpgsql
   AS $$
@@ -795,7 +803,10 @@ CREATE PROCEDURE envelope.wait_for_writers(relation regclass, row_lock_timeout i
     WHILE NOT is_alone LOOP
       BEGIN
         PERFORM pg_catalog.set_config('lock_timeout', '100ms', true);
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        -- Citus lets nobody lock a shard by a statement.
+        IF NOT envelope.lock_shard(relation) THEN
+          EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        END IF;
         PERFORM envelope.writers_ended(relation);
         is_alone := true;
       EXCEPTION WHEN lock_not_available THEN
@@ -1421,11 +1432,11 @@ CREATE FUNCTION envelope.rotate_key(
 COMMENT ON FUNCTION envelope.rotate_key(regclass, text, boolean) IS
   'Makes the next version of a table''s data key, which seals from now on, or if activate is false once envelope.activate_key says so; the one before still opens; gives the key id';
 
-CREATE FUNCTION envelope.activate_key(key_id uuid)
+CREATE FUNCTION envelope.activate_key(key_id uuid, reason text DEFAULT NULL)
   RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_activate_key_wrapper';
-COMMENT ON FUNCTION envelope.activate_key(uuid) IS
-  'Has a pending data key seal from now on, or an index key make index terms; the one before still opens';
+COMMENT ON FUNCTION envelope.activate_key(uuid, text) IS
+  'Has a pending data key seal from now on, or an index key make index terms; the one before still opens. Without a reason, that of the rotation is kept';
 COMMENT ON FUNCTION envelope.rotate_due(integer) IS
   'For a job: rotates data keys that are beyond their tables'' limits (rotate_after and the like), at most max_keys of those that you may manage; a row for each';
 
@@ -1655,6 +1666,12 @@ CREATE FUNCTION envelope.index_built(relation regclass, index_column name, goal 
 COMMENT ON FUNCTION envelope.index_built(regclass, name, text) IS
   'For envelope.build_index: notes that all rows have their terms, as envelope.index_left has just seen it; false when one is left, or they need others by now';
 
+CREATE FUNCTION envelope.index_left_on_nodes(relation regclass, index_column name)
+  RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_index_left_on_nodes_wrapper';
+COMMENT ON FUNCTION envelope.index_left_on_nodes(regclass, name) IS
+  'For envelope.build_index: whether the table is distributed; an error when a row of it is left without its terms';
+
 -- The sealing trigger makes the terms, where it is given no bytes, or no elements. Where none fires they are made here.
 CREATE PROCEDURE envelope.build_index(
     relation regclass, column_name name, index_column name, batch_size integer DEFAULT 1000,
@@ -1669,6 +1686,7 @@ CREATE PROCEDURE envelope.build_index(
     terms pg_catalog.text;
     cell pg_catalog.text;
     complete boolean;
+    is_elsewhere boolean;
     built boolean := false;
   BEGIN
     PERFORM envelope.sweep_begins('index');
@@ -1685,16 +1703,23 @@ CREATE PROCEDURE envelope.build_index(
                   ELSE '''{}''::pg_catalog.int8[]' END INTO terms
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
+      -- Of a distributed table the shards are built by their nodes. Here it is seen that they are: once before others'
+      -- writes are waited for, since from then on all nodes that have shards are known to know of the index.
+      is_elsewhere := envelope.index_left_on_nodes(relation, index_column);
       COMMIT;
       -- Who had begun to write before the index was added, or its key rotated, writes none of these terms.
       CALL envelope.wait_for_writers(relation, row_lock_timeout, pg_catalog.format(
         'the index in column "%s" of table %s cannot be built yet', index_column, relation));
-      CALL envelope.sweep(
-        'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
-        pg_catalog.format('%s = %s', target,
-                          CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
-        CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
-        NULL, true, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      IF is_elsewhere THEN
+        PERFORM envelope.index_left_on_nodes(relation, index_column);
+      ELSE
+        CALL envelope.sweep(
+          'index', relation, index_column, it.value, pg_catalog.format('envelope.is_unindexed(%s, %s)', cell, target),
+          pg_catalog.format('%s = %s', target,
+                            CASE WHEN quiet THEN pg_catalog.format('envelope.indexed(%s, %s)', cell, terms) ELSE terms END),
+          CASE WHEN it.is_damaged IS NOT NULL THEN pg_catalog.format('envelope.is_unindexable(%s)', cell) END,
+          NULL, true, NULL, NULL, batch_size, pause, max_lag, row_lock_timeout, quiet, false, complete);
+      END IF;
       built := envelope.index_built(relation, index_column, goal);
       COMMIT;
     END LOOP;
@@ -1950,7 +1975,8 @@ COMMENT ON FUNCTION envelope.library() IS
   'The library that this session has loaded: its version, the schemes of the KEKs that it was built for, and envelope.cryptoperiod in seconds';
 
 -- A key that was made or changed before there was a history, or in the database that it was imported from, has what
--- its own row tells: when it was made, and its last change. Those rows are not `recorded`.
+-- its own row tells: when it was made, and its last change. Those rows are not `recorded`. Of one that was imported, all
+-- of that is what the import said.
 CREATE VIEW envelope.key_events WITH (security_barrier) AS
   SELECT e.at, e.event, e.table_name AS relation, e.keyring_id, e.key_id, k.purpose, k.version,
          CASE WHEN e.event OPERATOR(pg_catalog.=) ANY (ARRAY['rotate', 'activate']) THEN
@@ -1964,9 +1990,17 @@ CREATE VIEW envelope.key_events WITH (security_barrier) AS
                n.count, n.kms_request_id, n.detail, true AS recorded
         FROM envelope.key_event n
         UNION ALL
-        SELECT d.created_at, 'create', r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false
+        SELECT d.created_at, 'create', r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+               CASE WHEN i.is_so THEN 'as imported' END, false
         FROM envelope.data_key d
         LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+        CROSS JOIN LATERAL (
+          SELECT EXISTS (SELECT FROM envelope.key_event n
+                         WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+                           AND n.event OPERATOR(pg_catalog.=) 'import'
+                           AND (n.key_id IS NULL AND n.detail OPERATOR(pg_catalog.=) 'was not here'
+                                OR n.key_id OPERATOR(pg_catalog.=) d.key_id
+                                   AND n.detail OPERATOR(pg_catalog.~~) '%, was not here')) AS is_so) i
         WHERE NOT EXISTS (SELECT FROM envelope.key_event n
                           WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
                             AND n.key_id OPERATOR(pg_catalog.=) d.key_id
@@ -1975,9 +2009,17 @@ CREATE VIEW envelope.key_events WITH (security_barrier) AS
         SELECT d.state_changed_at,
                CASE WHEN d.state OPERATOR(pg_catalog.=) 'destroyed' THEN 'destroy'
                     WHEN d.state OPERATOR(pg_catalog.=) 'retired' THEN 'retire' ELSE 'decrypt-only' END,
-               r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.reason, false
+               r.table_name, d.keyring_id, d.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+               CASE WHEN i.is_so THEN pg_catalog.concat_ws(': ', 'as imported', d.reason) ELSE d.reason END, false
         FROM envelope.data_key d
         LEFT JOIN envelope.keyring r ON r.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+        CROSS JOIN LATERAL (
+          SELECT EXISTS (SELECT FROM envelope.key_event n
+                         WHERE n.keyring_id OPERATOR(pg_catalog.=) d.keyring_id
+                           AND n.event OPERATOR(pg_catalog.=) 'import'
+                           AND (n.key_id IS NULL AND n.detail OPERATOR(pg_catalog.=) 'was not here'
+                                OR n.key_id OPERATOR(pg_catalog.=) d.key_id
+                                   AND n.detail OPERATOR(pg_catalog.~~) '%, was not here')) AS is_so) i
         WHERE d.state OPERATOR(pg_catalog.<>) 'active'
           AND NOT (d.pending AND d.state OPERATOR(pg_catalog.=) 'decrypt-only')
           AND NOT EXISTS (
@@ -2212,7 +2254,7 @@ COMMENT ON FUNCTION envelope.refusals_of_kms() IS
 CREATE FUNCTION envelope.figures_of_keys()
   RETURNS TABLE (datid oid, key_id uuid, values_sealed bigint, values_opened bigint, values_hashed bigint,
                  bytes_sealed bigint, bytes_opened bigint, cache_hits bigint, lease_hits bigint, lease_waits bigint,
-                 lease_wait_ms double precision, kms_requests bigint, kms_failures bigint, kek_fallovers bigint,
+                 total_lease_wait_ms double precision, kms_requests bigint, kms_failures bigint, kek_fallovers bigint,
                  backends_holding integer, last_unwrap timestamptz, keys_evicted bigint, stats_reset timestamptz)
   LANGUAGE c VOLATILE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_figures_of_keys_wrapper';
@@ -2226,10 +2268,10 @@ CREATE VIEW envelope.stats_cluster WITH (security_barrier) AS
          CASE WHEN t.relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
               THEN t.relation::pg_catalog.oid END AS relid,
          CASE WHEN t.relation::pg_catalog.text OPERATOR(pg_catalog.<>) '-'
-              THEN t.relation::pg_catalog.text ELSE r.table_name END AS table_name,
+              THEN t.relation::pg_catalog.text ELSE r.table_name END AS relation,
          f.key_id, k.purpose, k.version,
          f.values_sealed, f.values_opened, f.values_hashed, f.bytes_sealed, f.bytes_opened,
-         f.cache_hits, f.lease_hits, f.lease_waits, f.lease_wait_ms,
+         f.cache_hits, f.lease_hits, f.lease_waits, f.total_lease_wait_ms,
          f.kms_requests, f.kms_failures, f.kek_fallovers,
          f.backends_holding, f.last_unwrap, f.keys_evicted, f.stats_reset
   FROM envelope.figures_of_keys() f
@@ -2244,7 +2286,7 @@ GRANT SELECT ON envelope.stats_cluster TO pg_read_all_stats;
 
 CREATE FUNCTION envelope.figures_of_kms()
   RETURNS TABLE (datid oid, kek text, provider text, operation text, outcome text, requests bigint,
-                 latency_ms double precision, latency_buckets bigint[], last_at timestamptz, rows_evicted bigint,
+                 total_latency_ms double precision, latency_buckets bigint[], last_at timestamptz, rows_evicted bigint,
                  stats_reset timestamptz)
   LANGUAGE c VOLATILE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'envelope_figures_of_kms_wrapper';
@@ -2253,7 +2295,7 @@ GRANT EXECUTE ON FUNCTION envelope.figures_of_kms() TO pg_read_all_stats;
 COMMENT ON FUNCTION envelope.figures_of_kms() IS 'What envelope.stats_kms shows, by database';
 
 CREATE VIEW envelope.stats_kms WITH (security_barrier) AS
-  SELECT f.datid, d.datname, f.kek, f.provider, f.operation, f.outcome, f.requests, f.latency_ms, f.latency_buckets,
+  SELECT f.datid, d.datname, f.kek, f.provider, f.operation, f.outcome, f.requests, f.total_latency_ms, f.latency_buckets,
          f.last_at, f.rows_evicted, f.stats_reset
   FROM envelope.figures_of_kms() f
   LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) f.datid;
@@ -2264,7 +2306,7 @@ GRANT SELECT ON envelope.stats_kms TO pg_read_all_stats;
 CREATE FUNCTION envelope.figures_of_leases()
   RETURNS TABLE (slots integer, used integer, ready integer, asked integer, refused integer,
                  backends_unlocked integer, lookups bigint, hits bigint, waits bigint, takeovers bigint,
-                 evictions bigint, "full" bigint, stats_reset timestamptz)
+                 evictions bigint, table_full bigint, stats_reset timestamptz)
   LANGUAGE c VOLATILE PARALLEL SAFE ROWS 1
   AS 'MODULE_PATHNAME', 'envelope_figures_of_leases_wrapper';
 REVOKE ALL ON FUNCTION envelope.figures_of_leases() FROM PUBLIC;
@@ -2299,6 +2341,154 @@ REVOKE ALL ON FUNCTION envelope.health(boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION envelope.health(boolean) TO pg_monitor;
 COMMENT ON FUNCTION envelope.health(boolean) IS
   'How each KEK in use is, by what sessions saw of it last; with ask => true, by asking it now, within envelope.kms_timeout. A KMS that fails is a row, not an error';
+
+-- What each column of a view is.
+COMMENT ON COLUMN envelope.keys.keyring_id IS 'The keyring that it is of';
+COMMENT ON COLUMN envelope.keys.relation IS 'The table that seals with the keyring, or the one that last did';
+COMMENT ON COLUMN envelope.keys.key_id IS 'Derived from the key, so that it commits to it';
+COMMENT ON COLUMN envelope.keys.purpose IS 'What it is for: seal (values) or index (terms of search indexes)';
+COMMENT ON COLUMN envelope.keys.version IS 'Counts up with each rotation, by purpose';
+COMMENT ON COLUMN envelope.keys.state IS 'active: it seals and opens; pending: it opens, and will seal once envelope.activate_key says so; decrypt-only: it opens; retired: it does not open until envelope.unretire_key; destroyed: never again';
+COMMENT ON COLUMN envelope.keys.keks IS 'KEKs that it is wrapped by, in the order in which they are tried';
+COMMENT ON COLUMN envelope.keys.created_at IS 'When it was made, by the clock of the server that made it';
+COMMENT ON COLUMN envelope.keys.state_changed_at IS 'When the state last changed';
+COMMENT ON COLUMN envelope.keys.reason IS 'Why the state last changed, as whoever changed it said';
+COMMENT ON COLUMN envelope.keys.orphaned IS 'No table seals with the keyring';
+COMMENT ON COLUMN envelope.keys.is_taken IS 'Values under this version are not below the keyring''s minimum version';
+COMMENT ON COLUMN envelope.keys.kms_contexts IS 'The encryption context of each wrap, in the order of keks';
+COMMENT ON COLUMN envelope.keys.context_binding IS 'What binds these contexts, by the weakest of the KEKs: kms policy and log, or cipher';
+COMMENT ON COLUMN envelope.key_privileges.relation IS 'The table whose keys they are';
+COMMENT ON COLUMN envelope.key_privileges.grantee IS 'Who may; members of the role may, too';
+COMMENT ON COLUMN envelope.key_privileges.verb IS 'What: encrypt, decrypt, search or manage';
+COMMENT ON COLUMN envelope.key_privileges.origin IS 'Why: owner (of the table), grant (envelope.grant_key), manage (includes decrypt and search), or share (owner of a table that the keyring is shared with)';
+COMMENT ON COLUMN envelope.key_privileges.keyring_id IS 'The keyring';
+COMMENT ON COLUMN envelope.stats.keys_cached IS 'Unwrapped keys in this session''s memory';
+COMMENT ON COLUMN envelope.stats.memory_locked IS 'That memory cannot be swapped out';
+COMMENT ON COLUMN envelope.stats.kms_requests IS 'KMS operations that this session has sent; reading a key file is none';
+COMMENT ON COLUMN envelope.stats.kms_failures IS 'Those of them that failed or were cancelled';
+COMMENT ON COLUMN envelope.stats.kek_fallovers IS 'Keys that another KEK than their first one unwrapped';
+COMMENT ON COLUMN envelope.sealed_columns.relation IS 'The table';
+COMMENT ON COLUMN envelope.sealed_columns.column_name IS 'The column that holds sealed values';
+COMMENT ON COLUMN envelope.sealed_columns.registered IS 'By envelope.register_column or a policy';
+COMMENT ON COLUMN envelope.sealed_columns.triggers IS 'Sealing triggers that name the column';
+COMMENT ON COLUMN envelope.indexes.relation IS 'The table';
+COMMENT ON COLUMN envelope.indexes.column_name IS 'The sealed column that can be searched';
+COMMENT ON COLUMN envelope.indexes.index_column IS 'The column that holds its terms';
+COMMENT ON COLUMN envelope.indexes.kind IS 'How it is searched: exact, prefix(n), words, buckets, ...';
+COMMENT ON COLUMN envelope.indexes.form IS 'What is done to a value before a term is made of it, or the type of a range';
+COMMENT ON COLUMN envelope.indexes.rule IS 'Kind, form and version in one: part of what terms are made of';
+COMMENT ON COLUMN envelope.indexes.label IS 'Part of what terms are made of: columns that share a label, and keys, have the same terms';
+COMMENT ON COLUMN envelope.indexes.term_length IS 'Bytes of a term';
+COMMENT ON COLUMN envelope.indexes.is_unique IS 'A unique index is to stand on the terms';
+COMMENT ON COLUMN envelope.indexes.built IS 'Every row has its terms';
+COMMENT ON COLUMN envelope.indexes.keys_of IS 'The table whose index keys make the terms; NULL: this one';
+COMMENT ON COLUMN envelope.indexes.key_id IS 'The index key that a unique index is pinned to, or whose tokens queries ask for';
+COMMENT ON COLUMN envelope.indexes.waiting IS 'The index key was rotated, and the one before is not retired yet: queries ask for its terms, too';
+COMMENT ON COLUMN envelope.progress.relation IS 'The table or partition';
+COMMENT ON COLUMN envelope.progress.column_name IS 'The column; for index the one that holds the terms';
+COMMENT ON COLUMN envelope.progress.key_id IS 'The active key that values are brought to';
+COMMENT ON COLUMN envelope.progress.pass IS 'How often the table is being read: until a pass finds nothing left';
+COMMENT ON COLUMN envelope.progress.rows_done IS 'Rows dealt with so far';
+COMMENT ON COLUMN envelope.progress.rows_left IS 'Rows that are left: an estimate';
+COMMENT ON COLUMN envelope.progress.rows_skipped IS 'Rows that others held, or changed first';
+COMMENT ON COLUMN envelope.progress.rows_per_second IS 'Since it last began or went on';
+COMMENT ON COLUMN envelope.progress.eta IS 'When it will have ended, at that speed';
+COMMENT ON COLUMN envelope.progress.started_at IS 'When it began';
+COMMENT ON COLUMN envelope.progress.updated_at IS 'When it last got on';
+COMMENT ON COLUMN envelope.progress.finished_at IS 'When it ended; NULL: it has not';
+COMMENT ON COLUMN envelope.progress.rows_plaintext IS 'Values in clear, left alone; known once it has ended';
+COMMENT ON COLUMN envelope.progress.rows_of_others IS 'Values of keyrings that the table does not open with, left alone';
+COMMENT ON COLUMN envelope.progress.rows_unknown IS 'Values under keys that are not in this database, left alone';
+COMMENT ON COLUMN envelope.progress.rows_destroyed IS 'Values under destroyed keys, left alone';
+COMMENT ON COLUMN envelope.progress.rows_damaged IS 'Other values under keys of the table that do not open, passed by';
+COMMENT ON COLUMN envelope.progress.work IS 'What is done: reencrypt, seal or index';
+COMMENT ON COLUMN envelope.key_events.at IS 'When';
+COMMENT ON COLUMN envelope.key_events.event IS 'What was done, as in the audit: create, rotate, destroy, grant, ...';
+COMMENT ON COLUMN envelope.key_events.relation IS 'The table, by its name of that day';
+COMMENT ON COLUMN envelope.key_events.keyring_id IS 'The keyring';
+COMMENT ON COLUMN envelope.key_events.key_id IS 'The data key';
+COMMENT ON COLUMN envelope.key_events.purpose IS 'What the key is for: seal or index';
+COMMENT ON COLUMN envelope.key_events.version IS 'The key''s version';
+COMMENT ON COLUMN envelope.key_events.former_key_id IS 'Of a rotation: the key whose place the new one took';
+COMMENT ON COLUMN envelope.key_events.kek IS 'The KEK, where one was used or changed';
+COMMENT ON COLUMN envelope.key_events.role IS 'Whose right counted, by its name of that day';
+COMMENT ON COLUMN envelope.key_events.login_role IS 'Who logged in';
+COMMENT ON COLUMN envelope.key_events.grantee IS 'Of a right: who was given it, or lost it';
+COMMENT ON COLUMN envelope.key_events.verb IS 'Of a right: encrypt, decrypt, search or manage';
+COMMENT ON COLUMN envelope.key_events.count IS 'How many, where more than one thing was done';
+COMMENT ON COLUMN envelope.key_events.kms_request_id IS 'The KMS''s number of the request that drew a new key';
+COMMENT ON COLUMN envelope.key_events.detail IS 'The reason, or the new value';
+COMMENT ON COLUMN envelope.key_events.recorded IS 'From the history; not so: what a key''s own row tells of the time before the history, or of where it was imported from';
+COMMENT ON COLUMN envelope.crypto_inventory.kind IS 'data key, index key or kek';
+COMMENT ON COLUMN envelope.crypto_inventory.relation IS 'The table whose key it is';
+COMMENT ON COLUMN envelope.crypto_inventory.keyring_id IS 'The keyring';
+COMMENT ON COLUMN envelope.crypto_inventory.key_id IS 'The data key or index key';
+COMMENT ON COLUMN envelope.crypto_inventory.version IS 'Its version';
+COMMENT ON COLUMN envelope.crypto_inventory.kek IS 'The KEK, by its URI';
+COMMENT ON COLUMN envelope.crypto_inventory.purpose IS 'What it is used for, in words';
+COMMENT ON COLUMN envelope.crypto_inventory.algorithm IS 'The algorithm that it is used with';
+COMMENT ON COLUMN envelope.crypto_inventory.standard IS 'Where that is specified';
+COMMENT ON COLUMN envelope.crypto_inventory.bits IS 'The strength of the key in bits';
+COMMENT ON COLUMN envelope.crypto_inventory.created_at IS 'When it was made';
+COMMENT ON COLUMN envelope.crypto_inventory.cryptoperiod_ends IS 'When it has to stop sealing, or did';
+COMMENT ON COLUMN envelope.crypto_inventory.cryptoperiod_basis IS 'What says so: a limit, a setting, its successor, its state';
+COMMENT ON COLUMN envelope.crypto_inventory.state IS 'active, pending, decrypt-only, retired or destroyed; of a KEK: in use';
+COMMENT ON COLUMN envelope.crypto_inventory.state_changed_at IS 'When the state last changed';
+COMMENT ON COLUMN envelope.crypto_inventory.reason IS 'Why the state last changed';
+COMMENT ON COLUMN envelope.crypto_inventory.keks IS 'KEKs that it is wrapped by, in the order in which they are tried';
+COMMENT ON COLUMN envelope.crypto_inventory.provider IS 'What holds the KEK';
+COMMENT ON COLUMN envelope.crypto_inventory.region IS 'The region of the KEK';
+COMMENT ON COLUMN envelope.crypto_inventory.endpoint IS 'Where the KEK is reached';
+COMMENT ON COLUMN envelope.crypto_inventory.last_used_at IS 'When the data key was last unwrapped, or the KEK last used, here, since the figures were last reset';
+COMMENT ON COLUMN envelope.crypto_inventory.unknown IS 'Why a column of these is NULL, by its name';
+COMMENT ON COLUMN envelope.stats_cluster.datid IS 'The database; NULL in the row that sums keys which lost their place';
+COMMENT ON COLUMN envelope.stats_cluster.datname IS 'Its name';
+COMMENT ON COLUMN envelope.stats_cluster.relid IS 'The table, in the database that you are connected to';
+COMMENT ON COLUMN envelope.stats_cluster.relation IS 'Its name, or the one that it last had';
+COMMENT ON COLUMN envelope.stats_cluster.key_id IS 'The data key';
+COMMENT ON COLUMN envelope.stats_cluster.purpose IS 'What it is for: seal or index';
+COMMENT ON COLUMN envelope.stats_cluster.version IS 'Its version';
+COMMENT ON COLUMN envelope.stats_cluster.values_sealed IS 'Values sealed';
+COMMENT ON COLUMN envelope.stats_cluster.values_opened IS 'Values opened';
+COMMENT ON COLUMN envelope.stats_cluster.values_hashed IS 'Values of which it made terms, to store or to search for';
+COMMENT ON COLUMN envelope.stats_cluster.bytes_sealed IS 'Bytes of plaintext sealed';
+COMMENT ON COLUMN envelope.stats_cluster.bytes_opened IS 'Bytes of plaintext opened';
+COMMENT ON COLUMN envelope.stats_cluster.cache_hits IS 'Values whose key was in the session''s own memory';
+COMMENT ON COLUMN envelope.stats_cluster.lease_hits IS 'Times that a session took the key from a lease';
+COMMENT ON COLUMN envelope.stats_cluster.lease_waits IS 'Times that a session waited while another one asked for the key';
+COMMENT ON COLUMN envelope.stats_cluster.total_lease_wait_ms IS 'How long they waited, together, in milliseconds';
+COMMENT ON COLUMN envelope.stats_cluster.kms_requests IS 'Times that a KMS, or a key file, was asked to unwrap it';
+COMMENT ON COLUMN envelope.stats_cluster.kms_failures IS 'Times that this failed or was cancelled';
+COMMENT ON COLUMN envelope.stats_cluster.kek_fallovers IS 'Times that another KEK than its first one unwrapped it';
+COMMENT ON COLUMN envelope.stats_cluster.backends_holding IS 'Sessions that had it in memory when their last transaction ended';
+COMMENT ON COLUMN envelope.stats_cluster.last_unwrap IS 'When it was last unwrapped';
+COMMENT ON COLUMN envelope.stats_cluster.keys_evicted IS 'How many keys lost their place, in the row that sums them; else 0';
+COMMENT ON COLUMN envelope.stats_cluster.stats_reset IS 'Since when is counted';
+COMMENT ON COLUMN envelope.stats_kms.datid IS 'The database that asked';
+COMMENT ON COLUMN envelope.stats_kms.datname IS 'Its name';
+COMMENT ON COLUMN envelope.stats_kms.kek IS 'The KEK, by the name that it was asked by';
+COMMENT ON COLUMN envelope.stats_kms.provider IS 'The scheme of its URI';
+COMMENT ON COLUMN envelope.stats_kms.operation IS 'What was asked for: generate, wrap, unwrap, rewrap or describe';
+COMMENT ON COLUMN envelope.stats_kms.outcome IS 'What came of it: ok, denied, credentials, key_state, throttled, unavailable, invalid_wrap, bad_uri, not_built_in or cancelled';
+COMMENT ON COLUMN envelope.stats_kms.requests IS 'How often';
+COMMENT ON COLUMN envelope.stats_kms.total_latency_ms IS 'How long all of them took, together, in milliseconds';
+COMMENT ON COLUMN envelope.stats_kms.latency_buckets IS 'How many took up to each bound of envelope.latency_bounds(), and longer than the one before it';
+COMMENT ON COLUMN envelope.stats_kms.last_at IS 'When that last came';
+COMMENT ON COLUMN envelope.stats_kms.rows_evicted IS 'How many rows lost their place, in the row that sums them; else 0';
+COMMENT ON COLUMN envelope.stats_kms.stats_reset IS 'Since when is counted';
+COMMENT ON COLUMN envelope.stats_leases.slots IS 'Places in the table: envelope.shared_keys';
+COMMENT ON COLUMN envelope.stats_leases.used IS 'Places in use';
+COMMENT ON COLUMN envelope.stats_leases.ready IS 'Of them: leases';
+COMMENT ON COLUMN envelope.stats_leases.asked IS 'Of them: keys for which a session asks a KMS';
+COMMENT ON COLUMN envelope.stats_leases.refused IS 'Of them: what a KMS has refused';
+COMMENT ON COLUMN envelope.stats_leases.backends_unlocked IS 'Sessions that hold keys in memory that could not be locked';
+COMMENT ON COLUMN envelope.stats_leases.lookups IS 'Keys that were looked for';
+COMMENT ON COLUMN envelope.stats_leases.hits IS 'Keys that were found';
+COMMENT ON COLUMN envelope.stats_leases.waits IS 'Times that a session waited for another one''s request';
+COMMENT ON COLUMN envelope.stats_leases.takeovers IS 'Times that one of those that waited went on in the place of one that gave up';
+COMMENT ON COLUMN envelope.stats_leases.evictions IS 'Expired leases that were given up for others';
+COMMENT ON COLUMN envelope.stats_leases.table_full IS 'Times that there was no room, and a session asked for itself alone';
+COMMENT ON COLUMN envelope.stats_leases.stats_reset IS 'Since when is counted';
 
 -- Triggers.
 
@@ -2718,6 +2908,15 @@ CREATE FUNCTION envelope.evidence(since timestamptz)
   END $$;
 COMMENT ON FUNCTION envelope.evidence(timestamptz) IS
   'For an auditor: settings, keys, rights, what was done to keys since then, refusals as far as they are known, and the protection of columns, as one document without a secret; for superusers and members of pg_monitor';
+COMMENT ON COLUMN envelope.policies.relation IS 'The table';
+COMMENT ON COLUMN envelope.policies.column_name IS 'The column that holds sealed values';
+COMMENT ON COLUMN envelope.policies.form IS 'How plaintext comes in: into a column of type envelope.sealed, from a source column, as bytea';
+COMMENT ON COLUMN envelope.policies.value_type IS 'The type of what is sealed; NULL: bytes as they come';
+COMMENT ON COLUMN envelope.policies.source IS 'The column where plaintext comes in';
+COMMENT ON COLUMN envelope.policies.tag IS 'The column in the row context: its name when the policy was made, frozen';
+COMMENT ON COLUMN envelope.policies.bound_columns IS 'Columns whose values are in the row context';
+COMMENT ON COLUMN envelope.policies.block IS 'Sealed values are filled up to a multiple of so many bytes; NULL: as the type has it';
+COMMENT ON COLUMN envelope.policies.mask IS 'What a view shows to roles that may not open';
 
 -- Whoever runs the update owns what it has made. The extension writes as the owner of schema envelope: all that is new
 -- becomes that role's. An event trigger's owner must be a superuser.
