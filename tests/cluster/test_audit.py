@@ -32,9 +32,9 @@ def of(line, *names):
 @pytest.mark.parametrize("value, told", [
     ("off", []),
     ("ddl", ["unwrap", "create", "grant", "revoke", "set_limits", "unwrap", "check", "share", "unshare", "export",
-             "adopt", "import"]),
+             "drop_table", "adopt", "import"]),
     ("all", ["unwrap", "create", "grant", "revoke", "set_limits", "open", "unwrap", "check", "share", "unshare",
-             "export", "adopt", "import"]),
+             "export", "drop_table", "adopt", "import"]),
 ])
 def test_what_each_setting_tells(aws, value, told):
     with level(aws.cluster, value) as audit, aws.connect() as c:
