@@ -8,7 +8,7 @@ KMS ?= file
 MINUTES ?= 1
 LEASES ?= on
 PG_CONFIG ?= pg_config
-FEATURES ?= kms-aws kms-vault
+FEATURES ?= kms-aws kms-vault nodes
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
@@ -80,7 +80,7 @@ bench: ## everything that is measured, into docs/bench
 	@tests/setup/install.sh release
 	@tests/run/python.sh release -m bench.bench
 
-install: ## a release build into the PostgreSQL of PG_CONFIG (FEATURES="kms-aws kms-vault": KMS providers; also kms-pkcs11, kms-kmip)
+install: ## a release build into the PostgreSQL of PG_CONFIG (FEATURES="kms-aws kms-vault nodes": KMS providers, and connections to other nodes; also kms-pkcs11, kms-kmip)
 	@tests/setup/system-install.sh "$(PG_CONFIG)"
 
 clean: ## remove what was built, and the private copies of PostgreSQL

@@ -82,6 +82,22 @@ pub enum Error {
     #[error("permission denied to {what}")]
     SuperuserOnly { what: &'static str, hint: &'static str },
 
+    /// Other nodes are asked for where none is known.
+    #[error("there are no other nodes: Citus is not here, and no servers are named")]
+    NoNodes,
+
+    /// The client for other nodes was left out.
+    #[error("this library was built without cargo feature nodes, and connects to no servers")]
+    NoConnections,
+
+    /// An option of a server, or of the user mapping, that is none of a connection's or that the client lacks.
+    #[error("option \"{option}\" of server \"{server}\" is not supported")]
+    ServerOption { server: String, option: String },
+
+    /// As [`Error::ServerOption`], of a value.
+    #[error("cannot connect to server \"{server}\": {why}")]
+    ServerValue { server: String, why: String },
+
     /// What only the server's shared memory can do.
     #[error("cannot {0} where the library is not preloaded")]
     NeedsPreload(&'static str),
@@ -579,6 +595,7 @@ impl Error {
             | Error::StoresClear { .. }
             | Error::NotEnforced { .. }
             | Error::NeedsPreload(_)
+            | Error::NoNodes
             | Error::NotInstalled
             | Error::Outdated => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
@@ -610,6 +627,7 @@ impl Error {
             | Error::BadArgument(_)
             | Error::BadDocument(_)
             | Error::NullArgument(_)
+            | Error::ServerValue { .. }
             | Error::NoDefaultKek => ERRCODE_INVALID_PARAMETER_VALUE,
             Error::NotText | Error::NotUtf8 { untranslatable: false } => {
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
@@ -630,7 +648,8 @@ impl Error {
                 ERRCODE_DATATYPE_MISMATCH
             }
             Error::InTheWay { is_used: true, .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-            Error::InTheWay { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Error::InTheWay { .. } | Error::NoConnections => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Error::ServerOption { .. } => ERRCODE_FDW_INVALID_OPTION_NAME,
             Error::Policy(error) => error.sqlstate(),
             Error::Index(error) => error.sqlstate(),
             Error::Search(error) => error.sqlstate(),
@@ -714,6 +733,16 @@ impl Error {
         let hint = match self {
             Error::NeedsPreload(_) => {
                 "Add pgrx-example to shared_preload_libraries, and restart the server."
+            }
+            Error::NoNodes => {
+                "Name them by the names that they have from CREATE SERVER: servers => ARRAY['north', 'south']."
+            }
+            Error::NoConnections => {
+                "Install a build that has it: make install FEATURES=\"nodes ...\"."
+            }
+            Error::ServerOption { .. } => {
+                "Take it away: ALTER SERVER ... OPTIONS (DROP ...), or ALTER USER MAPPING. Docs, functions.md, lists \
+                 those that are."
             }
             Error::NoRight { role, verb, table, .. } => {
                 return Some(format!(

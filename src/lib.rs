@@ -7,6 +7,7 @@
 //! - [`adopt`]: what the database is to keep, and does it? Policies, plans, views, `envelope.lint()`, `envelope.check()`
 //! - [`sweep`]: going through a table in batches
 //! - [`values`]: one value, and what the trigger does with it
+//! - [`nodes`]: other nodes, and what they answer
 //! - [`life`]: what happens to a data key
 //! - [`custody`]: whose a keyring is, and who may use it
 //! - [`census`]: is a value still under this key?
@@ -37,6 +38,7 @@ mod keyring;
 mod kms;
 mod life;
 mod memory;
+mod nodes;
 mod pg;
 mod settings;
 mod sql;

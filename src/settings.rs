@@ -19,6 +19,7 @@ static ALLOWED_KEKS: Text = Text::new(None);
 static FILE_KEK_DIRECTORY: Text = Text::new(None);
 static KMS_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static KMS_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(3);
+static NODE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(300);
 static CACHE_MAX_KEYS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CACHE_MAX_USES: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -122,6 +123,14 @@ pub fn init(reactions: Reactions) {
         &KMS_MAX_ATTEMPTS,
         (1, 100),
         GucFlags::empty(),
+    );
+    define_int(
+        c"envelope.node_timeout",
+        c"Longest time for one question to another node, connecting included.",
+        c"For connections to servers; Citus has settings of its own.",
+        &NODE_TIMEOUT,
+        (100, 3_600_000),
+        GucFlags::UNIT_MS,
     );
     // Seconds; 5 min bounds how long a right taken away in the KMS still has effect.
     define_int(
@@ -258,6 +267,12 @@ pub fn file_kek_directory() -> String {
 /// `envelope.kms_timeout`.
 pub fn kms_timeout() -> Duration {
     Duration::from_millis(KMS_TIMEOUT.get().unsigned_abs().into())
+}
+
+/// `envelope.node_timeout`.
+#[cfg(feature = "nodes")]
+pub fn node_timeout() -> Duration {
+    Duration::from_millis(NODE_TIMEOUT.get().unsigned_abs().into())
 }
 
 /// `envelope.kms_max_attempts`.

@@ -98,6 +98,16 @@ pub fn works_for_another_node() -> bool {
 const ITS_APPLICATIONS: [&[u8]; 3] =
     [b"citus_internal gpid=", b"citus_run_command gpid=", b"citus_rebalancer gpid="];
 
+/// Whether the engine is here, and knows of nodes.
+pub fn has_nodes() -> bool {
+    engines(c"pg_dist_node").is_some()
+}
+
+/// Whether the engine is here, and this node is its coordinator.
+pub fn is_coordinator() -> Result<bool> {
+    Ok(local_group()? == Some(0))
+}
+
 /// Whether `relation` is a table that the engine has distributed, and this node is not its coordinator.
 pub fn is_away_from_coordinator(relation: pg_sys::Oid) -> Result<bool> {
     Ok(local_group()?.is_some_and(|group| group != 0) && tables::is_distributed(relation)?)

@@ -42,6 +42,8 @@ pub use crate::error::kms::{Kind, KmsError};
 pub use self::call::{failures, requests};
 pub use self::config::{AwsSettings, Config, KmipSettings, Limits, Pkcs11Settings, VaultSettings};
 pub use self::identity::Identity;
+#[cfg(feature = "nodes")]
+pub use self::runtime::block_on_node;
 pub use self::uri::{Binding, KekUri};
 
 /// A new data key and its first wrap.

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 /// The thread that was to answer ended, or dropped the question.
 #[derive(Debug, thiserror::Error)]
-#[error("the KMS client failed internally; the server's log has the cause")]
-pub(super) struct Died;
+#[error("the client failed internally; the server's log has the cause")]
+pub struct Died;
 
 /// The thread's end. Dropped by a panic or an abort as well, it always wakes the waiting side, and
 /// only when the channel is closed or holds the value.

@@ -51,6 +51,18 @@ pub fn block_on<T: Send + 'static>(
     block_on_waiting(future, crate::pg::wait::until_readable)
 }
 
+/// As [`block_on`], for what comes from another node and not from a KMS.
+///
+/// # Errors
+/// As [`block_on`].
+#[cfg(feature = "nodes")]
+pub fn block_on_node<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    exit::watch();
+    block_on_waiting(future, crate::pg::wait::until_node_answers)
+}
+
 fn block_on_waiting<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
     wait_until_readable: impl Fn(BorrowedFd<'_>),

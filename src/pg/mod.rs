@@ -59,6 +59,8 @@ pub mod through;
 pub mod tid;
 pub mod trigger;
 pub mod types;
+#[cfg(feature = "nodes")]
+pub mod user_mapping;
 pub mod value;
 pub mod varlena;
 pub mod view;

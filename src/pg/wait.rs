@@ -15,15 +15,20 @@ use crate::pg::state::Number;
 /// process exits); `pg_stat_activity` shows the wait event `EnvelopeKms` (`Extension` before
 /// PostgreSQL 17).
 pub fn until_readable(fd: BorrowedFd<'_>) {
-    wait(fd, None);
+    wait(fd, None, wait_event());
+}
+
+/// As [`until_readable`], for what another node answers: the wait event is `EnvelopeNode`.
+pub fn until_node_answers(fd: BorrowedFd<'_>) {
+    wait(fd, None, named(&NODE, c"EnvelopeNode"));
 }
 
 /// As [`until_readable`], or until `limit` is over.
 pub fn until_readable_for(fd: BorrowedFd<'_>, limit: Duration) {
-    wait(fd, Instant::now().checked_add(limit));
+    wait(fd, Instant::now().checked_add(limit), wait_event());
 }
 
-fn wait(fd: BorrowedFd<'_>, until: Option<Instant>) {
+fn wait(fd: BorrowedFd<'_>, until: Option<Instant>, event: u32) {
     let timeout = if until.is_some() { pg_sys::WL_TIMEOUT } else { 0 };
     let events =
         (pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH | timeout)
@@ -35,13 +40,7 @@ fn wait(fd: BorrowedFd<'_>, until: Option<Instant>) {
         // SAFETY: MyLatch is the backend's own latch, set up before any SQL runs; the descriptor
         // is open for as long as it is borrowed.
         let happened = unsafe {
-            pg_sys::WaitLatchOrSocket(
-                pg_sys::MyLatch,
-                events,
-                fd.as_raw_fd(),
-                left.into(),
-                wait_event(),
-            )
+            pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events, fd.as_raw_fd(), left.into(), event)
         };
         if happened & pg_sys::WL_LATCH_SET as std::ffi::c_int != 0 {
             // SAFETY: as above.
@@ -65,6 +64,7 @@ fn wait_event() -> u32 {
 }
 
 static KMS: Number = Number::new(0);
+static NODE: Number = Number::new(0);
 static LEASE: Number = Number::new(0);
 
 /// The number of an event of ours, which `known` keeps.

@@ -40,9 +40,9 @@ export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 # shellcheck disable=SC2034 # for those who source this
 DEV_BUILD_FLAGS=--examples
 
-# All providers of KEKs, for builds that are tested and measured.
+# All providers of KEKs, and connections to other nodes: for builds that are tested and measured.
 # shellcheck disable=SC2034 # for those who source this
-ALL_KMS="kms-aws kms-vault kms-pkcs11 kms-kmip"
+ALL_KMS="kms-aws kms-vault kms-pkcs11 kms-kmip nodes"
 
 die() {
     echo "$*" >&2

@@ -7,7 +7,7 @@ command -v "$1" >/dev/null || die "missing: $1 (set PG_CONFIG to the server's pg
 PG=$("$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
 export PG
 "$here/all.sh" dev
-flags=(--pg-config "$(command -v "$1")" --no-default-features --features "pg$PG ${FEATURES-kms-aws kms-vault}")
+flags=(--pg-config "$(command -v "$1")" --no-default-features --features "pg$PG ${FEATURES-kms-aws kms-vault nodes}")
 cd "$ROOT"
 use_tool cargo-pgrx "$(cargo_pgrx_version)"
 if [ -w "$("$1" --pkglibdir)" ]; then

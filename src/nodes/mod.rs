@@ -1,0 +1,108 @@
+//! Other nodes of this database: which there are, and what they answer.
+//!
+//! Where Citus is, they are its nodes, and it is Citus that asks them. Else they are servers that were named with
+//! CREATE SERVER, and are asked by connections of our own.
+
+mod citus;
+mod literal;
+#[cfg(feature = "nodes")]
+mod options;
+#[cfg(feature = "nodes")]
+mod servers;
+#[cfg(feature = "nodes")]
+mod tls;
+
+use std::ffi::CString;
+
+use crate::error::{Error, Result};
+use crate::pg::acl;
+
+/// Nodes, and how they are asked. What is open to them is closed when this is dropped.
+pub struct Nodes {
+    names: Vec<String>,
+    way: Way,
+}
+
+enum Way {
+    Citus(Vec<citus::Worker>),
+    #[cfg(feature = "nodes")]
+    Servers(Vec<servers::Server>),
+}
+
+/// What a node answers: the one text of the one row that it was asked for.
+pub type Answer = std::result::Result<Option<String>, Fault>;
+
+/// Why a node did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Five characters.
+    pub sqlstate: String,
+    /// Neither a key nor a password: PostgreSQL's own message, or ours.
+    pub message: String,
+}
+
+impl Fault {
+    fn new(sqlstate: &str, message: impl Into<String>) -> Fault {
+        Fault { sqlstate: sqlstate.to_owned(), message: message.into() }
+    }
+}
+
+impl Nodes {
+    /// The servers of those names; without names, Citus' other nodes. No node is asked yet.
+    ///
+    /// # Errors
+    /// Servers are for superusers; there must be a way to nodes at all.
+    pub fn new(servers: Option<&[CString]>) -> Result<Nodes> {
+        let Some(names) = servers else {
+            let workers = citus::workers()?.ok_or(Error::NoNodes)?;
+            let names = workers.iter().map(citus::Worker::name).collect();
+            return Ok(Nodes { names, way: Way::Citus(workers) });
+        };
+        // Such a connection is made by the server's own user, from its own machine, with files that it may read.
+        if !acl::is_superuser() {
+            return Err(Error::SuperuserOnly {
+                what: "connect to other nodes by the names of servers",
+                hint: "Have a superuser call it. Citus' nodes are asked as the current role: leave out servers.",
+            });
+        }
+        Self::of_servers(names)
+    }
+
+    #[cfg(feature = "nodes")]
+    fn of_servers(names: &[CString]) -> Result<Nodes> {
+        let servers = names.iter().map(|name| servers::Server::new(name));
+        let servers = servers.collect::<Result<Vec<_>>>()?;
+        let names = names.iter().map(|name| crate::pg::encoding::text(name)).collect();
+        Ok(Nodes { names, way: Way::Servers(servers) })
+    }
+
+    #[cfg(not(feature = "nodes"))]
+    fn of_servers(_names: &[CString]) -> Result<Nodes> {
+        Err(Error::NoConnections)
+    }
+
+    /// What the nodes are called: `host:port`, or the server's name.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Asks those of the nodes that have an argument `sql`, all at the same time; their answers, in the nodes' order.
+    ///
+    /// `sql` is one statement that gives one row of one text, with the argument, a text, as its `$1`. It names
+    /// everything with its schema. It runs in a transaction of its own over there. Cancel ends the wait, and, as far as
+    /// a node can be told, the statements.
+    ///
+    /// # Errors
+    /// What keeps all nodes from being asked; what one node has against it is its answer.
+    pub fn ask(
+        &mut self,
+        sql: &'static str,
+        arguments: Vec<Option<String>>,
+    ) -> Result<Vec<Option<Answer>>> {
+        match &mut self.way {
+            Way::Citus(workers) => citus::ask(workers, sql, &arguments),
+            #[cfg(feature = "nodes")]
+            Way::Servers(servers) => servers::ask(servers, sql, arguments),
+        }
+    }
+}
