@@ -86,6 +86,18 @@ pub enum Error {
     #[error("there are no other nodes: Citus is not here, and no servers are named")]
     NoNodes,
 
+    /// Keyrings are brought to other nodes from where they are made.
+    #[error("this node is not the coordinator of Citus")]
+    NotCoordinator,
+
+    /// What other nodes keep must not be rolled back here.
+    #[error("cannot bring keyrings to other nodes in a transaction that has written")]
+    SyncAfterWriting,
+
+    /// A server that is named leads here.
+    #[error("this is the node that the keyrings come from")]
+    SyncsItself,
+
     /// The client for other nodes was left out.
     #[error("this library was built without cargo feature nodes, and connects to no servers")]
     NoConnections,
@@ -596,6 +608,8 @@ impl Error {
             | Error::NotEnforced { .. }
             | Error::NeedsPreload(_)
             | Error::NoNodes
+            | Error::NotCoordinator
+            | Error::SyncsItself
             | Error::NotInstalled
             | Error::Outdated => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::KeyInUse { .. }
@@ -604,6 +618,7 @@ impl Error {
             | Error::ValuesLent { .. }
             | Error::KeyringShared { .. } => ERRCODE_OBJECT_IN_USE,
             Error::NotReadCommitted(_) => ERRCODE_INVALID_TRANSACTION_STATE,
+            Error::SyncAfterWriting => ERRCODE_ACTIVE_SQL_TRANSACTION,
             Error::Shadowed { .. } => ERRCODE_DUPLICATE_FUNCTION,
             Error::InTransactionBlock(_) => ERRCODE_INVALID_TRANSACTION_TERMINATION,
             Error::KeyringsWouldBeLost(_) => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,

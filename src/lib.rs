@@ -98,6 +98,7 @@ pgrx::extension_sql_file!(
     name = "view_columns",
     requires = ["evidence", "figures"]
 );
+pgrx::extension_sql_file!("../sql/nodes.sql", name = "nodes", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/finalize.sql", name = "finalize", finalize);
 
 /// Called by PostgreSQL when the library is loaded: in the postmaster when it is preloaded, else

@@ -100,6 +100,14 @@ pub fn in_lock_order(tops: &HashSet<pg_sys::Oid>) -> Result<Vec<pg_sys::Oid>> {
     )
 }
 
+/// The tables that seal with a keyring.
+pub fn with_keyrings() -> Result<Vec<pg_sys::Oid>> {
+    rows_now(
+        "SELECT c.oid FROM envelope.keyring_table t JOIN pg_class c ON c.oid = t.relation::oid WHERE t.seals",
+        &[],
+    )
+}
+
 /// Whether the rows of `relation` stand on other nodes: it is a table that Citus has distributed. Only
 /// the extension's own list counts; anybody can make a table of that name.
 pub fn is_distributed(relation: pg_sys::Oid) -> Result<bool> {

@@ -12,4 +12,6 @@ pub use drops::watch as watch_drops;
 pub use followed::unfollow;
 pub use grant::{Who, grant, has_privilege, revoke};
 pub use links::{adopt, share, unshare};
-pub use transfer::{How, Resolve, export, import, longest_import};
+pub use transfer::{
+    Batch, How, Resolve, Step, export, import, longest_batch, longest_import, take,
+};

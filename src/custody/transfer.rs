@@ -6,6 +6,7 @@ mod grants;
 mod importer;
 mod merge;
 mod plan;
+mod take;
 
 use std::collections::HashSet;
 
@@ -19,6 +20,7 @@ use crate::custody::transfer::document::{Transferred, TransferredKeyring};
 pub use crate::custody::transfer::importer::longest as longest_import;
 pub use crate::custody::transfer::merge::Resolve;
 use crate::custody::transfer::plan::{Plan, WAS_NOT_HERE};
+pub use crate::custody::transfer::take::{Batch, Step, longest as longest_batch, take};
 use crate::custody::{followed, links};
 use crate::error::{Error, Result};
 use crate::keyring;
@@ -107,60 +109,100 @@ impl Default for How {
 /// there; nothing goes back. The id of the keyring that seals. For superusers, and for owners of the table as
 /// [`importer`] has it: wraps from elsewhere are what this server asks its KMS to open.
 pub fn import(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Uuid> {
-    settings::check_unplanted()?;
-    importer::require_owner(relation)?;
-    let mut imported = document::read(json)?;
-    at_one_moment(|| importer::leave_out_others(&mut imported))?;
-    let target = match relation {
-        Some(relation) => Some(relation),
-        None => namesake(&imported)?,
-    };
-    if let Some(target) = target {
-        table::require_can_have_keys(target)?;
-    }
-    for TransferredKeyring { id, .. } in &imported.keyrings {
-        followed::require_own_keyring(*id, &imported.table_name())?;
-    }
-    if let Some(target) = target {
-        followed::require_not_replicated(&table::get(target)?)?;
-    }
+    let incoming = Incoming::read(json, relation, how)?;
     // The KMS is asked before any lock is taken.
-    require_allowed(&imported)?;
-    let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
-    // As all was at one moment: another's import may commit meanwhile, and a half of it would look like a contradiction.
-    let tried = at_one_moment(|| Plan::of(&imported, &named, how.resolve))?;
-    importer::require_of_this_database(tried.to_be_tried().copied())?;
-    tried.try_wraps(&imported.table_name())?;
-    if let Some(target) = target {
-        links::keep(target)?;
-    }
-    lock(&imported, target)?;
-    importer::require_own(&imported)?;
-    let plan = Plan::of(&imported, &named, how.resolve)?;
-    let table = target.map_or_else(|| imported.table_name(), relation::display_name);
-    plan.require_tried(&tried, &table)?;
-    plan.carry_out(&table)?;
-    if let Some(target) = target {
-        give(&imported, &plan, target, relation.is_none())?;
-    }
-    for keyring in &imported.keyrings {
-        if how.brings_grants {
-            grants::bring(keyring, &table)?;
+    let tried = incoming.tried()?;
+    incoming.bring(&tried)
+}
+
+/// Keyrings that are to come in.
+struct Incoming {
+    imported: Transferred,
+    target: Option<pg_sys::Oid>,
+    by_name: bool,
+    /// What the table that was named uses already.
+    named: HashSet<Uuid>,
+    how: How,
+}
+
+impl Incoming {
+    /// Reads them, and sees whether the current role may bring them.
+    fn read(json: &str, relation: Option<pg_sys::Oid>, how: How) -> Result<Incoming> {
+        settings::check_unplanted()?;
+        importer::require_owner(relation)?;
+        let mut imported = document::read(json)?;
+        at_one_moment(|| importer::leave_out_others(&mut imported))?;
+        let target = match relation {
+            Some(relation) => Some(relation),
+            None => namesake(&imported)?,
+        };
+        if let Some(target) = target {
+            table::require_can_have_keys(target)?;
         }
-        if how.follows {
-            followed::follow(keyring.id, &table)?;
+        for TransferredKeyring { id, .. } in &imported.keyrings {
+            followed::require_own_keyring(*id, &imported.table_name())?;
         }
+        if let Some(target) = target {
+            followed::require_not_replicated(&table::get(target)?)?;
+        }
+        require_allowed(&imported)?;
+        let named = relation.map_or_else(|| Ok(HashSet::new()), keyrings_of)?;
+        Ok(Incoming { imported, target, by_name: relation.is_none(), named, how })
     }
-    keyring::look_again();
-    for TransferredKeyring { id, .. } in &imported.keyrings {
-        events::tell(Action::Import, |event| {
-            event.table = Some(table.clone());
-            event.keyring_id = audit::keyring(*id);
-            // What its keys tell of themselves, times and reasons, is what the import says.
-            event.detail = plan.brings(*id).then(|| WAS_NOT_HERE.into());
-        })?;
+
+    /// What there is to do.
+    fn plan(&self) -> Result<Plan<'_>> {
+        Plan::of(&self.imported, &self.named, self.how.resolve)
     }
-    Ok(imported.sealing().id)
+
+    /// As [`Self::plan`], of all as it was at one moment: another's import may commit meanwhile, and a half of it would
+    /// look like a contradiction.
+    fn plan_at_one_moment(&self) -> Result<Plan<'_>> {
+        at_one_moment(|| self.plan())
+    }
+
+    /// As [`Self::plan`], after the KMS was asked for what is not here.
+    fn tried(&self) -> Result<Plan<'_>> {
+        let plan = self.plan_at_one_moment()?;
+        importer::require_of_this_database(plan.to_be_tried().copied())?;
+        plan.try_wraps(&self.imported.table_name())?;
+        Ok(plan)
+    }
+
+    /// Brings them; the id of the one that seals.
+    fn bring(&self, tried: &Plan<'_>) -> Result<Uuid> {
+        let Incoming { imported, target, how, .. } = self;
+        if let Some(target) = *target {
+            links::keep(target)?;
+        }
+        lock(imported, *target)?;
+        importer::require_own(imported)?;
+        let plan = self.plan()?;
+        let table = target.map_or_else(|| imported.table_name(), relation::display_name);
+        plan.require_tried(tried, &table)?;
+        plan.carry_out(&table)?;
+        if let Some(target) = *target {
+            give(imported, &plan, target, self.by_name)?;
+        }
+        for keyring in &imported.keyrings {
+            if how.brings_grants {
+                grants::bring(keyring, &table)?;
+            }
+            if how.follows {
+                followed::follow(keyring.id, &table)?;
+            }
+        }
+        keyring::look_again();
+        for TransferredKeyring { id, .. } in &imported.keyrings {
+            events::tell(Action::Import, |event| {
+                event.table = Some(table.clone());
+                event.keyring_id = audit::keyring(*id);
+                // What its keys tell of themselves, times and reasons, is what the import says.
+                event.detail = plan.brings(*id).then(|| WAS_NOT_HERE.into());
+            })?;
+        }
+        Ok(imported.sealing().id)
+    }
 }
 
 /// The keyrings that `relation` uses.

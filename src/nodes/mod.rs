@@ -9,6 +9,7 @@ mod literal;
 mod options;
 #[cfg(feature = "nodes")]
 mod servers;
+mod sync;
 #[cfg(feature = "nodes")]
 mod tls;
 
@@ -16,6 +17,8 @@ use std::ffi::CString;
 
 use crate::error::{Error, Result};
 use crate::pg::acl;
+
+pub use self::sync::{Row, Wish, sync};
 
 /// Nodes, and how they are asked. What is open to them is closed when this is dropped.
 pub struct Nodes {
@@ -104,5 +107,18 @@ impl Nodes {
             #[cfg(feature = "nodes")]
             Way::Servers(servers) => servers::ask(servers, sql, arguments),
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "nodes")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_were_left_out_are_told_by_their_feature() {
+        let error = Nodes::of_servers(&[]).err();
+        assert!(error.is_some_and(|error| {
+            error.sqlstate_text() == "0A000" && error.to_string().contains("feature nodes")
+        }));
     }
 }

@@ -1,5 +1,6 @@
 //! TLS to another node by rustls, as strict as its `sslmode` is.
 
+use std::convert::Infallible;
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -174,16 +175,17 @@ type Stream<S> = tokio_rustls::client::TlsStream<S>;
 /// To one host.
 pub struct ToHost {
     connector: TlsConnector,
-    name: ServerName<'static>,
+    /// None for what no certificate can be of, such as a socket in the file system.
+    name: Option<ServerName<'static>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
     type Stream = Encrypted<S>;
     type TlsConnect = ToHost;
-    type Error = rustls::pki_types::InvalidDnsNameError;
+    type Error = Infallible;
 
     fn make_tls_connect(&mut self, host: &str) -> Result<ToHost, Self::Error> {
-        let name = ServerName::try_from(host)?.to_owned();
+        let name = ServerName::try_from(host).ok().map(|name| name.to_owned());
         Ok(ToHost { connector: self.0.clone().into(), name })
     }
 }
@@ -194,7 +196,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for ToHos
     type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { self.connector.connect(self.name, stream).await.map(Encrypted) })
+        Box::pin(async move {
+            let no_name =
+                || io::Error::other("the host's name is none that a certificate can have");
+            let name = self.name.ok_or_else(no_name)?;
+            self.connector.connect(name, stream).await.map(Encrypted)
+        })
     }
 }
 

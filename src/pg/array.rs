@@ -190,6 +190,39 @@ unsafe impl<'fcx> ArgAbi<'fcx> for NameArray {
 
 pgrx::impl_sql_translatable!(NameArray, "name[]");
 
+/// A `regclass[]` argument.
+pub struct RelationArray(
+    /// Its elements, `None` for a NULL among them.
+    pub Vec<Option<pg_sys::Oid>>,
+);
+
+impl FromDatum for RelationArray {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _typoid: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        let storage = Storage { len: 4, by_value: true, align: b'i' as std::ffi::c_char };
+        // SAFETY: pgrx passes the datum of a regclass[] argument, which is stored as oid is.
+        let array = unsafe { TakenApart::of(datum, pg_sys::REGCLASSOID, storage) };
+        let oid = |datum: pg_sys::Datum| pg_sys::Oid::from(datum.value() as u32);
+        Some(RelationArray(array.elements().map(|element| element.map(oid)).collect()))
+    }
+}
+
+// SAFETY: a non-null argument of a function declared with regclass[] is one.
+unsafe impl<'fcx> ArgAbi<'fcx> for RelationArray {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(RelationArray(Vec::new()))
+    }
+}
+
+pgrx::impl_sql_translatable!(RelationArray, "regclass[]");
+
 /// An array taken apart, in the memory context that was current.
 pub struct TakenApart<'a> {
     sizes: &'a [i32],

@@ -23,6 +23,7 @@ pub mod event;
 #[cfg(any(feature = "_network", feature = "kms-pkcs11"))]
 pub mod exit;
 pub mod extension;
+#[cfg(feature = "nodes")]
 pub mod foreign;
 pub mod guc;
 mod heap;
@@ -45,6 +46,7 @@ pub mod row_key;
 pub mod saved_plan;
 pub mod scalars;
 pub mod sealing;
+pub mod server;
 pub mod shared;
 pub mod snapshot;
 pub mod spi;

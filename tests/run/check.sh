@@ -9,11 +9,11 @@ cargo fmt --all --check
 "$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests .ci -name '*.sh') .ci/run
 pg=$(major)
 cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test $ALL_KMS" -- -D warnings
-# Each provider of KEKs by itself, and none. As for the tests (DEV_BUILD_FLAGS), so that no crate is built anew.
+# Each provider of KEKs by itself, connections to other nodes, and none of it. As for the tests (DEV_BUILD_FLAGS), so that no crate is built anew.
 for kms in "" $ALL_KMS; do
     cargo check --quiet --lib "$DEV_BUILD_FLAGS" --no-default-features --features "pg$pg pg_test $kms"
 done
-PGRX_TEST_SKIP=1 cargo test --quiet --lib --no-default-features --features "pg$pg pg_test" kms::
+PGRX_TEST_SKIP=1 cargo test --quiet --lib --no-default-features --features "pg$pg pg_test" -- kms:: nodes::
 tests/run/site.sh
 use_tool cargo-deny 0.20.2
 # Not advisories: their database is not a package of any registry.

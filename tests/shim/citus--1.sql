@@ -49,3 +49,44 @@ CREATE FUNCTION citus_stand_in.run_command_on_placements(table_name regclass, co
   JOIN pg_catalog.pg_dist_placement p ON p.shardid = s.shardid
   WHERE s.logicalrelid = table_name ORDER BY s.shardid, p.groupid $$;
 ALTER FUNCTION citus_stand_in.run_command_on_placements(regclass, text) SET SCHEMA pg_catalog;
+
+-- The nodes, and the function that asks them. Here a node's name is where its sockets are, and its database is called as this
+-- one; it is asked by dblink, which the test has created.
+CREATE TABLE citus_stand_in.pg_dist_node (
+  nodeid        int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  groupid       int NOT NULL,
+  nodename      text NOT NULL,
+  nodeport      int NOT NULL DEFAULT 5432,
+  isactive      bool NOT NULL DEFAULT true,
+  noderole      text NOT NULL DEFAULT 'primary',
+  nodecluster   name NOT NULL DEFAULT 'default'
+);
+ALTER TABLE citus_stand_in.pg_dist_node SET SCHEMA pg_catalog;
+GRANT SELECT ON pg_catalog.pg_dist_node TO public;
+CREATE FUNCTION citus_stand_in.master_run_on_worker(
+    worker_name text[], port int[], command text[], parallel bool,
+    OUT node_name text, OUT node_port int, OUT success bool, OUT result text)
+  RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+BEGIN
+  FOR i IN 1 .. cardinality(worker_name) LOOP
+    node_name := worker_name[i];
+    node_port := port[i];
+    BEGIN
+      PERFORM dblink_connect_u('citus', format('host=%s port=%s dbname=%s user=%s', node_name, node_port,
+                                               current_database(), current_user));
+      BEGIN
+        SELECT * INTO result FROM dblink('citus', command[i]) AS answer(text text);
+        success := true;
+      EXCEPTION WHEN OTHERS THEN
+        success := false;
+        result := 'ERROR:  ' || SQLERRM;
+      END;
+      PERFORM dblink_disconnect('citus');
+    EXCEPTION WHEN OTHERS THEN
+      success := false;
+      result := format('failed to connect to %s:%s', node_name, node_port);
+    END;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+ALTER FUNCTION citus_stand_in.master_run_on_worker(text[], int[], text[], bool) SET SCHEMA pg_catalog;

@@ -61,7 +61,8 @@ pub fn bring(imported: &TransferredKeyring, table: &str) -> Result<()> {
     Ok(())
 }
 
-fn role_called(name: &str) -> Option<pg_sys::Oid> {
+/// The role of that name, if there is one.
+pub fn role_called(name: &str) -> Option<pg_sys::Oid> {
     let name = encoding::from_utf8(name.as_bytes()).ok()?;
     acl::role_called(&CString::new(&*name).ok()?)
 }

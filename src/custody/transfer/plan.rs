@@ -198,6 +198,48 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// What it adds and changes, in words; none of it tells more than ids, versions and states. Where a key
+    /// becomes the active one, what changes by that is the second.
+    pub fn outline(&self) -> (Vec<String>, Vec<String>) {
+        let moved = |(_, Move { key_id, from, to, .. }): &(Uuid, Move)| {
+            format!("data key {key_id}: {}, was {}", to.name(), from.name())
+        };
+        let mut changes: Vec<String> = Vec::new();
+        changes.extend(self.keyrings.iter().map(|keyring| format!("keyring {}", keyring.id)));
+        changes.extend(self.keys.iter().map(|DataKeyHistory { row, .. }| {
+            format!("data key {}: version {}, {}", row.key_id, row.version, row.state.name())
+        }));
+        let is_new = |key_id| self.keys.iter().any(|key| key.row.key_id == key_id);
+        let of_known = self.wraps.iter().filter(|(key_id, _)| !is_new(*key_id));
+        changes.extend(
+            of_known
+                .map(|(key_id, wrap)| format!("data key {key_id}: wrap under KEK {}", wrap.kek)),
+        );
+        changes.extend(self.renumbered.iter().map(|(_, key_id, version)| {
+            format!("data key {key_id}: version {version} from now on")
+        }));
+        // One takes over and the other makes room: that is one thing.
+        let activates = self.moves.iter().any(|(_, change)| change.to == State::Active);
+        let mut active: Vec<String> = self.moves.iter().map(moved).collect();
+        if !activates {
+            changes.append(&mut active);
+        }
+        changes.extend(
+            self.limits.iter().map(|(id, limits)| format!("keyring {id}: limits {limits}")),
+        );
+        changes.extend(
+            self.minimums
+                .iter()
+                .map(|(id, version)| format!("keyring {id}: minimum version {version}")),
+        );
+        (changes, active)
+    }
+
+    /// What differs and stays so.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
     /// The wraps that the KMS is asked for.
     pub fn to_be_tried(&self) -> impl Iterator<Item = &(KeyId, &'a WrappedKey)> {
         self.wraps.iter().chain(&self.made_anew)
