@@ -7,7 +7,7 @@
 //! - [`adopt`]: what the database is to keep, and does it? Policies, plans, views, `envelope.lint()`, `envelope.check()`
 //! - [`sweep`]: going through a table in batches
 //! - [`values`]: one value, and what the trigger does with it
-//! - [`nodes`]: other nodes, and what they answer
+//! - [`nodes`]: other nodes, what they answer, and whether they agree with this one
 //! - [`life`]: what happens to a data key
 //! - [`custody`]: whose a keyring is, and who may use it
 //! - [`census`]: is a value still under this key?
@@ -92,6 +92,7 @@ pgrx::extension_sql_file!(
     name = "evidence",
     requires = ["policies", "indexes", "lint", "sweep"]
 );
+pgrx::extension_sql_file!("../sql/node_state.sql", name = "node_state", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/figures.sql", name = "figures", requires = ["functions"]);
 pgrx::extension_sql_file!(
     "../sql/view_columns.sql",

@@ -3,6 +3,7 @@
 
 pub mod kms;
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -323,6 +324,38 @@ pub fn auto_create_key() -> bool {
 /// `envelope.allow_drop`.
 pub fn allow_drop() -> bool {
     ALLOW_DROP.get()
+}
+
+/// Those by which nodes with the same keys do the same, or not. None of them says where a secret is, and every role may
+/// read them. As whom the KMS is asked is each role's own, and not among them.
+const OF_NODE: [&CStr; 21] = [
+    c"envelope.allow_drop",
+    c"envelope.allowed_keks",
+    c"envelope.audit",
+    c"envelope.auto_create_key",
+    c"envelope.aws_endpoint_url",
+    c"envelope.aws_region",
+    c"envelope.cache_max_bytes",
+    c"envelope.cache_max_keys",
+    c"envelope.cache_max_stale",
+    c"envelope.cache_max_uses",
+    c"envelope.cache_ttl",
+    c"envelope.cryptoperiod",
+    c"envelope.default_kek",
+    c"envelope.fallover_to_weaker",
+    c"envelope.kms_max_attempts",
+    c"envelope.kms_timeout",
+    c"envelope.pkcs11_token_chooses_iv",
+    c"envelope.shared_keys",
+    c"envelope.vault_auth",
+    c"envelope.vault_auth_mount",
+    c"envelope.vault_namespace",
+];
+
+/// What makes a node do as others do, each as text in the setting's own unit; empty: unset.
+pub fn of_node() -> BTreeMap<String, String> {
+    let named = |name: &CStr| (name.to_string_lossy().into_owned(), pg::guc::shown(name));
+    OF_NODE.into_iter().map(named).collect()
 }
 
 /// A text setting; empty counts as unset.

@@ -114,16 +114,18 @@ pub fn sealed_columns(relation: pg_sys::Oid) -> Result<Vec<Uuid>> {
 /// The keyring with that id.
 pub fn keyring(keyring_id: Uuid) -> Result<Option<Keyring>> {
     let key = Key::Uuid(keyring_id.as_bytes());
-    let rows = collect(c"keyring", c"keyring_pkey", 1, &key, |row| {
-        Ok(Keyring {
-            table_name: required(row.text(2), "keyring.table_name")?,
-            default_kek: row.text(3),
-            kms_context: row.json(4).map(|json| stored_context(&json, "keyring")).transpose()?,
-            limits: required(row.json(5), "keyring.limits")?,
-            minimum_version: required(row.i32(6), "keyring.minimum_version")?,
-        })
-    })?;
+    let rows = collect(c"keyring", c"keyring_pkey", 1, &key, keyring_row)?;
     Ok(rows.into_iter().next())
+}
+
+pub(super) fn keyring_row(row: &Row) -> Result<Keyring> {
+    Ok(Keyring {
+        table_name: required(row.text(2), "keyring.table_name")?,
+        default_kek: row.text(3),
+        kms_context: row.json(4).map(|json| stored_context(&json, "keyring")).transpose()?,
+        limits: required(row.json(5), "keyring.limits")?,
+        minimum_version: required(row.i32(6), "keyring.minimum_version")?,
+    })
 }
 
 /// The keyrings whose table, as last seen, bears that name.
@@ -235,12 +237,15 @@ pub fn followed_origin(keyring_id: Uuid) -> Result<Option<String>> {
 /// nothing.
 pub fn grants(keyring_id: Uuid) -> Result<Vec<(pg_sys::Oid, Verb)>> {
     let key = Key::Uuid(keyring_id.as_bytes());
-    let rows = collect(c"key_grant", c"key_grant_keyring", 2, &key, |row| {
-        let grantee = required(row.oid(3), "key_grant.grantee")?;
-        let name = required(row.text(4), "key_grant.verb")?;
-        Ok((grantee, Verb::named(&name)))
-    })?;
-    Ok(rows.into_iter().filter_map(|(grantee, verb)| Some((grantee, verb?))).collect())
+    let rows = collect(c"key_grant", c"key_grant_keyring", 2, &key, grant_row)?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// `None`: its verb is not known here.
+pub(super) fn grant_row(row: &Row) -> Result<Option<(pg_sys::Oid, Verb)>> {
+    let grantee = required(row.oid(3), "key_grant.grantee")?;
+    let name = required(row.text(4), "key_grant.verb")?;
+    Ok(Verb::named(&name).map(|verb| (grantee, verb)))
 }
 
 pub(super) fn keyring_table_row(row: &Row) -> Result<KeyringTable> {

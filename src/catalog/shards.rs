@@ -88,6 +88,18 @@ pub fn all_here() -> Result<Vec<(pg_sys::Oid, pg_sys::Oid)>> {
     outcome.map(|()| found)
 }
 
+/// The tables that the engine has distributed, those that it has put on all nodes and those of a schema among them.
+pub fn distributed() -> Result<Vec<pg_sys::Oid>> {
+    let Some(list) = engines(c"pg_dist_partition") else { return Ok(Vec::new()) };
+    let Some(column) = attribute::number(list, c"logicalrelid") else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    scan::all_of(list, |row| {
+        found.extend(row.oid(column));
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
 /// Whether this session works for another node, as a part of what a client has asked that one for.
 pub fn works_for_another_node() -> bool {
     client::application_begins_with(&ITS_APPLICATIONS) && engines(c"pg_dist_shard").is_some()

@@ -62,6 +62,15 @@ pub fn shown_by(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     .map_err(unread)
 }
 
+/// The version of the extension in this database, which `ALTER EXTENSION … UPDATE` moves.
+pub fn extension_version() -> Result<Option<String>> {
+    let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
+    let sql = "SELECT pg_catalog.convert_to(x.extversion, 'UTF8') FROM pg_catalog.pg_extension x
+               WHERE x.extname = pg_catalog.convert_from($1, 'UTF8')";
+    let version = spi::bytes(sql, &[extension()]).map_err(unread)?;
+    Ok(version.map(|version| String::from_utf8_lossy(&version).into_owned()))
+}
+
 /// Whether a subscription brings the data keys of this database from another.
 pub fn keys_are_subscribed() -> Result<bool> {
     are_subscribed(vec![oid_of(c"data_key")?])

@@ -8,7 +8,7 @@ use envelope::header::KeyId;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::catalog::rows::{self, DataKeyRow, KeyringTable, required};
+use crate::catalog::rows::{self, DataKeyRow, Keyring, KeyringTable, Verb, required};
 use crate::catalog::scan::{self, Row};
 use crate::error::Result;
 
@@ -60,6 +60,42 @@ pub fn wraps() -> Result<Vec<(KeyId, String)>> {
             required(row.text(2), "wrapped_key.kek")?,
         ))
     })
+}
+
+/// Every keyring, with what stands in its row.
+pub fn keyring_rows() -> Result<Vec<(Uuid, Keyring)>> {
+    all(c"keyring", |row| {
+        let id = Uuid::from_bytes(required(row.uuid(1), "keyring.keyring_id")?);
+        Ok((id, rows::keyring_row(row)?))
+    })
+}
+
+/// Every right on a keyring, with the role that was given it. A verb that is not known here is none.
+pub fn grants() -> Result<Vec<(Uuid, pg_sys::Oid, Verb)>> {
+    let grants = all(c"key_grant", |row| {
+        let id = Uuid::from_bytes(required(row.uuid(2), "key_grant.keyring_id")?);
+        Ok(rows::grant_row(row)?.map(|(grantee, verb)| (id, grantee, verb)))
+    })?;
+    Ok(grants.into_iter().flatten().collect())
+}
+
+/// Every keyring whose keys come from elsewhere, with what has brought them last.
+pub fn followed_origins() -> Result<Vec<(Uuid, String)>> {
+    all(c"followed_keyring", |row| {
+        let id = Uuid::from_bytes(required(row.uuid(1), "followed_keyring.keyring_id")?);
+        Ok((id, required(row.text(2), "followed_keyring.origin")?))
+    })
+}
+
+/// As [`wraps`], those of a key in the order in which they are tried.
+pub fn wraps_in_order() -> Result<Vec<(KeyId, String)>> {
+    let mut wraps = all(c"wrapped_key", |row| {
+        let key_id = KeyId(required(row.uuid(1), "wrapped_key.key_id")?);
+        let kek = required(row.text(2), "wrapped_key.kek")?;
+        Ok((required(row.i32(7), "wrapped_key.position")?, kek, key_id))
+    })?;
+    wraps.sort_unstable_by(|(one, a, _), (other, b, _)| (one, a).cmp(&(other, b)));
+    Ok(wraps.into_iter().map(|(_, kek, key_id)| (key_id, kek)).collect())
 }
 
 fn all<T>(table: &CStr, read: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {

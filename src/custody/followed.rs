@@ -3,6 +3,7 @@
 //! between them stands.
 
 use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::{self, Action};
@@ -21,7 +22,8 @@ const OF_SUBSCRIPTION: &str = "pg_";
 const IMPORTED: &str = "";
 
 /// How keys come from elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Brought {
     Replicated,
     Imported,
@@ -32,11 +34,20 @@ pub enum Brought {
 /// has brought a key counts until somebody says otherwise, since nobody else knows.
 pub fn brought(root: pg_sys::Oid, keyring_id: Option<Uuid>) -> Result<Option<Brought>> {
     let origin = keyring_id.map_or(Ok(None), rows::followed_origin)?;
+    brought_by(root, origin, tables::keys_are_subscribed)
+}
+
+/// As [`brought`], of a keyring whose mark is known; `keys_are_subscribed` is asked where it matters.
+pub fn brought_by(
+    root: pg_sys::Oid,
+    origin: Option<String>,
+    keys_are_subscribed: impl FnOnce() -> Result<bool>,
+) -> Result<Option<Brought>> {
     let is_imported = origin.as_deref() == Some(IMPORTED);
     let is_replicated = match origin.filter(|_| !is_imported) {
         Some(origin) if !origin.starts_with(OF_SUBSCRIPTION) => true,
         origin => {
-            tables::keys_are_subscribed()?
+            keys_are_subscribed()?
                 && (origin.is_some() || tables::are_subscribed(relation::partitions(root))?)
         }
     };

@@ -2,13 +2,20 @@
 //!
 //! Where Citus is, they are its nodes, and it is Citus that asks them. Else they are servers that were named with
 //! CREATE SERVER, and are asked by connections of our own.
+//!
+//! And this node beside them: what each says of itself, and whether they agree.
 
 mod citus;
 mod literal;
+mod name;
 #[cfg(feature = "nodes")]
 mod options;
+mod own;
+#[cfg(test)]
+mod samples;
 #[cfg(feature = "nodes")]
 mod servers;
+mod state;
 mod sync;
 #[cfg(feature = "nodes")]
 mod tls;
@@ -18,6 +25,8 @@ use std::ffi::CString;
 use crate::error::{Error, Result};
 use crate::pg::acl;
 
+pub use self::own::own;
+pub use self::state::{NodeState, Unreadable};
 pub use self::sync::{Row, Wish, sync};
 
 /// Nodes, and how they are asked. What is open to them is closed when this is dropped.

@@ -5,6 +5,8 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
+use crate::pg::encoding;
+
 /// A name, below `prefix`, of a placeholder whose reset value came from the connection options
 /// (`PGOPTIONS`, startup packet) of a client that is no superuser. Such a value stands where the server's own would: once
 /// the setting is defined PostgreSQL refuses it, and what is left is the built-in default and not
@@ -60,6 +62,15 @@ unsafe fn variables() -> impl Iterator<Item = *const *mut pg_sys::config_generic
     unsafe {
         let first = pg_sys::get_guc_variables(&mut count).cast_const();
         (0..count as usize).map(move |i| first.add(i))
+    }
+}
+
+/// A setting that every role may read, as text: numbers in its own unit; empty when there is none, or it is not set.
+pub fn shown(name: &CStr) -> String {
+    // SAFETY: the name is NUL-terminated; what is missing gives null, else a NUL-terminated string that is copied at once.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        if value.is_null() { String::new() } else { encoding::text(CStr::from_ptr(value)) }
     }
 }
 

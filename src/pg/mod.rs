@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod call;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod column;
 pub mod compare;
 pub mod copy_line;

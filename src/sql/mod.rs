@@ -19,6 +19,7 @@ mod keyrings;
 mod lifecycle;
 mod lint;
 mod matches;
+mod node_state;
 mod nodes;
 mod or_null;
 mod plan;

@@ -1,14 +1,18 @@
 //! The words that stand in the catalog for a few known things.
 
+use serde::{Deserialize, Serialize};
+
 /// What a data key is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     Seal,
     Index,
 }
 
 /// What a data key may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Seals and opens.
     Active,
@@ -23,7 +27,8 @@ pub enum State {
 }
 
 /// What a role may do with the keys of a table.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// Seal values.
     Encrypt,
