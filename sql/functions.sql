@@ -143,13 +143,13 @@ REVOKE ALL ON FUNCTION envelope.check_kek(text) FROM PUBLIC;
 COMMENT ON FUNCTION envelope.check_kek(text) IS
   'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
 
-CREATE FUNCTION envelope.check()
+CREATE FUNCTION envelope.check(nodes boolean DEFAULT false, servers name[] DEFAULT NULL)
   RETURNS TABLE (relation text, keyring_id uuid, key_id uuid, kek text,
                  ok boolean, sqlstate text, message text)
   LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'envelope_check_wrapper';
-COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, for what a restore would lose, and for each error that envelope.lint finds';
+  AS 'MODULE_PATHNAME', 'envelope_check_nodes_wrapper';
+COMMENT ON FUNCTION envelope.check(boolean, name[]) IS
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, for what a restore would lose, and for each error that envelope.lint finds; with nodes, or servers of CREATE SERVER, also for each difference between this node and the others';
 
 CREATE FUNCTION envelope.session_stats(
     OUT keys_cached integer, OUT memory_locked boolean,

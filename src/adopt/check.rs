@@ -8,8 +8,11 @@ mod breaks;
 mod checks;
 mod kms;
 mod loading;
+mod nodes;
 mod protection;
 mod survey;
+
+use std::ffi::CString;
 
 use envelope::header::KeyId;
 use pgrx::pg_sys;
@@ -17,6 +20,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Action};
 use crate::error::{Error, Result};
+use crate::nodes::Others;
 use crate::pg::acl;
 use crate::settings;
 
@@ -43,8 +47,8 @@ pub enum Outcome {
     /// Well, and there is something to say.
     Note(String),
     Broken(Error),
-    /// Plaintext is stored, or will be.
-    Unprotected {
+    /// Wrong, in the words of who has found it.
+    Told {
         sqlstate: String,
         message: String,
     },
@@ -52,9 +56,11 @@ pub enum Outcome {
 
 /// A finding for every wrapped key, unwrapped past the cache and compared, and for every break; for
 /// the keyrings that the current role may manage, and all for superusers. One
-/// failure does not keep the next from being looked at.
-pub fn check_all() -> Result<Vec<Finding>> {
+/// failure does not keep the next from being looked at. With `others` also how other nodes differ from this one: the
+/// servers of those names or, without names, the nodes of the distributed engine.
+pub fn check_all(others: Option<Option<&[CString]>>) -> Result<Vec<Finding>> {
     settings::check_unplanted()?;
+    let others = others.map(Others::new).transpose()?;
     let mut kms = kms::Kms::default();
     let mut findings = Vec::new();
     for item in survey::confirmed()? {
@@ -68,6 +74,9 @@ pub fn check_all() -> Result<Vec<Finding>> {
     findings.extend(loading::findings());
     findings.extend(checks::findings());
     findings.extend(protection::findings());
+    if let Some(others) = others {
+        findings.extend(nodes::findings(others)?);
+    }
     for finding in &findings {
         if let Outcome::Broken(error) = &finding.outcome {
             audit::refused(error);
@@ -85,7 +94,7 @@ impl Finding {
                 Outcome::Well => None,
                 Outcome::Note(note) => Some(note.clone()),
                 Outcome::Broken(error) => Some(error.to_string()),
-                Outcome::Unprotected { message, .. } => Some(message.clone()),
+                Outcome::Told { message, .. } => Some(message.clone()),
             };
             let kek = finding.kek.clone();
             (finding.keyring_id, finding.key_id, kek, finding.gone, message)

@@ -8,5 +8,5 @@ pub mod policy;
 pub mod views;
 pub mod write_through;
 
-pub use check::{Outcome, check_all};
+pub use check::{Finding, Outcome, check_all};
 pub use lint::lint;

@@ -5,7 +5,10 @@
 //!
 //! And this node beside them: what each says of itself, and whether they agree.
 
+mod agree;
 mod citus;
+mod compare;
+mod difference;
 mod literal;
 mod name;
 #[cfg(feature = "nodes")]
@@ -25,8 +28,9 @@ use std::ffi::CString;
 use crate::error::{Error, Result};
 use crate::pg::acl;
 
+pub use self::agree::Others;
+pub use self::difference::Difference;
 pub use self::own::own;
-pub use self::state::{NodeState, Unreadable};
 pub use self::sync::{Row, Wish, sync};
 
 /// Nodes, and how they are asked. What is open to them is closed when this is dropped.

@@ -140,7 +140,7 @@ impl TryFrom<String> for Id {
 }
 
 /// Why what came is no [`NodeState`] of this form.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
     /// Another version of the library has written it.
     OtherVersion(String),

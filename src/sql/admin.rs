@@ -5,14 +5,13 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
-use crate::adopt::{self, Outcome};
 use crate::error::Result;
 use crate::kek;
 use crate::keyring;
 use crate::kms;
 use crate::life;
 use crate::memory;
-use crate::pg::encoding::{self, RowText};
+use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 use crate::sql::arguments::{LONGEST_JSONB, given_context, required, too_long, uri_text};
@@ -94,47 +93,6 @@ fn shown((step, outcome): (&'static str, Result<Option<String>>)) -> Step {
             Some(encoding::shown(error.to_string())),
         ),
     }
-}
-
-#[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
-fn envelope_check() -> std::result::Result<
-    TableIterator<
-        'static,
-        (
-            name!(relation, Option<RowText>),
-            name!(keyring_id, Option<Uuid>),
-            name!(key_id, Option<Uuid>),
-            name!(kek, Option<String>),
-            name!(ok, bool),
-            name!(sqlstate, Option<String>),
-            name!(message, Option<RowText>),
-        ),
-    >,
-    ErrorReport,
-> {
-    keyring::begin_statement(None);
-    Ok(TableIterator::new(adopt::check_all()?.into_iter().map(|finding| {
-        let (ok, sqlstate, message) = match finding.outcome {
-            Outcome::Well => (true, None, None),
-            Outcome::Note(note) => (true, None, Some(RowText(note))),
-            Outcome::Broken(error) => {
-                (false, Some(error.sqlstate_text()), Some(RowText(error.to_string())))
-            }
-            Outcome::Unprotected { sqlstate, message } => {
-                (false, Some(sqlstate), Some(RowText(message)))
-            }
-        };
-        (
-            finding.table.map(RowText),
-            finding.keyring_id.map(|id| Uuid::from_bytes(*id.as_bytes())),
-            finding.key_id.map(|id| Uuid::from_bytes(id.0)),
-            finding.kek,
-            ok,
-            sqlstate,
-            message,
-        )
-    })))
 }
 
 #[pg_extern(sql = false)]

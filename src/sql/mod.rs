@@ -7,6 +7,7 @@ mod admin;
 mod arguments;
 mod asked;
 mod build_index;
+mod check;
 mod columns;
 mod context;
 mod destroy;

@@ -3,18 +3,20 @@
 //! its arguments for that reason: what gains one gets another symbol.
 
 use pgrx::datum::Uuid;
+use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{pg_extern, pg_sys};
+use pgrx::{name, pg_extern, pg_sys};
 
 use crate::custody::How;
 use crate::error::{Error, Result};
 use crate::keyring;
 use crate::life;
 use crate::pg::call::row_function;
+use crate::pg::encoding::RowText;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
 use crate::sql::arguments::{given_reason, required};
-use crate::sql::{begin, keyrings};
+use crate::sql::{begin, check, keyrings};
 
 // Of 0.1.0: `reencrypt_window` before it was told which table is being re-encrypted as a whole. The columns in
 // which the rest of re-encryption counts are missing there, too.
@@ -55,4 +57,25 @@ fn envelope_import_keyring(
 ) -> std::result::Result<Uuid, ErrorReport> {
     begin(fcinfo);
     Ok(keyrings::import(keyring, relation, How::default())?)
+}
+
+/// Of 0.1.0: `check` before it could ask other nodes.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "pgrx takes the columns from the signature")]
+fn envelope_check() -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(relation, Option<RowText>),
+            name!(keyring_id, Option<Uuid>),
+            name!(key_id, Option<Uuid>),
+            name!(kek, Option<String>),
+            name!(ok, bool),
+            name!(sqlstate, Option<String>),
+            name!(message, Option<RowText>),
+        ),
+    >,
+    ErrorReport,
+> {
+    Ok(TableIterator::new(check::rows(None)?))
 }

@@ -16,7 +16,7 @@ fn finding(error: lint::Finding) -> Finding {
     let message = format!("{message}: {remedy}");
     Finding {
         table: Some(table),
-        outcome: Outcome::Unprotected { sqlstate, message },
+        outcome: Outcome::Told { sqlstate, message },
         ..Finding::default()
     }
 }
