@@ -1,7 +1,7 @@
 //! Whether a node agrees with this one. Pure: two descriptions in, their differences out, at a cost that grows with the
 //! number of tables and keys, and no faster.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::difference::{Active, Difference, Kind};
 use super::state::{Id, KeyState, KeyringState, NodeState, TableState};
@@ -138,11 +138,24 @@ fn compare_table(
             found.push(of_keyring(here, Kind::OtherKeyring { here, there: its }));
         }
     }
+    for column in unequal(&table.policies, &other.policies) {
+        found.push(of(Kind::Policy { column }));
+    }
+    for column in unequal(&table.indexes, &other.indexes) {
+        found.push(of(Kind::Index { column }));
+    }
     for keyring in &table.opens {
         if !other.opens.contains(keyring) && other.seals != Some(*keyring) {
             found.push(of_keyring(*keyring, Kind::NotShared));
         }
     }
+}
+
+/// The names of what is not the same here and there, or is on one of them alone.
+fn unequal<T: PartialEq>(here: &BTreeMap<String, T>, there: &BTreeMap<String, T>) -> Vec<String> {
+    let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    let differs = |name: &&&String| here.get(**name) != there.get(**name);
+    names.iter().filter(differs).take(MOST).map(|name| (*name).clone()).collect()
 }
 
 fn compare_keyring(

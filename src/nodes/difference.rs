@@ -116,6 +116,14 @@ pub enum Kind {
     OtherKeks {
         keys: usize,
     },
+    /// A column has another policy, or none on one of them.
+    Policy {
+        column: String,
+    },
+    /// As that, of the terms that a column holds.
+    Index {
+        column: String,
+    },
     /// Neither node has the keys from elsewhere.
     BothMake,
 }
@@ -157,7 +165,7 @@ impl Difference {
             | Kind::OtherKeks { .. }
             | Kind::BothMake => return None,
             Kind::Unreadable(Unreadable::OtherVersion(_)) | Kind::Provider { .. } => "0A000",
-            Kind::Unreadable(_) => "XX001",
+            Kind::Unreadable(_) => "08P01",
             Kind::AutoCreate { here: false } | Kind::DefaultKek { makes: true } => "22023",
             Kind::Hidden { .. } | Kind::Owner { .. } | Kind::Rights { .. } => "42501",
             Kind::NoTable { distributed: true } => "42P01",
@@ -174,7 +182,9 @@ impl Difference {
             | Kind::OtherActive { .. }
             | Kind::OtherState { .. }
             | Kind::MinimumVersion { .. }
-            | Kind::Limits => "55000",
+            | Kind::Limits
+            | Kind::Policy { .. }
+            | Kind::Index { .. } => "55000",
         };
         Some(code.to_owned())
     }
@@ -349,6 +359,16 @@ impl Difference {
                  keys there",
                 shown_name(here),
                 shown_name(there)
+            ),
+            Kind::Policy { column } => format!(
+                "column {} of table {table} has another policy on {on} than on this node: envelope.policies shows both, \
+                 envelope.set_policy changes one",
+                shown_name(column)
+            ),
+            Kind::Index { column } => format!(
+                "column {} of table {table} holds other terms on {on} than on this node, or on one of them none: \
+                 envelope.indexes shows both",
+                shown_name(column)
             ),
             Kind::Rights { role, here, there } => rights(table, &on, role, here, there),
             Kind::OtherKeks { keys } => format!(

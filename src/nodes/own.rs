@@ -8,15 +8,17 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::name;
-use super::state::{FORMAT, GrantState, KeyState, KeyringState, NodeState, TableState};
-use crate::catalog::rows::{DataKeyRow, Keyring, KeyringTable, Verb};
+use super::state::{
+    FORMAT, GrantState, IndexState, KeyState, KeyringState, NodeState, PolicyState, TableState,
+};
+use crate::catalog::rows::{self, DataKeyRow, IndexRow, Keyring, KeyringTable, PolicyRow, Verb};
 use crate::catalog::{self, shards, tables, whole};
 use crate::custody::followed;
 use crate::error::Result;
 use crate::keyring::{self, users};
 use crate::memory::OwnLimits;
 use crate::pg::relation::{self, Kind};
-use crate::pg::{acl, cluster, guc, xact};
+use crate::pg::{acl, cluster, encoding, guc, types, xact};
 use crate::{kms, settings};
 
 /// This node, as far as the current role may know: the keyrings that it manages, for members of pg_monitor all. Of the
@@ -57,6 +59,8 @@ struct Read {
     grants: HashMap<Uuid, Vec<(pg_sys::Oid, Verb)>>,
     origins: HashMap<Uuid, String>,
     distributed: HashSet<pg_sys::Oid>,
+    policies: HashMap<pg_sys::Oid, Vec<PolicyRow>>,
+    indexes: HashMap<pg_sys::Oid, Vec<IndexRow>>,
     /// Whether a subscription brings data keys.
     is_subscribed: bool,
 }
@@ -76,6 +80,8 @@ impl Read {
             grants: by(whole::grants()?.into_iter().map(|(id, role, verb)| (id, (role, verb)))),
             origins: whole::followed_origins()?.into_iter().collect(),
             distributed: shards::distributed()?.into_iter().collect(),
+            policies: by(rows::all_policies()?.into_iter().map(|policy| (policy.relation, policy))),
+            indexes: by(rows::all_indexes()?.into_iter().map(|index| (index.relation, index))),
             is_subscribed: tables::keys_are_subscribed()?,
         })
     }
@@ -155,6 +161,8 @@ impl Read {
             owner: owner.map(acl::display_role),
             seals: None,
             opens: Vec::new(),
+            policies: of_shown(&self.policies, relation, is_shown).map(policy).collect(),
+            indexes: of_shown(&self.indexes, relation, is_shown).map(index).collect(),
         }
     }
 
@@ -242,6 +250,38 @@ impl Told {
     }
 }
 
+fn of_shown<T>(
+    all: &HashMap<pg_sys::Oid, Vec<T>>,
+    relation: pg_sys::Oid,
+    is_shown: bool,
+) -> impl Iterator<Item = &T> {
+    all.get(&relation).filter(|_| is_shown).into_iter().flatten()
+}
+
+fn policy(row: &PolicyRow) -> (String, PolicyState) {
+    let has_type = row.value_type != pg_sys::InvalidOid;
+    let state = PolicyState {
+        form: row.form.name().to_owned(),
+        tag: row.tag.clone(),
+        bound: row.bound_columns.clone(),
+        value_type: has_type.then(|| types::display_name(row.value_type, row.value_typmod)),
+        source: row.source.as_deref().map(encoding::text),
+        block: row.block,
+        mask: row.mask.clone(),
+    };
+    (encoding::text(&row.column_name), state)
+}
+
+fn index(row: &IndexRow) -> (String, IndexState) {
+    let state = IndexState {
+        column: encoding::text(&row.column_name),
+        rule: row.rule.clone(),
+        label: row.label.clone(),
+        term_length: row.term_length,
+    };
+    (encoding::text(&row.index_column), state)
+}
+
 fn missing(name: &str) -> TableState {
     TableState {
         relation: name.to_owned(),
@@ -251,6 +291,8 @@ fn missing(name: &str) -> TableState {
         owner: None,
         seals: None,
         opens: Vec::new(),
+        policies: BTreeMap::new(),
+        indexes: BTreeMap::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A node for tests.
 
+use std::collections::BTreeMap;
+
 use super::state::{FORMAT, GrantState, Id, KeyState, KeyringState, NodeState, TableState};
 use crate::catalog::rows::{Purpose, State, Verb};
 use crate::memory::OwnLimits;
@@ -37,6 +39,8 @@ pub fn table(name: &str, seals: Option<u8>) -> TableState {
         owner: Some("owner".into()),
         seals: seals.map(id),
         opens: Vec::new(),
+        policies: BTreeMap::new(),
+        indexes: BTreeMap::new(),
     }
 }
 

@@ -61,6 +61,34 @@ pub struct TableState {
     pub seals: Option<Id>,
     /// Beside the one that it seals with.
     pub opens: Vec<Id>,
+    /// By the columns that they are of.
+    pub policies: BTreeMap<String, PolicyState>,
+    /// By the columns that hold the terms.
+    pub indexes: BTreeMap<String, IndexState>,
+}
+
+/// What a column is.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyState {
+    pub form: String,
+    pub tag: String,
+    pub bound: Vec<String>,
+    /// `None`: what is sealed has no type.
+    pub value_type: Option<String>,
+    pub source: Option<String>,
+    pub block: Option<i32>,
+    pub mask: Option<String>,
+}
+
+/// What a search index computes.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct IndexState {
+    pub column: String,
+    pub rule: String,
+    pub label: String,
+    pub term_length: Option<u8>,
 }
 
 /// A keyring, also one that no table uses.

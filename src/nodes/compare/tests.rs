@@ -3,7 +3,7 @@ use crate::custody::followed::Brought;
 use crate::memory::OwnLimits;
 use crate::nodes::difference::Between;
 use crate::nodes::samples::{id, key, keyring, node, table};
-use crate::nodes::state::GrantState;
+use crate::nodes::state::{GrantState, IndexState, PolicyState};
 
 const KEYRING: u8 = 0xa0;
 
@@ -275,6 +275,37 @@ fn limits_and_minimum_version() {
         there.keyrings[0].minimum_version = 2;
     });
     assert_eq!(kinds(&node(), &there), [Kind::MinimumVersion { here: 1, there: 2 }, Kind::Limits]);
+}
+
+#[test]
+fn policies_and_indexes() {
+    let policy = |tag: &str| PolicyState {
+        form: "sealed".into(),
+        tag: tag.into(),
+        bound: vec!["id".into()],
+        value_type: None,
+        source: None,
+        block: None,
+        mask: None,
+    };
+    let index = IndexState {
+        column: "ssn".into(),
+        rule: "exact/1".into(),
+        label: "l".into(),
+        term_length: Some(16),
+    };
+    let mut here = node();
+    here.tables[0].policies = [("ssn".into(), policy("t")), ("x".into(), policy("u"))].into();
+    here.tables[0].indexes = [("ssn_term".into(), index)].into();
+    let there = other_with(|there| there.tables = here.tables.clone());
+    assert_eq!(kinds(&here, &there), []);
+    let there = other_with(|there| {
+        there.tables[0].policies =
+            [("ssn".into(), policy("other")), ("x".into(), policy("u"))].into();
+    });
+    let (policy, index) =
+        (Kind::Policy { column: "ssn".into() }, Kind::Index { column: "ssn_term".into() });
+    assert_eq!(kinds(&here, &there), [policy, index]);
 }
 
 #[test]
