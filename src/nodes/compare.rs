@@ -145,7 +145,8 @@ fn compare_table(
         found.push(of(Kind::Index { column }));
     }
     for keyring in &table.opens {
-        if !other.opens.contains(keyring) && other.seals != Some(*keyring) {
+        let opens = other.opens.contains(keyring) || other.seals == Some(*keyring);
+        if !opens && there.node.sees_all {
             found.push(of_keyring(*keyring, Kind::NotShared));
         }
     }

@@ -104,6 +104,10 @@ impl Read {
                 !only || is_orphaned && told.plain_names.contains(&keyring.table_name);
             for link in &links {
                 let Some(relation) = users::living_table(link) else { continue };
+                // Whom a keyring is lent to may have one of its own, of which the role is not told.
+                if !link.seals && !self.is_shown(relation) {
+                    continue;
+                }
                 if told.names.contains_key(&relation) {
                     is_asked = true;
                 } else if only {
