@@ -1,6 +1,6 @@
 -- What nodes that are to have the same keys say of themselves.
 
-CREATE FUNCTION envelope.node_state(relations text[] DEFAULT '{}', only boolean DEFAULT false)
+CREATE FUNCTION envelope.node_state(relations text[] DEFAULT '{}', named_only boolean DEFAULT false)
   RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'envelope_node_state_wrapper';
 COMMENT ON FUNCTION envelope.node_state(text[], boolean) IS

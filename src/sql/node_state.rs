@@ -14,12 +14,12 @@ use crate::sql::begin;
 #[pg_extern(sql = false)]
 fn envelope_node_state(
     relations: Option<TextArray>,
-    only: Option<bool>,
+    named_only: Option<bool>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> std::result::Result<Jsonb, ErrorReport> {
     begin(fcinfo);
     let relations = names(required(relations, "relations")?)?;
-    let json = nodes::own(&relations, required(only, "only")?)?.to_json()?;
+    let json = nodes::own(&relations, required(named_only, "named_only")?)?.to_json()?;
     Ok(Jsonb::from_text(&json).map_err(|_| Error::Untranslatable("a name"))?)
 }
 

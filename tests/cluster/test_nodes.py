@@ -382,7 +382,7 @@ def test_state_of_named_tables(a):
     assert set(tables) == {*names, "public.more"}
     assert {name for name in tables if tables[name]["exists"]} == {names[0], P, "public.more"}
     assert tables[names[0]]["seals"] is None
-    only = a.value("SELECT envelope.node_state(%s, only => true)", (names,))
+    only = a.value("SELECT envelope.node_state(%s, named_only => true)", (names,))
     assert {table["relation"] for table in only["tables"]} == set(names)
     assert [keyring["table_name"] for keyring in only["keyrings"]] == [P]
 
@@ -429,7 +429,7 @@ def test_state_of_what_nobody_uses(a):
     assert [keyring["orphaned"] for keyring in state["keyrings"]] == [True]
     # It is told of with a table of that name.
     for name, expected in ((P, 1), ("public.other", 0)):
-        only = a.value("SELECT envelope.node_state(%s, only => true)", ([name],))
+        only = a.value("SELECT envelope.node_state(%s, named_only => true)", ([name],))
         assert len(only["keyrings"]) == expected
 
 
