@@ -422,6 +422,15 @@ def test_a_role_sees_what_it_manages(a):
     assert a.sql(tables, user=a.low) == [("public.own",), (P,)]
 
 
+def test_whom_a_keyring_is_lent_to_is_not_told_of(a):
+    """Who manages a keyring sees nothing of another's table that opens with it, and seals with its own."""
+    a.sql("CREATE TABLE more (v bytea); SELECT envelope.create_key('more'); SELECT envelope.share_keyring('people', 'more')")
+    a.sql(f"SELECT envelope.grant_key('people', '{a.low}', 'manage')")
+    tables = "SELECT jsonb_path_query(envelope.node_state(), '$.tables[*].relation') #>> '{}' ORDER BY 1"
+    assert a.sql(tables, user=a.low) == [(P,)]
+    assert a.sql(tables) == [("public.more",), (P,)]
+
+
 def test_state_of_what_nobody_uses(a):
     a.sql("DROP TABLE people")
     state = a.value(STATE)
