@@ -77,7 +77,7 @@ pub struct Wanted<'a> {
 pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     // What asks the KMS comes first: no lock is held over that.
     let seen = checked(wanted)?;
-    if seen.rule.kind() == Kind::Buckets {
+    if seen.rule.kind() == Kind::Buckets && seen.options.bounds.is_none() {
         require_coordinator(wanted.relation)?;
     }
     let mut counts = counts::count(&seen.policy, &seen.rule)?;
