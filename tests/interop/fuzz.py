@@ -265,7 +265,8 @@ class Fuzz:
         kind = r.choice(["int2", "int4", "int8", "float4", "float8", "numeric", "date", "time", "timestamp", "timestamptz"])
         subject = {"int2": "int", "int4": "int", "int8": "int", "float4": "float", "float8": "float", "numeric": f"numeric({r.randrange(-3, 8)})"}.get(kind, kind)
         bits = r.choice([r.randrange(1, 65), 64, 40])
-        trim = r.randrange(0, min(13, bits))
+        # A cover has up to 2^(trim + sparsity) nodes.
+        trim = r.randrange(0, min(r.choice([13, 4, 4, 4, 4, 4, 4, 4, 4, 4]), bits))
         low = r.choice([0, r.randrange((1 << 64) - (1 << bits) + 1), max(0, min((1 << 63) - (1 << bits - 1), (1 << 64) - (1 << bits)))])
         rule = r.choice(["days", f"steps({r.choice([1, 7, 900, 3600, r.randrange(1, 10**6)])})", "buckets", f"tree({r.randrange(1, 9)},{trim},{bits},{low})", f"tree({r.randrange(1, 4)},{trim},{bits},{low})"])
         return f"{rule} {subject}/1", kind

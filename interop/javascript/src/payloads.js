@@ -136,9 +136,8 @@ function cover(rule, low, high) {
     return children.flatMap((child) => fromAbove(level - 1, child));
   };
   const top = heights.length - 1;
-  const found = [];
-  for (let at = low >> heights[top]; at <= high >> heights[top]; at += 1n) found.push(...fromAbove(top, at));
-  return found;
+  const count = Number((high >> heights[top]) - (low >> heights[top])) + 1;
+  return Array.from({ length: count }, (_, at) => fromAbove(top, (low >> heights[top]) + BigInt(at))).flat();
 }
 
 function ofNumbers(rule, low, high, boundaries) {
@@ -154,9 +153,8 @@ function ofNumbers(rule, low, high, boundaries) {
   const [, , bits, start] = rule.numbers;
   const last = start + (1n << bits) - 1n;
   const [from, to] = [low > start ? low : start, high < last ? high : last];
-  const found = low < start ? [outside('below')] : [];
-  if (from <= to) found.push(...cover(rule, from - start, to - start));
-  return high > last ? [...found, outside('above')] : found;
+  const inside = from <= to ? cover(rule, from - start, to - start) : [];
+  return [...(low < start ? [outside('below')] : []), ...inside, ...(high > last ? [outside('above')] : [])];
 }
 
 /** From one form to another (bytes), both within; null has no end. A value of the range has one of these payloads. */
@@ -170,11 +168,9 @@ export function askedBetween(ruleText, kind, low, high, boundaries) {
   });
   const [first, last] = rule.subject === 'time' ? [HALF, HALF + DAY] : [0n, 2n * HALF - 1n];
   const [least, most] = [from === null ? -1 : RANKS[from] ?? 1, to === null ? 4 : RANKS[to] ?? 1];
-  const found = [];
-  if (least <= 1 && most >= 1) {
-    const [start, stop] = [typeof from === 'bigint' ? from : first, typeof to === 'bigint' ? to : last];
-    if (start <= stop) found.push(...ofNumbers(rule, start, stop, boundaries));
-  }
+  const [start, stop] = [typeof from === 'bigint' ? from : first, typeof to === 'bigint' ? to : last];
+  const hasNumbers = least <= 1 && most >= 1 && start <= stop;
+  const found = hasNumbers ? ofNumbers(rule, start, stop, boundaries) : [];
   const names = NAMED[rule.subject] ?? ['-infinity', 'infinity'];
   return [...found, ...names.filter((name) => least <= RANKS[name] && RANKS[name] <= most).map(outside)];
 }
