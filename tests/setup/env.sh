@@ -35,7 +35,7 @@ export PATH PGRX_HOME=${ENVELOPE_PGRX_HOME:-$TARGET/pgrx-home}
 # cargo-pgrx would give a linker's flag to all crates, and they would be built once with it and once without. build.rs
 # gives it to the one link that needs it.
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
-# For development builds. There are no examples; asking for them makes cargo choose the features of each crate as for
+# For development builds. The extension has no examples; asking for them makes cargo choose the features of each crate as for
 # the tests, so that it is built once for both.
 # shellcheck disable=SC2034 # for those who source this
 DEV_BUILD_FLAGS=--examples

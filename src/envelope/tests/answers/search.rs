@@ -132,7 +132,26 @@ fn set(given: &Given, rule: &Rule) -> Result<Option<Boundaries>, &'static str> {
     let (Kind::Buckets, Subject::Ordered(of)) = (rule.kind(), rule.subject()) else {
         return Err("no_answer");
     };
-    Boundaries::parse(text.as_bytes(), of).map(Some).ok_or("not_a_boundary_set")
+    let set = Boundaries::parse(text.as_bytes(), of).ok_or("not_a_boundary_set")?;
+    // Ranges of types are PostgreSQL's. It reads floats in any notation.
+    let fields: serde_json::Value = serde_json::from_str(text).unwrap();
+    let kind = form_of(of);
+    let bounds = fields["bounds"].as_array().unwrap();
+    let has = |bound: &serde_json::Value| is_form(kind, bound.as_str().unwrap().as_bytes());
+    let are_forms = of == Ordered::Float || bounds.iter().all(has);
+    are_forms.then_some(Some(set)).ok_or("not_a_boundary_set")
+}
+
+fn form_of(of: Ordered) -> &'static str {
+    match of {
+        Ordered::Int => "int8",
+        Ordered::Float => "float8",
+        Ordered::Numeric(_) => "numeric",
+        Ordered::Date => "date",
+        Ordered::Time => "time",
+        Ordered::Timestamp => "timestamp",
+        Ordered::Timestamptz => "timestamptz",
+    }
 }
 
 fn of_value(given: &Given) -> Option<Answer> {
