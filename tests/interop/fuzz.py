@@ -6,30 +6,54 @@ bytes, or refuse by the same name. Says how much was tried and where they disagr
 """
 
 import argparse
-import base64
 import json
 import random
+import struct
 import sys
 import time
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from envelope_reader import EnvelopeError, context, dates, floats, keys, network, ordinals, rules, types, xaes
 
-from envelope_reader import context, floats, keys, rules, types, xaes
-from interop import make_conformance as made
 from interop import readers
+from interop.conformance import keyrings, sealing
+from interop.conformance import rules as known_rules
 
 PORTION = 1500
-ALPHABET = "0123456789-+.:/ TZPYMDHSBCEaeifnrtuxNI\\\"[],{}()\0é٣ßﬁ\u0301\u200d\u0378🔑@_ \n\ta"
+ALPHABET = '0123456789-+.:/ TZPYMDHSBCEaeifnrtuxNI\\"[],{}()\0é٣ßﬁ\u0301\u200d\u0378🔑@_ \n\ta'
 SCALARS = list(types.BLOCKS)
-BLOCKS_OF_ARRAYS = [kind + "[]" for kind in SCALARS]
+ARRAYS = [kind + "[]" for kind in SCALARS]
 
 
 class Fuzz:
     def __init__(self, seed):
         self.random = random.Random(seed)
-        self.makers = [self.value, self.value, self.file_wrap, self.token_wrap, self.contexts, self.row_context, self.form, self.form, self.form, self.form, self.filled, self.sealed_form,
-                       self.normal_form, self.normal_form, self.payloads, self.payloads, self.asked, self.between, self.rule, self.tokens, self.boundaries, self.sealed_boundaries, self.keyring]
+        self.makers = [
+            self.value,
+            self.value,
+            self.file_wrap,
+            self.token_wrap,
+            self.contexts,
+            self.row_context,
+            self.form,
+            self.form,
+            self.form,
+            self.form,
+            self.filled,
+            self.sealed_form,
+            self.normal_form,
+            self.normal_form,
+            self.payloads,
+            self.payloads,
+            self.asked,
+            self.between,
+            self.rule,
+            self.tokens,
+            self.boundaries,
+            self.sealed_boundaries,
+            self.keyring,
+        ]
 
     def question(self):
         return self.random.choice(self.makers)()
@@ -47,7 +71,18 @@ class Fuzz:
         if kind < 0.6:
             return chr(r.randrange(0x20, 0x7F))
         if kind < 0.8:
-            return chr(r.choice([r.randrange(0xA0, 0x600), r.randrange(0x1E00, 0x2200), r.randrange(0xF900, 0xFFFE), r.randrange(0x300, 0x370), r.randrange(0xAC00, 0xAC50), r.randrange(0x1100, 0x1200)]))
+            return chr(
+                r.choice(
+                    [
+                        r.randrange(0xA0, 0x600),
+                        r.randrange(0x1E00, 0x2200),
+                        r.randrange(0xF900, 0xFFFE),
+                        r.randrange(0x300, 0x370),
+                        r.randrange(0xAC00, 0xAC50),
+                        r.randrange(0x1100, 0x1200),
+                    ]
+                )
+            )
         code = r.randrange(0x110000)
         return chr(code) if not 0xD800 <= code <= 0xDFFF else "x"
 
@@ -100,8 +135,12 @@ class Fuzz:
 
     def value(self):
         dek, of = self.random.randbytes(32), self.one_of_two("", self.text())
-        sealed = made.sealed(self.some(200), of, dek, nonce=self.random.randbytes(24))
-        return "open_value", {"data_key": self.one_of_two(dek, self.key(), 0.95).hex(), "sealed": self.damaged(sealed).hex(), "context": self.one_of_two(of, self.text())}
+        sealed = sealing.sealed(self.some(200), of, dek, nonce=self.random.randbytes(24))
+        return "open_value", {
+            "data_key": self.one_of_two(dek, self.key(), 0.95).hex(),
+            "sealed": self.damaged(sealed).hex(),
+            "context": self.one_of_two(of, self.text()),
+        }
 
     def context(self):
         r = self.random
@@ -117,23 +156,31 @@ class Fuzz:
         header, nonce = b"\xf7\x57" + keys.kek_id(kek), self.random.randbytes(24)
         try:
             bound = context.context_bytes(of)
-        except made.context.EnvelopeError:
+        except EnvelopeError:
             bound = b""
         cipher = AESGCM(xaes.derived(keys.expand(kek, "envelope/1 wrap", 32), nonce))
         wrapped = header + nonce + cipher.encrypt(nonce[12:], dek, header + bound)
-        return "unwrap_by_file", {"kek": self.one_of_two(kek, self.key(), 0.95).hex(), "wrapped": self.damaged(wrapped).hex(), "context": self.one_of_two(of, self.context())}
+        return "unwrap_by_file", {
+            "kek": self.one_of_two(kek, self.key(), 0.95).hex(),
+            "wrapped": self.damaged(wrapped).hex(),
+            "context": self.one_of_two(of, self.context()),
+        }
 
     def token_wrap(self):
         of, kek, dek = self.context(), self.random.randbytes(32), self.random.randbytes(32)
         iv = self.random.randbytes(self.random.choice([12, 12, 13, 16, 32, 64, 128]))
         try:
             bound = context.context_json(of)
-        except made.context.EnvelopeError:
+        except EnvelopeError:
             bound = ""
         gcm = Cipher(algorithms.AES(kek), modes.GCM(iv)).encryptor()
         gcm.authenticate_additional_data(b"envelope/1 kms wrap," + bound.encode())
         wrapped = b"\xf7\x58" + bytes([len(iv)]) + iv + gcm.update(dek) + gcm.finalize() + gcm.tag
-        return "unwrap_by_token_key", {"kek": self.one_of_two(kek, self.key(), 0.95).hex(), "wrapped": self.damaged(wrapped).hex(), "context": self.one_of_two(of, self.context())}
+        return "unwrap_by_token_key", {
+            "kek": self.one_of_two(kek, self.key(), 0.95).hex(),
+            "wrapped": self.damaged(wrapped).hex(),
+            "context": self.one_of_two(of, self.context()),
+        }
 
     def contexts(self):
         return self.random.choice(["context_json", "context_bytes", "context_transit", "token_associated_data"]), {"context": self.context()}
@@ -145,7 +192,16 @@ class Fuzz:
 
     def integer(self, bits):
         r = self.random
-        return r.choice([r.randrange(-20, 20), r.randrange(-(1 << bits - 1), 1 << bits - 1), -(1 << bits - 1), (1 << bits - 1) - 1, (1 << bits - 1), -(1 << bits - 1) - 1])
+        return r.choice(
+            [
+                r.randrange(-20, 20),
+                r.randrange(-(1 << bits - 1), 1 << bits - 1),
+                -(1 << bits - 1),
+                (1 << bits - 1) - 1,
+                (1 << bits - 1),
+                -(1 << bits - 1) - 1,
+            ]
+        )
 
     def decimal(self):
         r = self.random
@@ -156,26 +212,37 @@ class Fuzz:
     def float(self, sort):
         r = self.random
         if sort == "float4":
-            number, = floats.struct.unpack(">f", r.choice([r.randbytes(4), floats.struct.pack(">f", round(r.uniform(-1e5, 1e5), r.randrange(5)))]))
+            (number,) = struct.unpack(">f", r.choice([r.randbytes(4), struct.pack(">f", round(r.uniform(-1e5, 1e5), r.randrange(5)))]))
         else:
-            number, = floats.struct.unpack(">d", r.choice([r.randbytes(8), floats.struct.pack(">d", round(r.uniform(-1e9, 1e9), r.randrange(7)))]))
+            (number,) = struct.unpack(">d", r.choice([r.randbytes(8), struct.pack(">d", round(r.uniform(-1e9, 1e9), r.randrange(7)))]))
         return r.choice([floats.float_form(sort, number), floats.float_form(sort, number), repr(number), self.decimal()])
 
     def day(self):
         r = self.random
-        year = r.choice([r.randrange(1, 10_000), r.randrange(1900, 2100), r.randrange(4700, 4720), r.randrange(294_270, 294_280), r.randrange(5_874_890, 5_874_900), r.randrange(10_000, 300_000)])
+        year = r.choice(
+            [
+                r.randrange(1, 10_000),
+                r.randrange(1900, 2100),
+                r.randrange(4700, 4720),
+                r.randrange(294_270, 294_280),
+                r.randrange(5_874_890, 5_874_900),
+                r.randrange(10_000, 300_000),
+            ]
+        )
         return f"{year:04}-{r.randrange(1, 13):02}-{r.randrange(1, 32):02}", r.choice(["", "", "", " BC"])
 
     def clock(self):
         r = self.random
-        return f"{r.randrange(25):02}:{r.randrange(61):02}:{r.randrange(61):02}" + r.choice(["", "", f".{r.randrange(1, 10**6)}", f".{r.randrange(1, 10**6):06}"])
+        return f"{r.randrange(25):02}:{r.randrange(61):02}:{r.randrange(61):02}" + r.choice(
+            ["", "", f".{r.randrange(1, 10**6)}", f".{r.randrange(1, 10**6):06}"]
+        )
 
     def interval(self):
         r = self.random
         if r.random() < 0.6:
             few = r.random() < 0.3
             numbers = [0 if few and r.random() < 0.6 else self.integer(bits) for bits in (32, 32, 64)]
-            return made.context and interval_text(*numbers)
+            return dates.interval_text(*numbers)
         n = lambda unit: r.choice(["", "", f"{r.randrange(-99, 99)}{unit}"])
         clock = n("H") + n("M") + r.choice(["", f"{r.randrange(-99, 99)}S", f"{r.randrange(-99, 99)}.{r.randrange(1, 10**6)}S"])
         return f"P{n('Y')}{n('M')}{n('D')}" + ("T" + clock if clock else "")
@@ -185,7 +252,7 @@ class Fuzz:
         if r.random() < 0.4:
             return ".".join(str(r.choice([0, 1, 10, 255, 256, r.randrange(256)])) for _ in range(4)) + f"/{r.randrange(34)}"
         raw = b"".join(r.choice([0, 0, 0, 1, 0xFFFF, r.randrange(1 << 16)]).to_bytes(2, "big") for _ in range(8))
-        shown = v6_text(raw) if r.random() < 0.8 else ":".join(f"{int.from_bytes(raw[at : at + 2], 'big'):x}" for at in range(0, 16, 2))
+        shown = network.v6_text(raw) if r.random() < 0.8 else ":".join(f"{int.from_bytes(raw[at : at + 2], 'big'):x}" for at in range(0, 16, 2))
         return f"{shown}/{r.choice([0, 1, 32, 64, 128, 129, r.randrange(130)])}"
 
     def a_form(self, kind):
@@ -193,11 +260,22 @@ class Fuzz:
         r = self.random
         day, era = self.day()
         return {
-            "bool": lambda: r.choice(["true", "false", "t"]), "int2": lambda: str(self.integer(16)), "int4": lambda: str(self.integer(32)), "int8": lambda: str(self.integer(64)),
-            "numeric": lambda: r.choice([self.decimal(), self.decimal(), "NaN", "Infinity", "-Infinity", "-0", "0.00"]), "float4": lambda: self.float("float4"), "float8": lambda: self.float("float8"),
-            "date": lambda: r.choice([day + era, day + era, "infinity", "-infinity"]), "time": self.clock, "timetz": lambda: self.clock() + f"{r.choice('+-')}{r.randrange(17):02}:{r.randrange(60):02}" + r.choice(["", f":{r.randrange(60):02}"]),
-            "timestamp": lambda: r.choice([f"{day}T{self.clock()}{era}", f"{day}T{self.clock()}{era}", "infinity", "-infinity"]), "timestamptz": lambda: r.choice([f"{day}T{self.clock()}Z{era}", f"{day}T{self.clock()}Z{era}", "infinity", "-infinity"]),
-            "interval": self.interval, "uuid": lambda: keys.text_of(r.randbytes(16)), "inet": self.address, "cidr": self.address,
+            "bool": lambda: r.choice(["true", "false", "t"]),
+            "int2": lambda: str(self.integer(16)),
+            "int4": lambda: str(self.integer(32)),
+            "int8": lambda: str(self.integer(64)),
+            "numeric": lambda: r.choice([self.decimal(), self.decimal(), "NaN", "Infinity", "-Infinity", "-0", "0.00"]),
+            "float4": lambda: self.float("float4"),
+            "float8": lambda: self.float("float8"),
+            "date": lambda: r.choice([day + era, day + era, "infinity", "-infinity"]),
+            "time": self.clock,
+            "timetz": lambda: self.clock() + f"{r.choice('+-')}{r.randrange(17):02}:{r.randrange(60):02}" + r.choice(["", f":{r.randrange(60):02}"]),
+            "timestamp": lambda: r.choice([f"{day}T{self.clock()}{era}", f"{day}T{self.clock()}{era}", "infinity", "-infinity"]),
+            "timestamptz": lambda: r.choice([f"{day}T{self.clock()}Z{era}", f"{day}T{self.clock()}Z{era}", "infinity", "-infinity"]),
+            "interval": self.interval,
+            "uuid": lambda: keys.text_of(r.randbytes(16)),
+            "inet": self.address,
+            "cidr": self.address,
         }.get(kind, self.text)()
 
     def an_array(self, kind):
@@ -210,6 +288,7 @@ class Fuzz:
             if r.random() < 0.2:
                 return "null"
             return context.quoted("\\x" + self.some(6).hex() if kind == "bytea" else self.a_form(kind))
+
         return nested(sizes) if r.random() < 0.95 else "[]"
 
     def plaintext(self, kind):
@@ -227,7 +306,7 @@ class Fuzz:
         return self.damaged(raw) if r.random() < 0.15 else raw
 
     def kind(self):
-        return self.random.choice(SCALARS) if self.random.random() < 0.75 else self.random.choice(BLOCKS_OF_ARRAYS)
+        return self.random.choice(SCALARS) if self.random.random() < 0.75 else self.random.choice(ARRAYS)
 
     def form(self):
         kind = self.kind()
@@ -242,7 +321,7 @@ class Fuzz:
 
     def sealed_form(self):
         kind, dek, of = self.kind(), self.random.randbytes(32), context.row_context("t.c", self.text(4))
-        sealed = made.sealed(self.plaintext(kind), of, dek, nonce=self.random.randbytes(24))
+        sealed = sealing.sealed(self.plaintext(kind), of, dek, nonce=self.random.randbytes(24))
         return "open_as", {"data_key": dek.hex(), "sealed": sealed.hex(), "context": of, "type": kind}
 
     # -- search
@@ -263,12 +342,27 @@ class Fuzz:
         """A rule, and a type that it may be for."""
         r = self.random
         kind = r.choice(["int2", "int4", "int8", "float4", "float8", "numeric", "date", "time", "timestamp", "timestamptz"])
-        subject = {"int2": "int", "int4": "int", "int8": "int", "float4": "float", "float8": "float", "numeric": f"numeric({r.randrange(-3, 8)})"}.get(kind, kind)
+        subject = {
+            "int2": "int",
+            "int4": "int",
+            "int8": "int",
+            "float4": "float",
+            "float8": "float",
+            "numeric": f"numeric({r.randrange(-3, 8)})",
+        }.get(kind, kind)
         bits = r.choice([r.randrange(1, 65), 64, 40])
         # A cover has up to 2^(trim + sparsity) nodes.
         trim = r.randrange(0, min(r.choice([13, 4, 4, 4, 4, 4, 4, 4, 4, 4]), bits))
         low = r.choice([0, r.randrange((1 << 64) - (1 << bits) + 1), max(0, min((1 << 63) - (1 << bits - 1), (1 << 64) - (1 << bits)))])
-        rule = r.choice(["days", f"steps({r.choice([1, 7, 900, 3600, r.randrange(1, 10**6)])})", "buckets", f"tree({r.randrange(1, 9)},{trim},{bits},{low})", f"tree({r.randrange(1, 4)},{trim},{bits},{low})"])
+        rule = r.choice(
+            [
+                "days",
+                f"steps({r.choice([1, 7, 900, 3600, r.randrange(1, 10**6)])})",
+                "buckets",
+                f"tree({r.randrange(1, 9)},{trim},{bits},{low})",
+                f"tree({r.randrange(1, 4)},{trim},{bits},{low})",
+            ]
+        )
         return f"{rule} {subject}/1", kind
 
     def set_for(self, rule, kind):
@@ -281,8 +375,8 @@ class Fuzz:
         for _ in range(r.randrange(5)):
             form = self.a_form(name)
             try:
-                at = made_ordinal(name, form, subject.scale)
-            except made.context.EnvelopeError:
+                at = ordinals.ordinal(name, form.encode(), subject.scale)
+            except EnvelopeError:
                 continue
             if isinstance(at, int):
                 bounds[at] = form
@@ -303,20 +397,24 @@ class Fuzz:
         rule, kind = self.ordered()
         try:
             set = self.set_for(rule, kind)
-        except made.context.EnvelopeError:
+        except EnvelopeError:
             set = {}
         kind = self.one_of_two(kind, r.choice(SCALARS), 0.97)
         return "payloads", {"rule": rule, "type": kind, "plaintext": self.plaintext(kind).hex(), **set}
 
     def asked(self):
-        return "asked", {"rule": self.text_rule(), "op": self.random.choice(["=", "prefix", "suffix", "contains", "words", "like"]), "text": self.text(8)}
+        return "asked", {
+            "rule": self.text_rule(),
+            "op": self.random.choice(["=", "prefix", "suffix", "contains", "words", "like"]),
+            "text": self.text(8),
+        }
 
     def between(self):
         r = self.random
         rule, kind = self.ordered()
         try:
             set = self.set_for(rule, kind)
-        except made.context.EnvelopeError:
+        except EnvelopeError:
             set = {}
         ends = [r.choice([None, self.a_form(kind), self.a_form(kind), self.edited(self.a_form(kind))]) for _ in range(2)]
         if r.random() < 0.3 and kind.startswith("int"):
@@ -324,12 +422,19 @@ class Fuzz:
         return "asked_between", {"rule": rule, "type": kind, "low": ends[0], "high": ends[1], **set}
 
     def rule(self):
-        rule = self.random.choice([self.text_rule(), self.ordered()[0], self.random.choice(made.RULES + made.ORDERED + made.NO_RULES)])
+        rule = self.random.choice(
+            [self.text_rule(), self.ordered()[0], self.random.choice(known_rules.RULES + known_rules.ORDERED + known_rules.NO_RULES)]
+        )
         given = {"data_key": self.random.randbytes(32).hex(), "label": self.text(), "rule": self.edited(rule), "payload": self.some(30).hex()}
         return "term", given if self.random.random() < 0.7 else {**given, "n": self.random.randrange(40)}
 
     def tokens(self):
-        given = {"data_key": self.random.randbytes(32).hex(), "label": self.text(), "rule": self.text_rule(), "payloads": [self.some(12).hex() for _ in range(self.random.randrange(5))]}
+        given = {
+            "data_key": self.random.randbytes(32).hex(),
+            "label": self.text(),
+            "rule": self.text_rule(),
+            "payloads": [self.some(12).hex() for _ in range(self.random.randrange(5))],
+        }
         return self.random.choice(["tokens", "stored"]), given
 
     def boundaries(self):
@@ -344,29 +449,46 @@ class Fuzz:
     def sealed_boundaries(self):
         dek, label, rule = self.random.randbytes(32), self.text(), self.text_rule()
         of = "envelope/1 boundaries," + (context.netstring(label) + context.netstring(rule)).decode()
-        sealed = made.sealed(self.text().encode(), of, dek, "envelope/1 boundaries", self.random.randbytes(24))
-        return "open_boundaries", {"data_key": dek.hex(), "label": self.one_of_two(label, self.text()), "rule": rule, "sealed": self.damaged(sealed).hex()}
+        sealed = sealing.sealed(self.text().encode(), of, dek, "envelope/1 boundaries", self.random.randbytes(24))
+        return "open_boundaries", {
+            "data_key": dek.hex(),
+            "label": self.one_of_two(label, self.text()),
+            "rule": rule,
+            "sealed": self.damaged(sealed).hex(),
+        }
 
     # -- keyrings, which the crate does not read
 
     def keyring(self):
         r = self.random
         deks = [r.randbytes(32) for _ in range(r.randrange(1, 4))]
-        of = [made.SHOP, self.context()][r.random() < 0.3]
+        of = [sealing.SHOP, self.context()][r.random() < 0.3]
         try:
-            wraps = [made.file_wrap(of, dek) for dek in deks]
-        except made.context.EnvelopeError:
-            of, wraps = made.SHOP, [made.file_wrap(made.SHOP, dek) for dek in deks]
+            wraps = [sealing.file_wrap(of, dek) for dek in deks]
+        except EnvelopeError:
+            of, wraps = sealing.SHOP, [sealing.file_wrap(sealing.SHOP, dek) for dek in deks]
         states = [r.choice(["active", "decrypt-only", "retired", "pending", "destroyed"]) for _ in deks]
-        all_keys = [made.a_key(dek, at + 1, state, [] if state == "destroyed" else [made.a_wrap(made.KEK_FILE, self.one_of_two(wrapped, self.damaged(wrapped)), of)], r.choice(["seal", "seal", "index"]))
-                    for at, (dek, state, wrapped) in enumerate(zip(deks, states, wraps))]
-        document = made.a_document([made.a_keyring(all_keys)])
+        all_keys = [
+            keyrings.a_key(
+                dek,
+                at + 1,
+                state,
+                [] if state == "destroyed" else [keyrings.a_wrap(keyrings.KEK_FILE, self.one_of_two(wrapped, self.damaged(wrapped)), of)],
+                r.choice(["seal", "seal", "index"]),
+            )
+            for at, (dek, state, wrapped) in enumerate(zip(deks, states, wraps))
+        ]
+        document = keyrings.a_document([keyrings.a_keyring(all_keys)])
         if r.random() < 0.5:
             self.change(document)
-        given = {"document": self.one_of_two(document, json.dumps(document)), "unwrappers": {"file://": {"file": made.KEK.hex()}}}
+        given = {"document": self.one_of_two(document, json.dumps(document)), "unwrappers": {"file://": {"file": sealing.KEK.hex()}}}
         if r.random() < 0.2:
             return "keyring_index_keys", given
-        return "keyring_open", {**given, "sealed": self.damaged(made.sealed(b"abc", "", r.choice(deks), nonce=r.randbytes(24))).hex(), "context": ""}
+        return "keyring_open", {
+            **given,
+            "sealed": self.damaged(sealing.sealed(b"abc", "", r.choice(deks), nonce=r.randbytes(24))).hex(),
+            "context": "",
+        }
 
     def change(self, of):
         """One thing somewhere in a document."""
@@ -386,21 +508,6 @@ class Fuzz:
             else:
                 of[at] = r.choice([None, 1, "x", [], {}, True, "active", of[at]])
             return
-
-
-def interval_text(*numbers):
-    from envelope_reader.dates import interval_text as written
-    return written(*numbers)
-
-
-def v6_text(raw):
-    from envelope_reader.network import v6_text as written
-    return written(raw)
-
-
-def made_ordinal(name, form, scale):
-    from envelope_reader.ordinals import ordinal
-    return ordinal(name, form.encode(), scale)
 
 
 def is_same(question, answers):
@@ -437,8 +544,14 @@ def main():
             print(json.dumps({"seed": seed, **question, "answers": answers}), flush=True)
         seed += 1
         if seed % 20 == 0:
-            print(f"{tried} tried, {opened} answered by a value, {by_crate} by the crate as well, {disagreements} disagreements", file=sys.stderr, flush=True)
-    print(f"{tried} tried, {opened} answered by a value, {by_crate} by the crate as well, {disagreements} disagreements; seeds {a.seed} to {seed - 1}")
+            print(
+                f"{tried} tried, {opened} answered by a value, {by_crate} by the crate as well, {disagreements} disagreements",
+                file=sys.stderr,
+                flush=True,
+            )
+    print(
+        f"{tried} tried, {opened} answered by a value, {by_crate} by the crate as well, {disagreements} disagreements; seeds {a.seed} to {seed - 1}"
+    )
     sys.exit(disagreements > 0)
 
 
