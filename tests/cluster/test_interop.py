@@ -26,7 +26,6 @@ VERDICT = """
 @pytest.fixture(scope="module")
 def db(cluster):
     made = Database(cluster)
-    made.sql('CREATE EXTENSION "pgrx-example"')
     yield made
     made.drop()
 
