@@ -15,27 +15,32 @@ from interop.normal import IGNORABLE, WHITE, unicode
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = [ROOT / "interop/python/envelope_reader/unicode.json", ROOT / "interop/javascript/src/unicode.json"]
 ALL = [c for c in map(chr, range(sys.maxunicode + 1)) if not "\ud800" <= c <= "\udfff"]
+CATEGORY = {c: unicode.category(c) for c in ALL}
 
 
 def ranges(holds):
     """Where runs begin and where they have ended, in turns."""
-    marks = [(ord(c), holds(c)) for c in ALL] + [(sys.maxunicode + 1, False)]
-    return [at for (at, now), before in zip(marks, [False, *(is_in for _, is_in in marks)]) if now != before]
+    found, is_in = [], False
+    for c in ALL:
+        if holds(c) != is_in:
+            found.append(ord(c))
+            is_in = not is_in
+    return [*found, sys.maxunicode + 1] if is_in else found
 
 
 def folding():
     """Of code points that fold to another text: case folding, C and F. That of Python is of assigned ones."""
-    return {c: c.casefold() for c in ALL if c.casefold() != c and unicode.category(c) != "Cn"}
+    return {c: c.casefold() for c in ALL if c.casefold() != c and CATEGORY[c] != "Cn"}
 
 
 def make():
     return {
         "unicode": unicode.unidata_version,
-        "assigned": ranges(lambda c: unicode.category(c) != "Cn"),
+        "assigned": ranges(lambda c: CATEGORY[c] != "Cn"),
         "ignorable": ranges(IGNORABLE.__contains__),
         "white": ranges(WHITE.__contains__),
-        "words": ranges(lambda c: unicode.category(c)[0] in "LMN"),
-        "zeros": [ord(c) for c in ALL if unicode.category(c) == "Nd" and unicode.decimal(c) == 0],
+        "words": ranges(lambda c: CATEGORY[c][0] in "LMN"),
+        "zeros": [ord(c) for c in ALL if CATEGORY[c] == "Nd" and unicode.decimal(c) == 0],
         "folding": folding(),
     }
 
