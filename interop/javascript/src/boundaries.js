@@ -26,7 +26,7 @@ function boundOf(rule, text) {
   const name = { int: 'int8', float: 'float8' }[rule.subject] ?? rule.subject;
   if (name !== 'float8') return ordinalOf(name, scalar(name, Buffer.from(text)), rule.scale);
   const number = numberOf(name, text);
-  return number === undefined || Number.isNaN(number) ? undefined : ofDouble(number);
+  return Number.isFinite(number) ? ofDouble(number) : undefined;
 }
 
 const isNumber = (of) => Number.isInteger(of) && of >= 0 && of <= MOST;

@@ -24,10 +24,10 @@ function isNumeric(text) {
   return !sign || /[1-9]/.test(whole + decimals);
 }
 
-/** The float that a text in decimal notation stands for: in any notation, not only its form. Else undefined. */
+/** The float that a text in decimal notation stands for: with any digits, not only its form. Else undefined. */
 export function numberOf(sort, text) {
   if (NAMED.has(text)) return NAMED.get(text);
-  if (!/^-?[0-9]{1,400}(\.[0-9]{1,400})?(e[+-]?[0-9]{1,4})?$/.test(text)) return undefined;
+  if (!/^-?(0|[1-9][0-9]{0,400})(\.[0-9]{1,400})?(e[+-][0-9]{2,3})?$/.test(text)) return undefined;
   if (sort === 'float4') return float4(text);
   return Number.isFinite(Number(text)) ? Number(text) : undefined;
 }

@@ -27,7 +27,7 @@ def elements(form):
         return None
     if form == b"[]":
         return []
-    at, stack, sizes, top = 0, [], {}, None
+    at, stack, sizes = 0, [], {}
     leaf = None
     while True:
         if form[at : at + 1] == b"[":

@@ -1,6 +1,7 @@
 """Boundary sets: which interval of the order of a type a value is in, for `buckets`."""
 
 import json
+import math
 import struct
 
 from . import ordinals
@@ -54,7 +55,7 @@ class Boundaries:
         name = FORMS_OF.get(rule.subject, rule.subject)
         if name == "float8":
             number = number_of(name, text)
-            at = None if number is None or number != number else ordinals.of_double(number)
+            at = None if number is None or not math.isfinite(number) else ordinals.of_double(number)
         else:
             at = ordinals.ordinal_of(name, scalar(name, text.encode()), rule.scale)
         if not isinstance(at, int):

@@ -32,11 +32,11 @@ def is_numeric(text):
 
 
 def number_of(sort, text):
-    """The float that a text in decimal notation stands for, None for other texts: in any notation, not only its form."""
+    """The float that a text in decimal notation stands for, None for other texts: with any digits, not only its form."""
     named = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}.get(text)
     if named:
         return float(named)
-    if not re.fullmatch(r"-?[0-9]{1,400}(\.[0-9]{1,400})?(e[+-]?[0-9]{1,4})?", text):
+    if not re.fullmatch(r"-?(0|[1-9][0-9]{0,400})(\.[0-9]{1,400})?(e[+-][0-9]{2,3})?", text):
         return None
     if sort == "float4":
         return floats.float4(text)

@@ -1,5 +1,6 @@
 """Search: normal forms, payloads, questions, terms, boundary sets."""
 
+import json
 import struct
 
 from envelope_reader import context, terms
@@ -17,6 +18,10 @@ def hexes(*all_payloads):
 
 def text(of):
     return of.encode().hex()
+
+
+def float_set(bound):
+    return json.dumps({"set": 1, "bounds": [bound], "classes": [[0], [1]]}, separators=(",", ":"))
 
 
 def search():
@@ -136,6 +141,11 @@ def search():
         of_value(f"exact {kind} {form}", "exact/1", kind, form, hexes(found))
     of_value("exact date, filled", "exact/1", "date", "2026-11-30   ", hexes("2026-11-30"))
 
+    numeric_set = '{"set":1,"bounds":["0"],"classes":[[0],[1]]}'
+
+    def bucket(set, one):
+        return struct.pack(">II", set, one)
+
     def step(at):
         return struct.pack(">q", at)
 
@@ -160,6 +170,10 @@ def search():
     def node(height, at):
         return struct.pack(">BQ", height, at)
 
+    of_value("numeric of 18 digits", "steps(1) numeric(0)/1", "numeric", "999999999999999999", hexes(step(10**18 - 1)))
+    none_of("numeric of 19 digits", "no_form", "steps(1) numeric(0)/1", "numeric", "1000000000000000000")
+    of_value("numeric of a negative scale", "buckets numeric(-2)/1", "numeric", "-12300", hexes(bucket(1, 0)), numeric_set)
+    none_of("numeric of a negative scale, not whole", "no_form", "buckets numeric(-2)/1", "numeric", "12340", numeric_set)
     of_value("tree, whole", "tree(2,1,8,9223372036854775708) int/1", "int4", "0", hexes(node(0, 100), node(2, 25), node(4, 6), node(6, 1)))
     of_value("tree, below", "tree(2,1,8,9223372036854775708) int/1", "int4", "-101", hexes(b"\xffbelow"))
     of_value("tree, above", "tree(2,1,8,9223372036854775708) int/1", "int4", "156", hexes(b"\xffabove"))
@@ -168,12 +182,13 @@ def search():
     of_value("tree of floats, NaN", "tree(8,12,64,0) float/1", "float4", "NaN", hexes(b"\xffNaN"))
     dates = '{"set":1,"bounds":["0044-03-15 BC","1970-01-01"],"classes":[[0],[1,2],[4]]}'
 
-    def bucket(set, one):
-        return struct.pack(">II", set, one)
-
     of_value("buckets, the first", "buckets date/1", "date", "0045-01-01 BC", hexes(bucket(1, 0)), dates)
     of_value("buckets, on a bound", "buckets date/1", "date", "1970-01-01", hexes(bucket(1, 4)), dates)
     of_value("buckets, several classes", "buckets date/1", "date", "1969-12-31", hexes(bucket(1, 1), bucket(1, 2)), dates)
+    for bound in ("1.0000000149011612e-01", "0.100", "-123456789012345678901234567890", "1e+308"):
+        of_value(f"buckets, a bound of {bound}", "buckets float/1", "float8", "NaN", hexes(b"\xffNaN"), float_set(bound))
+    for bound in ("1e32", "1e+5", "01", ".5", "5.", "1e+400", "NaN", "Infinity", "+1", "1E+05", "0x10", "1e+0005"):
+        none_of(f"no boundary set: a bound of {bound}", "not_a_boundary_set", "buckets float/1", "float8", "0", float_set(bound))
     of_value("buckets, infinity", "buckets date/1", "date", "-infinity", hexes(b"\xff-infinity"), dates)
     none_of("buckets without their set", "no_boundaries", "buckets date/1", "date", "1970-01-01")
     for name, set in [
@@ -280,6 +295,11 @@ def search():
         "tree, all", "tree(2,1,8,9223372036854775708) int/1", "int4", None, None, hexes(b"\xffbelow", b"\xffabove", *(node(6, at) for at in range(4)))
     )
     between("tree, a cover", "tree(2,1,8,9223372036854775708) int/1", "int4", "-100", "-83", hexes(node(4, 0), node(0, 16), node(0, 17)))
+    small = "tree(2,1,8,9223372036854775708) int/1"
+    between("tree, all of it below", small, "int4", "-200", "-101", hexes(b"\xffbelow"))
+    between("tree, all of it above", small, "int4", "156", "900", hexes(b"\xffabove"))
+    between("tree, its first and last number", small, "int4", "-100", "155", hexes(*(node(6, at) for at in range(4))))
+    between("tree, one number", small, "int4", "-100", "-100", hexes(node(0, 0)))
     between("tree, NaN alone", "tree(8,12,64,0) float/1", "float8", "NaN", "NaN", hexes(b"\xffNaN"))
     between("buckets", "buckets date/1", "date", "1969-12-31", "1970-01-01", hexes(bucket(1, 1), bucket(1, 2), bucket(1, 4)), dates)
     former = '{"set":7,"bounds":["-5","0"],"classes":[[3],[4,5],[2]],"former":[[],[1],[1]]}'
