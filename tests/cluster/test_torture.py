@@ -15,6 +15,6 @@ AT_THE_END = {"rows": 20, "keys": 20}
 def test_random_programs_and_crashes():
     """The seed is in the output of a failure: `make torture SEED=…` draws the same programs."""
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
-    counts = run(seed, 40, enough=lambda counts: all(counts[what] > n for what, n in TIMES.items()), at_most=300)
+    counts = run(seed, 40, enough=lambda counts: all(counts[what] > n for what, n in TIMES.items()), at_most=900)
     for what, n in {**TIMES, **AT_THE_END}.items():
         assert counts[what] > n, counts
