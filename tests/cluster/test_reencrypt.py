@@ -137,10 +137,15 @@ def test_refused_in_a_transaction(db):
 
 def test_two_at_once_share_the_work(db):
     fill(db)
-    for running in [Call(db, call()) for _ in range(2)]:
+    with in_the_middle(db) as one:
+        other = Call(db, call(", row_lock_timeout => '1 min'"))
+        # One that came to it when all was done would begin anew.
+        process.wait_until(lambda: db.sleeps(other.pid), "it waits for the row that is held")
+    for running in (one, other):
         running.result()
     assert census(db) == {2: ROWS} and wrong(db) == 0
-    assert progress(db) == (ROWS, 0, True)
+    done, _, ended = progress(db)
+    assert (done, ended) == (ROWS, True)
 
 
 def test_writers_go_on(db):
