@@ -281,9 +281,9 @@ def test_before_the_update_what_needs_it_says_so(released_once, statement):
     assert released_once.sql("SELECT * FROM unused") == []
 
 
-def test_before_the_update_the_rest_goes_on(released_once):
-    run = released_once.sql
-    exported = released_once.value("SELECT envelope.export_keyring('people')::text")
+def test_before_the_update_the_rest_goes_on(released):
+    run = released.sql
+    exported = released.value("SELECT envelope.export_keyring('people')::text")
     assert exported
     found = run("SELECT DISTINCT sqlstate, message FROM envelope.check() WHERE NOT ok")
     assert [state for state, _ in found] == ["55000"]
@@ -291,7 +291,7 @@ def test_before_the_update_the_rest_goes_on(released_once):
     run("SELECT envelope.grant_key('people', 'reader', 'encrypt')")
     run("SELECT envelope.share_keyring('people', 'texts')")
     # The key's turn is over: it cannot be rotated yet, and seals on.
-    keys = released_once.value("SELECT count(*) FROM envelope.data_key")
+    keys = released.value("SELECT count(*) FROM envelope.data_key")
     for i in range(3):
         run("INSERT INTO people VALUES (%s, 'x')", (70 + i,))
     assert run("SELECT count(*) FROM envelope.data_key") == [(keys,)]
@@ -299,7 +299,7 @@ def test_before_the_update_the_rest_goes_on(released_once):
     run("SELECT envelope.set_limits('people', '{}')")
     assert run("SELECT count(*) FROM envelope.census('people', 'ssn') WHERE state = 'active'") == [(1,)]
     run("DROP TABLE renamed")
-    assert released_once.value("SELECT count(*) FROM envelope.keys WHERE orphaned") == 2
+    assert released.value("SELECT count(*) FROM envelope.keys WHERE orphaned") == 2
 
 
 @pytest.fixture(scope="module")
