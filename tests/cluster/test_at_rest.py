@@ -8,18 +8,20 @@ NEEDLE = "a-plaintext-that-occurs-nowhere-else"
 
 
 def test_plaintext_is_not_on_disk(db, cluster):
+    # Other tests of this cluster have written theirs in clear.
+    needle = f"{NEEDLE} in {db.name}."
     db.people()
     db.sql("CREATE TABLE control (v text)")
     with db.connect() as c, c.cursor().copy("COPY people FROM STDIN") as copy:
         for i in range(1000):
-            copy.write_row((i, f"{NEEDLE}-{i}"))
-    db.sql("UPDATE people SET ssn = %s WHERE id = 1", (f"{NEEDLE} by update".encode(),))
+            copy.write_row((i, f"{needle}-{i}"))
+    db.sql("UPDATE people SET ssn = %s WHERE id = 1", (f"{needle} by update".encode(),))
     cluster.sql("CHECKPOINT")
-    assert files_holding(cluster.data, NEEDLE.encode()) == []
+    assert files_holding(cluster.data, needle.encode()) == []
     # The search finds what is there: heap and WAL. In many places: the header of a WAL page may come between.
-    db.sql("INSERT INTO control SELECT %s FROM generate_series(1, 100)", (NEEDLE,))
+    db.sql("INSERT INTO control SELECT %s FROM generate_series(1, 100)", (needle,))
     cluster.sql("CHECKPOINT")
-    found = files_holding(cluster.data, NEEDLE.encode())
+    found = files_holding(cluster.data, needle.encode())
     assert any("pg_wal" in str(p) for p in found) and any("/base/" in str(p) for p in found)
 
 
