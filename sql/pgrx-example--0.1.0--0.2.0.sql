@@ -172,8 +172,14 @@ COMMENT ON FUNCTION envelope.import_keyring(jsonb, regclass, boolean, boolean, t
   'Brings exported keyrings here, with what has happened to them since they were last imported, and gives them to a table; gives the id of the one that seals';
 COMMENT ON FUNCTION envelope.check_kek(text) IS
   'Tries a KEK: generates a data key, unwraps it, compares; a row for each step, the failed one last';
-COMMENT ON FUNCTION envelope.check() IS
-  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, for what a restore would lose, and for each error that envelope.lint finds';
+
+CREATE FUNCTION envelope.check(nodes boolean DEFAULT false, servers name[] DEFAULT NULL)
+  RETURNS TABLE (relation text, keyring_id uuid, key_id uuid, kek text,
+                 ok boolean, sqlstate text, message text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_check_nodes_wrapper';
+COMMENT ON FUNCTION envelope.check(boolean, name[]) IS
+  'Unwraps every data key that you may manage (all, for superusers), past the cache, and checks that active keys may seal; a row for each wrapped key, for each break, for what a restore would lose, and for each error that envelope.lint finds; with nodes, or servers of CREATE SERVER, also for each difference between this node and the others';
 COMMENT ON VIEW envelope.stats IS
   'This session: unwrapped keys in memory, whether that memory is locked, KMS operations and failures, keys that another KEK than their first one unwrapped';
 
@@ -2342,6 +2348,34 @@ GRANT EXECUTE ON FUNCTION envelope.health(boolean) TO pg_monitor;
 COMMENT ON FUNCTION envelope.health(boolean) IS
   'How each KEK in use is, by what sessions saw of it last; with ask => true, by asking it now, within envelope.kms_timeout. A KMS that fails is a row, not an error';
 
+-- Other nodes.
+
+-- Other nodes of this database.
+CREATE FUNCTION envelope.sync_keyrings(
+    servers name[] DEFAULT NULL, dry_run boolean DEFAULT false, relations regclass[] DEFAULT NULL,
+    grants boolean DEFAULT true, activate boolean DEFAULT false)
+  RETURNS TABLE (node text, relation text, step text, ok boolean, sqlstate text, message text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_sync_keyrings_wrapper';
+COMMENT ON FUNCTION envelope.sync_keyrings(name[], boolean, regclass[], boolean, boolean) IS
+  'Brings the keyrings of tables to the other nodes: those of Citus, or servers by their names; a row for each step, with what it did or why it failed';
+
+-- What sync_keyrings calls over there, as whom it connects: it checks what import_keyring checks.
+CREATE FUNCTION envelope.take_keyrings(batch text)
+  RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_take_keyrings_wrapper';
+COMMENT ON FUNCTION envelope.take_keyrings(text) IS
+  'For envelope.sync_keyrings, which calls it on the other nodes: takes the keyrings of many tables; gives the steps of each as JSON';
+
+-- What a node says of itself.
+
+-- What nodes that are to have the same keys say of themselves.
+CREATE FUNCTION envelope.node_state(relations text[] DEFAULT '{}', named_only boolean DEFAULT false)
+  RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'envelope_node_state_wrapper';
+COMMENT ON FUNCTION envelope.node_state(text[], boolean) IS
+  'What this node says of itself to others that are to have the same keys, without a secret: versions, settings, and the keyrings that you may manage (all, for members of pg_monitor) with their keys, limits and rights';
+
 -- What each column of a view is.
 COMMENT ON COLUMN envelope.keys.keyring_id IS 'The keyring that it is of';
 COMMENT ON COLUMN envelope.keys.relation IS 'The table that seals with the keyring, or the one that last did';
@@ -2609,6 +2643,8 @@ BEGIN
      'envelope.flush_cache(boolean)'::pg_catalog.regprocedure),
     ('envelope.import_keyring(jsonb, regclass)',
      'envelope.import_keyring(jsonb, regclass, boolean, boolean, text)'),
+    ('envelope.check()',
+     'envelope.check(boolean, name[])'),
     ('envelope.reencrypt_window(regclass, name, integer, boolean)',
      'envelope.reencrypt_window(text, regclass, name, integer, boolean, regclass, boolean, boolean, name, boolean)'),
     ('envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint)',
@@ -2664,6 +2700,7 @@ BEGIN
 END $$;
 
 DROP PROCEDURE envelope.reencrypt(regclass, name, integer, text, interval, bigint, interval, boolean, boolean);
+DROP FUNCTION envelope.check();
 DROP FUNCTION envelope.flush_cache();
 DROP FUNCTION envelope.import_keyring(jsonb, regclass);
 DROP FUNCTION envelope.reencrypt_note(regclass, name, integer, bigint, bigint, bigint, bigint);
