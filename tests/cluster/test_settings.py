@@ -9,7 +9,7 @@ from harness.cluster import Cluster
 from sqlstate import fails
 
 SETTINGS = ["default_kek", "allowed_keks", "file_kek_directory", "aws_region", "aws_endpoint_url", "aws_role_arn", "kms_timeout",
-            "kms_max_attempts", "cache_ttl", "cache_max_keys", "cache_max_uses", "cache_max_bytes", "cache_max_stale",
+            "kms_max_attempts", "node_timeout", "cache_ttl", "cache_max_keys", "cache_max_uses", "cache_max_bytes", "cache_max_stale",
             "cryptoperiod", "auto_create_key", "allow_drop", "audit", "fallover_to_weaker",
             "vault_auth", "vault_auth_mount", "vault_role", "vault_namespace", "vault_token_file", "vault_role_id",
             "vault_secret_id_file", "vault_jwt_file", "vault_client_cert_file", "vault_client_key_file", "vault_ca_file",
