@@ -103,6 +103,8 @@ def search():
     of_value("text, filled", "casefold/1", "text", "Ab", hexes("ab"))
     of_value("bytea", "exact/1", "bytea", "00ff20", hexes(b"\0\xff "))
     of_value("prefix", "prefix(3) casefold/1", "text", "Müller", hexes("mül"))
+    of_value("prefix of a text of that length", "prefix(3) casefold/1", "text", "Mül", hexes("mül"))
+    of_value("suffix of a text of that length", "suffix(4) digits/1", "text", "6789", hexes("6789"))
     of_value("prefix of a shorter text", "prefix(3) casefold/1", "text", "Mü", None)
     of_value("prefix, characters beyond 16 bits", "prefix(2) exact/1", "text", "🔑🔒🔓", hexes("🔑🔒"))
     of_value("suffix", "suffix(4) digits/1", "text", "123-45-6789", hexes("6789"))
@@ -173,6 +175,8 @@ def search():
     of_value("numeric of 18 digits", "steps(1) numeric(0)/1", "numeric", "999999999999999999", hexes(step(10**18 - 1)))
     none_of("numeric of 19 digits", "no_form", "steps(1) numeric(0)/1", "numeric", "1000000000000000000")
     of_value("numeric of a negative scale", "buckets numeric(-2)/1", "numeric", "-12300", hexes(bucket(1, 0)), numeric_set)
+    of_value("numeric of a negative scale, 0", "buckets numeric(-2)/1", "numeric", "0.00", hexes(bucket(1, 1)), numeric_set)
+    none_of("numeric of a negative scale, too small", "no_form", "buckets numeric(-2)/1", "numeric", "50", numeric_set)
     none_of("numeric of a negative scale, not whole", "no_form", "buckets numeric(-2)/1", "numeric", "12340", numeric_set)
     of_value("tree, whole", "tree(2,1,8,9223372036854775708) int/1", "int4", "0", hexes(node(0, 100), node(2, 25), node(4, 6), node(6, 1)))
     of_value("tree, below", "tree(2,1,8,9223372036854775708) int/1", "int4", "-101", hexes(b"\xffbelow"))
@@ -189,6 +193,34 @@ def search():
         of_value(f"buckets, a bound of {bound}", "buckets float/1", "float8", "NaN", hexes(b"\xffNaN"), float_set(bound))
     for bound in ("1e32", "1e+5", "01", ".5", "5.", "1e+400", "NaN", "Infinity", "+1", "1E+05", "0x10", "1e+0005"):
         none_of(f"no boundary set: a bound of {bound}", "not_a_boundary_set", "buckets float/1", "float8", "0", float_set(bound))
+    most = '{"set":4294967295,"bounds":[],"classes":[[4294967295]]}'
+    of_value("buckets, the largest numbers", "buckets date/1", "date", "1970-01-01", hexes(bucket(2**32 - 1, 2**32 - 1)), most)
+    for form, last in [
+        ("294247-01-10T04:00:54.775806Z", 2**64 - 2),
+        ("294247-01-10T04:00:54.775807Z", 2**64 - 1),
+        ("294276-12-31T23:59:59.999999Z", 2**64 - 1),
+    ]:
+        gives(f"ordinal/{form}", "all timestamps later than 64 bits have the last", "ordinal", str(last), type="timestamptz", form=form)
+    for kind, form, found in [
+        ("int8", "-9223372036854775808", 0),
+        ("date", "1970-01-01", 2**63),
+        ("time", "24:00:00", 2**63 + 86_400_000_000),
+        ("float8", "-0", 2**63),
+        ("float8", "5e-324", 2**63 + 1),
+        ("float4", "-1", 2**64 - 1 - 0xBFF0000000000000),
+        ("numeric", "NaN", "NaN"),
+        ("float8", "-Infinity", "-infinity"),
+    ]:
+        gives(
+            f"ordinal/{kind} {form}",
+            "numbers in the order of the type",
+            "ordinal",
+            str(found),
+            type=kind,
+            form=form,
+            **({"scale": 2} if kind == "numeric" else {}),
+        )
+    fails("ordinal/interval", "a type without an order here", "ordinal", "no_form", type="interval", form="P1D")
     of_value("buckets, infinity", "buckets date/1", "date", "-infinity", hexes(b"\xff-infinity"), dates)
     none_of("buckets without their set", "no_boundaries", "buckets date/1", "date", "1970-01-01")
     for name, set in [

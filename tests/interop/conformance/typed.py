@@ -127,6 +127,7 @@ def typed():
         ("numeric(3,5)", "0.00123", 8),
         ("numeric(2,-3)", "12000", 6),
         ("numeric(1000,1000)", "0", 1003),
+        ("numeric(5)", "12345", 8),
     ]:
         gives(
             f"type/block of {kind}",
