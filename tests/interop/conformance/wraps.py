@@ -122,6 +122,7 @@ def wraps():
         ("no IV", "not_a_wrap", b"\xf7\x58\0" + short[15:]),
         ("an IV longer than all", "not_a_wrap", b"\xf7\x58\xff" + short[3:]),
         ("three bytes", "not_a_wrap", short[:3]),
+        ("two bytes", "not_a_wrap", short[:2]),
         ("nothing", "not_a_wrap", b""),
         ("without the label", "does_not_open", token_wrap(SHOP, some("iv", 12), label=False)),
         ("of another KEK", "does_not_open", token_wrap(SHOP, some("iv", 12), kek=OTHER_KEK)),
