@@ -24,7 +24,6 @@ pub mod event;
 #[cfg(any(feature = "_network", feature = "kms-pkcs11"))]
 pub mod exit;
 pub mod extension;
-#[cfg(feature = "nodes")]
 pub mod foreign;
 pub mod guc;
 mod heap;
