@@ -7,7 +7,7 @@
 //!   transaction may have begun it before;
 //! - the server hides no rows: it was told to refuse instead.
 //!
-//! Who writes there by another way is neither kept out nor waited for.
+//! Whoever writes there in another way is neither kept out nor waited for.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -92,8 +92,8 @@ fn first(
     }
     report::notice_at_length(
         format!("foreign table {} was searched through server \"{name}\"", display_name(relation)),
-        "Nothing was found by a SELECT of all of its rows. Who writes there by another way than this table was neither kept \
-         out nor waited for.",
+        "Nothing was found by a SELECT of all of its rows. Whoever writes there in another way than \
+         through this table was neither kept out nor waited for.",
         "",
     );
     Ok(None)

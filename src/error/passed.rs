@@ -80,7 +80,7 @@ impl Passed {
             ));
         }
         if !self.foreign.is_empty() {
-            hints.push("Call it for a foreign partition on the server that stores it.".into());
+            hints.push("Change the rows of a foreign partition from here, by UPDATE: for values under other keys with envelope.reseal.".into());
         }
         hints.join(" ")
     }

@@ -10,7 +10,7 @@ use super::difference::{Between, Difference, Kind};
 use super::state::NodeState;
 use super::{Answer, Nodes, own};
 use crate::catalog::shards;
-use crate::error::Result;
+use crate::error::{Result, literal};
 use crate::pg::relation;
 
 /// Tables of other nodes that are looked for here.
@@ -69,7 +69,7 @@ const SYNC: &str = "envelope.sync_keyrings()";
 
 /// As [`SYNC`], for one server.
 fn sync_server(name: &str) -> String {
-    format!("envelope.sync_keyrings(ARRAY['{}'])", name.replace('\'', "''"))
+    format!("envelope.sync_keyrings(ARRAY[{}])", literal(name))
 }
 
 /// The tables that are to be on all nodes; partitions go with their tables.

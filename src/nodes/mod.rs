@@ -1,7 +1,7 @@
 //! Other nodes of this database: which there are, and what they answer.
 //!
-//! Where Citus is, they are its nodes, and it is Citus that asks them. Else they are servers that were named with
-//! CREATE SERVER, and are asked by connections of our own.
+//! Servers that are named, from CREATE SERVER, are asked by connections of our own. Without names they are Citus' nodes, and
+//! it is Citus that asks them.
 //!
 //! And this node beside them: what each says of itself, and whether they agree.
 

@@ -104,7 +104,7 @@ impl Read {
                 !only || is_orphaned && told.plain_names.contains(&keyring.table_name);
             for link in &links {
                 let Some(relation) = users::living_table(link) else { continue };
-                // Whom a keyring is lent to may have one of its own, of which the role is not told.
+                // A table that a keyring is lent to may have one of its own, of which the role is not told.
                 if !link.seals && !self.is_shown(relation) {
                     continue;
                 }
@@ -133,7 +133,7 @@ impl Read {
         Ok((all, keyrings))
     }
 
-    /// Whether the role may know whose keys are of a table that none of the keyrings is of that it manages.
+    /// Whether the role may know of the keys of a table, though it manages none of them.
     fn is_shown(&self, relation: pg_sys::Oid) -> bool {
         self.sees_all || self.owns(relation::partition_root(relation))
     }

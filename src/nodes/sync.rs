@@ -16,7 +16,7 @@ use crate::catalog::rows::{self, Purpose};
 use crate::custody::{self, Batch, Step};
 use crate::error::{Error, Result};
 use crate::life;
-use crate::nodes::{Answer, Fault, Nodes};
+use crate::nodes::{Fault, Nodes};
 use crate::pg::relation::display_name;
 use crate::pg::subxact::attempt;
 use crate::pg::{server, xact};
@@ -54,10 +54,9 @@ pub fn sync(wish: &Wish) -> Result<Vec<Row>> {
     let mut sync = Sync::new(wish)?;
     sync.look_for_extension()?;
     let tables = tables::to_bring(wish)?;
-    let all: Vec<pg_sys::Oid> = tables.clone();
     sync.bring(&tables)?;
     if wish.activate {
-        let activated = sync.activate(&all);
+        let activated = sync.activate(&tables);
         if !wish.dry_run {
             sync.bring(&activated)?;
         }
@@ -68,7 +67,7 @@ pub fn sync(wish: &Wish) -> Result<Vec<Row>> {
 struct Sync<'a> {
     wish: &'a Wish,
     nodes: Nodes,
-    /// Why a node is not asked any more.
+    /// Which nodes are not asked any more, in their order.
     is_left: Vec<bool>,
     /// Tables whose keys some node lacks.
     lacking: HashSet<pg_sys::Oid>,
@@ -92,7 +91,6 @@ impl<'a> Sync<'a> {
         let answers = self.nodes.ask(sql, arguments.collect())?;
         let mut texts = Vec::new();
         for (at, answer) in answers.into_iter().enumerate() {
-            let answer: Option<Answer> = answer;
             texts.push(match answer {
                 None => None,
                 Some(Ok(text)) => Some(text.unwrap_or_default()),

@@ -1,10 +1,13 @@
 //! Arguments: which must be there, and how long they may be. Whatever anybody may pass goes into Rust's memory
 //! only within a bound: an allocation that fails there ends the process, not the statement.
 
+use std::ffi::CString;
+
 use envelope::wrap::EncryptionContext;
 
 use crate::catalog::rows::parse_context;
 use crate::error::{Error, Result};
+use crate::pg::array::NameArray;
 use crate::pg::encoding;
 use crate::pg::json::Jsonb;
 use crate::pg::varlena::Varlena;
@@ -28,6 +31,19 @@ pub fn required<T>(argument: Option<T>, name: &'static str) -> Result<T> {
     // Not `ok_or`, which makes and drops the error for every argument of every row.
     let Some(argument) = argument else { return Err(Error::NullArgument(name)) };
     Ok(argument)
+}
+
+/// Names of servers from CREATE SERVER. None at all would ask nobody, and find nothing wrong.
+pub fn server_names(names: NameArray) -> Result<Vec<CString>> {
+    match names {
+        NameArray::TooLong => Err(Error::BadArgument("servers is too long".into())),
+        NameArray::Elements(names) if names.is_empty() => {
+            Err(Error::BadArgument("servers must name at least one".into()))
+        }
+        NameArray::Elements(names) => {
+            names.into_iter().map(|name| required(name, "servers")).collect()
+        }
+    }
 }
 
 /// The argument `kms_context`.

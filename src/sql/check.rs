@@ -8,11 +8,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern};
 
 use crate::adopt::{self, Finding, Outcome};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keyring;
 use crate::pg::array::NameArray;
 use crate::pg::encoding::RowText;
-use crate::sql::arguments::required;
+use crate::sql::arguments::{required, server_names};
 
 /// A row of `envelope.check`.
 pub(super) type Row = (
@@ -45,7 +45,7 @@ fn envelope_check_nodes(
     >,
     ErrorReport,
 > {
-    let servers = servers.map(names).transpose()?;
+    let servers = servers.map(server_names).transpose()?;
     let asks = required(nodes, "nodes")? || servers.is_some();
     Ok(TableIterator::new(rows(asks.then_some(servers.as_deref()))?))
 }
@@ -73,14 +73,4 @@ pub(super) fn rows(others: Option<Option<&[CString]>>) -> Result<Vec<Row>> {
         )
     };
     Ok(adopt::check_all(others)?.into_iter().map(row).collect())
-}
-
-fn names(array: NameArray) -> Result<Vec<CString>> {
-    match array {
-        NameArray::TooLong => Err(Error::BadArgument("servers is too long".into())),
-        NameArray::Elements(names) => names
-            .into_iter()
-            .collect::<Option<_>>()
-            .ok_or_else(|| Error::BadArgument("servers must not hold NULL".into())),
-    }
 }

@@ -5,12 +5,12 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::custody::{self, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nodes::{self, Row, Wish};
 use crate::pg::array::{NameArray, RelationArray};
 use crate::pg::encoding::RowText;
 use crate::pg::varlena::Varlena;
-use crate::sql::arguments::{bounded_text, required};
+use crate::sql::arguments::{bounded_text, required, server_names};
 use crate::sql::begin;
 
 type Answer<T> = std::result::Result<T, ErrorReport>;
@@ -43,7 +43,7 @@ fn envelope_sync_keyrings(
         relations.into_iter().map(|one| required(one, "relations")).collect::<Result<_>>()
     });
     let wish = Wish {
-        servers: servers.map(names).transpose()?,
+        servers: servers.map(server_names).transpose()?,
         dry_run: required(dry_run, "dry_run")?,
         relations: relations.transpose()?,
         grants: required(grants, "grants")?,
@@ -55,18 +55,6 @@ fn envelope_sync_keyrings(
         let (node, relation) = (node.map(RowText), relation.map(RowText));
         (node, relation, RowText(step), ok, sqlstate.map(RowText), RowText(message))
     })))
-}
-
-fn names(names: NameArray) -> Result<Vec<std::ffi::CString>> {
-    match names {
-        NameArray::TooLong => Err(Error::BadArgument("servers is too long".into())),
-        NameArray::Elements(names) if names.is_empty() => {
-            Err(Error::BadArgument("servers must name at least one".into()))
-        }
-        NameArray::Elements(names) => {
-            names.into_iter().map(|name| required(name, "servers")).collect()
-        }
-    }
 }
 
 #[pg_extern(sql = false)]

@@ -1,5 +1,5 @@
-//! Tables whose rows stand on other nodes. Nothing is gone through from here: who asks is told how it is done on the
-//! shards.
+//! Tables whose rows stand on other nodes. Nothing is gone through from here: whoever asks is told the statement that does it
+//! on the placements of the shards.
 
 use std::ffi::CStr;
 

@@ -112,8 +112,8 @@ fn has_trigger(
 }
 
 /// All rows were brought to `goal`: notes it, unless one is left or rows need other terms by now; whether it is so. Of a
-/// partition there is nothing to note. An error where rows of a foreign partition are left. Without a trigger that makes the terms of what is written from now on, it is not
-/// noted either.
+/// partition there is nothing to note. An error where rows of a foreign partition are left. Without a trigger that makes
+/// the terms of what is written from now on, it is not noted either.
 pub fn built(relation: pg_sys::Oid, index_column: &CStr, goal: &str) -> Result<bool> {
     pairs::end();
     table::to_change(relation)?;

@@ -144,8 +144,8 @@ pub fn index_left(
     Ok(left)
 }
 
-/// The first foreign partition of `relation` in which a row is left without its terms. It is asked of its server, whose
-/// other clients nothing keeps out meanwhile: what they write past the trigger has no terms, as here.
+/// The first foreign partition of `relation` in which a row is left without its terms. Its server is asked. Nothing
+/// keeps that server's other clients out meanwhile: what they write goes past the trigger, and has no terms.
 pub fn left_elsewhere(relation: pg_sys::Oid, index_column: &CStr) -> Result<Option<pg_sys::Oid>> {
     let parts = relation::partitions(relation).into_iter();
     for part in parts.filter(|part| relation::is_foreign(*part)) {

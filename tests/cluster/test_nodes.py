@@ -387,6 +387,13 @@ def test_state_of_named_tables(a):
     assert [keyring["table_name"] for keyring in only["keyrings"]] == [P]
 
 
+def test_no_servers_at_all_are_not_asked(a):
+    """It would look as if all was well."""
+    for given in ("'{}'", "ARRAY[NULL::name]"):
+        with fails("22023"):
+            a.sql(f"SELECT * FROM envelope.check(servers => {given})")
+
+
 def test_state_needs_names(a):
     for given in ("NULL", "ARRAY[NULL::text]"):
         with fails("22023"):
