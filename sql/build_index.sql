@@ -73,8 +73,8 @@ CREATE PROCEDURE envelope.build_index(
                   ELSE '''{}''::pg_catalog.int8[]' END INTO terms
         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid OPERATOR(pg_catalog.=) relation AND a.attname OPERATOR(pg_catalog.=) index_column AND NOT a.attisdropped;
-      -- Of a distributed table the shards are built by their nodes. Here it is seen that they are: once before others'
-      -- writes are waited for, since from then on all nodes that have shards are known to know of the index.
+      -- Of a distributed table the shards are built by their nodes. Here it is seen that they are, of one replica of each:
+      -- once before others' writes are waited for, since from then on the nodes that were asked are known to know of the index.
       is_elsewhere := envelope.index_left_on_nodes(relation, index_column);
       COMMIT;
       -- Who had begun to write before the index was added, or its key rotated, writes none of these terms.

@@ -114,6 +114,13 @@ pub enum Error {
     #[error("cannot {0} where the library is not preloaded")]
     NeedsPreload(&'static str),
 
+    /// Keyrings are not given to whoever made a table of the name.
+    #[error(
+        "table {table} belongs to role {here} on this node, and to {there} where its keys are made: name it in relations if \
+         it is meant"
+    )]
+    OwnedByAnother { table: String, here: String, there: String },
+
     /// An orphaned keyring asked for by a role that had nothing to do with the dropped table.
     #[error("permission denied to {action} keyring {keyring}")]
     NotFormerOwner { action: &'static str, keyring: Uuid },
@@ -569,6 +576,7 @@ impl Error {
             | Error::NotReadable(_)
             | Error::SuperuserOnly { .. }
             | Error::NotFormerOwner { .. }
+            | Error::OwnedByAnother { .. }
             | Error::NotImporter
             | Error::ForeignKeyring(_)
             | Error::OtherDatabase(_)

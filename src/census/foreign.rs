@@ -11,7 +11,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys;
@@ -21,8 +21,9 @@ use crate::census::look::ALL_BYTES;
 use crate::error::{Error, NoProof, Place, Result, Unseen};
 use crate::pg::foreign::{self, Server};
 use crate::pg::owner::ActingAsOwner;
-use crate::pg::relation::display_name;
-use crate::pg::{column, cursor, encoding, extension, lock, report, xact};
+use crate::pg::quote::Sql;
+use crate::pg::relation::{self, display_name, quoted_cstring};
+use crate::pg::{acl, column, cursor, encoding, extension, lock, report, xact};
 
 const WRAPPER: &CStr = c"postgres_fdw";
 
@@ -34,7 +35,8 @@ pub fn find(
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Option<Place>> {
     // What is cut off is not kept in memory. The type is a domain over bytea, or one that is stored as it.
-    let head = |name: &str| format!("pg_catalog.substr({name}::pg_catalog.bytea, 1, {HEADER_LEN})");
+    let end = format!("::pg_catalog.bytea, 1, {HEADER_LEN})");
+    let head = |name: &CStr| Sql::new("pg_catalog.substr(").name(name).sql(&end);
     first(relation, columns, HEADER_LEN, head, is_wanted)
 }
 
@@ -44,14 +46,14 @@ pub fn find_any(
     column: i16,
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Option<Place>> {
-    first(relation, &[column], ALL_BYTES, str::to_owned, is_wanted)
+    first(relation, &[column], ALL_BYTES, |name| Sql::new("").name(name), is_wanted)
 }
 
 fn first(
     relation: pg_sys::Oid,
     columns: &[i16],
     bytes: usize,
-    expression: impl Fn(&str) -> String,
+    expression: impl Fn(&CStr) -> Sql,
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Option<Place>> {
     let refused = |why: NoProof| Error::CannotLook {
@@ -63,6 +65,9 @@ fn first(
         .filter(|server| extension::owns_function(WRAPPER, server.handler))
         .ok_or_else(|| refused(NoProof::OtherWrapper))?;
     let name = encoding::to_string(server.name.to_bytes());
+    if !may_read_as_owner(relation, columns) {
+        return Err(refused(NoProof::NotItsOwners));
+    }
     if !lock::keeps_writers_out(relation) {
         return Err(refused(NoProof::NotLocked));
     }
@@ -72,14 +77,16 @@ fn first(
     if !sees_all(&server, relation)? {
         return Err(refused(NoProof::ReadBefore(name)));
     }
-    let names = columns.iter().filter_map(|at| column::quoted_name(relation, *at));
-    let expressions: Vec<String> = names.map(|name| expression(&name)).collect();
-    let sql = format!("SELECT {} FROM ONLY {}", expressions.join(", "), display_name(relation));
+    // In the server's own bytes: what stands for those that are no UTF-8 could be the name of another table.
+    let names = columns.iter().filter_map(|at| column::raw_name(relation, *at));
+    let expressions: Vec<Sql> = names.map(|name| expression(&name)).collect();
+    let table =
+        quoted_cstring(relation).ok_or_else(|| Error::NoRelation(display_name(relation)))?;
+    let sql = Sql::new("SELECT ").joined(&expressions, ", ").sql(" FROM ONLY ").quoted(&table);
     let found = {
         let _owner =
             ActingAsOwner::of_relation(relation).ok_or_else(|| refused(NoProof::NotItsOwners))?;
-        let sql = encoding::from_utf8(sql.as_bytes()).ok().and_then(|sql| CString::new(&*sql).ok());
-        let sql = sql.ok_or_else(|| Error::Corrupt("a name that is none".into()))?;
+        let sql = sql.to_cstring();
         cursor::each_value(&sql, expressions.len(), bytes, |at, value| {
             if is_wanted(value) { Err((at, peek_key_id(value))) } else { Ok(()) }
         })
@@ -97,6 +104,17 @@ fn first(
         "",
     );
     Ok(None)
+}
+
+/// Whether to read as the table's owner gives nobody what they have not: that owner's user mapping is the caller's to use,
+/// and what domains check is code of nobody's but the owner's, or a superuser's.
+fn may_read_as_owner(relation: pg_sys::Oid, columns: &[i16]) -> bool {
+    let Some(owner) = relation::owner(relation) else { return false };
+    acl::has_rights_of(acl::current_role(), owner)
+        && columns
+            .iter()
+            .flat_map(|at| column::domains(relation, *at))
+            .all(|of| of == owner || acl::is_superuser_role(of))
 }
 
 /// Whether what libpq sends along has the server refuse a query from which row security would hide rows.

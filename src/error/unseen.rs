@@ -24,7 +24,8 @@ pub enum NoProof {
     ReadBefore(String),
     /// Who writes to it from here is not kept out.
     NotLocked,
-    /// The owner of its schema could put another relation in its place.
+    /// The owner of its schema could put another relation in its place; or the role may not do what its owner may; or
+    /// a column is of somebody else's domain, whose constraints would run as its owner.
     NotItsOwners,
 }
 

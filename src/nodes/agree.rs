@@ -8,13 +8,16 @@ use serde_json::json;
 use super::compare::{Scope, compare};
 use super::difference::{Between, Difference, Kind};
 use super::state::NodeState;
-use super::{Answer, Nodes, own};
+use super::{Answer, Fault, Nodes, own};
 use crate::catalog::shards;
 use crate::error::{Result, literal};
 use crate::pg::relation;
 
 /// Tables of other nodes that are looked for here.
 const MOST: usize = 10_000;
+
+const ANSWERS: &str = "envelope.node_state(pg_catalog.text[], pg_catalog.bool)";
+const NO_EXTENSION: &str = "the extension is not there, or is an earlier release";
 
 const QUESTION: &str = "SELECT envelope.node_state(
     ARRAY(SELECT pg_catalog.jsonb_array_elements_text(
@@ -42,9 +45,17 @@ impl Others {
         let relations: Vec<&String> = here.tables.iter().map(|table| &table.relation).collect();
         let question = json!({ "relations": relations, "only": is_distributed }).to_string();
         let names = self.nodes.names().to_vec();
-        let asked = names.iter().map(|_| Some(question.clone())).collect();
-        let answers = self.nodes.ask(QUESTION, asked)?.into_iter();
-        let states: Vec<_> = answers.flatten().map(read).collect();
+        let has_it = self.nodes.have(ANSWERS, &vec![false; names.len()])?;
+        let asks = |it: &Option<std::result::Result<bool, Fault>>| matches!(it, Some(Ok(true)));
+        let asked = has_it.iter().map(|it| asks(it).then(|| question.clone())).collect();
+        let answers = self.nodes.ask(QUESTION, asked)?.into_iter().zip(has_it);
+        let states: Vec<_> = answers
+            .map(|(answer, has_it)| match (answer, has_it) {
+                (Some(answer), _) => read(answer),
+                (None, Some(Err(fault))) => Err(Kind::Silent(fault)),
+                (None, _) => Err(Kind::Silent(Fault::new("42704", NO_EXTENSION))),
+            })
+            .collect();
         if !is_distributed {
             add_unknown(&mut here, &states)?;
         }

@@ -7,10 +7,11 @@ use crate::nodes::literal::literal;
 use crate::nodes::{Answer, Fault};
 use crate::pg::spi;
 
-/// Another node that Citus has and uses.
+/// Another node that Citus has.
 pub struct Worker {
     host: String,
     port: i64,
+    is_active: bool,
 }
 
 impl Worker {
@@ -26,17 +27,19 @@ pub fn workers() -> Result<Option<Vec<Worker>>> {
         return Ok(None);
     }
     let sql = "SELECT pg_catalog.convert_to(
-                        pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(nodename, nodeport)
+                        pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(nodename, nodeport, isactive)
                                              ORDER BY nodename, nodeport)::pg_catalog.text, 'UTF8')
                FROM pg_catalog.pg_dist_node there
-               WHERE isactive AND noderole::pg_catalog.text OPERATOR(pg_catalog.=) 'primary'
+               WHERE noderole::pg_catalog.text OPERATOR(pg_catalog.=) 'primary'
                  AND nodecluster::pg_catalog.text OPERATOR(pg_catalog.=)
                      coalesce(pg_catalog.current_setting('citus.cluster_name', true), 'default')
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_local_group here
                                  WHERE here.groupid OPERATOR(pg_catalog.=) there.groupid)";
     let found = spi::bytes(sql, &[]).map_err(unread)?;
-    let found: Vec<(String, i64)> = found.map_or_else(|| Ok(Vec::new()), |json| read(&json))?;
-    Ok(Some(found.into_iter().map(|(host, port)| Worker { host, port }).collect()))
+    let found: Vec<(String, i64, bool)> =
+        found.map_or_else(|| Ok(Vec::new()), |json| read(&json))?;
+    let worker = |(host, port, is_active)| Worker { host, port, is_active };
+    Ok(Some(found.into_iter().map(worker).collect()))
 }
 
 /// As [`super::Nodes::ask`].
@@ -49,12 +52,16 @@ pub fn ask(
     let asked: Vec<_> = workers
         .iter()
         .zip(arguments)
+        .filter(|(worker, _)| worker.is_active)
         .filter_map(|(worker, argument)| {
             Some((&worker.host, worker.port, argument.as_ref().map(question)?))
         })
         .collect();
     if asked.is_empty() {
-        return Ok(arguments.iter().map(|_| None).collect());
+        let answers = workers.iter().zip(arguments);
+        return Ok(answers
+            .map(|(worker, argument)| argument.as_ref().map(|_| off(worker)))
+            .collect());
     }
     let asked = serde_json::to_vec(&asked).map_err(unread)?;
     let sql = "WITH asked AS (
@@ -79,8 +86,18 @@ pub fn ask(
     let nothing = || Err(Fault::new(NO_CONNECTION, "Citus gave no answer of this node"));
     let answers = workers.iter().zip(arguments);
     Ok(answers
-        .map(|(worker, argument)| argument.as_ref().map(|_| take(worker).unwrap_or_else(nothing)))
+        .map(|(worker, argument)| {
+            argument.as_ref().map(|_| match worker.is_active {
+                true => take(worker).unwrap_or_else(nothing),
+                false => off(worker),
+            })
+        })
         .collect())
+}
+
+/// Citus does not use it now. It comes back as it was: what the others are told meanwhile it does not know.
+fn off(worker: &Worker) -> Answer {
+    Err(Fault::new(NO_CONNECTION, format!("Citus does not use node {} now", worker.name())))
 }
 
 const NO_CONNECTION: &str = "08001";

@@ -476,7 +476,7 @@ fn shown_setting(value: &str, otherwise: &str) -> String {
 }
 
 /// The first line of an error.
-fn first_line(message: &str) -> String {
+pub(super) fn first_line(message: &str) -> String {
     const LONGEST: usize = 300;
     let line = message.lines().next().unwrap_or_default();
     let mut shown = String::new();

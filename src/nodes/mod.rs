@@ -63,7 +63,30 @@ impl Fault {
     }
 }
 
+/// Whether the function of that signature is this extension's: in a database without it anybody may have made one of the
+/// name, which would run as the role that asks. A question of its own: a part of another could run while that is planned.
+const IS_OURS: &str = "SELECT (
+    SELECT 'it is' FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+      AND d.objid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure($1)::pg_catalog.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid
+      AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\"
+      AND e.extname OPERATOR(pg_catalog.=) 'pgrx-example'::pg_catalog.name)::pg_catalog.text";
+
 impl Nodes {
+    /// Asks the nodes that are not left out whether a function of ours is there, before it may be called: `None` of a
+    /// node that was not asked.
+    pub fn have(
+        &mut self,
+        signature: &str,
+        is_left_out: &[bool],
+    ) -> Result<Vec<Option<std::result::Result<bool, Fault>>>> {
+        let asked = is_left_out.iter().map(|left| (!left).then(|| signature.to_owned())).collect();
+        let answers = self.ask(IS_OURS, asked)?.into_iter();
+        Ok(answers.map(|answer| answer.map(|it| it.map(|found| found.is_some()))).collect())
+    }
+
     /// The servers of those names; without names, Citus' other nodes. No node is asked yet.
     ///
     /// # Errors

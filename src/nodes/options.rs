@@ -86,13 +86,14 @@ pub fn read(server: &[(String, String)], mapping: &[(String, String)]) -> Result
     for host in &hosts {
         config.host(*host);
     }
+    // An address is what is connected to, whatever the host is called.
+    let is_local = addresses.is_empty() && hosts.iter().all(|host| host.starts_with('/'));
     for address in addresses {
         config.hostaddr(number("hostaddr", address)?);
     }
     for port in ports {
         config.port(number("port", port)?);
     }
-    let is_local = hosts.iter().all(|host| host.starts_with('/'));
     let checked = checked(sslmode, roots.as_deref())?;
     config.ssl_mode(match sslmode {
         // As libpq has it, TLS is not for sockets in the file system.
@@ -269,5 +270,9 @@ mod tests {
         assert_eq!(mode(&[("sslmode", "verify-ca"), ("sslrootcert", "system")]), None);
         let local = read_of(&[("host", "/run"), ("sslmode", "require")], AS);
         assert_eq!(local.map(|wish| wish.config.get_ssl_mode()).ok(), Some(SslMode::Disable));
+        // Connected to is the address.
+        let named =
+            read_of(&[("host", "/run"), ("hostaddr", "10.0.0.1"), ("sslmode", "require")], AS);
+        assert_eq!(named.map(|wish| wish.config.get_ssl_mode()).ok(), Some(SslMode::Require));
     }
 }

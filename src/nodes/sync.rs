@@ -6,7 +6,7 @@
 
 mod tables;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 
 use envelope::header::KeyId;
@@ -16,10 +16,11 @@ use crate::catalog::rows::{self, Purpose};
 use crate::custody::{self, Batch, Step};
 use crate::error::{Error, Result};
 use crate::life;
+use crate::nodes::difference::first_line;
 use crate::nodes::{Fault, Nodes};
-use crate::pg::relation::display_name;
+use crate::pg::relation::{self, display_name};
 use crate::pg::subxact::attempt;
-use crate::pg::{server, xact};
+use crate::pg::{acl, server, xact};
 use crate::settings;
 
 /// What is asked for.
@@ -54,6 +55,9 @@ pub fn sync(wish: &Wish) -> Result<Vec<Row>> {
     let mut sync = Sync::new(wish)?;
     sync.look_for_extension()?;
     let tables = tables::to_bring(wish)?;
+    if wish.activate {
+        sync.note_pending(&tables)?;
+    }
     sync.bring(&tables)?;
     if wish.activate {
         let activated = sync.activate(&tables);
@@ -71,10 +75,11 @@ struct Sync<'a> {
     is_left: Vec<bool>,
     /// Tables whose keys some node lacks.
     lacking: HashSet<pg_sys::Oid>,
+    /// Pending keys that were there before the keyrings were exported, and so are in what the nodes are sent.
+    sent: HashMap<pg_sys::Oid, KeyId>,
     rows: Vec<Row>,
 }
 
-const HAS_EXTENSION: &str = "SELECT pg_catalog.to_regprocedure($1)::pg_catalog.text";
 const TAKES: &str = "envelope.take_keyrings(pg_catalog.text)";
 const TAKE: &str = "SELECT envelope.take_keyrings($1)";
 
@@ -82,7 +87,14 @@ impl<'a> Sync<'a> {
     fn new(wish: &'a Wish) -> Result<Sync<'a>> {
         let nodes = Nodes::new(wish.servers.as_deref())?;
         let is_left = nodes.names().iter().map(|_| false).collect();
-        Ok(Sync { wish, nodes, is_left, lacking: HashSet::new(), rows: Vec::new() })
+        Ok(Sync {
+            wish,
+            nodes,
+            is_left,
+            lacking: HashSet::new(),
+            sent: HashMap::new(),
+            rows: Vec::new(),
+        })
     }
 
     /// Asks the nodes that are not left; what they answer. One that fails is left, and told.
@@ -94,8 +106,8 @@ impl<'a> Sync<'a> {
             texts.push(match answer {
                 None => None,
                 Some(Ok(text)) => Some(text.unwrap_or_default()),
-                Some(Err(Fault { sqlstate, message })) => {
-                    self.leave(at, Step::failed("reach", &sqlstate, message));
+                Some(Err(fault)) => {
+                    self.leave(at, unreached(&fault));
                     None
                 }
             });
@@ -110,10 +122,23 @@ impl<'a> Sync<'a> {
     }
 
     fn look_for_extension(&mut self) -> Result<()> {
-        for (at, answer) in self.ask(HAS_EXTENSION, TAKES)?.into_iter().enumerate() {
-            if answer.is_some_and(|found| found.is_empty()) {
-                let message = "the extension is not there, or is an earlier release";
-                self.leave(at, Step::failed("extension", "42704", message));
+        for (at, answer) in self.nodes.have(TAKES, &self.is_left)?.into_iter().enumerate() {
+            match answer {
+                None | Some(Ok(true)) => {}
+                Some(Ok(false)) => {
+                    let message = "the extension is not there, or is an earlier release";
+                    self.leave(at, Step::failed("extension", "42704", message));
+                }
+                Some(Err(fault)) => self.leave(at, unreached(&fault)),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_pending(&mut self, tables: &[pg_sys::Oid]) -> Result<()> {
+        for table in tables {
+            if let Some(key) = pending(*table)? {
+                self.sent.insert(*table, key);
             }
         }
         Ok(())
@@ -152,10 +177,15 @@ impl<'a> Sync<'a> {
             return Ok(());
         }
         let (tables, documents): (Vec<_>, Vec<_>) = tables.into_iter().unzip();
+        let owner = |table: &pg_sys::Oid| relation::owner(*table).map(acl::display_role);
+        let owners = tables.iter().map(|table| owner(table).unwrap_or_default());
+        // Whoever names a table says that the one of that name is meant.
+        let owners = self.wish.relations.is_none().then(|| owners.collect());
         let batch = Batch {
             from: server::this_database(),
             dry_run: self.wish.dry_run,
             grants: self.wish.grants,
+            owners,
             documents,
         };
         let argument =
@@ -184,12 +214,23 @@ impl<'a> Sync<'a> {
             if is_elsewhere {
                 continue;
             }
-            if steps.iter().any(|step| !step.ok && !matches!(&*step.step, "rights" | "differs")) {
+            // Of the key that is to be activated nothing may differ: it may be destroyed there.
+            let sent = self.sent.get(table).map(KeyId::to_string);
+            let is_about_sent =
+                |step: &Step| sent.as_ref().is_some_and(|key| step.message.contains(key));
+            let lacks = |step: &Step| match &*step.step {
+                "rights" => false,
+                "differs" => is_about_sent(step),
+                _ => !step.ok,
+            };
+            if steps.iter().any(lacks) {
                 self.lacking.insert(*table);
             }
             let node = &self.nodes.names()[at];
-            let row =
-                |step| Row { node: Some(node.clone()), relation: Some(display_name(*table)), step };
+            let row = |step: Step| {
+                let step = Step { message: first_line(&step.message), ..step };
+                Row { node: Some(node.clone()), relation: Some(display_name(*table)), step }
+            };
             self.rows.extend(steps.into_iter().map(row));
         }
     }
@@ -200,7 +241,11 @@ impl<'a> Sync<'a> {
         for table in tables {
             let step = match attempt(|| pending(*table)) {
                 Ok(None) => continue,
-                Ok(Some(key)) if self.lacking.contains(table) || self.is_left.contains(&true) => {
+                Ok(Some(key))
+                    if self.sent.get(table) != Some(&key)
+                        || self.lacking.contains(table)
+                        || self.is_left.contains(&true) =>
+                {
                     Step::failed("activate", "55000", format!("not all nodes have data key {key}"))
                 }
                 Ok(Some(key)) if self.wish.dry_run => {
@@ -219,6 +264,10 @@ impl<'a> Sync<'a> {
         }
         activated
     }
+}
+
+fn unreached(fault: &Fault) -> Step {
+    Step::failed("reach", &fault.sqlstate, first_line(&fault.message))
 }
 
 /// The data key of a table that waits to be made active.

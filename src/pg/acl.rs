@@ -30,6 +30,12 @@ pub fn is_superuser() -> bool {
     unsafe { pg_sys::superuser() }
 }
 
+/// Whether `role` is a superuser.
+pub fn is_superuser_role(role: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in the system cache; false for a role that is gone.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
 /// Whether `role` owns `relation`: by itself, as a member of the owner, or as a superuser.
 /// Raises PostgreSQL's own error when the relation is gone.
 pub fn owns_relation(role: pg_sys::Oid, relation: pg_sys::Oid) -> bool {

@@ -78,6 +78,25 @@ pub fn base_type(mut kind: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
+/// The owners of the domains that a column's type is over, it included; none of a type that is no domain.
+pub fn domains(relation: pg_sys::Oid, number: i16) -> Vec<pg_sys::Oid> {
+    let cache = pg_sys::SysCacheIdentifier::TYPEOID;
+    let read = |row: &pg_sys::FormData_pg_type| {
+        let is_domain = row.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;
+        is_domain.then_some((row.typowner, row.typbasetype))
+    };
+    let mut owners = Vec::new();
+    // SAFETY: a look-up in the system cache; 0 for a column that is not there.
+    let mut kind = unsafe { pg_sys::get_atttype(relation, number) };
+    // SAFETY: types by OID.
+    let next = |kind| unsafe { syscache::field(cache, pg_sys::Datum::from(kind), read) };
+    while let Some(Some((owner, base))) = next(kind) {
+        owners.push(owner);
+        kind = base;
+    }
+    owners
+}
+
 /// Whether a column's values have a length of their own, as text and bytea have; false for one that is gone.
 pub fn is_of_variable_length(relation: pg_sys::Oid, number: i16) -> bool {
     // SAFETY: look-ups in the system cache; the type of a column that is gone is 0, and has length 0.

@@ -74,7 +74,7 @@ pub fn lock_shard(relation: pg_sys::Oid) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether `relation` is distributed, so that its shards are built by their nodes. An error when a row is left there, or a
+/// Whether `relation` is distributed, so that its shards are built by their nodes. One replica of each shard is read. An error when a row is left there, or a
 /// node does not know of the index.
 pub fn left_on_nodes(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
     LOOKED.take();

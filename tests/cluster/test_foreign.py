@@ -237,3 +237,34 @@ def test_distributed_tables_are_not_looked_at(db):
     shards.distribute(db, "parts")
     with fails("55006"):
         destroy(db.sql, key)
+
+
+def test_nobody_has_another_owners_table_read(db, there):
+    """The owner of the parent may not do what the owner of a part may, such as use their user mapping."""
+    key = parts(db, there)
+    db.sql(RESEAL, (key,))
+    db.sql(f"ALTER TABLE parts OWNER TO {db.low}")
+    with fails("55006"):
+        db.sql("SELECT envelope.destroy_key(%s, 'a test')", (key,), user=db.low)
+    destroy(db.sql, key)
+
+
+def test_a_domain_of_anothers_does_not_run_as_the_owner(db, there):
+    """What it checks is its owner's code; a part's owner may be somebody who may more."""
+    foreign.server(db, there)
+    db.sql("CREATE DOMAIN theirs AS bytea; CREATE TABLE parts (id int, ssn theirs) PARTITION BY LIST (id)")
+    foreign.table(there, "away_1")
+    db.sql(PARTED["partition"].format("away_1", 1, "away_1"))
+    db.sql("SELECT envelope.create_key('parts'), envelope.rotate_key('parts')")
+    key = db.value("SELECT key_id FROM envelope.keys WHERE relation = 'public.parts' AND version = 1")
+    there.sql("INSERT INTO away_1 VALUES (1, NULL)")
+    db.sql(f"ALTER DOMAIN theirs OWNER TO {db.low}")
+    db.sql("CREATE TABLE ran (as_whom text); CREATE FUNCTION note(bytea) RETURNS boolean LANGUAGE plpgsql AS "
+           "$f$ BEGIN INSERT INTO public.ran VALUES (current_user); RETURN true; END $f$; "
+           "ALTER DOMAIN theirs ADD CONSTRAINT noted CHECK (public.note(VALUE)) NOT VALID")
+    with fails("55006"):
+        destroy(db.sql, key)
+    assert db.sql("SELECT * FROM ran") == []
+    # A superuser's own runs.
+    db.sql("ALTER DOMAIN theirs OWNER TO postgres")
+    destroy(db.sql, key)

@@ -314,7 +314,7 @@ def test_nodes_that_are_away(a, b):
     server(a, "no_extension", **{**where, "dbname": "template1"})
     rows = told(a, "no_server", "b", "no_database", "no_extension")
     codes = {message.split(" ")[1]: sqlstate for *_, ok, sqlstate, message in rows if not ok}
-    assert codes == {"no_server": "08001", "no_database": "3D000", "no_extension": "3F000"}
+    assert codes == {"no_server": "08001", "no_database": "3D000", "no_extension": "42704"}
     # The others are asked all the same.
     assert [message for *_, ok, _, message in rows if ok and message.startswith("node b has answered")]
 
@@ -333,12 +333,31 @@ def test_answers_that_are_none(a, cluster, answer):
     feigned = f"feigned_{a.name}"
     cluster.sql(f"CREATE DATABASE {feigned}")
     text = json.dumps({**json.loads(text), "note": "SECRET"}) if text.startswith("{") else text
-    cluster.sql("CREATE SCHEMA envelope; CREATE FUNCTION envelope.node_state(text[], bool) RETURNS jsonb LANGUAGE sql "
+    cluster.sql('CREATE EXTENSION "pgrx-example"; CREATE OR REPLACE FUNCTION envelope.node_state('
+                "relations text[] DEFAULT '{}', named_only boolean DEFAULT false) RETURNS jsonb LANGUAGE sql "
                 f"AS $f$ SELECT '{text}'::jsonb $f$", None, feigned)
     server(a, "feigned", host=cluster.base, port=cluster.port, dbname=feigned)
     rows = told(a, "feigned")
     assert [(ok, code) for *_, ok, code, _ in rows] == [(False, sqlstate)]
     assert "SECRET" not in str(rows)
+
+
+FEIGNED = """CREATE TABLE ran (what text);
+    CREATE FUNCTION note() RETURNS text LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO public.ran VALUES ('it'); RETURN '[]'; END $f$;
+    CREATE SCHEMA envelope;
+    CREATE FUNCTION envelope.node_state(text[], bool) RETURNS jsonb LANGUAGE plpgsql AS 'BEGIN RETURN public.note(); END';
+    CREATE FUNCTION envelope.take_keyrings(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN public.note(); END'"""
+
+
+def test_functions_of_others_are_not_called(a, cluster):
+    """In a database without the extension anybody may have made one of the name: it would run as the role that asks."""
+    feigned = f"others_{a.name}"
+    cluster.sql(f"CREATE DATABASE {feigned}")
+    cluster.sql(FEIGNED, None, feigned)
+    server(a, "feigned", host=cluster.base, port=cluster.port, dbname=feigned)
+    assert wrong(a, "feigned") == [("", "42704")]
+    assert [row[2:5] for row in a.sql("SELECT * FROM envelope.sync_keyrings('{feigned}')")] == [("extension", False, "42704")]
+    assert cluster.sql("SELECT * FROM ran", None, feigned) == []
 
 
 def test_servers_are_for_superusers(a, b):

@@ -187,6 +187,30 @@ def test_tables_that_a_node_lacks(a, north):
         ("north", "public.more", "table", False, "42P01"), ("north", PEOPLE, "same", True, None)]
 
 
+def test_a_table_of_anothers_is_given_nothing(a, north):
+    """Its owner may do all with the keys, and may be anybody who may make a table of that name."""
+    north.sql(f"ALTER TABLE people OWNER TO {north.low}")
+    before = north.sql(CATALOG)
+    for dry_run in (True, False):
+        assert sync(a, "north", dry_run=dry_run) == [("north", PEOPLE, "import", False, "42501")]
+    assert north.sql(CATALOG) == before
+    # Named it is meant, and stays so.
+    a.sql("SELECT * FROM envelope.sync_keyrings('{north}', relations => '{people}')")
+    assert opens(north, sealed(a, "x")) == "x"
+    assert sync(a, "north") == [("north", PEOPLE, "same", True, None)]
+
+
+def test_a_key_that_was_destroyed_there_is_not_activated(a, north):
+    sync(a, "north")
+    pending = str(a.value(PREPARE))
+    sync(a, "north")
+    # By what asks nobody.
+    north.sql("SELECT envelope.unfollow_keyring('people'); SELECT envelope.shred('people', 'a test')")
+    rows = sync(a, "north", activate=True)
+    assert (None, PEOPLE, "activate", False, "55000") in rows
+    assert a.sql(KEYS)[-1] == (2, "pending") and pending
+
+
 def test_a_node_without_the_extension(a, north, cluster):
     cluster.sql(f"CREATE DATABASE bare_{a.name} TEMPLATE template0")
     server(a, "bare", host=cluster.base, port=cluster.port, dbname=f"bare_{a.name}")

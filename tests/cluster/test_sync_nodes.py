@@ -235,6 +235,18 @@ def test_a_worker_that_is_away(citus):
         ("/nowhere:5432", None, "reach", False, "08001"), (worker_name(worker), PEOPLE, "import", True, None)], key=str)
 
 
+def test_a_worker_that_is_not_used_now(citus):
+    """It comes back without what the others were told."""
+    coordinator, worker = citus
+    sync(coordinator)
+    coordinator.sql("SELECT envelope.rotate_key('people', activate => false)")
+    coordinator.sql("UPDATE pg_dist_node SET isactive = false WHERE groupid = 1")
+    assert sync(coordinator, activate=True) == [
+        (worker_name(worker), None, "reach", False, "08001"), (None, PEOPLE, "activate", False, "55000")]
+    coordinator.sql("UPDATE pg_dist_node SET isactive = true")
+    assert (None, PEOPLE, "activate", True, None) in sync(coordinator, activate=True)
+
+
 def test_owners_bring_their_own_tables(citus):
     """Through Citus, which connects as them."""
     coordinator, worker = citus

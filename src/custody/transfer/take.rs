@@ -11,6 +11,7 @@ use crate::custody::transfer::plan::Plan;
 use crate::custody::transfer::{How, Incoming, Resolve, grants, importer, keyrings_of};
 use crate::error::{Error, Result};
 use crate::keyring::users;
+use crate::pg::acl;
 use crate::pg::relation;
 use crate::pg::server;
 use crate::pg::subxact::{Undone, attempt};
@@ -25,6 +26,9 @@ pub struct Batch {
     pub dry_run: bool,
     /// Rights come along.
     pub grants: bool,
+    /// Who owns the tables where their keys are made, where these are to be theirs here, too. An owner may do all with the
+    /// keys: anybody who may make a table could make one of that name.
+    pub owners: Option<Vec<String>>,
     /// As an export gives them.
     pub documents: Vec<String>,
 }
@@ -80,8 +84,13 @@ pub fn take(batch: &str) -> Result<String> {
     }
     let how = How { follows: true, brings_grants: batch.grants, resolve: Resolve::Refuse };
     // Of all tables first what asks the KMS, and then what takes locks: none is held while the KMS is asked.
+    if batch.owners.as_ref().is_some_and(|owners| owners.len() != batch.documents.len()) {
+        return Err(Error::BadArgument("batch must name an owner for each document".into()));
+    }
+    let owner = |at: usize| batch.owners.as_ref().map(|owners| owners[at].as_str());
+    let documents = batch.documents.iter().enumerate();
     let found: Vec<_> =
-        batch.documents.iter().map(|json| attempt(|| Found::of(json, how))).collect();
+        documents.map(|(at, json)| attempt(|| Found::of(json, owner(at), how))).collect();
     let tried: Vec<_> = found
         .iter()
         .map(|found| found.as_ref().ok().map(|found| attempt(|| found.tried(batch.dry_run))))
@@ -124,11 +133,14 @@ struct Rights {
 }
 
 impl Found {
-    fn of(json: &str, how: How) -> Result<Found> {
+    fn of(json: &str, owner: Option<&str>, how: How) -> Result<Found> {
         let imported = document::read(json)?;
         let relation = relation::plainly_named(&imported.schema, &imported.table);
         let relation = relation.ok_or_else(|| Error::NoRelation(imported.table_name()))?;
         let sealing = imported.sealing().id;
+        if rows::sealing_keyring(relation)? != Some(sealing) {
+            require_owned_alike(relation, owner)?;
+        }
         let incoming = Incoming::read(json, Some(relation), how)?;
         let links = rows::tables_of(sealing)?;
         require_not_taken(sealing, relation, users::sealing_table(&links))?;
@@ -197,6 +209,17 @@ impl Found {
         }
         steps
     }
+}
+
+/// 42501 where the table is another's than where its keys are made.
+fn require_owned_alike(relation: pg_sys::Oid, owner: Option<&str>) -> Result<()> {
+    let Some(there) = owner else { return Ok(()) };
+    let here = relation::owner(relation).map(acl::display_role).unwrap_or_default();
+    if here == there {
+        return Ok(());
+    }
+    let table = relation::display_name(relation);
+    Err(Error::OwnedByAnother { table, here, there: there.to_owned() })
 }
 
 /// 42710 where the table seals with another keyring, or another table with this one.
