@@ -13,6 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::pg::json::in_ascii;
 use crate::pg::{acl, guc, report};
 use crate::settings::{self, AuditLevel};
 
@@ -167,7 +168,7 @@ impl Event {
     }
 
     fn line(&self) -> String {
-        format!("{PREFIX}{}", ascii(&self.json()))
+        format!("{PREFIX}{}", in_ascii(&self.json()))
     }
 }
 
@@ -215,33 +216,4 @@ pub fn keyring(keyring_id: Uuid) -> Option<String> {
 /// As it stands in a line.
 pub fn role(role: pg_sys::Oid) -> Option<String> {
     Some(acl::display_role(role))
-}
-
-/// JSON with every other character than ASCII's escaped.
-fn ascii(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c.is_ascii() {
-            text.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_ascii_and_reads_back() {
-        let text = "schl\u{fc}ssel \u{1f511}\n\"";
-        let json = ascii(&serde_json::to_string(text).unwrap_or_default());
-        assert!(json.bytes().all(|byte| byte.is_ascii() && byte >= b' '));
-        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
-    }
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::life;
 use crate::nodes::difference::first_line;
 use crate::nodes::{Fault, Nodes};
+use crate::pg::json::in_ascii;
 use crate::pg::relation::{self, display_name};
 use crate::pg::subxact::attempt;
 use crate::pg::{acl, server, xact};
@@ -274,32 +275,4 @@ fn unreached(fault: &Fault) -> Step {
 fn pending(table: pg_sys::Oid) -> Result<Option<KeyId>> {
     let Some(keyring) = rows::sealing_keyring(table)? else { return Ok(None) };
     Ok(rows::pending_key(keyring, Purpose::Seal)?.map(|row| row.key_id))
-}
-
-/// JSON without any character that a server's encoding could lack: beyond ASCII there are some in strings alone.
-fn in_ascii(json: &str) -> String {
-    let mut ascii = String::with_capacity(json.len());
-    for character in json.chars() {
-        if character.is_ascii() {
-            ascii.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                ascii.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    ascii
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_beyond_ascii_comes_back() {
-        let text = "a\u{e9}\u{4e2d}\u{1f511}\\\"";
-        let json = serde_json::to_string(text).map(|json| in_ascii(&json)).unwrap_or_default();
-        assert!(json.is_ascii());
-        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
-    }
 }

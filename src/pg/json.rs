@@ -30,6 +30,21 @@ pub unsafe fn text_of_jsonb(datum: pg_sys::Datum, longest: usize) -> Option<Stri
     }
 }
 
+/// JSON without any character that a server's encoding could lack: beyond ASCII there are some in strings alone.
+pub fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
+}
+
 /// A jsonb argument or result.
 pub struct Jsonb(pg_sys::Datum);
 
@@ -86,3 +101,17 @@ unsafe impl BoxRet for Jsonb {
 }
 
 pgrx::impl_sql_translatable!(Jsonb, "jsonb");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_ascii_comes_back() {
+        for text in ["schl\u{fc}ssel \u{1f511}\n\"", "a\u{e9}\u{4e2d}\\\""] {
+            let json = in_ascii(&serde_json::to_string(text).unwrap_or_default());
+            assert!(json.bytes().all(|byte| byte.is_ascii() && byte >= b' '));
+            assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
+        }
+    }
+}
