@@ -81,7 +81,7 @@ def test_an_update_leaves_all_to_one_owner(own_cluster, database, release):
 
 
 @pytest.mark.parametrize("change", [
-    "COMMENT ON FUNCTION envelope.check() IS NULL",
+    "COMMENT ON FUNCTION envelope.check(boolean, name[]) IS NULL",
     "COMMENT ON COLUMN envelope.reencryption.rows_unknown IS 'another'",
     "COMMENT ON CAST (envelope.table_ref AS oid) IS 'another'",
     "COMMENT ON EVENT TRIGGER envelope_watch_drops IS NULL",
@@ -127,7 +127,7 @@ def test_an_update_leaves_all_to_one_owner(own_cluster, database, release):
     "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT 0::bigint'",
     "ALTER VIEW envelope.keys RESET (security_barrier)",
     "CREATE OR REPLACE VIEW envelope.stats AS SELECT * FROM envelope.session_stats() WHERE true",
-    "ALTER EXTENSION \"pgrx-example\" DROP FUNCTION envelope.check()",
+    "ALTER EXTENSION \"pgrx-example\" DROP FUNCTION envelope.check(boolean, name[])",
     "CREATE FUNCTION envelope.more() RETURNS int LANGUAGE sql AS 'SELECT 1'; "
     "ALTER EXTENSION \"pgrx-example\" ADD FUNCTION envelope.more()",
     "UPDATE pg_extension SET extcondition[1] = 'WHERE false' WHERE extname = 'pgrx-example'",
