@@ -8,7 +8,7 @@ use serde_json::json;
 use super::compare::{Scope, compare};
 use super::difference::{Between, Difference, Kind};
 use super::state::NodeState;
-use super::{Answer, Fault, Nodes, own};
+use super::{Answer, Fault, NO_EXTENSION, Nodes, own};
 use crate::catalog::shards;
 use crate::error::{Result, literal};
 use crate::pg::relation;
@@ -17,7 +17,6 @@ use crate::pg::relation;
 const MOST: usize = 10_000;
 
 const ANSWERS: &str = "envelope.node_state(pg_catalog.text[], pg_catalog.bool)";
-const NO_EXTENSION: &str = "the extension is not there, or is an earlier release";
 
 const QUESTION: &str = "SELECT envelope.node_state(
     ARRAY(SELECT pg_catalog.jsonb_array_elements_text(

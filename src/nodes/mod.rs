@@ -74,6 +74,9 @@ const IS_OURS: &str = "SELECT (
       AND d.deptype OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\"
       AND e.extname OPERATOR(pg_catalog.=) 'pgrx-example'::pg_catalog.name)::pg_catalog.text";
 
+/// What is said of a node where it is not.
+const NO_EXTENSION: &str = "the extension is not there, or is an earlier release";
+
 impl Nodes {
     /// Asks the nodes that are not left out whether a function of ours is there, before it may be called: `None` of a
     /// node that was not asked.

@@ -17,7 +17,7 @@ use crate::custody::{self, Batch, Step};
 use crate::error::{Error, Result};
 use crate::life;
 use crate::nodes::difference::first_line;
-use crate::nodes::{Fault, Nodes};
+use crate::nodes::{Fault, NO_EXTENSION, Nodes};
 use crate::pg::json::in_ascii;
 use crate::pg::relation::{self, display_name};
 use crate::pg::subxact::attempt;
@@ -127,8 +127,7 @@ impl<'a> Sync<'a> {
             match answer {
                 None | Some(Ok(true)) => {}
                 Some(Ok(false)) => {
-                    let message = "the extension is not there, or is an earlier release";
-                    self.leave(at, Step::failed("extension", "42704", message));
+                    self.leave(at, Step::failed("extension", "42704", NO_EXTENSION));
                 }
                 Some(Err(fault)) => self.leave(at, unreached(&fault)),
             }
