@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::spi::SpiHeapTupleData;
 
-use crate::catalog::scan::{self, Key, Row};
+use crate::catalog::scan::{self, Key};
 use crate::catalog::tables;
 use crate::error::Result;
 use crate::pg::{attribute, client, extension, relation};
@@ -53,11 +53,17 @@ pub fn table_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
     let Some(name) = relation::raw_name(relation) else { return Ok(None) };
     let Some((head, number)) = numbered(name.to_bytes()) else { return Ok(None) };
     let Some(shards) = engines(c"pg_dist_shard") else { return Ok(None) };
+    let at = |column: &CStr| attribute::number(shards, column);
+    let (Some(shard), Some(whole)) = (at(c"shardid"), at(c"logicalrelid")) else {
+        return Ok(None);
+    };
     let index = relation::index_on(shards, SCHEMA, c"pg_dist_shard_shardid_index");
+    let index = index.filter(|index| attribute::number(*index, c"shardid") == Some(1));
+    let index = index.unwrap_or(pg_sys::InvalidOid);
     let mut tables = Vec::new();
-    by_number(shards, index, number, |row, at| {
-        tables.extend(at(c"logicalrelid").and_then(|column| row.oid(column)));
-        true
+    scan::by_key(shards, index, shard, &Key::BigInt(number), |row| {
+        tables.extend(row.oid(whole));
+        Ok(true)
     })?;
     let [table] = tables[..] else { return Ok(None) };
     let is_its_name = relation::raw_name(table)
@@ -164,21 +170,6 @@ fn local_group() -> Result<Option<i32>> {
         Ok(false)
     })?;
     Ok(group)
-}
-
-/// Calls `each` for the rows of `table` about the shard of that number, until it answers false, with where a column
-/// of that name stands.
-fn by_number(
-    table: pg_sys::Oid,
-    index: Option<pg_sys::Oid>,
-    number: i64,
-    mut each: impl FnMut(&Row, &dyn Fn(&CStr) -> Option<i16>) -> bool,
-) -> Result<()> {
-    let at = |column: &CStr| attribute::number(table, column);
-    let Some(shard) = at(c"shardid") else { return Ok(()) };
-    let index = index.filter(|index| attribute::number(*index, c"shardid") == Some(1));
-    let index = index.unwrap_or(pg_sys::InvalidOid);
-    scan::by_key(table, index, shard, &Key::BigInt(number), |row| Ok(each(row, &at)))
 }
 
 #[cfg(test)]
