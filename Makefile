@@ -12,7 +12,7 @@ FEATURES ?= kms-aws kms-vault nodes
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check site site-look evidence rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check site site-look readers evidence rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -60,6 +60,9 @@ site: ## the documentation as a site, in target/site (its links are checked)
 
 site-look: ## the site in Chromium, wide and narrow, light and dark, by axe-core (PAGES= some of them)
 	@tests/run/site-look.sh $(PAGES)
+
+readers: ## the readers of interop/ as packages, in target/readers
+	@tests/run/readers.sh
 
 evidence: rust-check rust-asan setup ## one report of tests, sanitizers, fuzzers, advisories, in target/evidence (hours; STEPS="check asan" chooses)
 	@MINUTES=$(MINUTES) tests/run/python.sh dev -m evidence $(STEPS)
