@@ -14,7 +14,7 @@ const ORDERED = ['int', 'float', 'numeric', 'date', 'time', 'timestamp', 'timest
 const OF_TEXT = ['exact', 'prefix', 'suffix', 'words', 'parts'];
 const COUNTS = { prefix: 1, suffix: 1, parts: 1, steps: 1, tree: 4 };
 const LIMITS = { prefix: [1n, 255n], suffix: [1n, 255n], parts: [2n, 8n] };
-const LARGEST_SCALE = 32_767n;
+const LARGEST_SCALE = 1000n;
 
 /** `kind`, its `numbers` (BigInt), `subject` (a normal form, or a type), the `scale` (BigInt) of a numeric. */
 export class Rule {

@@ -12,7 +12,7 @@ RULE = re.compile(rf"(?:(prefix|suffix|words|parts|days|steps|buckets|tree)(?:\(
                   rf"([a-z]+)(?:\((-?{NUMBER})\))?/1")
 ORDERED = ("int", "float", "numeric", "date", "time", "timestamp", "timestamptz")
 OF_TEXT = ("exact", "prefix", "suffix", "words", "parts")
-LARGEST_SCALE = (1 << 15) - 1
+LARGEST_SCALE = 1000
 
 
 class Rule:
