@@ -6,6 +6,7 @@ bytes, or refuse by the same name. Says how much was tried and where they disagr
 """
 
 import argparse
+import copy
 import json
 import random
 import struct
@@ -478,7 +479,8 @@ class Fuzz:
             )
             for at, (dek, state, wrapped) in enumerate(zip(deks, states, wraps))
         ]
-        document = keyrings.a_document([keyrings.a_keyring(all_keys)])
+        # A copy, as its parts are others' as well.
+        document = copy.deepcopy(keyrings.a_document([keyrings.a_keyring(all_keys)]))
         if r.random() < 0.5:
             self.change(document)
         given = {"document": self.one_of_two(document, json.dumps(document)), "unwrappers": {"file://": {"file": sealing.KEK.hex()}}}

@@ -6,6 +6,7 @@ import re
 import pytest
 from envelope_reader.errors import NAMES
 from interop import fuzz, known, make_conformance, make_unicode, readers
+from interop.conformance import sealing
 
 VECTORS = json.loads(make_conformance.FILE.read_text())["vectors"]
 
@@ -53,3 +54,10 @@ def test_random_questions(commands, seed):
     assert not wrong, json.dumps(wrong[0])
     # Not all of them are refused, and few are not the crate's business.
     assert by_value > 300 and by_crate > 800
+
+
+def test_damage_stays_in_its_question():
+    known_context, source = dict(sealing.SHOP), fuzz.Fuzz(2)
+    for _ in range(3000):
+        source.keyring()
+    assert sealing.SHOP == known_context
