@@ -39,6 +39,7 @@ pub mod origin;
 pub mod owner;
 pub mod path;
 pub mod quote;
+pub mod random;
 pub mod relation;
 pub mod relcache;
 pub mod report;
