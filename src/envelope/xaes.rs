@@ -114,13 +114,19 @@ impl XaesKey {
 
     /// The AES-256-GCM key for nonces that begin with `prefix`.
     fn derived_bytes(&self, prefix: &[u8; PREFIX_LEN]) -> Zeroizing<[u8; KEY_LEN]> {
+        // As numbers, and both blocks before either is encrypted: a processor waits for bytes that it reads in other pieces
+        // than it has just written.
+        let [a, b, c, d, rest @ ..] = *prefix;
+        let prefix = u128::from(u32::from_le_bytes([a, b, c, d])) << 32
+            | u128::from(u64::from_le_bytes(rest)) << 64;
+        let k1 = u128::from_le_bytes(self.k1);
         let mut key = Zeroizing::new([0; KEY_LEN]);
-        for (counter, block) in (1..).zip(key.as_chunks_mut::<16>().0) {
-            block[..4].copy_from_slice(&[0, counter, b'X', 0]);
-            block[4..].copy_from_slice(prefix);
-            for (byte, k1) in block.iter_mut().zip(&self.k1) {
-                *byte ^= k1;
-            }
+        let blocks = key.as_chunks_mut::<16>().0;
+        for (counter, block) in (1..).zip(blocks.iter_mut()) {
+            let head = u128::from(u32::from_le_bytes([0, counter, b'X', 0]));
+            *block = (k1 ^ (prefix | head)).to_le_bytes();
+        }
+        for block in blocks {
             self.cipher.encrypt_block(block.into());
         }
         key
