@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use envelope::header::KeyId;
@@ -82,6 +82,8 @@ impl Counts {
 /// A data key, and what was done with it since that was last added up.
 pub struct Key {
     key_id: KeyId,
+    /// Itself, for the list of those that are to be added up.
+    this: Weak<Key>,
     sealed: Cell<u64>,
     opened: Cell<u64>,
     hashed: Cell<u64>,
@@ -155,7 +157,10 @@ pub fn missed(key_id: KeyId) {
 /// What counts for `key_id`. It is kept until that was added up, and nothing holds the key.
 fn of(key_id: KeyId) -> Rc<Key> {
     KEYS.with_borrow_mut(|keys| {
-        Rc::clone(keys.entry(key_id).or_insert_with(|| Rc::new(Key::new(key_id))))
+        Rc::clone(
+            keys.entry(key_id)
+                .or_insert_with(|| Rc::new_cyclic(|this| Key::new(key_id, this.clone()))),
+        )
     })
 }
 
@@ -195,9 +200,10 @@ pub fn kms_request<T, E>(key_id: KeyId, work: impl FnOnce() -> Result<T, E>) -> 
 }
 
 impl Key {
-    fn new(key_id: KeyId) -> Key {
+    fn new(key_id: KeyId, this: Weak<Key>) -> Key {
         Key {
             key_id,
+            this,
             sealed: Cell::new(0),
             opened: Cell::new(0),
             hashed: Cell::new(0),
@@ -272,10 +278,9 @@ impl Key {
         if self.is_pending.get() {
             return;
         }
-        // At the exit of a thread both may be gone.
-        let known = KEYS.try_with(|keys| keys.try_borrow().ok()?.get(&self.key_id).cloned());
-        if let Ok(Some(key)) = known {
+        if let Some(key) = self.this.upgrade() {
             self.is_pending.set(true);
+            // At the exit of a thread the list may be gone.
             let _ = PENDING.try_with(|pending| pending.borrow_mut().push(key));
             shared::something_is_new();
         }
@@ -302,13 +307,23 @@ pub(super) fn leave() {
 
 /// Calls `add` with those that are to be added up. Afterwards they no longer are.
 pub(super) fn each_pending(add: impl FnOnce(&[Rc<Key>])) {
-    let pending = PENDING.take();
+    let mut pending = PENDING.take();
     add(&pending);
-    for key in pending {
+    for key in pending.drain(..) {
         key.is_noted.set(false);
         key.is_pending.set(false);
         if key.held.get() == 0 {
-            KEYS.with_borrow_mut(|keys| keys.remove(&key.key_id));
+            KEYS.with_borrow_mut(|keys| {
+                if keys.get(&key.key_id).is_some_and(|known| Rc::ptr_eq(known, &key)) {
+                    keys.remove(&key.key_id);
+                }
+            });
         }
     }
+    // Its memory is for the next transaction.
+    PENDING.with_borrow_mut(|now| {
+        if now.is_empty() {
+            *now = pending;
+        }
+    });
 }
