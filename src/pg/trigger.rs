@@ -4,7 +4,7 @@ mod kept;
 mod row;
 mod values;
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -36,6 +36,9 @@ unsafe extern "C" {
     // nodes/bitmapset.h, without the guard of pgrx's bindings, which costs a row more than it does: raises nothing for a
     // number that is not negative.
     fn bms_is_member(number: c_int, set: *const pg_sys::Bitmapset) -> bool;
+    // executor/spi.h, as above: they look through a descriptor.
+    fn SPI_fnumber(descriptor: pg_sys::TupleDesc, name: *const c_char) -> c_int;
+    fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
 }
 
 /// The call of a trigger function.
@@ -122,11 +125,11 @@ impl<'a> TriggerCall<'a> {
         // SPI_ERROR_NOATTRIBUTE, or a negative number for a system column.
         unsafe {
             let descriptor = self.descriptor();
-            let number = pg_sys::SPI_fnumber(descriptor, name.as_ptr());
+            let number = SPI_fnumber(descriptor, name.as_ptr());
             if number <= 0 {
                 return None;
             }
-            Some((number as i16, pg_sys::SPI_gettypeid(descriptor, number)))
+            Some((number as i16, SPI_gettypeid(descriptor, number)))
         }
     }
 
