@@ -29,6 +29,17 @@ def write(results):
     (PLACE / "README.md").write_text("\n".join(text(results)) + "\n")
 
 
+def of_one_row(results):
+    if "one row" not in results:
+        return
+    builds = {{"now": "now", "before": "in an earlier build"}[name]: ns for name, ns in results["one row"]["ns"].items()}
+    yield from ("", "Each transaction draws 24 random bytes for the nonces of what it seals under a key. Nanoseconds that sealing 16 B "
+                "then adds:", "", f"| | {' | '.join(builds)} |", "|---|" + "--:|" * len(builds))
+    for name, work in (("seal", "to a value, a nonce drawn for each"), ("envelope_encrypt", "to a transaction, <code>envelope_encrypt</code>"),
+                       ("INSERT", "to a transaction of one <code>INSERT</code>, the trigger")):
+        yield f"| {work} | {' | '.join(f'{ns[name]:,.0f}' for ns in builds.values())} |"
+
+
 def of_search(results):
     if "search" in results:
         found = results["search"]
@@ -145,6 +156,7 @@ def text(results):
     copy, inserts = results["copy"], results["inserts"]
     yield f"| COPY, ms | {copy['bare']:,.0f} | {copy['sealed']:,.0f} | {copy['plpgsql']:,.0f} |"
     yield f"| INSERTs a second | {inserts['bare']:,.0f} | {inserts['sealed']:,.0f} | {inserts['plpgsql']:,.0f} |"
+    yield from of_one_row(results)
     storage = results["storage"]
     yield from ("", "20,000 values of 4 KiB into a sealed column: "
                 + ", ".join(f"{m['ms']:,.0f} ms and {m['MB']:,.0f} MB with `STORAGE {kind}`" for kind, m in storage.items())

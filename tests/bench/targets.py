@@ -15,6 +15,7 @@ def rows(results):
     found.append(reported("the same with a PL/pgSQL trigger of RETURN NEW", f"{inserts['plpgsql ratio']:.2f}"))
     found.append(reported("the same with the sealing trigger, of NULLs, which leave nothing to seal",
                           f"{inserts['NULL ratio']:.2f}"))
+    found += of_one_row(results["one row"]) if "one row" in results else []
     found += of_columns(results["columns"]) if "columns" in results else []
     found.append(at_least("speed of a parallel scan that opens, with two workers: with one", parallel["open 1"] / parallel["open 2"], 1.8))
     found.append(reported("the same: without workers", f"{parallel['open 0'] / parallel['open 2']:.2f}"))
@@ -84,6 +85,19 @@ def of_leases(result):
         pooled = build["pgbouncer"]
         yield reported(f"1,000 clients at once through PgBouncer, {name}: KMS requests, and ms until the last has its value",
                        f"{pooled['requests']} and {pooled['last ms']:,.0f}")
+
+
+def of_one_row(result):
+    now, ratio = result["ns"]["now"], result["ratio"]
+    for name, work in (("seal", "seal 16 B, a nonce drawn for each value"),
+                       ("envelope_encrypt", "time that <code>envelope_encrypt</code> of 16 B adds to a transaction"),
+                       ("INSERT", "time that the sealing trigger adds to a transaction that inserts one row")):
+        if not ratio:
+            yield reported(work, f"{now[name]:,.0f} ns")
+        elif name == "seal":
+            yield at_most(f"{work}: in the build before nonces were drawn without a system call", ratio[name], 0.5)
+        else:
+            yield reported(f"{work}: in that build", f"{ratio[name]:.2f}")
 
 
 def of_columns(result):
