@@ -54,7 +54,7 @@ mod tests {
         let flags = |smaps: &str| {
             let wanted = |flags: &&str| {
                 let has = |flag| flags.split_whitespace().any(|f| f == flag);
-                // Droppable are those of the C library's getrandom.
+                // Droppable is what random bytes are made with, by the C library or by us.
                 has("dd") && has("wf") && !has("dp")
             };
             smaps.lines().filter_map(|line| line.strip_prefix("VmFlags:")).filter(wanted).count()
