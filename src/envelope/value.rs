@@ -1,6 +1,6 @@
 //! Sealing and opening a value, from the caller's memory to the caller's memory.
 //!
-//! Nothing is allocated here for contexts up to 256 bytes, and nothing is copied.
+//! Nothing is allocated here for contexts up to 256 bytes.
 
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 

@@ -5,7 +5,7 @@
 //! before a nonce repeats with probability 2^-32, where AES-GCM alone allows 2^32.
 //!
 //! A derived key serves every nonce with the same first half. Deriving it and computing its schedule costs more than
-//! sealing a short value, so a [`DerivedKey`] is kept where values share it; it works with AWS-LC. What is sealed alone,
+//! sealing a short value, so a [`DerivedKey`] is kept where values share it; see `gcm`. What is sealed alone,
 //! the wraps, is done by RustCrypto's AES-GCM. Tests compare the two.
 
 use aes::Aes256Enc;
@@ -155,7 +155,7 @@ impl DerivedKey {
     /// # Errors
     /// [`TooLong`], also when there is no key; no plaintext is then in `ciphertext`.
     pub fn seal(
-        &self,
+        &mut self,
         iv: &[u8; IV_LEN],
         aad: &[u8],
         plaintext: &[u8],
@@ -171,7 +171,7 @@ impl DerivedKey {
     /// # Errors
     /// [`DoesNotOpen`], also when there is no key; `plaintext` then holds none.
     pub fn open(
-        &self,
+        &mut self,
         iv: &[u8; IV_LEN],
         aad: &[u8],
         ciphertext: &[u8],

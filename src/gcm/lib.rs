@@ -1,24 +1,28 @@
-//! AES-256-GCM (SP 800-38D) by AWS-LC, with the key schedule in the caller's memory.
+//! AES-256-GCM (SP 800-38D) with the key schedule in the caller's memory.
 //!
-//! A [`GcmKey`] holds its schedule itself: wherever the caller puts it (a page that is locked, left out of core dumps,
-//! zeroed on fork) is where the key is. Nothing is allocated for a value, and no value is copied: the cipher reads one
-//! buffer and writes another. All zeros are a valid `GcmKey` that has no key and refuses to work.
+//! A [`GcmKey`] holds its key and schedules itself: wherever the caller puts it (a page that is locked, left out of core
+//! dumps, zeroed on fork) is where the key is. Nothing is allocated for a value, and its plaintext is not kept. All zeros
+//! are a valid `GcmKey` that has no key and refuses to work.
 //!
-//! AWS-LC copies the key of the tag (GHASH), from which the cipher's key does not follow, to its stack frame for each
-//! value and leaves it there: within 1 KiB below the caller, who overwrites it when values have been dealt with.
+//! Two implementations share the work: [`short`] what fits into a few blocks, [`long`] (AWS-LC) the rest. Each schedule is
+//! computed when the first value asks for it. They give the same bytes.
 //!
-//! The only `unsafe` beneath the byte format, for the calls into AWS-LC.
+//! Both leave the key of the tag (GHASH), from which the cipher's key does not follow, on the stack: within 1 KiB below the
+//! caller, who overwrites it when values have been dealt with. What computing a schedule leaves there is overwritten here.
+//!
+//! The only `unsafe` beneath the byte format: the calls into AWS-LC, and memory that zeros make valid.
 
 #![deny(missing_docs)]
 
-use std::mem::MaybeUninit;
+mod long;
+mod short;
+
 use std::ptr;
 
-use aws_lc_sys::{
-    EVP_AEAD_CTX, EVP_AEAD_CTX_init, EVP_AEAD_CTX_open_gather, EVP_AEAD_CTX_seal_scatter,
-    EVP_aead_aes_256_gcm,
-};
 use zeroize::Zeroize;
+
+use crate::long::Long;
+use crate::short::{Short, fits};
 
 /// Length of a key, in bytes.
 pub const KEY_LEN: usize = 32;
@@ -27,10 +31,17 @@ pub const IV_LEN: usize = 12;
 /// Length of the tag, in bytes.
 pub const TAG_LEN: usize = 16;
 
+/// What computing a schedule may leave on the stack, in bytes.
+const STACK: usize = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
+
 /// An AES-256-GCM key ready for use, or none. Wiped on drop.
-// AWS-LC computes its schedule relative to this alignment, so that a move does not break it.
-#[repr(C, align(64))]
-pub struct GcmKey(EVP_AEAD_CTX);
+#[repr(C)]
+pub struct GcmKey {
+    long: Long,
+    short: Short,
+    key: [u8; KEY_LEN],
+    is_set: bool,
+}
 
 /// No key is set, the value is too long for the cipher, or, on opening, the tag is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,30 +50,19 @@ pub struct Refused;
 impl GcmKey {
     /// No key.
     pub fn unset() -> GcmKey {
-        // SAFETY: plain integers and a pointer, for which zeros are null.
-        GcmKey(unsafe { MaybeUninit::zeroed().assume_init() })
+        GcmKey { long: Long::none(), short: Short::none(), key: [0; KEY_LEN], is_set: false }
     }
 
-    /// Makes `key` ready, in place of what was there; it remains the caller's to wipe.
+    /// Takes `key`, in place of what was there; it remains the caller's to wipe.
     pub fn set(&mut self, key: &[u8; KEY_LEN]) {
         self.wipe();
-        // SAFETY: the context is zeroed and owns nothing elsewhere; AES-256-GCM keeps all of its state within it, reads
-        // 32 bytes of key, and leaves the context without an algorithm when it fails.
-        unsafe {
-            EVP_AEAD_CTX_init(
-                &mut self.0,
-                EVP_aead_aes_256_gcm(),
-                key.as_ptr(),
-                KEY_LEN,
-                TAG_LEN,
-                ptr::null_mut(),
-            );
-        }
+        self.key = *key;
+        self.is_set = true;
     }
 
     /// Whether there is a key.
     pub fn is_set(&self) -> bool {
-        !self.0.aead.is_null()
+        self.is_set
     }
 
     /// Encrypts `plaintext` to `ciphertext`, which is as long, and writes the tag over it and `aad`. An `iv` must never
@@ -72,37 +72,20 @@ impl GcmKey {
     /// [`Refused`]; what stands in `ciphertext` and `tag` is then no part of the plaintext.
     #[inline]
     pub fn seal(
-        &self,
+        &mut self,
         iv: &[u8; IV_LEN],
         aad: &[u8],
         plaintext: &[u8],
         ciphertext: &mut [u8],
         tag: &mut [u8; TAG_LEN],
     ) -> Result<(), Refused> {
-        if !self.is_set() || ciphertext.len() != plaintext.len() {
+        if ciphertext.len() != plaintext.len() {
             return Err(Refused);
         }
-        let mut tag_len = 0;
-        // SAFETY: the context was initialised; each pointer goes with the length of its slice, and input and output
-        // are different ones.
-        let done = unsafe {
-            EVP_AEAD_CTX_seal_scatter(
-                &self.0,
-                ciphertext.as_mut_ptr(),
-                tag.as_mut_ptr(),
-                &mut tag_len,
-                TAG_LEN,
-                iv.as_ptr(),
-                IV_LEN,
-                plaintext.as_ptr(),
-                plaintext.len(),
-                ptr::null(),
-                0,
-                aad.as_ptr(),
-                aad.len(),
-            )
-        };
-        if done == 1 && tag_len == TAG_LEN { Ok(()) } else { Err(Refused) }
+        if self.is_short(aad.len(), plaintext.len()) {
+            return self.short.seal(iv, aad, plaintext, ciphertext, tag);
+        }
+        self.prepared_long()?.seal(iv, aad, plaintext, ciphertext, tag)
     }
 
     /// Decrypts `ciphertext` to `plaintext`, which is as long, when the tag over it and `aad` is right. Tags are compared
@@ -112,32 +95,45 @@ impl GcmKey {
     /// [`Refused`]; `plaintext` then holds none.
     #[inline]
     pub fn open(
-        &self,
+        &mut self,
         iv: &[u8; IV_LEN],
         aad: &[u8],
         ciphertext: &[u8],
         tag: &[u8; TAG_LEN],
         plaintext: &mut [u8],
     ) -> Result<(), Refused> {
-        if !self.is_set() || ciphertext.len() != plaintext.len() {
+        if ciphertext.len() != plaintext.len() {
             return Err(Refused);
         }
-        // SAFETY: as in `seal`. When the tag is another AWS-LC zeroes what it has written.
-        let done = unsafe {
-            EVP_AEAD_CTX_open_gather(
-                &self.0,
-                plaintext.as_mut_ptr(),
-                iv.as_ptr(),
-                IV_LEN,
-                ciphertext.as_ptr(),
-                ciphertext.len(),
-                tag.as_ptr(),
-                TAG_LEN,
-                aad.as_ptr(),
-                aad.len(),
-            )
-        };
-        if done == 1 { Ok(()) } else { Err(Refused) }
+        if self.is_short(aad.len(), ciphertext.len()) {
+            return self.short.open(iv, aad, ciphertext, tag, plaintext);
+        }
+        self.prepared_long()?.open(iv, aad, ciphertext, tag, plaintext)
+    }
+
+    /// Whether a value is for [`Short`], which is then ready.
+    #[inline]
+    fn is_short(&mut self, aad: usize, len: usize) -> bool {
+        if !fits(aad, len) || !self.is_set {
+            return false;
+        }
+        if !self.short.is_settled() {
+            self.short.prepare(&self.key);
+            zeroize::zeroize_stack::<STACK>();
+        }
+        self.short.is_ready()
+    }
+
+    #[inline]
+    fn prepared_long(&mut self) -> Result<&Long, Refused> {
+        if !self.is_set {
+            return Err(Refused);
+        }
+        if !self.long.is_ready() {
+            self.long.prepare(&self.key);
+            zeroize::zeroize_stack::<STACK>();
+        }
+        Ok(&self.long)
     }
 
     /// Lets go of the key.
@@ -157,7 +153,10 @@ impl Drop for GcmKey {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
+
     use super::*;
+    use crate::short::LONGEST;
 
     fn set(byte: u8) -> GcmKey {
         let mut key = GcmKey::unset();
@@ -166,14 +165,19 @@ mod tests {
     }
 
     /// `len` bytes sealed under the key of sevens: ciphertext and tag.
-    fn sealed(key: &GcmKey, len: usize) -> Option<(Vec<u8>, [u8; TAG_LEN])> {
+    fn sealed(key: &mut GcmKey, len: usize) -> Option<(Vec<u8>, [u8; TAG_LEN])> {
         let plaintext: Vec<u8> = (0..len).map(|at| at as u8).collect();
         let (mut ciphertext, mut tag) = (vec![0xEE; len], [0xEE; TAG_LEN]);
         key.seal(&[1; IV_LEN], b"aad", &plaintext, &mut ciphertext, &mut tag).ok()?;
         Some((ciphertext, tag))
     }
 
-    fn opened(key: &GcmKey, aad: &[u8], ciphertext: &[u8], tag: &[u8; TAG_LEN]) -> (bool, Vec<u8>) {
+    fn opened(
+        key: &mut GcmKey,
+        aad: &[u8],
+        ciphertext: &[u8],
+        tag: &[u8; TAG_LEN],
+    ) -> (bool, Vec<u8>) {
         let mut plaintext = vec![0xEE; ciphertext.len()];
         let done = key.open(&[1; IV_LEN], aad, ciphertext, tag, &mut plaintext).is_ok();
         (done, plaintext)
@@ -182,18 +186,18 @@ mod tests {
     #[test]
     fn opens_what_it_sealed_and_nothing_else() {
         for len in [0, 1, 15, 16, 17, 255, 256, 4096, 65_537] {
-            let Some((mut ciphertext, tag)) = sealed(&set(7), len) else { unreachable!() };
+            let Some((mut ciphertext, tag)) = sealed(&mut set(7), len) else { unreachable!() };
             let plaintext: Vec<u8> = (0..len).map(|at| at as u8).collect();
-            assert_eq!(opened(&set(7), b"aad", &ciphertext, &tag), (true, plaintext));
-            assert_eq!(opened(&set(7), b"aae", &ciphertext, &tag), (false, vec![0; len]));
-            assert_eq!(opened(&set(8), b"aad", &ciphertext, &tag), (false, vec![0; len]));
+            assert_eq!(opened(&mut set(7), b"aad", &ciphertext, &tag), (true, plaintext));
+            assert_eq!(opened(&mut set(7), b"aae", &ciphertext, &tag), (false, vec![0; len]));
+            assert_eq!(opened(&mut set(8), b"aad", &ciphertext, &tag), (false, vec![0; len]));
             assert_eq!(
-                opened(&set(7), b"aad", &ciphertext, &tag.map(|b| b ^ 1)),
+                opened(&mut set(7), b"aad", &ciphertext, &tag.map(|b| b ^ 1)),
                 (false, vec![0; len])
             );
             if let Some(last) = ciphertext.last_mut() {
                 *last ^= 0x80;
-                assert_eq!(opened(&set(7), b"aad", &ciphertext, &tag), (false, vec![0; len]));
+                assert_eq!(opened(&mut set(7), b"aad", &ciphertext, &tag), (false, vec![0; len]));
             }
         }
     }
@@ -201,23 +205,23 @@ mod tests {
     /// As after a fork, when the page of a key reads as zeros.
     #[test]
     fn zeros_are_no_key() {
-        for key in [GcmKey::unset(), {
+        for mut key in [GcmKey::unset(), {
             let mut key = set(7);
             key.wipe();
             key
         }] {
             assert!(!key.is_set());
-            assert_eq!(sealed(&key, 16), None);
-            assert!(!opened(&key, b"aad", &[0; 16], &[0; TAG_LEN]).0);
+            assert_eq!(sealed(&mut key, 16), None);
+            assert!(!opened(&mut key, b"aad", &[0; 16], &[0; TAG_LEN]).0);
         }
     }
 
     #[test]
     fn a_moved_key_is_the_same_key() {
-        let here = set(7);
-        let expected = sealed(&here, 100);
+        let mut here = set(7);
+        let expected = sealed(&mut here, 100);
         let mut there = vec![Box::new((0u8, here))];
-        assert_eq!(there.pop().and_then(|moved| sealed(&moved.1, 100)), expected);
+        assert_eq!(there.pop().and_then(|mut moved| sealed(&mut moved.1, 100)), expected);
     }
 
     #[test]
@@ -241,5 +245,73 @@ mod tests {
             *place.as_ptr().cast()
         };
         assert_eq!(left, [0; size_of::<GcmKey>()]);
+    }
+
+    /// At every length around blocks and around where the one takes over from the other, with additional data as well.
+    #[test]
+    fn both_implementations_are_the_same_cipher() {
+        let (mut long, mut short) = (Long::none(), Short::none());
+        long.prepare(&[7; KEY_LEN]);
+        short.prepare(&[7; KEY_LEN]);
+        assert!(short.is_ready(), "the machine that tests this has instructions for AES");
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut compared = 0;
+        for (aad, len) in (0..=180).flat_map(|aad| (0..=LONGEST).map(move |len| (aad, len))) {
+            if !fits(aad, len) {
+                continue;
+            }
+            let (aad, plaintext, iv) = (&bytes[256 - aad..], &bytes[..len], &[aad as u8; IV_LEN]);
+            let (mut one, mut other) =
+                ((vec![0xEE; len], [0; TAG_LEN]), (vec![0xEE; len], [1; TAG_LEN]));
+            assert_eq!(short.seal(iv, aad, plaintext, &mut one.0, &mut one.1), Ok(()));
+            assert_eq!(long.seal(iv, aad, plaintext, &mut other.0, &mut other.1), Ok(()));
+            assert_eq!(one, other);
+            let mut opened = vec![0xEE; len];
+            assert_eq!(short.open(iv, aad, &one.0, &one.1, &mut opened), Ok(()));
+            assert_eq!(opened, plaintext);
+            compared += 1;
+        }
+        assert!(compared > 8_000);
+    }
+
+    #[test]
+    fn a_short_value_with_another_bit_does_not_open() {
+        let mut short = Short::none();
+        short.prepare(&[7; KEY_LEN]);
+        let (iv, aad) = ([1; IV_LEN], [2; 18]);
+        let (mut ciphertext, mut tag) = ([0; 20], [0; TAG_LEN]);
+        assert_eq!(short.seal(&iv, &aad, &[3; 20], &mut ciphertext, &mut tag), Ok(()));
+        for bit in 0..8 * (IV_LEN + 18 + 20 + TAG_LEN) {
+            let mut all = [&iv[..], &aad, &ciphertext, &tag].concat();
+            all[bit / 8] ^= 1 << (bit % 8);
+            let ([iv @ .., _], _) = all.as_chunks::<IV_LEN>() else { unreachable!() };
+            let (rest, plaintext) = (&all[IV_LEN..], &mut [0xEE; 20]);
+            let (aad, rest) = rest.split_at(18);
+            let (ciphertext, tag) = rest.split_at(20);
+            let Ok(tag) = tag.try_into() else { unreachable!() };
+            assert_eq!(short.open(&iv[0], aad, ciphertext, tag, plaintext), Err(Refused));
+            assert_eq!(plaintext, &[0; 20]);
+        }
+    }
+
+    #[test]
+    fn what_fits() {
+        assert!(fits(0, 0) && fits(0, LONGEST) && fits(112, LONGEST) && fits(176, 0));
+        assert!(
+            !fits(0, LONGEST + 1) && !fits(113, LONGEST) && !fits(177, 0) && !fits(usize::MAX, 1)
+        );
+    }
+
+    /// As on a processor without instructions for them: zeros are no key, and what is unfit is never asked.
+    #[test]
+    fn an_unfit_processor_is_served_by_the_other() {
+        let mut key = set(7);
+        key.short = Short::unfit();
+        assert_eq!(sealed(&mut key, 16), sealed(&mut set(7), 16));
+        assert!(key.long.is_ready());
+        assert_eq!(
+            Short::none().seal(&[0; IV_LEN], b"", &[1], &mut [0], &mut [0; TAG_LEN]),
+            Err(Refused)
+        );
     }
 }

@@ -9,4 +9,4 @@ if ! cargo +nightly --version >/dev/null 2>&1; then
 fi
 cd "$ROOT"
 # A target directory of its own: the flags would have everything else built anew.
-RUSTFLAGS=-Zsanitizer=address cargo +nightly test -p envelope --target "$triple" --target-dir "$TARGET/asan"
+RUSTFLAGS=-Zsanitizer=address cargo +nightly test -p envelope -p gcm --target "$triple" --target-dir "$TARGET/asan"
