@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A chroot of a Debian suite below MATRIX, with PostgreSQL of the majors named: chroot.sh SUITE MAJOR…
-# Mirror, options and proxies are those of this machine's own apt. A chroot that is there is brought up to date.
+# Mirror, options and proxies are those of this machine's own apt. A chroot that is there is brought up to date. Without a
+# major it is the bare system, whose apt works.
 here=$(dirname "$0")
 source "$here/env.sh"
 
@@ -53,5 +54,6 @@ install() {
         apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root install "$@"
 }
 "$here/enter.sh" "$suite" apt-get -q -o APT::Sandbox::User=root update
+[ $# != 0 ] || exit 0
 install "${packages[@]}"
 [ ${#unreleased[@]} = 0 ] || install --target-release experimental "${unreleased[@]}"

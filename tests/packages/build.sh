@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# One major's package (PG), built from a copy of the tracked files and looked at by lintian.
+source "$(dirname "$0")/../setup/env.sh"
+
+wanted=(debhelper dpkg-dev lintian postgresql-common)
+dpkg -s "${wanted[@]}" >/dev/null 2>&1 ||
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root install "${wanted[@]}" >/dev/null ||
+    die "missing: ${wanted[*]} (apt-get could not install them)"
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
+build=$TARGET/packages/build-$PG/pgrx-example-$version
+rm -rf "${build%/*}"
+mkdir -p "$build"
+cd "$ROOT"
+git -c safe.directory='*' ls-files -z | tar --null -T - -c | tar -x -C "$build"
+cd "$build"
+# The crates are compiled once for all majors that the same Rust builds.
+export CARGO_TARGET_DIR=$TARGET/packages/cargo-$(rustc --version | cut -d' ' -f2)
+export PG_SUPPORTED_VERSIONS=$PG
+SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -S Timestamp)
+export SOURCE_DATE_EPOCH
+pg_buildext updatecontrol
+# -d: Rust may have come by rustup, of which dpkg knows nothing.
+dpkg-buildpackage --no-sign --build=binary -d
+lintian --fail-on error,warning --suppress-tags bad-distribution-in-changes-file ../*.changes
+mv ../*.deb "$TARGET/packages/"
+rm -rf "${build%/*}"
