@@ -57,7 +57,7 @@ pub enum Outcome {
 /// A finding for every wrapped key, unwrapped past the cache and compared, and for every break; for
 /// the keyrings that the current role may manage, and all for superusers. One
 /// failure does not keep the next from being looked at. With `others` also how other nodes differ from this one: the
-/// servers of those names or, without names, the nodes of the distributed engine.
+/// servers of those names or, without names, the nodes of Citus.
 pub fn check_all(others: Option<Option<&[CString]>>) -> Result<Vec<Finding>> {
     settings::check_unplanted()?;
     let others = others.map(Others::new).transpose()?;

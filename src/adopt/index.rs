@@ -35,7 +35,7 @@ use self::wish::Named;
 use crate::audit::Action;
 use crate::catalog::rows::{self, DataKeyRow, IndexRow, KeysOf, PolicyRow, Purpose, State, Verb};
 use crate::catalog::write::{events, random_uuid};
-use crate::catalog::{self, shards, write};
+use crate::catalog::{self, citus, shards, write};
 use crate::error::{Error, IndexError, PolicyError, Result};
 use crate::kek;
 use crate::keyring;
@@ -129,7 +129,7 @@ pub fn add(wanted: &Wanted<'_>) -> Result<Vec<String>> {
 /// 0A000 on other nodes of a distributed table than the coordinator. Each would find classes of its own, and what asks by
 /// those of one node would miss rows of the others.
 fn require_coordinator(relation: pg_sys::Oid) -> Result<()> {
-    match shards::is_away_from_coordinator(relation)? {
+    match citus::is_away_from_coordinator(relation)? {
         true => Err(IndexError::ClassesElsewhere { table: display_name(relation) }.into()),
         false => Ok(()),
     }

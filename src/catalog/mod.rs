@@ -3,6 +3,7 @@
 
 mod arrival;
 pub mod checks;
+pub mod citus;
 mod invalidate;
 pub mod loading;
 mod refs;

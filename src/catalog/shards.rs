@@ -1,8 +1,5 @@
 //! Shards: the tables of this node that hold rows of a table which Citus has distributed. A shard is a part of its
 //! table as a partition is of its own.
-//!
-//! Citus is recognised by its catalog, as far as that stands in schema pg_catalog and belongs to an extension of that
-//! name: anybody can make tables that are called so elsewhere. Nothing of it is linked or called.
 
 use std::ffi::CStr;
 
@@ -10,11 +7,9 @@ use pgrx::pg_sys;
 use pgrx::spi::SpiHeapTupleData;
 
 use crate::catalog::scan::{self, Key};
-use crate::catalog::tables;
+use crate::catalog::{citus, tables};
 use crate::error::Result;
-use crate::pg::{attribute, client, extension, relation};
-
-const ENGINE: &CStr = c"citus";
+use crate::pg::{attribute, relation};
 
 /// What PostgreSQL takes of a name.
 const LONGEST_NAME: usize = pg_sys::NAMEDATALEN as usize - 1;
@@ -52,12 +47,12 @@ pub fn above(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
 pub fn table_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
     let Some(name) = relation::raw_name(relation) else { return Ok(None) };
     let Some((head, number)) = numbered(name.to_bytes()) else { return Ok(None) };
-    let Some(shards) = engines(c"pg_dist_shard") else { return Ok(None) };
+    let Some(shards) = citus::table(c"pg_dist_shard") else { return Ok(None) };
     let at = |column: &CStr| attribute::number(shards, column);
     let (Some(shard), Some(whole)) = (at(c"shardid"), at(c"logicalrelid")) else {
         return Ok(None);
     };
-    let index = relation::index_on(shards, SCHEMA, c"pg_dist_shard_shardid_index");
+    let index = relation::index_on(shards, citus::SCHEMA, c"pg_dist_shard_shardid_index");
     let index = index.filter(|index| attribute::number(*index, c"shardid") == Some(1));
     let index = index.unwrap_or(pg_sys::InvalidOid);
     let mut tables = Vec::new();
@@ -74,7 +69,7 @@ pub fn table_of(relation: pg_sys::Oid) -> Result<Option<pg_sys::Oid>> {
 
 /// The shards that stand on this node, each with the table that it is one of.
 pub fn all_here() -> Result<Vec<(pg_sys::Oid, pg_sys::Oid)>> {
-    if engines(c"pg_dist_shard").is_none() {
+    if citus::table(c"pg_dist_shard").is_none() {
         return Ok(Vec::new());
     }
     let sql = "SELECT c.oid, t.oid FROM pg_catalog.pg_dist_shard s JOIN pg_class t ON t.oid = s.logicalrelid
@@ -92,51 +87,6 @@ pub fn all_here() -> Result<Vec<(pg_sys::Oid, pg_sys::Oid)>> {
         }
     });
     outcome.map(|()| found)
-}
-
-/// The tables that the engine has distributed, those that it has put on all nodes and those of a schema among them.
-pub fn distributed() -> Result<Vec<pg_sys::Oid>> {
-    let Some(list) = engines(c"pg_dist_partition") else { return Ok(Vec::new()) };
-    let Some(column) = attribute::number(list, c"logicalrelid") else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    scan::all_of(list, |row| {
-        found.extend(row.oid(column));
-        Ok(true)
-    })?;
-    Ok(found)
-}
-
-/// Whether this session works for another node, as a part of what a client has asked that one for.
-pub fn works_for_another_node() -> bool {
-    client::application_begins_with(&ITS_APPLICATIONS) && engines(c"pg_dist_shard").is_some()
-}
-
-/// What the applications are called as which nodes talk to each other. Whoever takes such a name is refused what
-/// nodes are refused, and gets nothing for it.
-const ITS_APPLICATIONS: [&[u8]; 3] =
-    [b"citus_internal gpid=", b"citus_run_command gpid=", b"citus_rebalancer gpid="];
-
-/// Whether the engine is here, and knows of nodes.
-pub fn has_nodes() -> bool {
-    engines(c"pg_dist_node").is_some()
-}
-
-/// Whether the engine is here, and this node is its coordinator.
-pub fn is_coordinator() -> Result<bool> {
-    Ok(local_group()? == Some(0))
-}
-
-/// Whether `relation` is a table that the engine has distributed, and this node is not its coordinator.
-pub fn is_away_from_coordinator(relation: pg_sys::Oid) -> Result<bool> {
-    Ok(local_group()?.is_some_and(|group| group != 0) && tables::is_distributed(relation)?)
-}
-
-const SCHEMA: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::PG_CATALOG_NAMESPACE);
-
-/// The table of that name in the engine's catalog.
-fn engines(name: &CStr) -> Option<pg_sys::Oid> {
-    let table = relation::in_schema(SCHEMA, name)?;
-    extension::owns_relation(ENGINE, table).then_some(table)
 }
 
 /// `cust_102009` taken apart.
@@ -159,17 +109,6 @@ fn is_name_of_shard(head: &[u8], table: &[u8], length: usize) -> bool {
     let Some(kept) = head.len().checked_sub(HASH).filter(|_| is_cut) else { return false };
     let (kept, hash) = head.split_at(kept);
     table.starts_with(kept) && hash[0] == b'_' && hash[1..].iter().all(u8::is_ascii_hexdigit)
-}
-
-/// The group of nodes that this one is of; 0 is the coordinator's.
-fn local_group() -> Result<Option<i32>> {
-    let Some(groups) = engines(c"pg_dist_local_group") else { return Ok(None) };
-    let mut group = None;
-    scan::all_of(groups, |row| {
-        group = attribute::number(groups, c"groupid").and_then(|column| row.i32(column));
-        Ok(false)
-    })?;
-    Ok(group)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::owner::ActingAsOwner;
 use crate::pg::table_scan::Moment;
-use crate::pg::{encoding, extension, relation, spi};
+use crate::pg::{encoding, relation, spi};
 
 /// The tables and materialized views of this database, PostgreSQL's own and other sessions' temporary
 /// ones left out, that have a column of a type that holds sealed values.
@@ -117,17 +117,6 @@ pub fn with_keyrings() -> Result<Vec<pg_sys::Oid>> {
     )
 }
 
-/// Whether the rows of `relation` stand on other nodes: it is a table that Citus has distributed. Only
-/// the extension's own list counts; anybody can make a table of that name.
-pub fn is_distributed(relation: pg_sys::Oid) -> Result<bool> {
-    let list = relation::in_schema(pg_sys::PG_CATALOG_NAMESPACE.into(), c"pg_dist_partition");
-    if !list.is_some_and(|list| extension::owns_relation(c"citus", list)) {
-        return Ok(false);
-    }
-    let sql = "SELECT logicalrelid::oid FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1";
-    Ok(!rows_now(sql, &[relation.into()])?.is_empty())
-}
-
 /// The foreign tables of that server.
 pub fn at_server(server: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
     rows_now("SELECT ftrelid FROM pg_foreign_table WHERE ftserver = $1", &[server.into()])
@@ -195,7 +184,10 @@ pub fn count_rows(relation: pg_sys::Oid, moment: &Moment) -> Result<Option<u64>>
 
 /// The OIDs that a query gives, as it is now: not only as the calling statement sees it, which may have
 /// waited for locks since.
-fn rows_now(sql: impl Into<Vec<u8>>, args: &[DatumWithOid<'_>]) -> Result<Vec<pg_sys::Oid>> {
+pub(super) fn rows_now(
+    sql: impl Into<Vec<u8>>,
+    args: &[DatumWithOid<'_>],
+) -> Result<Vec<pg_sys::Oid>> {
     let _owner = ActingAsOwner::of_schema(schema()?).ok_or(Error::NotInstalled)?;
     spi::oids(sql, args).map_err(unread)
 }

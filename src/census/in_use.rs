@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::catalog::tables::{self, with_sealable_columns};
-use crate::catalog::{rows, shards, whole};
+use crate::catalog::{citus, rows, shards, whole};
 use crate::census::look;
 use crate::error::{Error, Place, Remedy, Result};
 use crate::keyring::users;
@@ -136,7 +136,7 @@ pub fn warn_of_unseen(keyring_ids: impl IntoIterator<Item = Uuid>) -> Result<()>
 pub fn warn_of_unseen_in(tops: &HashSet<pg_sys::Oid>) -> Result<()> {
     let mut unseen = Vec::new();
     for member in tables::in_lock_order(tops)? {
-        if tables::is_distributed(member)? {
+        if citus::is_distributed(member)? {
             unseen.push(display_name(member));
         }
     }

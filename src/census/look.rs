@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use envelope::header::{HEADER_LEN, peek_key_id};
 use pgrx::pg_sys;
 
-use crate::catalog::tables;
+use crate::catalog::{citus, tables};
 use crate::census::foreign;
 use crate::error::{Error, NoProof, Place, Result, Unseen};
 use crate::pg::column;
@@ -153,7 +153,7 @@ fn require_here(relation: pg_sys::Oid, columns: &[i16]) -> Result<()> {
         Unseen::Foreign(NoProof::NotLocked)
     } else if relation::is_other_sessions(relation) {
         Unseen::OtherSessions
-    } else if tables::is_distributed(relation)? {
+    } else if citus::is_distributed(relation)? {
         Unseen::Distributed
     } else {
         return Ok(());

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::audit::Action;
 use crate::catalog::rows::{self, DataKeyRow, Purpose, State, Verb};
 use crate::catalog::write::states;
-use crate::catalog::{self, shards, write};
+use crate::catalog::{self, citus, write};
 use crate::custody::{followed, orphans};
 use crate::error::{Error, Result};
 use crate::keyring;
@@ -55,10 +55,10 @@ pub fn on_first_use(table: &Table) -> Result<()> {
 /// 42704 where a first key would be one of this node's alone. Several nodes, or several sessions of one, may seal for
 /// one statement of a client's: each would make a key, or wait for another's transaction, which waits for its own.
 fn require_its_node(table: &Table) -> Result<()> {
-    if shards::works_for_another_node() {
+    if citus::works_for_another_node() {
         return Err(table.no_key_here("while this node works for another"));
     }
-    if shards::is_away_from_coordinator(table.root())? {
+    if citus::is_away_from_coordinator(table.root())? {
         return Err(table.no_key_here("by the way on another node than the coordinator"));
     }
     require_no_shard(table)

@@ -9,7 +9,7 @@ use super::compare::{Scope, compare};
 use super::difference::{Between, Difference, Kind};
 use super::state::NodeState;
 use super::{Answer, Fault, NO_EXTENSION, Nodes, own};
-use crate::catalog::shards;
+use crate::catalog::citus;
 use crate::error::{Result, literal};
 use crate::pg::relation;
 
@@ -84,7 +84,7 @@ fn sync_server(name: &str) -> String {
 
 /// The tables that are to be on all nodes; partitions go with their tables.
 fn distributed() -> Result<Vec<String>> {
-    let tables = shards::distributed()?.into_iter();
+    let tables = citus::distributed()?.into_iter();
     let whole = tables.filter(|table| relation::partition_root(*table) == *table);
     Ok(whole.map(relation::display_name).collect())
 }

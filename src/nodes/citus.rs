@@ -1,7 +1,7 @@
 //! Citus' nodes, asked by its own function as the current role: that connects, and can be cancelled. Citus is
 //! recognised as in [`crate::catalog::shards`].
 
-use crate::catalog::shards;
+use crate::catalog::citus;
 use crate::error::{Error, Result};
 use crate::nodes::literal::literal;
 use crate::nodes::{Answer, Fault};
@@ -23,7 +23,7 @@ impl Worker {
 
 /// The other nodes, if Citus is here.
 pub fn workers() -> Result<Option<Vec<Worker>>> {
-    if !shards::has_nodes() {
+    if !citus::has_nodes() {
         return Ok(None);
     }
     let sql = "SELECT pg_catalog.convert_to(

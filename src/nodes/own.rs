@@ -12,7 +12,7 @@ use super::state::{
     FORMAT, GrantState, IndexState, KeyState, KeyringState, NodeState, PolicyState, TableState,
 };
 use crate::catalog::rows::{self, DataKeyRow, IndexRow, Keyring, KeyringTable, PolicyRow, Verb};
-use crate::catalog::{self, shards, tables, whole};
+use crate::catalog::{self, citus, tables, whole};
 use crate::custody::followed;
 use crate::error::Result;
 use crate::keyring::{self, users};
@@ -79,7 +79,7 @@ impl Read {
             keks: by(whole::wraps_in_order()?),
             grants: by(whole::grants()?.into_iter().map(|(id, role, verb)| (id, (role, verb)))),
             origins: whole::followed_origins()?.into_iter().collect(),
-            distributed: shards::distributed()?.into_iter().collect(),
+            distributed: citus::distributed()?.into_iter().collect(),
             policies: by(rows::all_policies()?.into_iter().map(|policy| (policy.relation, policy))),
             indexes: by(rows::all_indexes()?.into_iter().map(|index| (index.relation, index))),
             is_subscribed: tables::keys_are_subscribed()?,

@@ -50,7 +50,7 @@ fn envelope_check_nodes(
     Ok(TableIterator::new(rows(asks.then_some(servers.as_deref()))?))
 }
 
-/// `others`: ask other nodes, the servers of those names or, without names, those of the distributed engine.
+/// `others`: ask other nodes, the servers of those names or, without names, those of Citus.
 pub(super) fn rows(others: Option<Option<&[CString]>>) -> Result<Vec<Row>> {
     keyring::begin_statement(None);
     let row = |finding: Finding| {

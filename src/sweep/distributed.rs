@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::catalog::tables;
+use crate::catalog::citus;
 use crate::catalog::write::reencryption::Work;
 use crate::error::{Error, Result, literal};
 use crate::keyring::table::Table;
@@ -30,7 +30,7 @@ pub fn refused(work: Work, table: &Table, whole: pg_sys::Oid, column: &CStr) -> 
 
 /// An error when `relation` is distributed: nothing of its `column` could be verified here.
 pub fn require_here(relation: pg_sys::Oid, column: &CStr) -> Result<()> {
-    if !tables::is_distributed(relation)? {
+    if !citus::is_distributed(relation)? {
         return Ok(());
     }
     let column = as_argument(&encoding::to_string(column.to_bytes()));

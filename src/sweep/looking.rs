@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::catalog::tables;
+use crate::catalog::citus;
 use crate::error::{Error, Passed, Result};
 use crate::keyring::table;
 use crate::pg::local_settings::{ALL_ROWS, CATALOG_PATH, LocalSettings};
@@ -78,7 +78,7 @@ pub fn lock_shard(relation: pg_sys::Oid) -> Result<bool> {
 /// node does not know of the index.
 pub fn left_on_nodes(relation: pg_sys::Oid, index_column: &CStr) -> Result<bool> {
     LOOKED.take();
-    if !tables::is_distributed(relation)? {
+    if !citus::is_distributed(relation)? {
         return Ok(false);
     }
     let table = table::to_change(relation)?;

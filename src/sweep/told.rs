@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::catalog::tables;
+use crate::catalog::citus;
 use crate::catalog::write::reencryption::{self, Subject, Work};
 use crate::error::{Error, Passed, Result};
 use crate::keyring::table;
@@ -17,7 +17,7 @@ use crate::sweep::{distributed, indexing};
 /// Tells which values of `column` were left alone in `relation`, by a WARNING; when it is to be `strict`, by an
 /// error. Whether none was.
 pub fn tell_passed(work: Work, relation: pg_sys::Oid, column: &CStr, strict: bool) -> Result<bool> {
-    if tables::is_distributed(relation)? {
+    if citus::is_distributed(relation)? {
         let table = table::get(relation)?;
         return Err(distributed::refused(work, &table, relation, column));
     }

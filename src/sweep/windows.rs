@@ -11,7 +11,7 @@ use std::ops::Range;
 use envelope::header::KeyId;
 use pgrx::pg_sys;
 
-use crate::catalog::tables;
+use crate::catalog::citus;
 use crate::catalog::write::reencryption::{self, Job, Subject, Work};
 use crate::census::columns;
 use crate::error::{Error, Result};
@@ -82,7 +82,7 @@ pub fn next_window(call: Call<'_>) -> Result<Option<Window>> {
         return Err(Error::BadArgument("batch_size must be at least 1".into()));
     }
     for whole in call.within.into_iter().chain([relation]) {
-        if tables::is_distributed(whole)? {
+        if citus::is_distributed(whole)? {
             return Err(distributed::refused(work, &table, whole, call.column));
         }
     }

@@ -2,8 +2,8 @@
 
 use pgrx::pg_sys;
 
+use crate::catalog::citus;
 use crate::catalog::rows::PolicyRow;
-use crate::catalog::tables;
 use crate::error::{Error, Result};
 use crate::pg::local_settings::{ALL_ROWS, LocalSettings};
 use crate::pg::quote::Sql;
@@ -83,7 +83,7 @@ fn query(policy: &PolicyRow, percent: f64) -> Result<Sql> {
         String::new()
     };
     // What a row of a distributed table says is its table's number on another node.
-    let of_row = match tables::is_distributed(policy.relation)? {
+    let of_row = match citus::is_distributed(policy.relation)? {
         true => format!("{}::pg_catalog.oid", policy.relation.to_u32()),
         false => "tableoid".into(),
     };

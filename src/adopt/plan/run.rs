@@ -12,7 +12,7 @@ use super::text::{as_one, literal};
 use super::wish::{Form, ValueType as Wanted, Wish, no_column};
 use super::{back, in_place, indexes, obstacles, online, read, triggers};
 use crate::adopt::index;
-use crate::catalog::tables;
+use crate::catalog::citus;
 use crate::error::{Error, PolicyError, Result};
 use crate::keyring::table;
 use crate::life;
@@ -195,7 +195,7 @@ fn require_nothing_lost(facts: &Facts, column: &str, to: pg_sys::Oid) -> Result<
 
 /// 0A000 for a distributed table. What seals its values works on other nodes, which need the key and the policy first.
 fn require_here(relation: pg_sys::Oid) -> Result<()> {
-    if !tables::is_distributed(relation)? {
+    if !citus::is_distributed(relation)? {
         return Ok(());
     }
     Err(PolicyError::Distributed { table: relation::display_name(relation) }.into())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
 
-use crate::catalog::{shards, tables};
+use crate::catalog::{citus, shards, tables};
 use crate::error::{Error, Result};
 use crate::keyring::table;
 use crate::nodes::sync::Wish;
@@ -14,7 +14,7 @@ use crate::pg::relation;
 /// has. Of those that were not named, the ones whose keys the current role manages.
 pub fn to_bring(wish: &Wish) -> Result<Vec<pg_sys::Oid>> {
     let of_citus = wish.servers.is_none();
-    if of_citus && !shards::is_coordinator()? {
+    if of_citus && !citus::is_coordinator()? {
         return Err(Error::NotCoordinator);
     }
     let mut found = BTreeMap::new();
@@ -28,7 +28,7 @@ pub fn to_bring(wish: &Wish) -> Result<Vec<pg_sys::Oid>> {
         }
         None => {
             for root in tables::with_keyrings()? {
-                let is_there = !of_citus || tables::is_distributed(root)?;
+                let is_there = !of_citus || citus::is_distributed(root)?;
                 if is_there && table::get(root)?.require_manage_right().is_ok() {
                     found.insert(relation::qualified_name(root), root);
                 }
