@@ -14,6 +14,35 @@ use crate::pg::varlena::{Varlena, VarlenaBuf, palloc};
 
 pub use numbers::{Numbers, of_numbers};
 
+/// How text is stored.
+const TEXT: Storage = Storage { len: -1, by_value: false, align: b'i' as std::ffi::c_char };
+
+/// Makes a type that has `of(datum)` one of arguments, of functions declared with that SQL type.
+macro_rules! argument {
+    ($kind:ident, $sql:literal, $empty:expr) => {
+        impl FromDatum for $kind {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                _typoid: pg_sys::Oid,
+            ) -> Option<Self> {
+                // SAFETY: pgrx passes the datum of an argument of that type.
+                (!is_null).then(|| unsafe { $kind::of(datum) })
+            }
+        }
+
+        // SAFETY: a non-null argument of a function declared with that type is one.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $kind {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: as above.
+                unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or($empty)
+            }
+        }
+
+        pgrx::impl_sql_translatable!($kind, $sql);
+    };
+}
+
 /// A `text[]` argument in UTF-8.
 pub enum TextArray {
     /// Its elements, `None` for a NULL among them.
@@ -27,107 +56,55 @@ pub enum TextArray {
 /// Bytes of the whole array.
 const LONGEST: usize = 1 << 20;
 /// Elements of it.
-const MOST: i32 = 1 << 18;
+const MOST: usize = 1 << 18;
 
-impl FromDatum for TextArray {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        if is_null {
-            return None;
-        }
-        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: pgrx passes the datum of a text[] argument; text is a varlena of alignment int.
-        // PostgreSQL fills in two arrays of `count` elements.
+impl TextArray {
+    /// # Safety
+    /// `datum` is a non-null text[].
+    unsafe fn of(datum: pg_sys::Datum) -> TextArray {
+        // SAFETY: by contract; elements that are not NULL are text.
         unsafe {
             if pg_sys::toast_raw_datum_size(datum) > LONGEST {
-                return Some(TextArray::TooLong);
+                return TextArray::TooLong;
             }
-            pg_sys::deconstruct_array(
-                pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast(),
-                pg_sys::TEXTOID,
-                -1,
-                false,
-                b'i' as std::ffi::c_char,
-                &mut elements,
-                &mut nulls,
-                &mut count,
-            );
+            let array = TakenApart::of(datum, pg_sys::TEXTOID, TEXT);
             // A NULL takes one bit.
-            if count > MOST {
-                return Some(TextArray::TooLong);
+            if array.values.len() > MOST {
+                return TextArray::TooLong;
             }
-            let text = |i| {
-                (!*nulls.add(i))
-                    .then(|| encoding::to_exact_string(&Varlena::from_datum(*elements.add(i))))
+            let text = |element: Option<pg_sys::Datum>| {
+                element
+                    .map(|element| encoding::to_exact_string(&Varlena::from_datum(element)))
                     .transpose()
             };
-            let texts = (0..count as usize).map(text).collect::<Result<_, _>>();
-            Some(texts.map_or_else(TextArray::NotUtf8, TextArray::Elements))
+            let texts = array.elements().map(text).collect::<Result<_, _>>();
+            texts.map_or_else(TextArray::NotUtf8, TextArray::Elements)
         }
     }
 }
 
-// SAFETY: a non-null argument of a function declared with text[] is one.
-unsafe impl<'fcx> ArgAbi<'fcx> for TextArray {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        match unsafe { arg.unbox_arg_using_from_datum() } {
-            Some(array) => array,
-            None => TextArray::Elements(Vec::new()),
-        }
-    }
-}
-
-pgrx::impl_sql_translatable!(TextArray, "text[]");
+argument!(TextArray, "text[]", TextArray::Elements(Vec::new()));
 
 /// The elements of a `text[]` argument as they stand there, in the server's encoding: nothing is copied.
-pub struct RawTexts<'a> {
-    elements: &'a [pg_sys::Datum],
-    nulls: &'a [bool],
-}
+pub struct RawTexts<'a>(TakenApart<'a>);
 
 impl<'a> RawTexts<'a> {
     /// # Safety
     /// `datum` is a non-null text[] that outlives `'a`, as the current memory context does.
     pub unsafe fn of(datum: pg_sys::Datum) -> RawTexts<'a> {
-        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: by contract; as in `TextArray`.
-        unsafe {
-            pg_sys::deconstruct_array(
-                pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast(),
-                pg_sys::TEXTOID,
-                -1,
-                false,
-                b'i' as std::ffi::c_char,
-                &mut elements,
-                &mut nulls,
-                &mut count,
-            );
-            if count <= 0 {
-                return RawTexts { elements: &[], nulls: &[] };
-            }
-            RawTexts {
-                elements: std::slice::from_raw_parts(elements, count as usize),
-                nulls: std::slice::from_raw_parts(nulls, count as usize),
-            }
-        }
+        // SAFETY: by contract.
+        RawTexts(unsafe { TakenApart::of(datum, pg_sys::TEXTOID, TEXT) })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.elements.len()
+        self.0.values.len()
     }
 
     /// Each of them, `None` for NULL.
     pub fn iter(&self) -> impl Iterator<Item = Option<Varlena<'a>>> {
         // SAFETY: elements that are not NULL are text, and outlive `'a`.
-        self.elements
-            .iter()
-            .zip(self.nulls)
-            .map(|(element, is_null)| (!is_null).then(|| unsafe { Varlena::from_datum(*element) }))
+        self.0.elements().map(|element| element.map(|text| unsafe { Varlena::from_datum(text) }))
     }
 }
 
@@ -140,55 +117,26 @@ pub enum NameArray {
 }
 
 /// As many as a table may have columns, by far.
-const MOST_NAMES: i32 = 2000;
+const MOST_NAMES: usize = 2000;
 
-impl FromDatum for NameArray {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        if is_null {
-            return None;
+impl NameArray {
+    /// # Safety
+    /// `datum` is a non-null name[].
+    unsafe fn of(datum: pg_sys::Datum) -> NameArray {
+        let len = pg_sys::NAMEDATALEN as i16;
+        let storage = Storage { len, by_value: false, align: b'c' as std::ffi::c_char };
+        // SAFETY: by contract.
+        let array = unsafe { TakenApart::of(datum, pg_sys::NAMEOID, storage) };
+        if array.values.len() > MOST_NAMES {
+            return NameArray::TooLong;
         }
-        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: pgrx passes the datum of a name[] argument; a name is a NUL-terminated string in 64 bytes.
-        // PostgreSQL fills in two arrays of `count` elements.
-        unsafe {
-            pg_sys::deconstruct_array(
-                pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast(),
-                pg_sys::NAMEOID,
-                pg_sys::NAMEDATALEN as std::ffi::c_int,
-                false,
-                b'c' as std::ffi::c_char,
-                &mut elements,
-                &mut nulls,
-                &mut count,
-            );
-            if count > MOST_NAMES {
-                return Some(NameArray::TooLong);
-            }
-            let name = |i| {
-                (!*nulls.add(i))
-                    .then(|| CStr::from_ptr((*elements.add(i)).cast_mut_ptr()).to_owned())
-            };
-            Some(NameArray::Elements((0..count as usize).map(name).collect()))
-        }
+        // SAFETY: a name is a NUL-terminated string in 64 bytes.
+        let name = |name: pg_sys::Datum| unsafe { CStr::from_ptr(name.cast_mut_ptr()) }.to_owned();
+        NameArray::Elements(array.elements().map(|element| element.map(name)).collect())
     }
 }
 
-// SAFETY: a non-null argument of a function declared with name[] is one.
-unsafe impl<'fcx> ArgAbi<'fcx> for NameArray {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        match unsafe { arg.unbox_arg_using_from_datum() } {
-            Some(array) => array,
-            None => NameArray::Elements(Vec::new()),
-        }
-    }
-}
-
-pgrx::impl_sql_translatable!(NameArray, "name[]");
+argument!(NameArray, "name[]", NameArray::Elements(Vec::new()));
 
 /// A `regclass[]` argument.
 pub struct RelationArray(
@@ -196,32 +144,19 @@ pub struct RelationArray(
     pub Vec<Option<pg_sys::Oid>>,
 );
 
-impl FromDatum for RelationArray {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _typoid: pg_sys::Oid,
-    ) -> Option<Self> {
-        if is_null {
-            return None;
-        }
+impl RelationArray {
+    /// # Safety
+    /// `datum` is a non-null regclass[].
+    unsafe fn of(datum: pg_sys::Datum) -> RelationArray {
         let storage = Storage { len: 4, by_value: true, align: b'i' as std::ffi::c_char };
-        // SAFETY: pgrx passes the datum of a regclass[] argument, which is stored as oid is.
+        // SAFETY: by contract; a regclass is stored as an oid is.
         let array = unsafe { TakenApart::of(datum, pg_sys::REGCLASSOID, storage) };
         let oid = |datum: pg_sys::Datum| pg_sys::Oid::from(datum.value() as u32);
-        Some(RelationArray(array.elements().map(|element| element.map(oid)).collect()))
+        RelationArray(array.elements().map(|element| element.map(oid)).collect())
     }
 }
 
-// SAFETY: a non-null argument of a function declared with regclass[] is one.
-unsafe impl<'fcx> ArgAbi<'fcx> for RelationArray {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(RelationArray(Vec::new()))
-    }
-}
-
-pgrx::impl_sql_translatable!(RelationArray, "regclass[]");
+argument!(RelationArray, "regclass[]", RelationArray(Vec::new()));
 
 /// An array taken apart, in the memory context that was current.
 pub struct TakenApart<'a> {
@@ -274,7 +209,7 @@ impl<'a> TakenApart<'a> {
     }
 
     /// All elements, `None` for NULL.
-    pub fn elements(&self) -> impl Iterator<Item = Option<pg_sys::Datum>> {
+    pub fn elements(&self) -> impl Iterator<Item = Option<pg_sys::Datum>> + use<'a> {
         self.values.iter().zip(self.is_null).map(|(value, is_null)| (!is_null).then_some(*value))
     }
 }
