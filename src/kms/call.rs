@@ -47,7 +47,7 @@ impl Drop for Counted {
     }
 }
 
-#[cfg(feature = "_network")]
+#[cfg(any(feature = "kms-aws", feature = "kms-vault", feature = "kms-kmip"))]
 mod network {
     use std::future::Future;
 
@@ -78,7 +78,7 @@ mod network {
     }
 }
 
-#[cfg(feature = "_network")]
+#[cfg(any(feature = "kms-aws", feature = "kms-vault", feature = "kms-kmip"))]
 pub(super) use network::call;
 #[cfg(any(feature = "kms-aws", feature = "kms-vault"))]
 pub(super) use network::within;

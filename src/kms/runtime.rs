@@ -44,6 +44,7 @@ pub enum RuntimeError {
 ///
 /// # Errors
 /// [`RuntimeError`]; the next call starts afresh.
+#[cfg(any(feature = "kms-aws", feature = "kms-vault", feature = "kms-kmip"))]
 pub fn block_on<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, RuntimeError> {
@@ -51,10 +52,10 @@ pub fn block_on<T: Send + 'static>(
     block_on_waiting(future, crate::pg::wait::until_readable)
 }
 
-/// As [`block_on`], for what comes from another node and not from a KMS.
+/// As `block_on`, for what comes from another node and not from a KMS.
 ///
 /// # Errors
-/// As [`block_on`].
+/// As `block_on`.
 #[cfg(feature = "nodes")]
 pub fn block_on_node<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
