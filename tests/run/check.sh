@@ -5,6 +5,7 @@ source "$(dirname "$0")/../setup/env.sh"
 cd "$ROOT"
 cargo fmt --all --check
 /usr/bin/python3 tests/run/wings.py
+/usr/bin/python3 tests/run/releases.py
 # shellcheck disable=SC2046 # file names of this repository: no spaces
 "$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests .ci -name '*.sh') .ci/run
 pg=$(major)
