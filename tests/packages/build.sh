@@ -15,7 +15,8 @@ cd "$ROOT"
 git -c safe.directory='*' ls-files -z | tar --null -T - -c | tar -x -C "$build"
 cd "$build"
 # The crates are compiled once for all majors that the same Rust builds.
-export CARGO_TARGET_DIR=$TARGET/packages/cargo-$(rustc --version | cut -d' ' -f2)
+CARGO_TARGET_DIR=$TARGET/packages/cargo-$(rustc --version | cut -d' ' -f2)
+export CARGO_TARGET_DIR
 export PG_SUPPORTED_VERSIONS=$PG
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -S Timestamp)
 export SOURCE_DATE_EPOCH
