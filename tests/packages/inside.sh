@@ -8,7 +8,7 @@ apt=(apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root)
 bin=/usr/lib/postgresql/$pg/bin
 data=/var/lib/postgresql/try
 
-as_postgres() { runuser -u postgres -- "$@"; }
+as_postgres() { (cd / && runuser -u postgres -- "$@"); }
 server() { as_postgres "$bin/pg_ctl" -D $data -w -s -l $data/log "$@"; }
 run() { as_postgres psql -XAtq -F ' ' -v ON_ERROR_STOP=1 "$@"; }
 fail() {
