@@ -12,7 +12,7 @@ FEATURES ?= kms-aws kms-vault nodes
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check deb deb-test site site-look readers evidence rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -66,6 +66,9 @@ site: ## the documentation as a site, in target/site (its links are checked)
 
 site-look: ## the site in Chromium, wide and narrow, light and dark, by axe-core (PAGES= some of them)
 	@tests/run/site-look.sh $(PAGES)
+
+mutants: rust-check ## mutations of the pure crates, into target/mutants.out (hours; it goes on where it stopped)
+	@tests/run/mutants.sh
 
 readers: ## the readers of interop/ as packages, in target/readers
 	@tests/run/readers.sh
