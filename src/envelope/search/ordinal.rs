@@ -126,6 +126,18 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_outside_of_numerics() {
+        let outside = |form: &str| match of_form(Ordered::Numeric(2), false, form.as_bytes()) {
+            Ok(Place::Outside(outside)) => Some(outside),
+            _ => None,
+        };
+        assert_eq!(outside("-Infinity"), Some(Outside::Before));
+        assert_eq!(outside("Infinity"), Some(Outside::After));
+        assert_eq!(outside("NaN"), Some(Outside::NaN));
+        assert_eq!(outside("infinity"), None);
+    }
+
+    #[test]
     fn numerics() {
         let numeric = |scale, form| at(Ordered::Numeric(scale), form);
         assert_eq!(numeric(2, "1.5"), Some(150));

@@ -512,6 +512,65 @@ fn a_frequent_value_has_several_classes() {
 }
 
 #[test]
+fn a_sample_is_counted_by_intervals() {
+    let (ten, sample) = set(&(0..100).collect::<Vec<_>>(), 10);
+    assert_eq!((sample.len(), sample.is_empty()), (100, false));
+    assert_eq!(sample.counts(&ten), [10; 10]);
+    let (_, none) = set(&[], 10);
+    assert_eq!((none.len(), none.is_empty()), (0, true));
+    assert_eq!(none.counts(&ten), [0; 10]);
+}
+
+#[test]
+fn a_split_gives_its_interval_new_classes() {
+    let (mut ten, mut sample) = set(&(0..100).collect::<Vec<_>>(), 10);
+    assert_eq!(ten.count(), 10);
+    // There is no such interval; one class would be all.
+    assert!(!ten.split(10, &mut sample, 2));
+    assert!(!ten.split(3, &mut sample, 1));
+    assert!(!ten.is_settling());
+    for (at, classes) in [(3, [10, 11]), (0, [12, 13]), (11, [14, 15])] {
+        assert!(ten.split(at, &mut sample, 2));
+        let found: Vec<_> = ten.intervals().skip(at).take(2).flatten().copied().collect();
+        assert_eq!(found, classes);
+    }
+    assert_eq!((ten.count(), ten.intervals().count()), (13, 13));
+    assert_eq!(sample.counts(&ten), [5, 5, 10, 10, 5, 5, 10, 10, 10, 10, 10, 5, 5]);
+    let found = [29, 30, 34, 35, 39, 40].map(|number| classes_of(&ten, number));
+    let expected: [&[u32]; 6] = [&[2], &[3, 10], &[3, 10], &[3, 11], &[3, 11], &[4]];
+    assert_eq!(found, expected.map(|classes| classes.iter().copied().collect()));
+}
+
+/// Equality of what is ordered is a range of one; whatever else is asked of it has no answer, and of bytes neither.
+#[test]
+fn equality_of_what_is_no_text() {
+    let ask = |text: &str, op, value: Value<'_>| {
+        let mut all = Vec::new();
+        query(&rule(text), op, value, None, &mut Scratch::new(), &mut |payload| {
+            all.push(payload.to_vec());
+        })
+        .map(|()| all)
+    };
+    let between = |text: &str, end| {
+        let mut all = Vec::new();
+        range(&rule(text), end, end, None, &mut |payload| all.push(payload.to_vec())).map(|()| all)
+    };
+    let ordinal = ordinal::of_number(20_000);
+    let day = ask("days date/1", Op::Equal, Value::Ordinal(ordinal));
+    assert_eq!(day, between("days date/1", End::At(ordinal)));
+    assert_eq!(day.map(|all| all.len()), Ok(1));
+    let after = ask("days date/1", Op::Equal, Value::Outside(Outside::After));
+    assert_eq!(after, between("days date/1", End::Outside(Outside::After)));
+    assert_eq!(after.map(|all| all.len()), Ok(1));
+    assert_eq!(ask("exact/1", Op::Equal, Value::Bytes(b"ab")), Ok(vec![b"ab".to_vec()]));
+    for value in [Value::Ordinal(ordinal), Value::Outside(Outside::After)] {
+        assert_eq!(ask("days date/1", Op::Prefix, value), Err(Refused::NoAnswer));
+    }
+    assert_eq!(ask("exact/1", Op::Prefix, Value::Bytes(b"ab")), Err(Refused::NoAnswer));
+    assert_eq!(ask("days date/1", Op::Equal, Value::Text("ab")), Err(Refused::NoForm));
+}
+
+#[test]
 fn no_other_text_of_a_boundary_set() {
     let right = r#"{"set":1,"bounds":["1","5"],"classes":[[0],[1,2],[3]]}"#;
     let split = r#"{"set":1,"bounds":["1"],"classes":[[1],[2]],"former":[[0],[0]]}"#;
