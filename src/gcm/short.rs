@@ -1,4 +1,4 @@
-//! AES-256-GCM of short values, from RustCrypto's AES and GHASH: half of the instructions that AWS-LC takes for them.
+//! AES-256-GCM of short values, from RustCrypto's AES and POLYVAL: half of the instructions that AWS-LC takes for them.
 //!
 //! Where nothing is long, most of what a cipher does is to get going. Here all blocks of a value are laid out at once:
 //! the additional data, the ciphertext and the lengths, each filled up with zeros (SP 800-38D section 7.1). So the hash is
@@ -12,8 +12,9 @@ use std::mem::MaybeUninit;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes256Enc, Block};
 use ctutils::CtEq;
-use ghash::GHash;
-use ghash::universal_hash::UniversalHash;
+use polyval::Polyval;
+use polyval::hazmat::FieldElement;
+use polyval::universal_hash::UniversalHash;
 use zeroize::Zeroize;
 
 use crate::{IV_LEN, KEY_LEN, Refused, TAG_LEN};
@@ -45,14 +46,18 @@ enum State {
 
 struct Parts {
     cipher: Aes256Enc,
-    hash: GHash,
+    hash: Polyval,
 }
 
 /// The counters from 1 on, encrypted: what masks the tag, and what covers the value. Wiped on drop.
 struct KeyStream([[u8; BLOCK]; 1 + VALUE_BLOCKS]);
 
-/// Blocks one behind the other.
-type Laid = [[u8; BLOCK]; BLOCKS];
+/// What the tag is over, in blocks one behind the other, each with its bytes reversed: so POLYVAL reads them, which is
+/// GHASH in the other order of bits (RFC 8452 appendix A).
+struct Laid {
+    blocks: [[u8; BLOCK]; BLOCKS],
+    used: usize,
+}
 
 /// Whether `len` bytes with `aad` bytes beside them fit.
 #[inline]
@@ -94,9 +99,10 @@ impl Short {
             return;
         }
         let cipher = Aes256Enc::new(key.into());
-        let mut hash_key = ghash::Key::default();
+        let mut hash_key = Block::default();
         cipher.encrypt_block(&mut hash_key);
-        self.parts.write(Parts { cipher, hash: GHash::new(&hash_key) });
+        let hash_key = FieldElement::from(hash_key).reverse().mulx();
+        self.parts.write(Parts { cipher, hash: Polyval::new(&hash_key.into()) });
         self.state = State::Ready;
     }
 
@@ -111,21 +117,22 @@ impl Short {
         tag: &mut [u8; TAG_LEN],
     ) -> Result<(), Refused> {
         let parts = self.parts().ok_or(Refused)?;
-        let (value, len) = (aad.len().div_ceil(BLOCK), plaintext.len());
-        let mut laid: Laid = [[0; BLOCK]; BLOCKS];
-        laid.as_flattened_mut()[value * BLOCK..][..len].copy_from_slice(plaintext);
-        let key_stream = parts.key_stream(iv, len);
-        for (block, stream) in laid[value..].iter_mut().zip(key_stream.of_value(len)) {
-            *block = xor(block, stream);
+        let mut key_stream = KeyStream::none();
+        parts.fill(&mut key_stream, iv, plaintext.len());
+        let mut laid = Laid::of(aad);
+        let (whole, rest) = plaintext.as_chunks();
+        let (to, to_rest) = ciphertext.as_chunks_mut();
+        let mut streams = key_stream.of_value(plaintext.len()).iter();
+        for ((block, to), stream) in whole.iter().zip(to).zip(&mut streams) {
+            *to = xor(block, stream);
+            laid.push(to);
         }
-        ciphertext.copy_from_slice(&laid.as_flattened()[value * BLOCK..][..len]);
-        if !len.is_multiple_of(BLOCK) {
-            // What the stream wrote behind the value.
-            let last = &mut laid[value + len / BLOCK];
-            let kept = u128::MAX >> (8 * (BLOCK - len % BLOCK));
-            *last = (u128::from_le_bytes(*last) & kept).to_le_bytes();
+        if let Some(stream) = streams.next() {
+            let block = cut_off(&xor(&filled_up(rest), stream), rest.len());
+            write_out(&block, to_rest);
+            laid.push(&block);
         }
-        *tag = parts.tag(&mut laid, aad, len, key_stream.mask());
+        *tag = parts.tag(&mut laid, aad.len(), plaintext.len(), key_stream.mask());
         Ok(())
     }
 
@@ -140,25 +147,24 @@ impl Short {
         plaintext: &mut [u8],
     ) -> Result<(), Refused> {
         let parts = self.parts().ok_or(Refused)?;
-        let (value, len) = (aad.len().div_ceil(BLOCK), ciphertext.len());
-        let mut laid: Laid = [[0; BLOCK]; BLOCKS];
-        laid.as_flattened_mut()[value * BLOCK..][..len].copy_from_slice(ciphertext);
-        let key_stream = parts.key_stream(iv, len);
-        let expected = parts.tag(&mut laid, aad, len, key_stream.mask());
+        let mut key_stream = KeyStream::none();
+        parts.fill(&mut key_stream, iv, ciphertext.len());
+        let mut laid = Laid::of(aad);
+        laid.extend(ciphertext);
+        let expected = parts.tag(&mut laid, aad.len(), ciphertext.len(), key_stream.mask());
         if !u128::from_ne_bytes(expected).ct_eq(&u128::from_ne_bytes(*tag)).to_bool() {
             plaintext.fill(0);
             return Err(Refused);
         }
         // Straight to where it goes, so that no plaintext stays here.
-        let (whole, rest) = plaintext.as_chunks_mut();
-        let mut streams = laid[value..].iter().zip(key_stream.of_value(len));
-        for (to, (block, stream)) in whole.iter_mut().zip(&mut streams) {
+        let (whole, rest) = ciphertext.as_chunks();
+        let (to, to_rest) = plaintext.as_chunks_mut();
+        let mut streams = key_stream.of_value(ciphertext.len()).iter();
+        for ((block, to), stream) in whole.iter().zip(to).zip(&mut streams) {
             *to = xor(block, stream);
         }
-        for (block, stream) in streams {
-            for (to, (byte, stream)) in rest.iter_mut().zip(block.iter().zip(stream)) {
-                *to = byte ^ stream;
-            }
+        if let Some(stream) = streams.next() {
+            write_out(&xor(&filled_up(rest), stream), to_rest);
         }
         Ok(())
     }
@@ -171,6 +177,12 @@ impl Short {
 }
 
 impl KeyStream {
+    /// Before it is filled.
+    #[inline]
+    fn none() -> KeyStream {
+        KeyStream([[0; BLOCK]; 1 + VALUE_BLOCKS])
+    }
+
     #[inline]
     fn mask(&self) -> &[u8; BLOCK] {
         &self.0[0]
@@ -192,31 +204,116 @@ impl Drop for KeyStream {
 }
 
 impl Parts {
-    /// For `len` bytes.
+    /// For `len` bytes under `iv`.
     #[inline]
-    fn key_stream(&self, iv: &[u8; IV_LEN], len: usize) -> KeyStream {
+    fn fill(&self, stream: &mut KeyStream, iv: &[u8; IV_LEN], len: usize) {
         let mut first = [0; BLOCK];
         first[..IV_LEN].copy_from_slice(iv);
         let first = u128::from_be_bytes(first);
-        let mut stream = KeyStream([[0; BLOCK]; 1 + VALUE_BLOCKS]);
         let asked = &mut stream.0[..=len.div_ceil(BLOCK)];
         for (block, counter) in asked.iter_mut().zip(1..) {
             *block = (first | counter).to_be_bytes();
         }
         self.cipher.encrypt_blocks(Block::cast_slice_from_core_mut(asked));
-        stream
     }
 
-    /// Over `aad` and the `len` bytes of ciphertext that stand behind its place in `laid`.
+    /// Over what is laid: `aad` bytes of additional data and `len` of ciphertext.
     #[inline]
-    fn tag(&self, laid: &mut Laid, aad: &[u8], len: usize, mask: &[u8; BLOCK]) -> [u8; TAG_LEN] {
-        laid.as_flattened_mut()[..aad.len()].copy_from_slice(aad);
-        let lengths = aad.len().div_ceil(BLOCK) + len.div_ceil(BLOCK);
-        laid[lengths] = (((aad.len() as u128) << 67) | ((len as u128) << 3)).to_be_bytes();
+    fn tag(&self, laid: &mut Laid, aad: usize, len: usize, mask: &[u8; BLOCK]) -> [u8; TAG_LEN] {
+        laid.push(&(((aad as u128) << 67) | ((len as u128) << 3)).to_be_bytes());
         let mut hash = self.hash.clone();
-        hash.update(ghash::Block::cast_slice_from_core(&laid[..=lengths]));
-        xor(&hash.finalize().into(), mask)
+        hash.update(laid.blocks());
+        xor(&reversed(&hash.finalize().into()), mask)
     }
+}
+
+impl Laid {
+    #[inline]
+    fn of(aad: &[u8]) -> Laid {
+        let mut laid = Laid { blocks: [[0; BLOCK]; BLOCKS], used: 0 };
+        laid.extend(aad);
+        laid
+    }
+
+    /// `bytes`, filled up with zeros to whole blocks.
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) {
+        let (whole, rest) = bytes.as_chunks();
+        for block in whole {
+            self.push(block);
+        }
+        if !rest.is_empty() {
+            self.push(&filled_up(rest));
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, block: &[u8; BLOCK]) {
+        self.blocks[self.used] = reversed(block);
+        self.used += 1;
+    }
+
+    #[inline]
+    fn blocks(&self) -> &[polyval::Block] {
+        polyval::Block::cast_slice_from_core(&self.blocks[..self.used])
+    }
+}
+
+/// Less than a block, filled up with zeros. In pieces: to call for a copy takes longer.
+#[inline]
+fn filled_up(mut rest: &[u8]) -> [u8; BLOCK] {
+    let (mut number, mut at) = (0, 0);
+    if let Some((piece, left)) = rest.split_first_chunk() {
+        number = u128::from(u64::from_le_bytes(*piece));
+        (rest, at) = (left, 64);
+    }
+    if let Some((piece, left)) = rest.split_first_chunk() {
+        number |= u128::from(u32::from_le_bytes(*piece)) << at;
+        (rest, at) = (left, at + 32);
+    }
+    if let Some((piece, left)) = rest.split_first_chunk() {
+        number |= u128::from(u16::from_le_bytes(*piece)) << at;
+        (rest, at) = (left, at + 16);
+    }
+    if let Some(byte) = rest.first() {
+        number |= u128::from(*byte) << at;
+    }
+    number.to_le_bytes()
+}
+
+/// The other way round: the beginning of `block`, to less than a block.
+#[inline]
+fn write_out(block: &[u8; BLOCK], rest: &mut [u8]) {
+    let mut number = u128::from_le_bytes(*block);
+    let (eight, rest) = rest.as_chunks_mut();
+    if let Some(piece) = eight.first_mut() {
+        *piece = (number as u64).to_le_bytes();
+        number >>= 64;
+    }
+    let (four, rest) = rest.as_chunks_mut();
+    if let Some(piece) = four.first_mut() {
+        *piece = (number as u32).to_le_bytes();
+        number >>= 32;
+    }
+    let (two, rest) = rest.as_chunks_mut();
+    if let Some(piece) = two.first_mut() {
+        *piece = (number as u16).to_le_bytes();
+        number >>= 16;
+    }
+    if let Some(byte) = rest.first_mut() {
+        *byte = number as u8;
+    }
+}
+
+/// `block` with zeros from `len` on, which is less than a block and more than none.
+#[inline]
+fn cut_off(block: &[u8; BLOCK], len: usize) -> [u8; BLOCK] {
+    (u128::from_le_bytes(*block) & u128::MAX >> (8 * (BLOCK - len))).to_le_bytes()
+}
+
+#[inline]
+fn reversed(block: &[u8; BLOCK]) -> [u8; BLOCK] {
+    u128::from_ne_bytes(*block).swap_bytes().to_ne_bytes()
 }
 
 #[inline]
