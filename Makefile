@@ -89,6 +89,7 @@ torture: setup ## random programs on a server that is killed again and again (MI
 
 bench: ## everything that is measured, into docs/bench
 	@tests/setup/all.sh release
+	@tests/setup/packages.sh valgrind
 	@tests/setup/install.sh release
 	@tests/run/python.sh release -m bench.bench
 

@@ -9,6 +9,7 @@ import time
 from . import (
     cold,
     columns,
+    instructions,
     keyrings,
     leakage,
     leases,
@@ -29,6 +30,7 @@ from . import (
 
 PARTS = {
     "sizes": sizes.measure,
+    "instructions": instructions.measure,
     "copy": writes.copy,
     "inserts": writes.inserts,
     "one row": one_row.measure,

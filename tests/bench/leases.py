@@ -5,7 +5,6 @@ tests/run/python.sh release -m bench.bench leases"""
 import contextlib
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import time
@@ -16,7 +15,7 @@ from harness import place as tree
 from harness.proxy import FaultProxy
 from harness.work import at_once
 
-from . import place, timing
+from . import instructions, place, timing
 
 LATENCY = 0.020
 SESSIONS = 100
@@ -27,8 +26,6 @@ ROWS = 1000
 TTL, RUN, BESIDE = 8, 60, 0.25
 # The model's counts: backends, tables, seconds a key lives, seconds they run, statements a second of each backend.
 COUNTED, TABLES, COUNT_TTL, COUNT_RUN, COUNT_RATE = (10, 100), 3, 10, 40, 2
-# Values for which instructions are counted.
-VALUES = 20_000
 
 OPEN = "SELECT envelope_decrypt('bench', v) FROM bench WHERE id = 1"
 PLAIN = "SELECT octet_length(v) FROM bench WHERE id = 1"
@@ -48,8 +45,14 @@ def measure():
         arrivals = []
         proxy.fault("*", slow(arrivals))
         found = {name: of_build(conf, pg_bin, moto, proxy, arrivals) for name, (conf, pg_bin) in builds().items()}
-    return {"builds": found, "instructions": {name: instructions(*build) for name, build in builds().items()
+    return {"builds": found, "instructions": {name: of_16(*build) for name, build in builds().items()
                                               if name != "each for itself"}}
+
+
+def of_16(conf, pg_bin):
+    """Instructions of a value of 16 bytes above a scan, where the key is there, with a key file."""
+    size = next(iter(instructions.VALUES))
+    return instructions.of_build(pg_bin, conf, {size: instructions.VALUES[size]})["sizes"][0]
 
 
 def slow(arrivals):
@@ -203,36 +206,3 @@ def counts(cluster, proxy, backends):
     pgbench(cluster, f"SELECT {opened} FROM {', '.join(tables)} WHERE {where};\n", "-c", backends, "-j", 1, "-T", COUNT_RUN,
             "-R", COUNT_RATE * backends, "-M", "prepared")
     return {"requests": sum(proxy.counts.values()), "keys": TABLES, "ttl": COUNT_TTL, "seconds": COUNT_RUN}
-
-
-def instructions(conf, pg_bin):
-    """Instructions of a value of 16 bytes above a scan, sealed and opened, where the key is there: by callgrind in single-user
-    mode, with a key file."""
-    scan, seal, opened = ("octet_length(v)", "octet_length(envelope_encrypt('bench', v))",
-                          "octet_length(envelope_decrypt('bench', v))")
-    with place.server(conf, pg_bin=pg_bin) as cluster:
-        cluster.sql('CREATE EXTENSION "pgrx-example"')
-        cluster.sql("CREATE TABLE bench (v bytea); CREATE TABLE plain (v bytea)")
-        cluster.sql(f"INSERT INTO plain SELECT substr(sha512(g::text::bytea), 1, 16) FROM generate_series(1, {VALUES}) g")
-        cluster.sql("INSERT INTO bench SELECT envelope_encrypt('bench', v) FROM plain")
-        for table in ("plain", "bench"):
-            cluster.sql(f"VACUUM ANALYZE {table}")
-        cluster.stop()
-
-        def run(query, times):
-            script = "SELECT envelope.warm('bench');\n\n" + f"{query};\n\n" * times
-            done = subprocess.run(
-                ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(pg_bin / "postgres"), "--single", "-j",
-                 "-D", str(cluster.data), "postgres"], input=script.encode(), capture_output=True, cwd=cluster.base,
-                env={**cluster._environment(), "PATH": "/usr/bin:/bin"}, **process.server_identity())
-            found = re.search(rb"Collected : (\d+)", done.stderr)
-            assert found and b"ERROR" not in done.stderr, done.stderr[-2000:]
-            return int(found[1])
-
-        def counted(table, expression):
-            query = f"SELECT sum({expression}) FROM {table}"
-            # What is done once a session, or in a first statement, is in both.
-            return (run(query, 3) - run(query, 1)) / (2 * VALUES)
-
-        plain, sealed = counted("plain", scan), counted("bench", scan)
-        return {"seal": counted("plain", seal) - plain, "open": counted("bench", opened) - sealed}

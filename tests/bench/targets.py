@@ -4,6 +4,7 @@
 def rows(results):
     """[(work, target, measured, met)]; `met` is None where nothing was aimed at."""
     found = [row for size in results["sizes"] for row in of_size(size)]
+    found += of_instructions(results["instructions"]["now"]) if "instructions" in results else []
     copy, inserts, parallel = results["copy"], results["inserts"], results["parallel"]
     ours, theirs = copy["sealed"] - copy["bare"], copy["plpgsql"] - copy["bare"]
     found.append(at_most("time that sealing adds to COPY of 1,000,000 narrow rows: what a PL/pgSQL trigger of RETURN NEW adds",
@@ -85,6 +86,12 @@ def of_leases(result):
         pooled = build["pgbouncer"]
         yield reported(f"1,000 clients at once through PgBouncer, {name}: KMS requests, and ms until the last has its value",
                        f"{pooled['requests']} and {pooled['last ms']:,.0f}")
+
+
+def of_instructions(result):
+    short = next(size for size in result["sizes"] if size["size"] == 16)
+    for way in ("seal", "open"):
+        yield at_most(f"instructions to {way} a value of 16 B, above a scan", short[way], 1050, "{:,.0f}")
 
 
 def of_one_row(result):
@@ -192,7 +199,7 @@ def named(size):
 
 
 def at_most(work, ratio, bound, shown="{:.2f}"):
-    return work, f"at most {bound}", shown.format(ratio), ratio <= bound
+    return work, f"at most {bound:,}", shown.format(ratio), ratio <= bound
 
 
 def at_least(work, ratio, bound):
