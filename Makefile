@@ -12,7 +12,7 @@ FEATURES ?= kms-aws kms-vault nodes
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check dist sbom deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -54,6 +54,12 @@ check: rust-check setup ## format, lints, dependencies, install script
 	tests/run/check.sh
 	tests/setup/install.sh dev
 	tests/run/pgspot.sh
+
+dist: ## the sources of the last commit as PGXN takes them, in target/dist
+	@tests/packages/dist.sh
+
+sbom: rust-check ## what a package's library is made of (CycloneDX), and the licences of it, in target/sbom
+	@tests/packages/sbom.sh
 
 deb: ## Debian packages in target/packages, looked at by lintian (root; MAJORS="15 17 18" chooses, of 15 to 18)
 	@tests/packages/deb.sh $(MAJORS)

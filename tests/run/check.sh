@@ -7,7 +7,8 @@ cargo fmt --all --check
 /usr/bin/python3 tests/run/wings.py
 /usr/bin/python3 tests/run/releases.py
 # shellcheck disable=SC2046 # file names of this repository: no spaces
-"$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests .ci -name '*.sh') .ci/run
+"$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests docker .ci -name '*.sh') .ci/run
+"$VENV/bin/hadolint" docker/Dockerfile
 pg=$(major)
 cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test $ALL_KMS" -- -D warnings
 # Each provider of KEKs by itself, connections to other nodes, and none of it. As for the tests (DEV_BUILD_FLAGS), so that no crate is built anew.

@@ -22,6 +22,7 @@ TOLD = {
     "Cargo.lock": lambda text: re.search(rf'^name = "{NAME}"\nversion = "(.*)"', text, re.M)[1],
     f"{NAME}.control": lambda text: re.search(r"^default_version = '(.*)'", text, re.M)[1],
     "META.json": lambda text: json.loads(text)["version"],
+    "rpm/postgresql-envelope.spec": lambda text: re.search(r"^Version: *(\S+)", text, re.M)[1],
     # The newest entry, without what is the package's own: -1, ~rc1.
     "debian/changelog": lambda text: re.match(r"\S+ \(([^-~)]*)", text)[1],
 }
@@ -54,7 +55,7 @@ def changelog():
 
 def releases_of(entries):
     """(version, date) of each release, newest first; entries that are no release are left out."""
-    found = [re.fullmatch(r"\[(\S+)\] - (\d{4}-\d{2}-\d{2})", title) for title, _, _ in entries]
+    found = [re.fullmatch(r"\[(\S+)\] - (\d{4}-\d{2}-\d{2})(?: \[YANKED\])?", title) for title, _, _ in entries]
     return [(match[1], match[2]) for match in found if match and VERSION.fullmatch(match[1])]
 
 
