@@ -1,10 +1,10 @@
 //! TLS to another node by rustls, as strict as its `sslmode` is.
 
 use std::convert::Infallible;
-use std::fs;
+use std::fs::OpenOptions;
 use std::future::Future;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -153,11 +153,15 @@ fn certificates(path: &str, option: &str) -> Result<Vec<CertificateDer<'static>>
     read.ok_or_else(|| format!("file \"{path}\" of option {option} has no certificates in PEM"))
 }
 
-/// The file at `path`; a secret is for the server's user alone, as libpq has it.
+/// The file at `path`; a secret is for the server's user alone, as libpq has it. What is looked at is the open file,
+/// never its name, so that nothing changes in between.
 fn read(path: &str, option: &str, is_secret: bool) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
     let unread =
         |error: io::Error| format!("could not read file \"{path}\" of option {option}: {error}");
-    let found = fs::metadata(path).map_err(unread)?;
+    // O_NONBLOCK: opening a pipe would wait for its other end.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(unread)?;
+    let found = file.metadata().map_err(unread)?;
     if !found.is_file() || found.len() > LONGEST {
         return Err(format!("\"{path}\" of option {option} is no file of at most 1 MiB"));
     }
@@ -167,7 +171,10 @@ fn read(path: &str, option: &str, is_secret: bool) -> Result<zeroize::Zeroizing<
             "file \"{path}\" of option {option} is open to others than the server's user"
         ));
     }
-    fs::read(path).map(zeroize::Zeroizing::new).map_err(unread)
+    // One that grows meanwhile is cut, and does not outgrow the buffer, which would leave copies.
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(found.len() as usize + 1));
+    file.take(found.len()).read_to_end(&mut bytes).map_err(unread)?;
+    Ok(bytes)
 }
 
 type Stream<S> = tokio_rustls::client::TlsStream<S>;
