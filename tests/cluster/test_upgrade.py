@@ -23,11 +23,8 @@ def released(request):
     with Cluster() as c:
         c.sql("CREATE DATABASE sealed")
         c.sql("CREATE ROLE reader")
-        kek = fixtures.install_kek(fixture / "kek", c)
-        c.set(envelope__default_kek=kek)
-        c.restart()
         script = c.base / "dump.sql"
-        script.write_text((fixture / "dump.sql").read_text().replace(fixtures.KEK_PLACE, kek))
+        script.write_text(fixtures.dump(fixture, fixtures.install_keks(fixture, c)))
         c.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname="sealed")
         yield c, json.loads((fixture / "plaintexts.json").read_text())
 

