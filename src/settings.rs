@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::{GucContext, GucEnum, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 use crate::error::{Error, Result};
 use crate::pg;
@@ -309,6 +309,13 @@ fn limit(setting: &GucSetting<i32>) -> Option<u64> {
 /// `envelope.audit`.
 pub fn audit() -> AuditLevel {
     AUDIT.get()
+}
+
+/// Whether `envelope.audit` is `all`: asked for every value, so without the call by which pgrx looks which thread asks.
+#[inline(always)]
+pub fn audits_all() -> bool {
+    // SAFETY: PostgreSQL keeps the number of the value there, in the thread that this runs in.
+    unsafe { *AUDIT.as_ptr() == AuditLevel::All.to_ordinal() }
 }
 
 /// `envelope.cryptoperiod` in seconds, if there is one.

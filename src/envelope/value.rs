@@ -68,6 +68,7 @@ impl SealKey {
     ///
     /// # Errors
     /// [`SealError`]; what stands in `frame` is then no sealed value, and no part of the plaintext.
+    #[inline(always)]
     pub fn seal(
         &self,
         session: &mut Session,
@@ -106,6 +107,7 @@ impl SealKey {
     /// # Errors
     /// [`DoesNotOpen`] if it names another key, the tag does not verify, or `plaintext` is of another length; nothing of
     /// the value is then in it.
+    #[inline(always)]
     pub fn open(
         &self,
         last: &mut Opening,

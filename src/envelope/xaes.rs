@@ -181,6 +181,7 @@ impl DerivedKey {
     ///
     /// # Errors
     /// [`TooLong`], also when there is no key; no plaintext is then in `ciphertext`.
+    #[inline(always)]
     pub fn seal(
         &mut self,
         iv: &[u8; IV_LEN],
@@ -197,6 +198,7 @@ impl DerivedKey {
     ///
     /// # Errors
     /// [`DoesNotOpen`], also when there is no key; `plaintext` then holds none.
+    #[inline(always)]
     pub fn open(
         &mut self,
         iv: &[u8; IV_LEN],

@@ -119,7 +119,8 @@ impl Short {
         let parts = self.parts().ok_or(Refused)?;
         let mut key_stream = KeyStream::none();
         parts.fill(&mut key_stream, iv, plaintext.len());
-        let mut laid = Laid::of(aad);
+        let mut laid = Laid::none();
+        laid.extend(aad);
         let (whole, rest) = plaintext.as_chunks();
         let (to, to_rest) = ciphertext.as_chunks_mut();
         let mut streams = key_stream.of_value(plaintext.len()).iter();
@@ -149,7 +150,8 @@ impl Short {
         let parts = self.parts().ok_or(Refused)?;
         let mut key_stream = KeyStream::none();
         parts.fill(&mut key_stream, iv, ciphertext.len());
-        let mut laid = Laid::of(aad);
+        let mut laid = Laid::none();
+        laid.extend(aad);
         laid.extend(ciphertext);
         let expected = parts.tag(&mut laid, aad.len(), ciphertext.len(), key_stream.mask());
         if !u128::from_ne_bytes(expected).ct_eq(&u128::from_ne_bytes(*tag)).to_bool() {
@@ -229,10 +231,8 @@ impl Parts {
 
 impl Laid {
     #[inline]
-    fn of(aad: &[u8]) -> Laid {
-        let mut laid = Laid { blocks: [[0; BLOCK]; BLOCKS], used: 0 };
-        laid.extend(aad);
-        laid
+    fn none() -> Laid {
+        Laid { blocks: [[0; BLOCK]; BLOCKS], used: 0 }
     }
 
     /// `bytes`, filled up with zeros to whole blocks.

@@ -292,10 +292,13 @@ impl Table {
 
     /// Whether `key_id` may open values of this table, by the key's state and version, and
     /// by the role's right.
+    #[inline]
     pub fn require_opens(&self, key_id: KeyId) -> Result<()> {
-        if self.0.opens.get() == Some(key_id) {
-            return Ok(());
-        }
+        if self.0.opens.get() == Some(key_id) { Ok(()) } else { self.look_if_opens(key_id) }
+    }
+
+    #[inline(never)]
+    fn look_if_opens(&self, key_id: KeyId) -> Result<()> {
         let key = self.own_key(key_id)?;
         if !self.open_keyrings().any(|keyring_id| keyring_id == key.keyring_id) {
             return Err(self.no_right(Verb::Decrypt));

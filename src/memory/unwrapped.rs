@@ -167,7 +167,7 @@ impl Unwrapped {
     }
 
     /// Seals `plaintext` to `frame`, which is 58 bytes longer.
-    #[inline]
+    #[inline(always)]
     pub fn seal(
         &self,
         limits: &Limits,
@@ -202,6 +202,7 @@ impl Unwrapped {
     }
 
     /// Opens `sealed` to `plaintext`, which is as long as its ciphertext.
+    #[inline(always)]
     pub fn open(
         &self,
         sealed: &Sealed<'_>,
