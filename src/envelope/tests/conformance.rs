@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod answers;
-
 use serde_json::Value as Json;
 
 const VECTORS: &str = include_str!("../../../tests/vectors/conformance-1.json");
@@ -15,7 +13,7 @@ fn every_vector() {
     let vectors = vectors["vectors"].as_array().unwrap();
     assert!(vectors.len() > 1000);
     for vector in vectors {
-        let Some(answer) = answers::answer(vector) else {
+        let Some(answer) = crate::answers::answer(vector) else {
             // What the extension does, or PostgreSQL.
             assert_eq!(vector["in_crate"], false, "{}", vector["name"]);
             continue;

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod again;
-
 use envelope::forms::padding::{Padding, fill, without_mark, without_spaces};
 use envelope::forms::time::{DAY, Moment};
 use envelope::forms::{Ends, Sink, array, date, interval, number, time};
@@ -259,11 +257,11 @@ proptest! {
                 _ => {}
             }
         }
-        again::check(&form);
+        crate::again::check(&form);
     }
 
     #[test]
     fn nor_does_a_reader_panic_on_anything(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-        again::check(&bytes);
+        crate::again::check(&bytes);
     }
 }

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod terms;
-
+use crate::terms::{Key, key};
 use envelope::forms::interval::Interval as Parts;
 use envelope::forms::{Ends, date, interval};
 use envelope::search::{
@@ -11,7 +10,6 @@ use envelope::search::{
     Tree, Value, in_order, normal_form, ordinal, payloads, value,
 };
 use serde::Deserialize;
-use terms::{Key, key};
 
 const VECTORS: &str = include_str!("../../../tests/vectors/search-1.json");
 

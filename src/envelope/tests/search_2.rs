@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod terms;
-
 use envelope::index_key::IndexKeys;
 use envelope::search::{
     Boundaries, End, Extent, FormType, Kind, NormalForm, Op, Ordered, Refused, Room, Rule, Scratch,
@@ -150,7 +148,7 @@ fn hexes(payloads: &[Vec<u8>]) -> Vec<String> {
 #[test]
 fn typed() {
     let vectors = vectors();
-    let key = terms::key(&vectors.index_dek);
+    let key = crate::terms::key(&vectors.index_dek);
     for vector in vectors.typed {
         let rule = rule(&vector.rule);
         let mut room = Room::new();

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod found;
-
 use std::collections::BTreeSet;
 
 use envelope::search::{Boundaries, Drawn};
@@ -637,11 +635,11 @@ fn texts_of_the_catalog_are_read_in_one_way() {
         r#"{"set":7,"bounds":["2000-01-01"],"classes":[[1],[2]],"former":[[0],[0]]}"#,
         r#"{"set":7,"bounds":["-Infinity"],"classes":[[1],[2]]}"#,
     ] {
-        found::catalog(right.as_bytes());
+        crate::found::catalog(right.as_bytes());
         for at in 0..right.len() {
             for other in ["", "0", "1", "-", " ", ",", "\u{663}", "\u{ff11}", "\"", "[", "]"] {
-                found::catalog([&right[..at], other, &right[at..]].concat().as_bytes());
-                found::catalog([&right[..at], other, &right[at + 1..]].concat().as_bytes());
+                crate::found::catalog([&right[..at], other, &right[at..]].concat().as_bytes());
+                crate::found::catalog([&right[..at], other, &right[at + 1..]].concat().as_bytes());
             }
         }
     }
@@ -652,11 +650,11 @@ proptest! {
 
     #[test]
     fn what_is_true_is_found(first in any::<char>(), second in any::<char>(), text in text()) {
-        found::check(format!("{first}{second}{text}").as_bytes());
+        crate::found::check(format!("{first}{second}{text}").as_bytes());
     }
 
     #[test]
     fn what_is_no_text_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-        found::check(&bytes);
+        crate::found::check(&bytes);
     }
 }
