@@ -4,6 +4,7 @@
 source "$(dirname "$0")/../setup/env.sh"
 
 use_tool cargo-mutants 27.1.0
+use_tool cargo-nextest 0.9.143
 cd "$ROOT"
 mkdir -p "$TARGET"
 exec cargo mutants --package envelope --package gcm --test-workspace=false --output "$TARGET" --iterate "$@"

@@ -54,14 +54,15 @@ cargo_pgrx_version() { sed -n 's/^pgrx = "=\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
 
 # Where a cargo subcommand of one version is: tool NAME VERSION.
 tool() { echo "$TOOLS/$1-$2-rust-$(cd "$ROOT" && rustc --version | cut -d' ' -f2)"; }
-# What it says of itself: `cargo-deny 0.20.2`, `mdbook v0.5.4`.
+# What it says of itself: `cargo-deny 0.20.2`, `mdbook v0.5.4`, `cargo-nextest 0.9.143 (60fa45f63 2026-08-04)`.
 has_tool() {
     local said
     case $1 in
     cargo-*) said=$(cargo "${1#cargo-}" --version 2>/dev/null) ;;
     *) said=$("$1" --version 2>/dev/null) ;;
     esac
-    [ "${said/ v/ }" = "$1 $2" ]
+    said=${said%%$'\n'*}
+    [[ "${said/ v/ } " = "$1 $2 "* ]]
 }
 # Puts it on the PATH, and builds it where nobody has: use_tool NAME VERSION.
 use_tool() {
