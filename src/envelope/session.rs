@@ -37,7 +37,7 @@ pub const MAX_BYTES: u64 = 1 << 30;
 pub struct Session {
     pub(crate) key_id: KeyId,
     pub(crate) derived: DerivedKey,
-    /// The half of the next nonce that counts, below 2^96; the other one is the derived key's.
+    /// The half of the next nonce that counts, in its lower 96 bits; the other one is the derived key's.
     next: u128,
     values_left: u32,
     bytes_left: u64,
@@ -81,7 +81,7 @@ impl Session {
         let (high, low) = iv.split_at_mut(8);
         high.copy_from_slice(&((self.next >> 32) as u64).to_be_bytes());
         low.copy_from_slice(&(self.next as u32).to_be_bytes());
-        self.next = (self.next + 1) % (1 << 96);
+        self.next += 1;
         Some(iv)
     }
 }

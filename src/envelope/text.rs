@@ -171,7 +171,8 @@ impl Iterator for Unescaped<'_> {
             [] => return None,
             [b'\\', b'\\', rest @ ..] => (Some(b'\\'), rest),
             [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] => {
-                (Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')), rest)
+                let [a, b, c] = [a, b, c].map(|digit| digit - b'0');
+                (Some(a << 6 | b << 3 | c), rest)
             }
             [b'\\', rest @ ..] => (None, rest),
             [byte, rest @ ..] => (Some(*byte), rest),
@@ -298,6 +299,27 @@ mod tests {
         // As short as this, it is no sealed value in any form.
         assert_eq!(meaning(b"\\367\\341"), Meaning::Text);
         assert_eq!(meaning(b"f7e1"), Meaning::Text);
+        assert_eq!(meaning(escaped(&sealed(OVERHEAD - 1)).as_bytes()), Meaning::Text);
+        assert_eq!(meaning(escaped(&sealed(OVERHEAD)).as_bytes()), Meaning::Malformed);
+        // Nor is one with another's key id.
+        let mut other = sealed(OVERHEAD);
+        other[8] = 0x7A;
+        assert_eq!(meaning(escaped(&other).as_bytes()), Meaning::Text);
+    }
+
+    #[test]
+    fn what_is_no_text_is_hex() {
+        for value in [&b"a\0b"[..], b"\0", b"a\xff", b"\xc3"] {
+            assert_eq!(form(value), Form::Hex(RAW_PREFIX), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn digits_know_how_many_bytes_they_stand_for() {
+        for (text, bytes) in [(&b"\\xf7e1:"[..], 0), (b"\\xf7e1:00", 1), (b"\\xf7e1:00ff", 2)] {
+            let Meaning::Bytes(digits) = meaning(text) else { unreachable!("{text:?}") };
+            assert_eq!((digits.len(), digits.is_empty()), (bytes, bytes == 0));
+        }
     }
 
     #[test]
@@ -368,6 +390,22 @@ mod tests {
             base64(&value, b"-_"),
         ] {
             assert_eq!(key_id_in_text(text.as_bytes()), key_id, "{text}");
+        }
+    }
+
+    /// Base64 of a header alone, in which the last two digits of both alphabets stand.
+    #[test]
+    fn a_header_is_enough() {
+        let mut header = sealed(HEADER_LEN);
+        header[3..6].fill(0xFF);
+        header[12..15].copy_from_slice(&[0xFB, 0xEF, 0xBE]);
+        let key_id = peek_key_id(&header);
+        assert!(key_id.is_some());
+        for last in [b"+/", b"-_"] {
+            let text = base64(&header, last);
+            assert!(last.iter().all(|digit| text.contains(char::from(*digit))));
+            assert_eq!(key_id_in_text(text.as_bytes()), key_id, "{text}");
+            assert_eq!(key_id_in_text(&text.as_bytes()[..text.len() - 1]), None, "{text}");
         }
     }
 

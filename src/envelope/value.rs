@@ -165,6 +165,17 @@ mod tests {
         assert_eq!(key.seal(&mut session(&key), b"", b"", &mut [0; OVERHEAD]), Ok(()));
     }
 
+    /// Before anything is read of it.
+    #[test]
+    fn a_plaintext_of_a_gibibyte_is_the_longest() {
+        let key = key(1);
+        let plaintext = vec![0; (1 << 30) + 1];
+        let refused = key.seal(&mut session(&key), b"", &plaintext, &mut []);
+        assert!(matches!(refused, Err(SealError::TooLong(_))));
+        let refused = key.seal(&mut session(&key), b"", &plaintext[1..], &mut []);
+        assert_eq!(refused, Err(SealError::FrameLength));
+    }
+
     #[test]
     fn what_does_not_open_gives_no_plaintext() {
         let (key, other) = (key(1), key(2));

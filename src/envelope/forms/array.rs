@@ -133,7 +133,7 @@ fn escaped(text: &[u8]) -> Option<(u8, usize)> {
         b't' => b'\t',
         b'u' => {
             let [b'0', b'0', high @ b'0'..=b'1', low] = text.get(2..6)? else { return None };
-            let byte = (high - b'0') << 4 | nibble_of(*low)?;
+            let byte = nibble_of(*high)? << 4 | nibble_of(*low)?;
             return letter_of(byte).is_none().then_some((byte, 6));
         }
         _ => return None,
@@ -281,6 +281,42 @@ mod tests {
             assert_eq!(read(&form), Some((dimensions.to_vec(), owned)), "{form:?}");
         }
         assert_eq!(write(&[2, 1, 2], &[None; 4]), b"[[[null,null]],[[null,null]]]");
+    }
+
+    /// As JSON has them; where there is a short one, it is the only one.
+    #[test]
+    fn escapes() {
+        let escapes = [
+            ('"', "\\\""),
+            ('\\', "\\\\"),
+            ('\0', "\\u0000"),
+            ('\u{8}', "\\b"),
+            ('\t', "\\t"),
+            ('\n', "\\n"),
+            ('\u{b}', "\\u000b"),
+            ('\u{c}', "\\f"),
+            ('\r', "\\r"),
+            ('\u{1f}', "\\u001f"),
+            (' ', " "),
+            ('/', "/"),
+            ('\u{7f}', "\u{7f}"),
+        ];
+        for (c, escape) in escapes {
+            let text = c.to_string();
+            assert_eq!(write(&[1], &[Some(&text)]), format!("[\"{escape}\"]").into_bytes());
+            let long = format!("[\"\\u{:04x}\"]", u32::from(c));
+            assert_eq!(read(long.as_bytes()).is_some(), escape.len() == 6, "{long}");
+        }
+    }
+
+    #[test]
+    fn an_element_without_escapes_need_not_be_copied() {
+        let plain = |form: &'static str| {
+            elements(form.as_bytes()).next().flatten().and_then(Element::plain)
+        };
+        assert_eq!(plain("[\"plain\"]"), Some(&b"plain"[..]));
+        assert_eq!(plain("[\"\"]"), Some(&b""[..]));
+        assert_eq!(plain("[\"a\\nb\"]"), None);
     }
 
     #[test]
