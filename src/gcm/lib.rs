@@ -202,6 +202,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_value_is_served_by_the_one_it_fits() {
+        for (len, is_short) in [(0, true), (LONGEST, true), (LONGEST + 1, false)] {
+            let mut key = set(7);
+            assert!(key.is_set());
+            assert!(sealed(&mut key, len).is_some());
+            assert_eq!((key.short.is_ready(), key.long.is_ready()), (is_short, !is_short));
+        }
+    }
+
     /// As after a fork, when the page of a key reads as zeros.
     #[test]
     fn zeros_are_no_key() {

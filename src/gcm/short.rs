@@ -62,9 +62,7 @@ struct Laid {
 /// Whether `len` bytes with `aad` bytes beside them fit.
 #[inline]
 pub(crate) fn fits(aad: usize, len: usize) -> bool {
-    len <= LONGEST
-        && aad <= (BLOCKS - 1) * BLOCK
-        && aad.div_ceil(BLOCK) + len.div_ceil(BLOCK) < BLOCKS
+    len <= LONGEST && aad.div_ceil(BLOCK) + len.div_ceil(BLOCK) < BLOCKS
 }
 
 impl Short {

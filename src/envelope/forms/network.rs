@@ -101,7 +101,7 @@ fn write_v6(bytes: &[u8; 16], line: &mut Line) {
         }
         write_group(*group, line);
     }
-    if len > 0 && from + len == groups.len() {
+    if from + len == groups.len() {
         line.byte(b':');
     }
 }

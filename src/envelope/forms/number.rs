@@ -116,6 +116,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn truth_values() {
+        for (value, form) in [(true, &b"true"[..]), (false, b"false")] {
+            let mut out = Vec::new();
+            write_bool(value, &mut out);
+            assert_eq!(out, form);
+            assert_eq!(read_bool(form), Some(value));
+        }
+        for other in ["", "t", "True", "true ", "1"] {
+            assert_eq!(read_bool(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
     fn integers_come_back() {
         for value in [0, 7, -7, 10, i64::MAX, i64::MIN, i64::from(i32::MIN)] {
             let mut form = Vec::new();

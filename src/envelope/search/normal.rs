@@ -172,3 +172,31 @@ pub(super) fn push_char(out: &mut Wiped<u8>, c: char) {
 pub(super) fn chars(utf_8: &[u8]) -> impl Iterator<Item = char> {
     utf_8.utf8_chunks().flat_map(|chunk| chunk.valid().chars())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nfc(text: &str) -> String {
+        let whole = |form: &[u8]| String::from_utf8_lossy(form).into_owned();
+        let mut scratch = Scratch::new();
+        normal_form(NormalForm::Nfc, Extent::Whole, text, &mut scratch, whole).unwrap_or_default()
+    }
+
+    #[test]
+    fn marks_stand_by_class_and_those_of_one_class_as_they_came() {
+        assert_eq!(nfc("a\u{300}\u{323}"), "\u{1ea1}\u{300}");
+        assert_eq!(nfc("a\u{323}\u{300}"), "\u{1ea1}\u{300}");
+        assert_eq!(nfc("x\u{301}\u{300}\u{323}"), "x\u{323}\u{301}\u{300}");
+        assert_eq!(nfc("x\u{300}\u{301}"), "x\u{300}\u{301}");
+        // Starters stay where they are.
+        assert_eq!(nfc("\u{e9}z\u{e1}a"), "\u{e9}z\u{e1}a");
+    }
+
+    #[test]
+    fn a_mark_of_the_same_class_blocks() {
+        assert_eq!(nfc("a\u{305}\u{301}"), "a\u{305}\u{301}");
+        assert_eq!(nfc("a\u{323}\u{301}"), "\u{1ea1}\u{301}");
+        assert_eq!(nfc("a\u{301}\u{301}"), "\u{e1}\u{301}");
+    }
+}

@@ -175,5 +175,7 @@ mod tests {
         assert_eq!(timestamp("294276-12-31T23:59:59.999999"), Some(i64::MAX));
         assert_eq!(timestamp("294247-01-10T04:00:54.775806"), Some(i64::MAX - 1));
         assert_eq!(timestamp("4714-11-24T00:00:00 BC"), Some(-210_866_803_200_000_000));
+        // PostgreSQL has none as early.
+        assert_eq!(timestamp("300000-01-01T00:00:00 BC"), Some(i64::MIN));
     }
 }

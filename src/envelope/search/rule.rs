@@ -275,6 +275,16 @@ mod tests {
         }
     }
 
+    /// The text of a rule leaves `exact` out; that of a kind does not.
+    #[test]
+    fn kinds_come_back() {
+        for text in ["exact", "prefix(4)", "words", "tree(2,6,16,0)"] {
+            let kind = Kind::parse(text);
+            assert_eq!(kind.map(|kind| kind.to_string()).as_deref(), Some(text));
+        }
+        assert_eq!(Kind::parse("exact"), Some(Kind::Exact));
+    }
+
     #[test]
     fn no_other_text_of_a_rule() {
         let others = [

@@ -4,6 +4,9 @@ use zeroize::Zeroize;
 
 use crate::forms::Sink;
 
+/// As many as the first block holds at least.
+const LEAST: usize = 64;
+
 /// A buffer that wipes what it leaves behind, also when it moves to a larger block.
 pub struct Wiped<T: Zeroize + Copy>(Vec<T>);
 
@@ -45,11 +48,12 @@ impl<T: Zeroize + Copy> Wiped<T> {
     }
 
     fn reserve(&mut self, more: usize) {
-        if self.0.capacity() - self.0.len() >= more {
+        let needed = self.0.len().saturating_add(more);
+        if self.0.capacity() >= needed {
             return;
         }
-        let least = self.0.len().saturating_add(more).max(64);
-        let mut larger = Vec::with_capacity(least.max(self.0.capacity().saturating_mul(2)));
+        let doubled = self.0.capacity().saturating_mul(2);
+        let mut larger = Vec::with_capacity(needed.max(doubled).max(LEAST));
         larger.extend_from_slice(&self.0);
         self.wipe();
         self.0 = larger;
@@ -125,6 +129,24 @@ mod tests {
             wiped.wipe();
             assert!(wiped.as_slice().is_empty());
         }
+    }
+
+    /// What makes room itself leaves no copy in the block before; a `Vec` would begin with a smaller one.
+    #[test]
+    fn makes_room_itself() {
+        let mut wiped = Wiped::new();
+        (0..LEAST as u64).for_each(|number| wiped.push_one(number));
+        assert_eq!(wiped.0.capacity(), LEAST);
+        wiped.push_one(64);
+        assert_eq!(wiped.0.capacity(), 2 * LEAST);
+    }
+
+    #[test]
+    fn takes_what_a_form_is_written_of() {
+        let mut wiped = Wiped::new();
+        crate::forms::number::write_integer(-12, &mut wiped);
+        crate::forms::number::write_bool(true, &mut wiped);
+        assert_eq!(wiped.as_slice(), b"-12true");
     }
 
     /// A row allocates nothing once there was one as long, and leaves nothing behind.

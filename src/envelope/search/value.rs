@@ -146,9 +146,7 @@ impl Room {
 impl Drop for Room {
     #[inline]
     fn drop(&mut self) {
-        if self.len > 0 {
-            self.wipe();
-        }
+        self.wipe();
     }
 }
 
@@ -268,4 +266,59 @@ fn push_interval(interval: &interval::Interval, out: &mut impl Sink) {
         out.push(b"-");
     }
     out.push(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(text: &str) -> Rule {
+        let Some(rule) = Rule::parse(text) else { unreachable!("{text}") };
+        rule
+    }
+
+    #[test]
+    fn a_room_serves_one_value_after_another() {
+        let mut room = Room::new();
+        let mut found = |of, form: &[u8]| match of_form(of, form, &rule("exact/1"), &mut room) {
+            Ok(Value::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        };
+        assert_eq!(found(FormType::Interval, b"P1DT1S").as_deref(), Some("86401000000"));
+        assert_eq!(found(FormType::Interval, b"PT-1S").as_deref(), Some("-1000000"));
+        assert_eq!(found(FormType::Float8, b"1").as_deref(), Some("3ff0000000000000"));
+        assert_eq!(found(FormType::Float4, b"-0").as_deref(), Some("0000000000000000"));
+        assert_eq!(found(FormType::Numeric, b"1.50").as_deref(), Some("1.5"));
+        assert_eq!(found(FormType::Numeric, b"1e5"), None);
+        assert_eq!(found(FormType::Numeric, b"-0.0"), None);
+    }
+
+    /// Only what is ASCII is known to be text without a look at it.
+    #[test]
+    fn text_is_taken_as_it_is_when_only_its_bytes_count() {
+        #[derive(Debug, PartialEq)]
+        enum Taken {
+            Bytes,
+            Text,
+            Refused,
+        }
+        let taken = |form: &[u8], of: &str| match of_form(
+            FormType::Text,
+            form,
+            &rule(of),
+            &mut Room::new(),
+        ) {
+            Ok(Value::Bytes(bytes)) if bytes == form => Taken::Bytes,
+            Ok(Value::Text(text)) if text.as_bytes() == form => Taken::Text,
+            Err(Refused::NoForm) => Taken::Refused,
+            _ => unreachable!("{of}"),
+        };
+        assert_eq!(taken(b"plain", "exact/1"), Taken::Bytes);
+        assert_eq!(taken("\u{e9}".as_bytes(), "exact/1"), Taken::Text);
+        assert_eq!(taken(b"plain", "prefix(2) exact/1"), Taken::Text);
+        assert_eq!(taken(b"plain", "casefold/1"), Taken::Text);
+        for of in ["exact/1", "prefix(2) exact/1", "casefold/1"] {
+            assert_eq!(taken(b"a\xff", of), Taken::Refused, "{of}");
+        }
+    }
 }

@@ -111,6 +111,8 @@ mod tests {
             pairs.iter().copied().collect::<EncryptionContext>().canonical()
         };
         assert_eq!(canonical(&[]), b"");
+        assert!(EncryptionContext::default().is_empty());
+        assert!(!EncryptionContext::from_iter([("", "")]).is_empty());
         assert_ne!(canonical(&[("a", "bc")]), canonical(&[("ab", "c")]));
         assert_ne!(canonical(&[("a", "")]), canonical(&[("", "a")]));
     }

@@ -142,3 +142,60 @@ impl Sample {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The set over values, each so many times, in an order that is not theirs.
+    fn set(values: &[(i64, usize)], classes: u32) -> String {
+        let mut sample = Sample::new(Ordered::Int);
+        for (value, count) in values.iter().rev() {
+            for _ in 0..*count {
+                assert_eq!(sample.push(FormType::Int, value.to_string().as_bytes()), Ok(()));
+            }
+        }
+        assert_eq!(sample.len(), values.iter().map(|value| value.1).sum());
+        assert_eq!(sample.is_empty(), values.is_empty());
+        let mut text = Vec::new();
+        sample.boundaries(1, classes).write(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn bounds_and_classes(bounds: &str, classes: &str) -> String {
+        format!("{{\"set\":1,\"bounds\":[{bounds}],\"classes\":[{classes}]}}")
+    }
+
+    #[test]
+    fn single_values_are_shared_out_evenly() {
+        let ten: Vec<(i64, usize)> = (95..105).map(|value| (value, 1)).collect();
+        let five = bounds_and_classes(r#""97","99","101","103""#, "[0],[1],[2],[3],[4]");
+        assert_eq!(set(&ten, 5), five);
+        assert_eq!(set(&ten, 3), bounds_and_classes(r#""99","102""#, "[0],[1],[2]"));
+        assert_eq!(set(&ten, 1), bounds_and_classes("", "[0]"));
+        assert_eq!(set(&[], 4), bounds_and_classes("", "[0]"));
+    }
+
+    #[test]
+    fn a_frequent_value_has_an_interval_and_classes_of_its_own() {
+        let among = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 6), (7, 1), (8, 1)];
+        let classes = bounds_and_classes(r#""3","5","7""#, "[0],[1],[2,3,4],[5]");
+        assert_eq!(set(&among, 6), classes);
+        assert_eq!(set(&[(1, 3), (2, 3)], 4), bounds_and_classes(r#""2""#, "[0,1],[2,3]"));
+        // Of few values each is frequent.
+        let each = bounds_and_classes(r#""2","3""#, "[0,1,2],[3,4,5],[6,7,8]");
+        assert_eq!(set(&[(1, 1), (2, 1), (3, 1)], 10), each);
+    }
+
+    #[test]
+    fn a_value_of_less_than_two_shares_is_not_frequent() {
+        let two = bounds_and_classes(r#""2""#, "[0],[1]");
+        assert_eq!(set(&[(1, 2), (2, 1), (3, 1)], 2), two);
+        let four = bounds_and_classes(r#""3","4","5""#, "[0],[1],[2],[3]");
+        assert_eq!(set(&[(1, 1), (2, 3), (3, 3), (4, 1), (5, 1), (6, 1)], 4), four);
+        // One that goes beyond the next share leaves that out.
+        let singles = (3..12).map(|value| (value, 1));
+        let skewed: Vec<(i64, usize)> = [(1, 4), (2, 7)].into_iter().chain(singles).collect();
+        assert_eq!(set(&skewed, 4), bounds_and_classes(r#""3","7""#, "[0],[1],[2]"));
+    }
+}

@@ -69,3 +69,43 @@ pub fn query(
     scratch.wipe();
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::ordinal;
+    use crate::search::value::Outside;
+
+    fn asked(rule: &str, op: Op, value: Value<'_>) -> Result<Vec<Vec<u8>>, Refused> {
+        let Some(rule) = Rule::parse(rule) else { unreachable!("{rule}") };
+        let mut all = Vec::new();
+        let mut each = |payload: &[u8]| all.push(payload.to_vec());
+        query(&rule, op, value, None, &mut Scratch::new(), &mut each).map(|()| all)
+    }
+
+    #[test]
+    fn equality_of_what_has_an_order_is_a_range_of_one() {
+        let of = |number| Value::Ordinal(ordinal::of_number(number));
+        let step = |step: i64| Ok(vec![step.to_be_bytes().to_vec()]);
+        assert_eq!(asked("steps(10) int/1", Op::Equal, of(25)), step(2));
+        assert_eq!(asked("steps(10) int/1", Op::Equal, of(-1)), step(-1));
+        let before = Value::Outside(Outside::Before);
+        let name = Ok(vec![b"\xff-infinity".to_vec()]);
+        assert_eq!(asked("days date/1", Op::Equal, before), name);
+        assert_eq!(asked("buckets date/1", Op::Equal, of(0)), Err(Refused::NoBoundaries));
+        for op in [Op::Prefix, Op::Suffix, Op::Contains, Op::Words] {
+            assert_eq!(asked("days date/1", op, of(0)), Err(Refused::NoAnswer));
+            assert_eq!(asked("days date/1", op, before), Err(Refused::NoAnswer));
+        }
+    }
+
+    #[test]
+    fn other_values_are_refused() {
+        let bytes = Value::Bytes(b"\x01");
+        assert_eq!(asked("exact/1", Op::Equal, bytes), Ok(vec![vec![1]]));
+        assert_eq!(asked("exact/1", Op::Prefix, bytes), Err(Refused::NoAnswer));
+        assert_eq!(asked("prefix(1) exact/1", Op::Equal, bytes), Err(Refused::NoForm));
+        assert_eq!(asked("days date/1", Op::Equal, bytes), Err(Refused::NoForm));
+        assert_eq!(asked("exact/1", Op::Equal, Value::Ordinal(1)), Err(Refused::NoForm));
+    }
+}
