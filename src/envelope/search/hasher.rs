@@ -149,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn a_term_is_the_same_wherever_it_is_written() {
+        let Ok(hasher) = Hasher::new(&[5; KEY_LEN], ID, "ssn", "exact/1", 8) else {
+            unreachable!()
+        };
+        let mut written = [0; 10];
+        hasher.write_term(b"x", &mut written);
+        assert_eq!(written[..], term(5, "ssn", "exact/1", "x", 8));
+        assert_eq!(written[..2], ID.0[..2]);
+    }
+
+    #[test]
     fn every_argument_changes_the_term() {
         let terms: std::collections::BTreeSet<_> = [
             term(5, "ssn", "exact/1", "x", 8),

@@ -100,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn equality_of_words_asks_for_all_of_them() {
+        let of = |text| asked("words casefold/1", Op::Equal, Value::Text(text));
+        assert_eq!(of("One, two"), Ok(vec![b"one".to_vec(), b"two".to_vec()]));
+        assert_eq!(of("--"), Err(Refused::TooShort { least: 1 }));
+        assert_eq!(asked("words casefold/1", Op::Words, Value::Text("--")), Ok(vec![]));
+    }
+
+    #[test]
     fn other_values_are_refused() {
         let bytes = Value::Bytes(b"\x01");
         assert_eq!(asked("exact/1", Op::Equal, bytes), Ok(vec![vec![1]]));
