@@ -155,7 +155,7 @@ mod tests {
                 assert_eq!(sample.push(FormType::Int, value.to_string().as_bytes()), Ok(()));
             }
         }
-        assert_eq!(sample.len(), values.iter().map(|value| value.1).sum());
+        assert_eq!(sample.len(), values.iter().map(|value| value.1).sum::<usize>());
         assert_eq!(sample.is_empty(), values.is_empty());
         let mut text = Vec::new();
         sample.boundaries(1, classes).write(&mut text);
@@ -191,6 +191,9 @@ mod tests {
     fn a_value_of_less_than_two_shares_is_not_frequent() {
         let two = bounds_and_classes(r#""2""#, "[0],[1]");
         assert_eq!(set(&[(1, 2), (2, 1), (3, 1)], 2), two);
+        // Shares are rounded: one and a half are two.
+        let rounded = bounds_and_classes(r#""2","3""#, "[0,1],[2],[3]");
+        assert_eq!(set(&[(1, 2), (2, 1), (3, 1)], 3), rounded);
         let four = bounds_and_classes(r#""3","4","5""#, "[0],[1],[2],[3]");
         assert_eq!(set(&[(1, 1), (2, 3), (3, 3), (4, 1), (5, 1), (6, 1)], 4), four);
         // One that goes beyond the next share leaves that out.
