@@ -124,7 +124,7 @@ pub fn in_order(set: &mut Vec<i64>) {
 
 /// Big-endian, two's complement.
 fn first_eight(bytes: &[u8]) -> i64 {
-    bytes.iter().take(8).fold(0, |number, byte| number << 8 | i64::from(*byte))
+    bytes.first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
 }
 
 #[cfg(test)]
@@ -157,6 +157,12 @@ mod tests {
         hasher.write_term(b"x", &mut written);
         assert_eq!(written[..], term(5, "ssn", "exact/1", "x", 8));
         assert_eq!(written[..2], ID.0[..2]);
+    }
+
+    #[test]
+    fn a_marker_is_the_first_half_of_the_id_in_big_endian() {
+        let id = std::array::from_fn(|at| 0xF0 + at as u8);
+        assert_eq!(marker(KeyId(id)), 0xF0F1_F2F3_F4F5_F6F7_u64.cast_signed());
     }
 
     #[test]

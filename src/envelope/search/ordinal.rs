@@ -32,7 +32,7 @@ pub fn to_number(ordinal: u64) -> i64 {
 /// The ordinal of a float that is a number: −0 is 0.
 pub fn of_float(float: f64) -> u64 {
     let bits = (float + 0.0).to_bits();
-    if bits & HALF == 0 { bits | HALF } else { !bits }
+    if bits & HALF == 0 { of_number(bits.cast_signed()) } else { !bits }
 }
 
 /// Where the value stands whose canonical form this is.
@@ -65,7 +65,7 @@ fn place<T>(value: Ends<T>, ordinal: impl FnOnce(T) -> u64) -> Place {
 /// Microseconds from 1970. PostgreSQL counts from 2000 and so has 30 years more than fit: they are all the last number.
 fn of_moment(moment: Moment) -> u64 {
     let us = moment.days.checked_mul(DAY).and_then(|us| us.checked_add(moment.us));
-    let beyond = if moment.days < 0 { i64::MIN } else { i64::MAX };
+    let beyond = if moment.days.is_negative() { i64::MIN } else { i64::MAX };
     of_number(us.unwrap_or(beyond))
 }
 

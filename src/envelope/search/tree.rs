@@ -60,8 +60,9 @@ impl Tree {
             let (height, last) = self
                 .heights()
                 .rev()
-                .map(|height| (height, x | width_of(height)))
-                .find(|(height, last)| x & width_of(*height) == 0 && *last <= high)
+                .filter(|height| x & width_of(*height) == 0)
+                .map(|height| (height, x + width_of(height)))
+                .find(|(_, last)| *last <= high)
                 .unwrap_or((0, x));
             each(Node { height, at: up(x, height) });
             if last >= high {

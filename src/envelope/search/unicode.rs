@@ -59,7 +59,7 @@ pub(super) fn fold(c: char, mut each: impl FnMut(char)) {
     let before = folding::RUNS.partition_point(|(first, ..)| *first <= code);
     let run = before.checked_sub(1).map(|at| folding::RUNS[at]);
     let folded = run.and_then(|(first, last, step, distance)| {
-        let is_in = code <= last && (code - first).is_multiple_of(step);
+        let is_in = code <= last && code.abs_diff(first).is_multiple_of(step);
         char::from_u32(code.checked_add_signed(distance)?).filter(|_| is_in)
     });
     each(folded.unwrap_or(c));

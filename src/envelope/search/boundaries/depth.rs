@@ -42,7 +42,7 @@ impl Sample {
             self.forms.extend(form);
         }
         let len = self.forms.as_slice().len() as u64 - at;
-        self.values.push_one((ordinal, at << LENGTH | len));
+        self.values.push_one((ordinal, (at << LENGTH) + len));
         Ok(())
     }
 
