@@ -1,6 +1,6 @@
 //! A value as search takes it: from the canonical form that is sealed.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::ordinal::{self, Place};
 use super::refused::Refused;
@@ -119,7 +119,8 @@ impl Ordered {
 
 /// Room for an index form that is no part of the canonical form. Wiped on drop.
 pub struct Room {
-    bytes: [u8; Room::LEN],
+    /// Once something was put there: most values need no room.
+    bytes: Option<Zeroizing<[u8; Room::LEN]>>,
     len: usize,
 }
 
@@ -129,24 +130,15 @@ impl Room {
 
     /// Empty.
     pub const fn new() -> Room {
-        Room { bytes: [0; Room::LEN], len: 0 }
+        Room { bytes: None, len: 0 }
     }
 
     fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        self.bytes.as_ref().map_or(&[], |bytes| &bytes[..self.len])
     }
 
-    /// What was put there: most values need no room.
     fn wipe(&mut self) {
-        self.bytes[..self.len].zeroize();
-        self.len = 0;
-    }
-}
-
-impl Drop for Room {
-    #[inline]
-    fn drop(&mut self) {
-        self.wipe();
+        *self = Room::new();
     }
 }
 
@@ -160,7 +152,8 @@ impl Default for Room {
 
 impl Sink for Room {
     fn push(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+        let all = self.bytes.get_or_insert_with(|| Zeroizing::new([0; Room::LEN]));
+        if let Some(room) = all.get_mut(self.len..self.len + bytes.len()) {
             room.copy_from_slice(bytes);
             self.len += bytes.len();
         }
