@@ -114,6 +114,8 @@ impl Scratch {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -147,6 +149,53 @@ mod tests {
         crate::forms::number::write_integer(-12, &mut wiped);
         crate::forms::number::write_bool(true, &mut wiped);
         assert_eq!(wiped.as_slice(), b"-12true");
+    }
+
+    /// What counts how often it was wiped.
+    #[derive(Clone, Copy)]
+    struct Counted(u8);
+
+    thread_local! {
+        static WIPED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    impl Zeroize for Counted {
+        fn zeroize(&mut self) {
+            self.0 = 0;
+            WIPED.set(WIPED.get() + 1);
+        }
+    }
+
+    #[test]
+    fn nothing_is_let_go_that_was_not_wiped() {
+        let mut buffer = Wiped::new();
+        let mut held = 0;
+        for _ in 0..10 {
+            buffer.extend(&[Counted(1); 50]);
+            buffer.push_one(Counted(1));
+            held += 51;
+            assert_eq!(buffer.as_slice().len(), held);
+            assert!(buffer.as_slice().iter().all(|one| one.0 == 1));
+        }
+        let moved = WIPED.get();
+        // Its blocks are of 64, 128, 256 and 512.
+        assert_eq!(moved, 51 + 102 + 255);
+        buffer.truncate(400);
+        assert_eq!(WIPED.get() - moved, 110);
+        drop(buffer);
+        assert_eq!(WIPED.get() - moved, 510);
+    }
+
+    /// It is hashed where it stands.
+    #[test]
+    fn the_exact_form_of_a_text_is_not_copied() {
+        use crate::search::{Rule, Value, payloads};
+        let Some(rule) = Rule::parse("exact/1") else { unreachable!() };
+        let (mut scratch, mut places) = (Scratch::new(), Vec::new());
+        let text = "e\u{301}";
+        let each = &mut |payload: &[u8]| places.push(payload.as_ptr());
+        assert_eq!(payloads(&rule, Value::Text(text), None, &mut scratch, each), Ok(()));
+        assert_eq!(places, [text.as_ptr()]);
     }
 
     /// A row allocates nothing once there was one as long, and leaves nothing behind.
