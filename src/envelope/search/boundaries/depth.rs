@@ -104,7 +104,7 @@ impl Sample {
             }
             let (mut before, mut begun) = (0, 0);
             for (value, count) in alike {
-                if begun < parts && before * parts >= begun * sum {
+                if before * parts >= begun * sum {
                     starts.push(*value);
                     counts.push(1);
                     begun = before * parts / sum + 1;
@@ -200,5 +200,18 @@ mod tests {
         let singles = (3..12).map(|value| (value, 1));
         let skewed: Vec<(i64, usize)> = [(1, 4), (2, 7)].into_iter().chain(singles).collect();
         assert_eq!(set(&skewed, 4), bounds_and_classes(r#""3","7""#, "[0],[1],[2]"));
+    }
+
+    /// Those of single precision are written as of double precision.
+    #[test]
+    fn bounds_of_floats_have_the_form_of_double_precision() {
+        let mut sample = Sample::new(Ordered::Float);
+        for float in ["0.5", "1.5", "1e+10"] {
+            assert_eq!(sample.push(FormType::Float4, float.as_bytes()), Ok(()));
+        }
+        let mut text = Vec::new();
+        sample.boundaries(1, 3).write(&mut text);
+        let expected = bounds_and_classes(r#""1.5e+00","1e+10""#, "[0],[1],[2]");
+        assert_eq!(String::from_utf8_lossy(&text), expected);
     }
 }
