@@ -18,14 +18,14 @@ pub(crate) fn with_associated_data<R>(
 
 #[inline(never)]
 fn with_context<R>(header: &[u8], context: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
-    let len = header.len() + context.len();
-    if len > HEADER_LEN + ON_STACK {
+    let mut room = [0; HEADER_LEN + ON_STACK];
+    let Some(whole) = room.get_mut(..header.len() + context.len()) else {
         return f(&[header, context].concat());
-    }
-    let mut whole = [0; HEADER_LEN + ON_STACK];
-    whole[..header.len()].copy_from_slice(header);
-    whole[header.len()..len].copy_from_slice(context);
-    f(&whole[..len])
+    };
+    let (head, rest) = whole.split_at_mut(header.len());
+    head.copy_from_slice(header);
+    rest.copy_from_slice(context);
+    f(whole)
 }
 
 #[cfg(test)]

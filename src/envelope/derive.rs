@@ -79,9 +79,7 @@ fn id(key: &[u8; KEY_LEN], label: &[u8]) -> KeyId {
     expand(key, label, &mut expanded);
     let mut id = [0; 16];
     id.copy_from_slice(&expanded[..16]);
-    id[6] = 0x80 | (id[6] & 0x0F);
-    id[8] = 0x80 | (id[8] & 0x3F);
-    KeyId(id)
+    KeyId(uuid::Builder::from_custom_bytes(id).into_uuid().into_bytes())
 }
 
 #[cfg(test)]

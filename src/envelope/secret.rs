@@ -65,7 +65,7 @@ impl DataKey {
 }
 
 /// More than a cipher and its key set-up use of the stack; a build that is not optimised uses more.
-pub const STACK_BYTES: usize = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
+pub const STACK_BYTES: usize = if cfg!(debug_assertions) { 16_384 } else { 4_096 };
 
 /// Overwrites what functions that have returned left on the stack below the caller: the ciphers pass key schedules by
 /// value, whose first bytes are the key.

@@ -21,7 +21,7 @@
 //! What it costs: values of one session share 12 bytes and are numbered, which shows who was sealed together and in
 //! what order. A session of one value is a nonce drawn anew.
 
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::header::{KeyId, NONCE_LEN};
 use crate::value::SealKey;
@@ -38,7 +38,7 @@ pub struct Session {
     pub(crate) key_id: KeyId,
     pub(crate) derived: DerivedKey,
     /// The half of the next nonce that counts, in its lower 96 bits; the other one is the derived key's.
-    next: u128,
+    next: Zeroizing<u128>,
     values_left: u32,
     bytes_left: u64,
 }
@@ -49,7 +49,7 @@ impl Session {
         Session {
             key_id: KeyId([0; 16]),
             derived: DerivedKey::none(),
-            next: 0,
+            next: Zeroizing::new(0),
             values_left: 0,
             bytes_left: 0,
         }
@@ -61,7 +61,9 @@ impl Session {
         let (prefix, start) = halves(random);
         key.xaes().derive(prefix, &mut self.derived);
         self.key_id = key.key_id();
-        self.next = start.iter().fold(0, |start, byte| start << 8 | u128::from(*byte));
+        let mut first = [0; 16];
+        first[4..].copy_from_slice(start);
+        *self.next = u128::from_be_bytes(first);
         self.values_left = values.min(MAX_VALUES);
         self.bytes_left = MAX_BYTES;
     }
@@ -79,17 +81,10 @@ impl Session {
         // In the two pieces in which 12 bytes are read again: a processor waits for what it wrote in others.
         let mut iv = [0; IV_LEN];
         let (high, low) = iv.split_at_mut(8);
-        high.copy_from_slice(&((self.next >> 32) as u64).to_be_bytes());
-        low.copy_from_slice(&(self.next as u32).to_be_bytes());
-        self.next += 1;
+        high.copy_from_slice(&((*self.next >> 32) as u64).to_be_bytes());
+        low.copy_from_slice(&(*self.next as u32).to_be_bytes());
+        *self.next += 1;
         Some(iv)
-    }
-}
-
-impl Drop for Session {
-    /// The derived key wipes itself.
-    fn drop(&mut self) {
-        self.next.zeroize();
     }
 }
 

@@ -32,7 +32,7 @@ pub const IV_LEN: usize = 12;
 pub const TAG_LEN: usize = 16;
 
 /// What computing a schedule may leave on the stack, in bytes.
-const STACK: usize = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 };
+const STACK: usize = if cfg!(debug_assertions) { 16_384 } else { 4_096 };
 
 /// An AES-256-GCM key ready for use, or none. Wiped on drop.
 #[repr(C)]

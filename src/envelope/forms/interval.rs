@@ -64,7 +64,7 @@ fn part(value: i64, unit: u8, line: &mut Line) {
 }
 
 fn sign(value: i64, line: &mut Line) {
-    if value < 0 {
+    if value.is_negative() {
         line.byte(b'-');
     }
 }

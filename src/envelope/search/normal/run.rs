@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
         }
         let is_mark = |word: &u64| class_of(*word) != 0;
         for marks in self.now.as_mut_slice().chunk_by_mut(|a, b| is_mark(a) == is_mark(b)) {
-            if marks.len() > 1 && is_mark(&marks[0]) {
+            if is_mark(&marks[0]) {
                 marks.sort_unstable();
             }
         }
