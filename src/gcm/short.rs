@@ -330,3 +330,19 @@ fn is_fit() -> bool {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     return false;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_key_stream_leaves_no_byte() {
+        let mut place = MaybeUninit::new(KeyStream([[0xEE; BLOCK]; 1 + VALUE_BLOCKS]));
+        // SAFETY: dropped once; its place stays, and has no padding.
+        let left: [u8; size_of::<KeyStream>()] = unsafe {
+            place.assume_init_drop();
+            *place.as_ptr().cast()
+        };
+        assert_eq!(left, [0; size_of::<KeyStream>()]);
+    }
+}
