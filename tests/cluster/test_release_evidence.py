@@ -40,7 +40,7 @@ def evidence(tmp_path, *steps):
 
 def test_what_is_not_run_is_named(tmp_path):
     (tmp_path / "mutants.out").mkdir()
-    (tmp_path / "mutants.out" / "outcomes.json").write_text(MUTANTS)
+    (tmp_path / "mutants.out" / "score.json").write_text(MUTANTS)
     done = evidence(tmp_path, "mutants", "sbom")
     assert done.returncode == 0, done.stderr
     ran, _, rest = (tmp_path / "evidence" / "report.md").read_text().partition("## What was not run")
@@ -53,7 +53,43 @@ def test_what_is_not_run_is_named(tmp_path):
 
 def test_a_step_that_fails_fails_the_whole(tmp_path):
     (tmp_path / "mutants.out").mkdir()
-    (tmp_path / "mutants.out" / "outcomes.json").write_text(json.dumps({"caught": 1, "missed": 1}))
+    (tmp_path / "mutants.out" / "score.json").write_text(json.dumps({"caught": 1, "missed": 1}))
     assert evidence(tmp_path, "mutants").returncode == 1
     assert "**failed**" in (tmp_path / "evidence" / "report.md").read_text()
     assert evidence(tmp_path, "nonsense").returncode != 0
+
+
+def mutants(tmp_path, found, *part):
+    """What is said of mutants of these names, and the counts."""
+    out = tmp_path / "mutants.out"
+    out.mkdir(exist_ok=True)
+    for kind in ("caught", "missed", "timeout", "unviable", "previously_caught"):
+        (out / f"{kind}.txt").write_text("".join(f"{name}\n" for name in found.get(kind, [])))
+    done = subprocess.run([sys.executable, place.ROOT / "tests" / "run" / "mutants.py", out, *part], capture_output=True, text=True)
+    return done, json.loads((out / "score.json").read_text())
+
+
+def test_a_mutant_that_no_test_sees_is_in_the_list(tmp_path):
+    listed = [line for line in (place.ROOT / "tests" / "mutants.txt").read_text().splitlines() if line and not line.startswith("#")]
+    somewhere = [line.replace(": ", f":{number}:5: ", 1) for number, line in enumerate(listed, 1)]
+    done, _ = mutants(tmp_path, {"missed": somewhere})
+    assert done.returncode == 0, done.stderr
+    new = "src/envelope/value.rs:1:2: replace SealKey::open with nothing"
+    done, _ = mutants(tmp_path, {"missed": [*somewhere, new]})
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "replace SealKey::open" in done.stderr
+    # As often as it stands there.
+    done, _ = mutants(tmp_path, {"missed": [*somewhere, somewhere[0]]})
+    assert done.returncode == 1
+    # What is caught now is struck from the list; a part of a run cannot tell.
+    done, _ = mutants(tmp_path, {"missed": somewhere[1:]})
+    assert done.returncode == 1 and listed[0] in done.stderr
+    done, _ = mutants(tmp_path, {"missed": somewhere[1:]}, "part")
+    assert done.returncode == 0, done.stderr
+
+
+def test_mutants_of_earlier_runs_are_counted(tmp_path):
+    _, first = mutants(tmp_path, {"caught": ["a.rs:1:1: a", "a.rs:2:1: a"], "unviable": ["a.rs:3:1: a"], "missed": ["a.rs:4:1: a"]})
+    assert first == {"caught": 2, "missed": 1, "unviable": 1, "timeout": 0}
+    before = ["a.rs:1:1: a", "a.rs:2:1: a", "a.rs:3:1: a"]
+    _, second = mutants(tmp_path, {"previously_caught": before, "caught": ["a.rs:4:1: a"], "unviable": ["a.rs:5:1: a"]})
+    assert second == {"caught": 3, "missed": 0, "unviable": 2, "timeout": 0}

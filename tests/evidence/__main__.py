@@ -97,12 +97,12 @@ def advisories(name):
 
 def mutants(_):
     """Not run here, as it takes hours: what `make mutants` has left."""
-    outcomes = TARGET / "mutants.out" / "outcomes.json"
-    if not outcomes.exists():
-        return None, "there is no target/mutants.out (make mutants, hours)"
-    caught, missed, left_out = said.mutants(outcomes.read_text())
+    score = TARGET / "mutants.out" / "score.json"
+    if not score.exists():
+        return None, "there is no target/mutants.out/score.json (make mutants, hours)"
+    caught, missed, left_out = said.mutants(score.read_text())
     share = caught / max(caught + missed, 1)
-    return share >= 0.95, f"{share:.1%}: {caught:,} caught, {missed:,} missed, {left_out:,} left out; made {when(outcomes)}"
+    return share >= 0.95, f"{share:.1%}: {caught:,} caught, {missed:,} missed, {left_out:,} left out; made {when(score)}"
 
 
 def sbom(_):

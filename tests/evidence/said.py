@@ -37,8 +37,8 @@ def libfuzzer(log):
     return (sum(tried), crashes, 0) if tried or crashes else None
 
 
-def mutants(outcomes):
-    """Of cargo mutants' outcomes.json: caught, missed, those that did not build or took too long."""
-    counts = json.loads(outcomes)
+def mutants(score):
+    """Of what tests/run/mutants.py counted: caught, missed, those that did not build or took too long."""
+    counts = json.loads(score)
     left_out = counts.get("unviable", 0) + counts.get("timeout", 0)
     return counts["caught"], counts["missed"], left_out

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Mutations of the pure crates: which changes of the code no test of theirs sees. Into target/mutants.out; hours.
-# What was caught is not tried again: it goes on where it stopped. mutants.sh [arguments of cargo mutants]
+# What was caught is not tried again: it goes on where it stopped. mutants.sh [arguments of cargo mutants, which choose a part]
 # Fails at a mutant that is missed and not in tests/mutants.txt.
 source "$(dirname "$0")/../setup/env.sh"
 
@@ -15,7 +15,4 @@ case $done in
 0 | 2 | 3) ;;
 *) exit "$done" ;;
 esac
-new=$(comm -13 <(sed '/^#/d; /^$/d' tests/mutants.txt | sort) <(sed -E 's/^([^:]*):[0-9]+:[0-9]+: /\1: /' "$TARGET/mutants.out/missed.txt" | sort))
-[ -z "$new" ] || die "missed, and not in tests/mutants.txt:
-$new"
-echo "No mutant was missed but those of tests/mutants.txt."
+exec python3 tests/run/mutants.py "$TARGET/mutants.out" ${1:+part}
