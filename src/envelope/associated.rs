@@ -1,10 +1,8 @@
 //! The associated data of the format: the first 18 bytes as they stand ‖ a context.
 
-use crate::header::HEADER_LEN;
-
-/// The longest context, in bytes, for which the associated data stand on the stack: row contexts of a few bound
-/// columns are shorter, and a row should not cost an allocation.
-const ON_STACK: usize = 256;
+/// The longest associated data, in bytes, that stand on the stack: a context of 256. Row contexts of a few bound columns are
+/// shorter, and a row should not cost an allocation.
+const ON_STACK: usize = 274;
 
 /// Calls `f` with `header` (18 bytes) ‖ `context`.
 #[inline(always)]
@@ -18,7 +16,7 @@ pub(crate) fn with_associated_data<R>(
 
 #[inline(never)]
 fn with_context<R>(header: &[u8], context: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
-    let mut room = [0; HEADER_LEN + ON_STACK];
+    let mut room = [0; ON_STACK];
     let Some(whole) = room.get_mut(..header.len() + context.len()) else {
         return f(&[header, context].concat());
     };
@@ -31,6 +29,7 @@ fn with_context<R>(header: &[u8], context: &[u8], f: impl FnOnce(&[u8]) -> R) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::HEADER_LEN;
 
     #[test]
     fn is_the_same_on_stack_and_heap() {
