@@ -59,13 +59,13 @@ def test_a_step_that_fails_fails_the_whole(tmp_path):
     assert evidence(tmp_path, "nonsense").returncode != 0
 
 
-def mutants(tmp_path, found, *part):
+def mutants(tmp_path, found, *only):
     """What is said of mutants of these names, and the counts."""
     out = tmp_path / "mutants.out"
     out.mkdir(exist_ok=True)
     for kind in ("caught", "missed", "timeout", "unviable", "previously_caught"):
         (out / f"{kind}.txt").write_text("".join(f"{name}\n" for name in found.get(kind, [])))
-    done = subprocess.run([sys.executable, place.ROOT / "tests" / "run" / "mutants.py", out, *part], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, place.ROOT / "tests" / "run" / "mutants.py", out, *only], capture_output=True, text=True)
     return done, json.loads((out / "score.json").read_text())
 
 
@@ -88,7 +88,10 @@ def test_a_mutant_that_no_test_sees_is_in_the_list(tmp_path):
 
 
 def test_mutants_of_earlier_runs_are_counted(tmp_path):
-    _, first = mutants(tmp_path, {"caught": ["a.rs:1:1: a", "a.rs:2:1: a"], "unviable": ["a.rs:3:1: a"], "missed": ["a.rs:4:1: a"]})
+    found = {"caught": ["a.rs:1:1: a", "a.rs:2:1: a"], "unviable": ["a.rs:3:1: a"], "missed": ["a.rs:4:1: a"]}
+    # It was broken off.
+    done, first = mutants(tmp_path, found, "count")
+    assert done.returncode == 0, done.stderr
     assert first == {"caught": 2, "missed": 1, "unviable": 1, "timeout": 0}
     before = ["a.rs:1:1: a", "a.rs:2:1: a", "a.rs:3:1: a"]
     _, second = mutants(tmp_path, {"previously_caught": before, "caught": ["a.rs:4:1: a"], "unviable": ["a.rs:5:1: a"]})

@@ -8,6 +8,8 @@ use_tool cargo-mutants 27.1.0
 use_tool cargo-nextest 0.9.143
 cd "$ROOT"
 mkdir -p "$TARGET"
+# Of a run that was broken off; the next one moves it away.
+[ ! -d "$TARGET/mutants.out" ] || python3 tests/run/mutants.py "$TARGET/mutants.out" count
 done=0
 cargo mutants --package envelope --package gcm --test-workspace=false --output "$TARGET" --iterate "$@" || done=$?
 # 2: some were missed. 3: some took too long, and so were noticed.
