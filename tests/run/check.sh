@@ -9,6 +9,9 @@ cargo fmt --all --check
 # shellcheck disable=SC2046 # file names of this repository: no spaces
 "$VENV/bin/shellcheck" -x -P SCRIPTDIR $(find tests docker .ci -name '*.sh') .ci/run
 "$VENV/bin/hadolint" docker/Dockerfile
+# Whether these say what their readers know. The schemas come with the program.
+"$VENV/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker/compose.yaml
+"$VENV/bin/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
 pg=$(major)
 cargo clippy --workspace --all-targets --no-default-features --features "pg$pg pg_test $ALL_KMS" -- -D warnings
 # Each provider of KEKs by itself, connections to other nodes, and none of it. As for the tests (DEV_BUILD_FLAGS), so that no crate is built anew.
