@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# One major's package (PG), built from a copy of the tracked files and looked at by lintian.
+# One major's package (PG), built from a copy of the files that stdin names and looked at by lintian. On stdin, and each
+# ended by NUL, as a chroot may have no git and no repository behind a worktree: git ls-files -z | build.sh
 source "$(dirname "$0")/../setup/env.sh"
 
 wanted=(debhelper dpkg-dev lintian postgresql-common)
 dpkg -s "${wanted[@]}" >/dev/null 2>&1 ||
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root install "${wanted[@]}" >/dev/null ||
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root install "${wanted[@]}" </dev/null >/dev/null ||
     die "missing: ${wanted[*]} (apt-get could not install them)"
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
@@ -12,7 +13,7 @@ build=$TARGET/packages/build-$PG/pgrx-example-$version
 rm -rf "${build%/*}"
 mkdir -p "$build"
 cd "$ROOT"
-git -c safe.directory='*' ls-files -z | tar --null -T - -c | tar -x -C "$build"
+tar --null -T - -c | tar -x -C "$build"
 cd "$build"
 # The crates are compiled once for all majors that the same Rust builds.
 CARGO_TARGET_DIR=$TARGET/packages/cargo-$(rustc --version | cut -d' ' -f2)
