@@ -15,8 +15,9 @@ mkdir -p "$build"
 cd "$ROOT"
 tar --null -T - -c | tar -x -C "$build"
 cd "$build"
-# The crates are compiled once for all majors that the same Rust builds.
-CARGO_TARGET_DIR=$TARGET/packages/cargo-$(rustc --version | cut -d' ' -f2)
+# The crates are compiled once for all majors that the same Rust builds on the same Debian: C in them takes what the C
+# library's headers name, and an older library may lack it.
+CARGO_TARGET_DIR=$TARGET/packages/cargo-$(rustc --version | cut -d' ' -f2)-$(. /etc/os-release && echo "$VERSION_CODENAME")
 export CARGO_TARGET_DIR
 export PG_SUPPORTED_VERSIONS=$PG
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -S Timestamp)
