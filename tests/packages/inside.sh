@@ -5,6 +5,12 @@ pg=$1
 cd /root
 export DEBIAN_FRONTEND=noninteractive
 apt=(apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root)
+if [ "$pg" = 19 ]; then
+    # It is not released: apt takes it from experimental only when told to.
+    sed 's/ forky / experimental /' /etc/apt/sources.list >/etc/apt/sources.list.d/experimental.list
+    "${apt[@]}" update >/dev/null
+    apt+=(--target-release experimental)
+fi
 bin=/usr/lib/postgresql/$pg/bin
 data=/var/lib/postgresql/try
 
@@ -47,5 +53,13 @@ for page in quick-start readme; do
 done
 echo "README: its session ran"
 server stop
+# As distributions test a package that is installed. It brings programs of its own, and so it comes last.
+{
+    "${apt[@]}" install autopkgtest
+    command -v pg_buildext || "${apt[@]}" install postgresql-common-dev
+    (cd source && PG_SUPPORTED_VERSIONS=$pg pg_buildext updatecontrol)
+    autopkgtest --no-built-binaries source -- null
+} >autopkgtest.log 2>&1 </dev/null || { tail -n 30 autopkgtest.log >&2; fail "autopkgtest: a test of debian/tests failed"; }
+echo "autopkgtest: $(grep -c ' PASS$' autopkgtest.log) of debian/tests passed"
 "${apt[@]}" purge "postgresql-$pg-envelope" >/dev/null 2>&1
 while read -r path; do [ ! -e "$path" ] || fail "left after purge: $path"; done <files

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A package of target/packages in a fresh Debian: installed with what it depends on and nothing else, the SQL of the quick
-# start and of the README run, removed, purged, installed again: try.sh MAJOR
+# start and of the README run, purged, installed again, tested by autopkgtest: try.sh MAJOR
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../matrix/env.sh"
 
@@ -19,6 +19,8 @@ trap 'rm -rf "$MATRIX"' EXIT
 home=$MATRIX/$suite/root
 cp "$deb" "$home/package.deb"
 cp "$here/inside.sh" "$home/"
+mkdir "$home/source"
+cp -r "$ROOT/debian" "$home/source/"
 for page in quick-start:docs/quick-start.md readme:README.md; do
     python3 "$here/sql.py" "$ROOT/${page#*:}" >"$home/${page%%:*}.sql"
     python3 "$here/sql.py" --expected "$ROOT/${page#*:}" >"$home/${page%%:*}.expected"
