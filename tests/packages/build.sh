@@ -4,6 +4,8 @@
 source "$(dirname "$0")/../setup/env.sh"
 
 wanted=(debhelper dpkg-dev lintian postgresql-common)
+# From Debian 13 on pg_buildext is in a package of its own.
+! apt-cache show postgresql-common-dev >/dev/null 2>&1 || wanted+=(postgresql-common-dev)
 dpkg -s "${wanted[@]}" >/dev/null 2>&1 ||
     DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root install "${wanted[@]}" </dev/null >/dev/null ||
     die "missing: ${wanted[*]} (apt-get could not install them)"
