@@ -58,7 +58,7 @@ server stop
     "${apt[@]}" install autopkgtest
     command -v pg_buildext || "${apt[@]}" install postgresql-common-dev
     (cd source && PG_SUPPORTED_VERSIONS=$pg pg_buildext updatecontrol)
-    autopkgtest --no-built-binaries source -- null
+    autopkgtest --no-built-binaries "$PWD/source" -- null
 } >autopkgtest.log 2>&1 </dev/null || { tail -n 30 autopkgtest.log >&2; fail "autopkgtest: a test of debian/tests failed"; }
 echo "autopkgtest: $(grep -c ' PASS$' autopkgtest.log) of debian/tests passed"
 "${apt[@]}" purge "postgresql-$pg-envelope" >/dev/null 2>&1
