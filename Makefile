@@ -61,7 +61,7 @@ dist: ## the sources of the last commit as PGXN takes them, in target/dist
 sbom: rust-check ## what a package's library is made of (CycloneDX), and the licences of it, in target/sbom
 	@tests/packages/sbom.sh
 
-deb: ## Debian packages in target/packages, looked at by lintian (root; MAJORS="15 17 18" chooses, of 15 to 18)
+deb: ## Debian packages in target/packages, looked at by lintian (root; MAJORS="15 17 18" chooses, of 15 to 19)
 	@tests/packages/deb.sh $(MAJORS)
 
 deb-test: ## each of them in a fresh Debian: installed, the quick start run, purged, installed again (root; MAJORS=)

@@ -58,8 +58,8 @@ server stop
     "${apt[@]}" install autopkgtest
     command -v pg_buildext || "${apt[@]}" install postgresql-common-dev
     (cd source && PG_SUPPORTED_VERSIONS=$pg pg_buildext updatecontrol)
-    autopkgtest --no-built-binaries "$PWD/source" -- null
+    autopkgtest --no-built-binaries --summary-file "$PWD/autopkgtest.summary" "$PWD/source" -- null
 } >autopkgtest.log 2>&1 </dev/null || { tail -n 30 autopkgtest.log >&2; fail "autopkgtest: a test of debian/tests failed"; }
-echo "autopkgtest: $(grep -c ' PASS$' autopkgtest.log) of debian/tests passed"
+echo "autopkgtest: $(grep -c ' PASS$' autopkgtest.summary) of debian/tests passed"
 "${apt[@]}" purge "postgresql-$pg-envelope" >/dev/null 2>&1
 while read -r path; do [ ! -e "$path" ] || fail "left after purge: $path"; done <files
