@@ -35,6 +35,7 @@ packages=(
     python3-dev          # builds what has no wheel for the newest Python
     iso-codes            # the demo's data, and names to search
     tzdata               # names to search
+    git                  # which tests a change touches, and what a package is made of
     pgbouncer            # sessions that share a backend
     softhsm2 opensc      # a PKCS#11 token, and the tool that administrators of one use
     "$@"
