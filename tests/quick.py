@@ -35,7 +35,9 @@ def changed_files():
     """What is not committed; when that is nothing, what the last commit changed."""
 
     def git(*args):
-        return subprocess.run(["git", "-C", ROOT, *args], check=True, capture_output=True, text=True).stdout.split("\n")
+        # The checkout may be another user's than who runs make.
+        command = ["git", "-C", ROOT, "-c", "safe.directory=*", *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
 
     changed = git("diff", "--name-only", "HEAD") + git("ls-files", "--others", "--exclude-standard")
     changed = [path for path in changed if path]
