@@ -202,7 +202,7 @@ def symbols():
     found = {}
     for path in sorted((ROOT / "src").rglob("*.rs")):
         code = re.sub(r"//.*", "", path.read_text())
-        for match in re.finditer(r"\brow_function!\(\s*(\w+)|#\[unsafe\(no_mangle\)\][^{]*?\bfn (\w+)\(", code):
+        for match in re.finditer(r"\b(?:row|support)_function!\(\s*(\w+)|#\[unsafe\(no_mangle\)\][^{]*?\bfn (\w+)\(", code):
             found[match[1] or match[2]] = None
         for match in re.finditer(r"#\[pg_extern\b", code):
             named = re.compile(r"\bfn (\w+)(?:<[^(]*>)?\(").search(code, match.end())
