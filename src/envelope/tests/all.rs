@@ -1,5 +1,7 @@
 //! Tests of the crate from outside, in one program: each of its own would have to be linked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod again;
 mod answers;
 mod conformance;

@@ -1,7 +1,5 @@
 //! All of `tests/vectors/conformance-1.json`, which the readers of `interop` pass as well.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use serde_json::Value as Json;
 
 const VECTORS: &str = include_str!("../../../tests/vectors/conformance-1.json");

@@ -1,8 +1,6 @@
 //! The encryption context as text, against vectors by another implementation, which say as well what the rules of RFC 8785,
 //! jsonb and others make of it.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 
 use envelope::wrap::EncryptionContext;

@@ -1,7 +1,5 @@
 //! What `tests/vectors/search-1.json`, which an independent implementation wrote, has of canonical forms.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use envelope::forms::padding::{Padding, fill, without_mark, without_spaces};
 use envelope::forms::time::{DAY, Moment};
 use envelope::forms::{Ends, Sink, array, date, interval, number, time};

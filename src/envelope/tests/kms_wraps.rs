@@ -1,7 +1,5 @@
 //! All of `tests/vectors/kms-wraps-1.json`, which an independent implementation wrote, and random wraps.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeMap;
 
 use aes_gcm::aead::array::ArraySize;

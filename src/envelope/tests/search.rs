@@ -1,7 +1,5 @@
 //! What `tests/vectors/search-1.json`, which an independent implementation wrote, has of search.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use crate::terms::{Key, key};
 use envelope::forms::interval::Interval as Parts;
 use envelope::forms::{Ends, date, interval};

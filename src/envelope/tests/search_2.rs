@@ -1,7 +1,5 @@
 //! What `tests/vectors/search-2.json` has, which the reference in Python made: tests/interop/search.py.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use envelope::index_key::IndexKeys;
 use envelope::search::{
     Boundaries, End, Extent, FormType, Kind, NormalForm, Op, Ordered, Refused, Room, Rule, Scratch,

@@ -1,7 +1,5 @@
 //! What must hold of search whatever the value: of every code point, and of values that chance draws.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 
 use envelope::search::{Boundaries, Drawn};

@@ -1,7 +1,5 @@
 //! What was sealed opens, and nothing else does: random values, random damage.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use envelope::{DataKey, EncryptionContext, FileKek, Opening, SealKey, Sealed, Session};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,7 +1,5 @@
 //! All of `tests/vectors/envelope-1.json`, which an independent implementation wrote.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeMap;
 
 use envelope::search::Hasher;

@@ -1,7 +1,5 @@
 //! The test vectors of the XAES-256-GCM specification (<https://c2sp.org/XAES-256-GCM>).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use envelope::xaes::{DerivedKey, XaesKey};
 use shake::Shake128;
 use shake::digest::{ExtendableOutput, Update, XofReader};
