@@ -12,7 +12,7 @@ FEATURES ?= kms-aws kms-vault nodes
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix check dist sbom deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix test-pg-upgrade check dist sbom deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -49,6 +49,9 @@ test-monitoring: setup ## monitoring/ by a real exporter and Prometheus (CHARTS=
 
 test-matrix: ## pg_regress and the cluster tests on PostgreSQL 14 to 19, in chroots (root; MAJORS="17 18" chooses)
 	@tests/run/matrix.sh $(MAJORS)
+
+test-pg-upgrade: ## pg_upgrade from PostgreSQL 15 to later majors, in their chroots (root; MAJORS="17 18" chooses)
+	@tests/matrix/pg-upgrade.sh $(MAJORS)
 
 check: rust-check setup ## format, lints, dependencies, install script
 	tests/run/check.sh

@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 from fixtures import make as fixtures
-from harness import place, sealed
+from harness import place, sealed, sealed_later
 from harness.cluster import Cluster
+from test_upgrade_script import RELEASES, UPDATE, Released
 
 FIXTURES = pathlib.Path(fixtures.__file__).parent
 VERSIONS = sorted(path.parent.name for path in FIXTURES.glob("*/dump.sql"))
@@ -94,13 +95,16 @@ def test_pg_upgrade(own_cluster, mode):
 def test_pg_upgrade_from_major_to_major(own_cluster):
     """From the oldest major at hand through all others to the one under test, each time into a cluster as initdb makes
     it. Where only one is at hand, to the same. The library is preloaded, keys are rotated on each, a table's are under two
-    KEKs, and a role that owns nothing seals by its grant: nothing has to be set for the old key files."""
+    KEKs, and a role that owns nothing seals by its grant: nothing has to be set for the old key files. Beside it a database
+    with policies, search indexes and typed values, and one whose catalog is the first release's until the last major."""
     servers = place.servers() if len(place.servers()) > 1 else place.servers() * 2
     conf = {"shared_preload_libraries": "pgrx-example"}
     old = own_cluster(conf=conf, initdb=["-k"], pg_bin=servers[0]).start()
     old.sql("CREATE ROLE filler; DROP ROLE filler; CREATE ROLE reader LOGIN")
     old.sql("CREATE DATABASE app")
-    old.sql('CREATE EXTENSION "pgrx-example"', dbname="app")
+    old.sql("CREATE DATABASE searched")
+    on(old)('CREATE EXTENSION "pgrx-example"')
+    on(old, "searched")('CREATE EXTENSION "pgrx-example"')
     sealed.make(on(old), "reader")
     kek = old.base / "data.kek" / "second.kek"
     kek.write_bytes(bytes(range(32)))
@@ -109,9 +113,20 @@ def test_pg_upgrade_from_major_to_major(own_cluster):
     on(old)(f"SET envelope.allowed_keks = 'file://{kek}'; SELECT envelope.add_kek('people', 'file://{kek}')")
     on(old)("SELECT envelope.grant_key('people', 'reader', 'encrypt')")
     on(old)("GRANT SELECT, INSERT ON people TO reader")
+    on(old)(f"ALTER DATABASE searched SET envelope.allowed_keks = 'file://{kek.parent}/default.kek,file://{kek}'")
+    sealed_later.make(on(old, "searched"), "reader", f"file://{kek}")
+    keks = {setting: old.conf.get(setting) for setting in ("envelope.default_kek", "envelope.allowed_keks")}
+    released = Released(old, RELEASES[0])
+    for setting in keks:
+        on(old)(f"ALTER DATABASE {released.name} SET {setting} = '{old.conf[setting]}'")
+    old.set(**{setting.replace(".", "__"): value for setting, value in keks.items()})
+    for database in ("app", "searched", released.name):
+        on(old, database)("ANALYZE")
     expected = {table: list(values) for table, values in sealed.PLAINTEXTS.items()}
     for hop, pg_bin in enumerate(servers[1:]):
         before = state(on(old))
+        by_search = searched(on(old, "searched"))
+        by_release = released.stored()
         old.stop()
         new = own_cluster(conf=conf, initdb=["-k"], pg_bin=pg_bin)
         new.upgrade_from(old, ("--link", "--copy", "--swap")[hop % (3 if place.major(pg_bin) >= 18 else 2)])
@@ -134,13 +149,33 @@ def test_pg_upgrade_from_major_to_major(own_cluster):
         expected["people"].append(b"after the rotation")
         assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
         assert run("SELECT count(DISTINCT envelope.key_id_of(ssn)) FROM people") == [(3 + hop,)]
+        assert searched(on(new, "searched")) == by_search
+        released.cluster = new
+        assert released.stored() == by_release
+        released.everything_opens()
         old = new
     assert place.major(old.pg_bin) == place.major()
+    assert released.value("SELECT extversion FROM pg_extension WHERE extname = 'pgrx-example'") == RELEASES[0]
+    released.sql(UPDATE)
+    assert all(oid == named for _, oid, named in sealed.bindings(released.sql))
+    released.everything_opens()
+    released.works()
 
 
-def on(cluster):
-    """Runs one statement in the database of the test."""
-    return lambda query, params=None: cluster.sql(query, params, "app")
+def on(cluster, database="app"):
+    """Runs one statement in a database of the test."""
+    return lambda query, params=None: cluster.sql(query, params, database)
+
+
+def searched(run):
+    """What sealed_later made opens, and its indexes answer; all stored terms and the rights to keys, to be compared."""
+    for query, expected in sealed_later.cases():
+        assert [value for (value,) in run(query)] == expected, query
+    assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
+    return [run(query) for query in (
+        "SELECT * FROM patients ORDER BY id", "SELECT * FROM visits ORDER BY id", "SELECT * FROM typed ORDER BY type",
+        "SELECT * FROM envelope.column_index ORDER BY 1", "SELECT * FROM envelope.sealed_column ORDER BY 1",
+        "SELECT * FROM envelope.key_privileges ORDER BY 1, 2, 3")]
 
 
 def state(run):
