@@ -25,7 +25,8 @@ for pg in "${majors[@]}"; do
     cp -a "$tree/." "$root$there/"
     # A server without it compiles no queries, and needs no LLVM of its own.
     rm -rf "$root$there/lib/postgresql/$from/lib/llvmjit.so" "$root$there/lib/postgresql/$from/lib/bitcode"
-    find "$root$there/lib/postgresql/$from/bin" "$root$there/lib/postgresql/$from/lib" -type f -exec ldd {} + 2>/dev/null |
+    # Scripts are among the files: ldd says so, and fails.
+    { find "$root$there/lib/postgresql/$from"/{bin,lib} -type f -exec ldd {} + 2>/dev/null || true; } |
         awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
         while IFS= read -r library; do
             compgen -G "$root/usr/lib/*/${library##*/}" >/dev/null || cp -L "$library" "$root$libraries/"
