@@ -17,6 +17,8 @@ FIXTURES = pathlib.Path(fixtures.__file__).parent
 # Older ones: from its release until the next version begins, the version at hand has fixtures, too.
 VERSION = re.search(r'^version = "(.*)"', (place.ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 RELEASES = sorted(path.parent.name for path in FIXTURES.glob("*/dump.sql") if path.parent.name != VERSION)
+# What 0.2.0 changed in the catalog of 0.1.0: columns and parameters that the library needs. The next one's are its own.
+FROM_THE_FIRST = pytest.mark.parametrize("cluster_of", ["0.1.0"], indirect=True)
 _numbers = itertools.count(1)
 UPDATE = 'ALTER EXTENSION "pgrx-example" UPDATE'
 
@@ -191,8 +193,11 @@ class Released:
     def value(self, query, params=None, user="postgres"):
         return self.sql(query, params, user)[0][0]
 
-    def everything_opens(self, run=None):
+    def everything_opens(self, run=None, without=()):
+        """All but what is in some tables."""
         for case in self.cases:
+            if any(table in case["open"] for table in without):
+                continue
             rows = (run or self.sql)(case["open"])
             assert [fixtures.written(value) for (value,) in rows] == case["plaintexts"], case["open"]
 
@@ -241,7 +246,8 @@ def test_what_a_release_sealed_opens_after_the_update(released):
     # Two versions of a key, a grant and the keys of a dropped table came along.
     assert released.value("SELECT count(*) FROM envelope.keys WHERE relation = 'public.people'") == 2
     assert released.value("SELECT count(*) FROM envelope.keys WHERE orphaned") == 1
-    assert released.sql("SELECT grantee, verb FROM envelope.key_privileges WHERE origin = 'grant'") == [
+    assert released.sql("SELECT grantee, verb FROM envelope.key_privileges WHERE origin = 'grant' "
+                        "AND relation = 'public.people'") == [
         ("reader", "decrypt")]
     released.works()
 
@@ -263,6 +269,7 @@ def test_before_the_update_values_open_and_are_sealed(released):
     released.works()
 
 
+@FROM_THE_FIRST
 @pytest.mark.parametrize("statement", [
     "INSERT INTO unused VALUES (1, 'x')",
     "SELECT envelope_encrypt('unused', 'x')",
@@ -283,6 +290,7 @@ def test_before_the_update_what_needs_it_says_so(released_once, statement):
     assert released_once.sql("SELECT * FROM unused") == []
 
 
+@FROM_THE_FIRST
 def test_before_the_update_the_rest_goes_on(released):
     run = released.sql
     exported = released.value("SELECT envelope.export_keyring('people')::text")
@@ -371,11 +379,10 @@ def test_update_without_a_newer_version_changes_nothing(db):
 LOGICAL = {"wal_level": "logical", "wal_retrieve_retry_interval": "200ms"}
 
 
-@pytest.mark.parametrize("first", ["subscriber", "publisher"])
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release, first", [*((release, "subscriber") for release in RELEASES), ("0.1.0", "publisher")])
 def test_both_sides_of_a_subscription(own_cluster, release, first):
-    """The subscriber first, and nothing stops. The other way around the subscription waits for the subscriber's update,
-    and then goes on."""
+    """The subscriber first, and nothing stops. The other way around a subscription that lacks columns, as one of 0.1.0,
+    waits for the subscriber's update, and then goes on."""
     here = Released(own_cluster(conf=LOGICAL).start(), release)
     there = own_cluster(conf={**LOGICAL, "envelope.default_kek": here.cluster.conf["envelope.default_kek"]}).start()
     there.sql("CREATE ROLE reader")
@@ -437,7 +444,7 @@ def test_what_users_built_stays(released):
         "key uuid GENERATED ALWAYS AS (envelope.key_id_of(v)) STORED, CHECK (envelope.is_sealed(v)))")
     run("CREATE INDEX mine_key ON mine (envelope.key_id_of(v))")
     run("CREATE DOMAIN sealed AS bytea CHECK (envelope.is_sealed(VALUE))")
-    run("REVOKE EXECUTE ON FUNCTION envelope.census, envelope.shred, envelope.inspect FROM PUBLIC")
+    run("REVOKE EXECUTE ON FUNCTION envelope.census, envelope.shred, envelope.inspect(bytea) FROM PUBLIC")
     run("GRANT EXECUTE ON FUNCTION envelope.shred TO operator")
     run("REVOKE EXECUTE ON PROCEDURE envelope.reencrypt FROM PUBLIC")
     run("GRANT EXECUTE ON PROCEDURE envelope.reencrypt TO operator WITH GRANT OPTION")
@@ -487,6 +494,7 @@ REMADE = ("SELECT p.proname, p.proowner::regrole::text, p.proconfig, ARRAY(SELEC
           "AND p.proname IN ('reencrypt', 'reencrypt_rows', 'reencrypt_window') ORDER BY 1")
 
 
+@FROM_THE_FIRST
 def test_the_entry_of_a_role_that_is_gone_is_no_right_of_all(released):
     """It is left out. What PUBLIC has it keeps."""
     run = released.sql
@@ -502,6 +510,7 @@ def test_the_entry_of_a_role_that_is_gone_is_no_right_of_all(released):
     run("DROP OWNED BY stayer; DROP ROLE stayer")
 
 
+@FROM_THE_FIRST
 def test_what_users_did_to_a_routine_that_is_made_anew_stays(released):
     """Its owner, its settings, that its owner may not call it."""
     run = released.sql
@@ -525,6 +534,7 @@ def test_what_users_did_to_a_routine_that_is_made_anew_stays(released):
     run("REASSIGN OWNED BY keeper TO postgres; DROP OWNED BY keeper, user_of_it; DROP ROLE keeper, user_of_it")
 
 
+@FROM_THE_FIRST
 def test_an_update_that_something_stands_in_the_way_of_does_nothing(released):
     """A routine that gained a parameter is made anew: what depends on the old one is named, and all stays as it was."""
     released.sql("CREATE FUNCTION mine() RETURNS SETOF bigint LANGUAGE sql BEGIN ATOMIC "
@@ -573,6 +583,9 @@ def test_dump_and_drop_after_the_update(released):
     assert run("SELECT * FROM envelope.check() WHERE NOT ok") == []
     with released.cluster.connect(released.name) as one, released.cluster.connect(f"{released.name}_again") as other:
         assert objects.differences(all_objects(one), all_objects(other)) == []
+    # Columns of the extension's type go with it.
+    lost = [table for (table,) in run("SELECT DISTINCT attrelid::regclass::text FROM pg_attribute "
+                                      "WHERE atttypid = 'envelope.sealed'::regtype AND NOT attisdropped")]
     with fails("2BP01"):
         run('DROP EXTENSION "pgrx-example" CASCADE')
     run('SET envelope.allow_drop = on; DROP EXTENSION "pgrx-example" CASCADE')
@@ -585,4 +598,4 @@ def test_dump_and_drop_after_the_update(released):
     released.cluster.client("pg_dump", "-a", "-t", "envelope.*", "-e", "pgrx-example", "-f", rows, dbname=released.name)
     run('CREATE EXTENSION "pgrx-example"')
     released.cluster.client("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", rows, dbname=f"{released.name}_again")
-    released.everything_opens(run)
+    released.everything_opens(run, without=lost)
