@@ -41,7 +41,7 @@ def evidence(tmp_path, *steps):
 def test_what_is_not_run_is_named(tmp_path):
     (tmp_path / "mutants.out").mkdir()
     (tmp_path / "mutants.out" / "score.json").write_text(MUTANTS)
-    done = evidence(tmp_path, "mutants", "sbom")
+    done = evidence(tmp_path, "mutants")
     assert done.returncode == 0, done.stderr
     ran, _, rest = (tmp_path / "evidence" / "report.md").read_text().partition("## What was not run")
     not_run, _, unsafe = rest.partition("## Unsafe code")
@@ -49,6 +49,12 @@ def test_what_is_not_run_is_named(tmp_path):
     for step in ("check", "cluster", "kms", "fuzz", "advisories", "sbom"):
         assert f"| {step} |" in not_run and f"| {step} |" not in ran
     assert "| `src/pg` |" in unsafe and "`src/envelope`" not in unsafe
+
+
+def test_a_step_that_cannot_run_is_named(tmp_path):
+    assert evidence(tmp_path, "mutants").returncode == 0
+    ran, _, not_run = (tmp_path / "evidence" / "report.md").read_text().partition("## What was not run")
+    assert "| mutants |" in not_run and "target/mutants.out" in not_run and "| mutants |" not in ran
 
 
 def test_a_step_that_fails_fails_the_whole(tmp_path):

@@ -64,11 +64,11 @@ has_tool() {
     said=${said%%$'\n'*}
     [[ "${said/ v/ } " = "$1 $2 "* ]]
 }
-# Puts it on the PATH, and builds it where nobody has: use_tool NAME VERSION.
+# Puts it on the PATH, and builds it where nobody has: use_tool NAME VERSION [FEATURES].
 use_tool() {
     ! has_tool "$1" "$2" || return 0
     PATH=$(tool "$1" "$2")/bin:$PATH
-    has_tool "$1" "$2" || "$ROOT/tests/setup/tool.sh" "$1" "$2"
+    [ -x "$(tool "$1" "$2")/bin/$1" ] || "$ROOT/tests/setup/tool.sh" "$@"
 }
 
 # The PostgreSQL major of this run: PG, else the newest one installed with its headers, else the distribution's own.
