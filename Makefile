@@ -12,7 +12,7 @@ FEATURES ?= kms-aws kms-vault nodes
 
 # One build at a time: cargo uses all cores by itself, and the steps stand in an order.
 .NOTPARALLEL:
-.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix test-pg-upgrade check dist sbom deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
+.PHONY: help setup demo quick test test-clients test-kms test-monitoring test-matrix test-pg-upgrade check dist reproducible sbom deb deb-test site site-look mutants readers evidence rust-check rust-asan asan torture bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -60,6 +60,9 @@ check: rust-check setup ## format, lints, dependencies, install script
 
 dist: ## the sources of the last commit as PGXN takes them, in target/dist
 	@tests/packages/dist.sh
+
+reproducible: rust-check ## whether two builds in different folders make the same bytes, as packages need it (PG_CONFIG, FEATURES as for install)
+	@PG_CONFIG="$(PG_CONFIG)" tests/packages/reproducible.sh
 
 sbom: rust-check ## what a package's library is made of (CycloneDX), and the licences of it, in target/sbom
 	@tests/packages/sbom.sh

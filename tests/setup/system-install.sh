@@ -16,6 +16,9 @@ if [ -n "${DESTDIR:-}" ]; then
     export PGRX_HOME=$TARGET/package-pgrx-home
     mkdir -p "$PGRX_HOME" "$DESTDIR"
     printf '[configs]\npg%s = "%s"\n' "$PG" "$(command -v "$1")" >"$PGRX_HOME/config.toml"
+    # The same bytes in any folder (make reproducible): messages name files, of Rust and of C.
+    export BUILDERS_WRAPPER=${RUSTC_WRAPPER:-} RUSTC_WRAPPER=$ROOT/tests/packages/rustc.sh
+    export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$TARGET=/target"
     cargo pgrx package "${flags[@]}" --out-dir "$DESTDIR"
 elif [ -w "$("$1" --pkglibdir)" ]; then
     cargo pgrx install --release "${flags[@]}"
