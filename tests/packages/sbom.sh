@@ -4,7 +4,8 @@
 source "$(dirname "$0")/../setup/env.sh"
 
 use_tool cargo-cyclonedx 0.5.9
-use_tool cargo-about 0.9.3 cli
+# It compares thousands of texts with all known licences: not optimised, that takes longer than building it.
+CARGO_PROFILE_DEV_OPT_LEVEL=2 use_tool cargo-about 0.9.3 cli
 here=$ROOT/tests/packages
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 built=(--no-default-features --features "pg$(major) ${FEATURES-kms-aws kms-vault nodes}")
