@@ -5,7 +5,7 @@
 set -eu
 if [ -n "${CARGO_MANIFEST_DIR:-}" ]; then
     crate=/crates/$CARGO_PKG_NAME-$CARGO_PKG_VERSION
-    # Crates of this repository name their files relative to it already. Those in a vendor folder of it would, too.
+    # What is below cargo's own folder (our crates, vendored ones) is named relative to that.
     set -- "$@" "--remap-path-prefix=${CARGO_MANIFEST_DIR#"$PWD"/}=$crate"
     [ -z "${OUT_DIR:-}" ] || set -- "$@" "--remap-path-prefix=$OUT_DIR=$crate/out"
 fi
