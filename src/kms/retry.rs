@@ -6,10 +6,9 @@
 
 #![allow(dead_code, reason = "for providers, which a build may leave out")]
 
-use std::future::Future;
 use std::time::Duration;
 
-use super::{KmsError, Limits};
+use super::KmsError;
 
 /// Milliseconds of the longest pause after the first attempt, and of any.
 const FIRST: u64 = 100;
@@ -53,8 +52,11 @@ pub(super) use self::network::attempts;
 
 #[cfg(feature = "_network")]
 mod network {
+    use std::future::Future;
+
     use tokio::time::{Instant, sleep, timeout_at};
 
+    use super::super::Limits;
     use super::*;
 
     /// What `attempt` gives, tried as often and as long as `limits` let. `timed_out` makes the error
@@ -147,7 +149,7 @@ mod tests {
         use std::cell::Cell;
         use std::time::Instant;
 
-        use super::super::super::Kind;
+        use super::super::super::{Kind, Limits};
         use super::*;
 
         fn limits(milliseconds: u64, max_attempts: u32) -> Limits {
