@@ -22,7 +22,7 @@ TOLD = {
     "Cargo.lock": lambda text: re.search(rf'^name = "{NAME}"\nversion = "(.*)"', text, re.M)[1],
     f"{NAME}.control": lambda text: re.search(r"^default_version = '(.*)'", text, re.M)[1],
     "META.json": lambda text: json.loads(text)["version"],
-    "rpm/postgresql-envelope.spec": lambda text: re.search(r"^Version: *(\S+)", text, re.M)[1],
+    "rpm/pgrx-example.spec": lambda text: re.search(r"^Version: *(\S+)", text, re.M)[1],
     # The newest entry, without what is the package's own: -1, ~rc1.
     "debian/changelog": lambda text: re.match(r"\S+ \(([^-~)]*)", text)[1],
 }
